@@ -1,0 +1,142 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// canonicalJSON writes v as the one JSON text that the ledger allows for it: names sorted by
+// their bytes, no white space, whole numbers only, and no escape but those that JSON demands.
+// The types of this package always encode; anything else is a fault of the program and must
+// not become an empty entry.
+func canonicalJSON(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("audit: %T does not encode", v))
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var tree any
+	if err := d.Decode(&tree); err != nil {
+		panic(fmt.Sprintf("audit: %T does not encode", v))
+	}
+	return appendJSON(make([]byte, 0, len(text)), tree)
+}
+
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case map[string]any:
+		b = append(b, '{')
+		for i, name := range slices.Sorted(maps.Keys(v)) {
+			b = appendComma(b, i)
+			b = append(appendQuoted(b, name), ':')
+			b = appendJSON(b, v[name])
+		}
+		return append(b, '}')
+	case []any:
+		b = append(b, '[')
+		for i, item := range v {
+			b = appendJSON(appendComma(b, i), item)
+		}
+		return append(b, ']')
+	case string:
+		return appendQuoted(b, v)
+	default: // json.Number of a whole number, true, false
+		return fmt.Append(b, v)
+	}
+}
+
+func appendComma(b []byte, i int) []byte {
+	if i == 0 {
+		return b
+	}
+	return append(b, ',')
+}
+
+// shortEscapes are the control characters that have an escape of two characters.
+const shortEscapes = "\b\t\n\f\r"
+
+func appendQuoted(b []byte, text string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= ' ':
+			b = append(b, c)
+		case strings.IndexByte(shortEscapes, c) >= 0:
+			b = append(b, '\\', "btnfr"[strings.IndexByte(shortEscapes, c)])
+		default:
+			b = fmt.Appendf(b, `\u%04x`, c)
+		}
+	}
+	return append(b, '"')
+}
+
+// decodeCanonical reads what canonicalJSON wrote. Another spelling of the same content is
+// refused, and so is a name that this version does not know.
+func decodeCanonical(b []byte, into any) error {
+	if err := json.Unmarshal(b, into); err != nil || !bytes.Equal(canonicalJSON(into), b) {
+		return annona.Invalid("part_malformed", "the part is not in canonical form; a newer version wrote it")
+	}
+	return nil
+}
+
+// callerDetails is how a caller stands in the ledger.
+type callerDetails struct {
+	Client    string `json:"client,omitempty"`
+	Agreement string `json:"agreement,omitempty"`
+	Strength  string `json:"strength"`
+	Network   string `json:"network,omitempty"`
+	Operator  string `json:"operator,omitempty"`
+}
+
+func encodeCaller(c annona.Caller) []byte {
+	d := callerDetails{Agreement: c.Agreement, Strength: c.Strength.String(), Operator: c.Operator}
+	if c.Client != (annona.UID{}) {
+		d.Client = c.Client.String()
+	}
+	if c.Network.IsValid() {
+		d.Network = c.Network.String()
+	}
+	return canonicalJSON(d)
+}
+
+func decodeCaller(b []byte) (*annona.Caller, error) {
+	var d callerDetails
+	if err := decodeCanonical(b, &d); err != nil {
+		return nil, err
+	}
+	c := annona.Caller{Agreement: d.Agreement, Operator: d.Operator}
+	var err error
+	if c.Strength, err = parseStrength(d.Strength); err != nil {
+		return nil, err
+	}
+	if d.Client != "" {
+		if c.Client, err = annona.ParseUID(d.Client); err != nil {
+			return nil, err
+		}
+	}
+	if d.Network != "" {
+		if c.Network, err = netip.ParseAddr(d.Network); err != nil {
+			return nil, annona.Invalid("part_malformed", "the network of the caller is no address")
+		}
+	}
+	return &c, nil
+}
+
+func parseStrength(word string) (annona.Strength, error) {
+	for s := annona.StrengthNone; s <= annona.StrengthOperator; s++ {
+		if s.String() == word {
+			return s, nil
+		}
+	}
+	return 0, annona.Invalid("part_malformed", "the strength of the credential is unknown to this version")
+}

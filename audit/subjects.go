@@ -1,0 +1,113 @@
+package audit
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+	"github.com/annona-exchange/annona"
+)
+
+// subjectSet is the people of one noun and one field mask, each once.
+type subjectSet struct {
+	noun    string
+	fields  []string // sorted, each once
+	numbers []uint64 // ascending, each once
+}
+
+// mergeSubjects brings the sets into their canonical form: one per noun and field mask, in
+// order of first appearance, none empty.
+func mergeSubjects(subjects []Subjects) []subjectSet {
+	sets := make([]subjectSet, 0, len(subjects))
+	for _, s := range subjects {
+		if len(s.Numbers) == 0 {
+			continue
+		}
+		fields := slices.Compact(slices.Sorted(slices.Values(s.Fields)))
+		same := func(have subjectSet) bool { return have.noun == s.Noun && slices.Equal(have.fields, fields) }
+		i := slices.IndexFunc(sets, same)
+		if i < 0 {
+			i = len(sets)
+			sets = append(sets, subjectSet{noun: s.Noun, fields: fields})
+		}
+		sets[i].numbers = appendNumbers(sets[i].numbers, s.Numbers)
+	}
+	for i := range sets {
+		slices.Sort(sets[i].numbers)
+		sets[i].numbers = slices.Compact(sets[i].numbers)
+	}
+	return sets
+}
+
+func appendNumbers(to []uint64, numbers []annona.Number) []uint64 {
+	to = slices.Grow(to, len(numbers))
+	for _, n := range numbers {
+		to = append(to, uint64(n))
+	}
+	return to
+}
+
+func (s subjectSet) min() annona.Number { return annona.Number(s.numbers[0]) }
+
+func (s subjectSet) max() annona.Number { return annona.Number(s.numbers[len(s.numbers)-1]) }
+
+// encode writes noun, fields and the numbers as a 64-bit roaring bitmap.
+func (s subjectSet) encode() []byte {
+	set := roaring64.New()
+	set.AddMany(s.numbers)
+	set.RunOptimize()
+	b := appendText(make([]byte, 0, 256+set.GetSerializedSizeInBytes()), s.noun)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s.fields)))
+	for _, f := range s.fields {
+		b = appendText(b, f)
+	}
+	bitmap, err := set.ToBytes()
+	if err != nil {
+		panic("audit: a set of numbers does not encode") // writing to memory cannot fail
+	}
+	return appendText(b, string(bitmap))
+}
+
+// decodeSubjects reads what encode wrote. It takes any valid bitmap of the portable format,
+// whichever containers its writer chose.
+func decodeSubjects(b []byte) (Subjects, error) {
+	r := reader{rest: b}
+	s := Subjects{Noun: r.text()}
+	for n := r.uint32(); n > 0 && !r.failed; n-- {
+		s.Fields = append(s.Fields, r.text())
+	}
+	bitmap := r.text()
+	if r.failed || len(r.rest) > 0 || !slices.IsSorted(s.Fields) {
+		return Subjects{}, errSubjects
+	}
+	numbers, err := decodeNumbers(bitmap)
+	s.Numbers = numbers
+	return s, err
+}
+
+var errSubjects = annona.Invalid("part_malformed", "the set of subjects does not decode")
+
+// smallestBucket is the least number of bytes that one bucket of a 64-bit bitmap takes: key,
+// cookie and count.
+const smallestBucket = 12
+
+func decodeNumbers(bitmap string) ([]annona.Number, error) {
+	// The library allocates as many buckets as the text claims.
+	if len(bitmap) < 8 || binary.LittleEndian.Uint64([]byte(bitmap[:8])) > uint64(len(bitmap)/smallestBucket) {
+		return nil, errSubjects
+	}
+	set := roaring64.New()
+	source := strings.NewReader(bitmap)
+	if _, err := set.ReadFrom(source); err != nil || source.Len() > 0 {
+		return nil, errSubjects
+	}
+	if set.Validate() != nil || set.IsEmpty() {
+		return nil, errSubjects
+	}
+	numbers := make([]annona.Number, 0, set.GetCardinality())
+	for _, n := range set.ToArray() {
+		numbers = append(numbers, annona.Number(n))
+	}
+	return numbers, nil
+}
