@@ -1,0 +1,59 @@
+package vault
+
+import "github.com/annona-exchange/annona"
+
+// imageInClear is the format byte of a sealed image that is framed but not encrypted. Sealing
+// at rest adds a format of its own; rows of both can lie side by side while one is rewritten.
+const imageInClear = 0
+
+// Seal frames a sealed image for storage. In format 0 the image follows the format byte as it
+// is and needs no key material. An empty image stays empty.
+func (v *Vault) Seal(_ string, image annona.Image) (sealed, keyMaterial []byte, err error) {
+	if len(image) == 0 {
+		return nil, nil, nil
+	}
+	sealed = make([]byte, 0, 1+len(image))
+	sealed = append(sealed, imageInClear)
+	return append(sealed, image...), nil, nil
+}
+
+// Open appends the sealed fields of every row to the page's columns and groups, then empties
+// Sealed and Keys; so it does for the pages nested in it that carry sealed images. A row
+// whose image is empty has none of these fields.
+func (v *Vault) Open(page *annona.Page) error {
+	for i := range page.Groups {
+		if err := v.Open(page.Groups[i].Page); err != nil {
+			return err
+		}
+	}
+	if len(page.Sealed.Ends) == 0 {
+		return nil
+	}
+	if len(page.Sealed.Ends) != page.Count {
+		return annona.Internal("open a page: rows and sealed images are not of one number", nil)
+	}
+	unpacker := annona.NewUnpacker(page.Shape, true)
+	for row := range page.Count {
+		image, err := unframe(page.Sealed.Cell(row))
+		if err != nil {
+			return err
+		}
+		if err := unpacker.Unpack(page, image); err != nil {
+			return annona.Internal("open a stored record", err)
+		}
+	}
+	page.Sealed.Reset()
+	page.Keys.Reset()
+	return nil
+}
+
+// unframe returns the image in a sealed cell.
+func unframe(sealed []byte) (annona.Image, error) {
+	switch {
+	case len(sealed) == 0:
+		return nil, nil
+	case sealed[0] == imageInClear:
+		return annona.Image(sealed[1:]), nil
+	}
+	return nil, annona.Internal("open a stored record: it is damaged, or a newer version sealed it", nil)
+}

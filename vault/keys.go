@@ -1,0 +1,113 @@
+package vault
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+
+	"github.com/annona-exchange/annona"
+)
+
+// keyClass is one line of the table of keys.
+type keyClass struct {
+	label     string // of the class secret in the key store; a realm adds its name
+	algorithm string
+	use       string
+	lost      string // what is lost with it
+}
+
+// The table of keys. Each class has a random secret of its own, wrapped by the root key. The
+// keys in use are derived from it by HKDF-SHA-256, within the class only; a realm's secret is
+// used as it is, because partners in a federation share it.
+var (
+	classInstallation = keyClass{"installation", "none", "proves that root key and key store belong together", "nothing"}
+	classIndex        = keyClass{"index", "HMAC-SHA-256, 256 bits, one key per scheme", "blind index of identifiers", "look-ups, until the index is rebuilt"}
+	classDigest       = keyClass{"digest", "HMAC-SHA-256, 128 bits", "tells whether a source reports a record unchanged", "the next import rewrites every record"}
+	classTag          = keyClass{"etag", "HMAC-SHA-256, 128 bits", "entity tags", "callers read again"}
+	classKeyHash      = keyClass{"api-key", "HMAC-SHA-256, 256 bits", "API keys on file", "keys are issued anew"}
+	classPosition     = keyClass{"position", "AES-256-GCM", "cursors", "callers start again"}
+	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
+
+	keyTable = []keyClass{classInstallation, classIndex, classDigest, classTag, classKeyHash, classPosition, classRealm}
+)
+
+// keySize is the length of every key and secret: 256 bits.
+const keySize = 32
+
+// fresh returns random bytes. It is the one place that reads crypto/rand; nonces are drawn
+// inside the AEAD itself.
+func fresh(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: crypto/rand aborts the process rather than return an error
+	return b
+}
+
+// newAEAD returns AES-256-GCM that draws a random nonce for each message and puts it in front.
+// One key seals at most 2³² messages.
+func newAEAD(key []byte) cipher.AEAD {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic("vault: a key of the wrong length") // every key has keySize bytes
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic("vault: AES without GCM")
+	}
+	return aead
+}
+
+// seal encrypts and authenticates a message. It is the one caller of an AEAD's Seal.
+func seal(aead cipher.AEAD, message, associated []byte) []byte {
+	return aead.Seal(nil, nil, message, associated)
+}
+
+// open undoes seal. It fails when message or associated data are not those that were sealed.
+func open(aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
+	return aead.Open(nil, nil, sealed, associated)
+}
+
+// derive returns a key of a class: HKDF-SHA-256 with the label, the version and further parameters.
+func derive(secret []byte, label string, version int, parameters ...string) []byte {
+	key, err := hkdf.Key(sha256.New, secret, nil, string(bind(label, version, parameters...)), keySize)
+	if err != nil {
+		panic("vault: a key longer than HKDF gives")
+	}
+	return key
+}
+
+// bind joins texts so that no two lists join alike: each behind its length.
+func bind(label string, version int, parameters ...string) []byte {
+	b := appendText(nil, label)
+	b = binary.BigEndian.AppendUint32(b, uint32(version))
+	for _, p := range parameters {
+		b = appendText(b, p)
+	}
+	return b
+}
+
+func appendText(b []byte, text string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
+	return append(b, text...)
+}
+
+// secret returns the latest secret of that label and makes the first one when there is none.
+// Of two processes that make it at once, the one that stored first wins and both use its.
+func (v *Vault) secret(label string) (version int, secret []byte, err error) {
+	version, wrapped, err := v.secrets.Latest(label)
+	if err != nil {
+		return 0, nil, annona.Internal("read the key store", err)
+	}
+	if version == 0 {
+		refused := v.secrets.Put(label, 1, v.root.wrap(label, 1, fresh(keySize)))
+		version, wrapped, err = v.secrets.Latest(label)
+		if version == 0 || err != nil {
+			return 0, nil, annona.Internal("write to the key store", errors.Join(refused, err))
+		}
+	}
+	secret, err = v.root.unwrap(label, version, wrapped)
+	return version, secret, err
+}

@@ -1,0 +1,154 @@
+package vault
+
+import (
+	"crypto/cipher"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// RootFile is the name of the root key's file in the data folder.
+const RootFile = "root.key"
+
+// Kind says what an installation is for. It is bound into everything the root key wraps, so
+// editing the word in the file makes the key useless instead of turning one into the other.
+type Kind string
+
+// The kinds of installations.
+const (
+	Production Kind = "production"
+	Demo       Kind = "demo"
+)
+
+// rootHeader opens the first line of the file; the kind follows. The second line is the key,
+// 64 hexadecimal digits.
+const rootHeader = "annona root key 1 "
+
+// rootLimit is far more than a root key file needs.
+const rootLimit = 1 << 10
+
+// wrapFormat is the first byte of a wrapped secret.
+const wrapFormat = 1
+
+// rootKey wraps class secrets. A key management service would stand behind the same two methods.
+type rootKey struct {
+	kind Kind
+	aead cipher.AEAD
+}
+
+// createRoot makes dir/root.key, durably, or fails and leaves what is there. The file gets its
+// name only when it is whole.
+func createRoot(dir string, kind Kind) (*rootKey, error) {
+	if kind != Production && kind != Demo {
+		return nil, annona.Invalid("root_key_kind", "an installation is production or demo")
+	}
+	key := fresh(keySize)
+	draft, err := os.CreateTemp(dir, RootFile+".*") // with mode 0600
+	if err != nil {
+		return nil, annona.Internal("create the root key", err)
+	}
+	defer os.Remove(draft.Name())
+	_, err = draft.WriteString(rootHeader + string(kind) + "\n" + hex.EncodeToString(key) + "\n")
+	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
+		return nil, annona.Internal("write the root key", err)
+	}
+	path := filepath.Join(dir, RootFile)
+	if err := os.Link(draft.Name(), path); errors.Is(err, fs.ErrExist) {
+		return nil, annona.Conflict("root_key_exists", "%s exists already and is never overwritten; open the folder as it is or choose another one", path)
+	} else if err != nil {
+		return nil, annona.Internal("create the root key", err)
+	}
+	if err := syncFolder(dir); err != nil {
+		return nil, annona.Internal("write the root key", err)
+	}
+	return &rootKey{kind: kind, aead: newAEAD(key)}, nil
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readRoot reads dir/root.key and refuses one that other accounts may read.
+func readRoot(dir string) (*rootKey, error) {
+	path := filepath.Join(dir, RootFile)
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, annona.Conflict("root_key_missing", "there is no %s; make a new installation with annona init, or put the root key of this one back", path)
+	}
+	if err != nil {
+		return nil, annona.Conflict("root_key_unreadable", "%s cannot be read by this account; run as its owner", path).Because(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, annona.Internal("read the root key", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, annona.Conflict("root_key_malformed", "%s is not a regular file; put the root key back", path)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, annona.Conflict("root_key_exposed", "%s may be read by other accounts (mode %04o); run chmod 600 %s, and if somebody may have read it, treat all that it protects as known to them", path, info.Mode().Perm(), path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, rootLimit))
+	if err != nil {
+		return nil, annona.Internal("read the root key", err)
+	}
+	root, ok := parseRoot(string(text))
+	if !ok {
+		return nil, annona.Conflict("root_key_malformed", "%s is not a root key (two lines: what it is, then 64 hexadecimal digits); put the original back", path)
+	}
+	return root, nil
+}
+
+func parseRoot(text string) (*rootKey, bool) {
+	header, rest, _ := strings.Cut(text, "\n")
+	word, ours := strings.CutPrefix(header, rootHeader)
+	kind := Kind(word)
+	if !ours || kind != Production && kind != Demo {
+		return nil, false
+	}
+	key, err := hex.DecodeString(strings.TrimSuffix(rest, "\n"))
+	if err != nil || len(key) != keySize {
+		return nil, false
+	}
+	return &rootKey{kind: kind, aead: newAEAD(key)}, true
+}
+
+// wrap seals a class secret for the key store.
+func (r *rootKey) wrap(label string, version int, secret []byte) []byte {
+	return append([]byte{wrapFormat}, seal(r.aead, secret, r.bind(label, version))...)
+}
+
+// unwrap opens a class secret. It fails when another root key wrapped it, or when it was kept
+// under another label or version.
+func (r *rootKey) unwrap(label string, version int, wrapped []byte) ([]byte, error) {
+	if len(wrapped) == 0 || wrapped[0] != wrapFormat {
+		return nil, errSecretDamaged.On(label)
+	}
+	secret, err := open(r.aead, wrapped[1:], r.bind(label, version))
+	if err != nil || len(secret) != keySize {
+		return nil, errRootForeign.On(label)
+	}
+	return secret, nil
+}
+
+func (r *rootKey) bind(label string, version int) []byte {
+	return bind("wrap", wrapFormat, string(r.kind), string(bind(label, version)))
+}
+
+var (
+	errRootForeign    = annona.Conflict("root_key_foreign", "the root key does not open this secret of the folder: the root key belongs to another installation, or one of the two was changed; put back the root key and the key store that belong together")
+	errSecretDamaged  = annona.Conflict("secret_damaged", "this secret in the key store is damaged, or a newer version wrote it; put the key store back from its copy, or run the newer version")
+	errRootLost       = annona.Conflict("root_key_lost", "the folder has secrets of an installation whose root key is gone; put that root key back, or choose an empty folder")
+	errSecretsMissing = annona.Conflict("secrets_missing", "the folder has a root key but none of its secrets; put the key store back from its copy, or, when annona init was interrupted and the folder is still empty, remove root.key and run annona init again")
+)
