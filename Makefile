@@ -1,0 +1,44 @@
+# make alone lists the targets.
+
+GO      ?= go
+BIN     := bin/annona
+DATA    ?= build/demo
+LISTEN  ?= 127.0.0.1:8080
+PEOPLE  ?= 20000
+ONLY    ?= .
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## the product with a synthetic country, on http://127.0.0.1:8080
+	$(BIN) demo --data $(DATA) --listen $(LISTEN) --individuals $(PEOPLE)
+
+build: ## leave the program in bin/annona
+	@mkdir -p bin
+	$(GO) build -trimpath -o $(BIN) ./cmd/annona
+
+test: tools check build ## everything: formatting, vet, lint, all tests with what they need
+	$(GO) test ./...
+
+lint: ## staticcheck
+	$(GO) tool staticcheck ./...
+
+check: lint ## formatting, vet and lint, without the tests
+	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+
+race: ## all tests under the race detector
+	$(GO) test -race ./...
+
+fuzz: ## every fuzzer for 30 seconds
+	scripts/fuzz 30s
+
+bench: build ## the figures; ONLY=regexp selects some
+	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)'
+
+tools: ## what the tests need from the system
+	@scripts/tools
+
+.PHONY: help run build test lint check race fuzz bench tools

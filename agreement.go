@@ -1,0 +1,100 @@
+package annona
+
+import "time"
+
+// Basis is the lawful basis of a purpose (GDPR Article 6(1)).
+type Basis string
+
+// The lawful bases. Consent is required exactly when the basis is BasisConsent; under any
+// other, objection applies. Restriction always does.
+const (
+	BasisConsent            Basis = "consent"             // Article 6(1)(a)
+	BasisContract           Basis = "contract"            // Article 6(1)(b)
+	BasisLegalObligation    Basis = "legal_obligation"    // Article 6(1)(c)
+	BasisVitalInterest      Basis = "vital_interest"      // Article 6(1)(d)
+	BasisPublicInterest     Basis = "public_interest"     // Article 6(1)(e)
+	BasisLegitimateInterest Basis = "legitimate_interest" // Article 6(1)(f)
+)
+
+// Partner is an organization that data may go to. In files it is written in snake_case.
+type Partner struct {
+	Name             string `json:"name" yaml:"name"`
+	OrganizationType string `json:"organization_type" yaml:"organization_type"`
+	Country          string `json:"country" yaml:"country"` // ISO 3166-1 alpha-2
+	Contact          string `json:"contact,omitempty" yaml:"contact,omitempty"`
+	DPOContact       string `json:"dpo_contact,omitempty" yaml:"dpo_contact,omitempty"`
+}
+
+// PurposeTerms is a purpose that an agreement allows, with its lawful basis.
+type PurposeTerms struct {
+	Code          string `json:"code" yaml:"code"`
+	Label         string `json:"label,omitempty" yaml:"label,omitempty"`
+	Basis         Basis  `json:"legal_basis" yaml:"legal_basis"`
+	LawReference  string `json:"law_reference,omitempty" yaml:"law_reference,omitempty"`
+	ValidUntil    Date   `json:"valid_until,omitempty" yaml:"valid_until,omitempty"` // end of the lawful basis; empty: open
+	SpecialBasis  string `json:"special_category_basis,omitempty" yaml:"special_category_basis,omitempty"`
+	DPVIRI        string `json:"dpv_iri,omitempty" yaml:"dpv_iri,omitempty"`
+	RetentionDays int    `json:"retention_days,omitempty" yaml:"retention_days,omitempty"`
+	AutomatedUse  bool   `json:"automated_decisions,omitempty" yaml:"automated_decisions,omitempty"`
+	ReviewContact string `json:"human_review_contact,omitempty" yaml:"human_review_contact,omitempty"`
+	PlainLanguage string `json:"plain_language,omitempty" yaml:"plain_language,omitempty"`
+}
+
+// DatasetTerms is what an agreement grants of one dataset.
+type DatasetTerms struct {
+	Sensitivities []Sensitivity        `json:"sensitivities,omitempty" yaml:"sensitivities,omitempty"` // whole classes; Special is never one
+	Fields        []string             `json:"fields,omitempty" yaml:"fields,omitempty"`               // by name, in addition
+	Except        []string             `json:"except,omitempty" yaml:"except,omitempty"`
+	Treatments    map[string]Treatment `json:"treatments,omitempty" yaml:"treatments,omitempty"`
+	Bands         map[string]int64     `json:"bands,omitempty" yaml:"bands,omitempty"`
+	Condition     string               `json:"condition,omitempty" yaml:"condition,omitempty"` // filter language; root datasets only
+}
+
+// CredentialTerms is what credentials of one strength may do.
+type CredentialTerms struct {
+	RowCeiling    int64  `json:"row_ceiling" yaml:"row_ceiling"` // 0: as many as the agreement grants
+	SpecialFields bool   `json:"special_fields" yaml:"special_fields"`
+	Reason        string `json:"reason" yaml:"reason"` // why it is raised above the default; required
+}
+
+// The caps of a plain API key whose agreement does not raise them.
+const (
+	DefaultAPIKeyRows = 10_000
+)
+
+// Agreement is a data sharing agreement: what one partner may see, for which purposes. An
+// amendment is a new version.
+type Agreement struct {
+	Name       string                  `json:"name" yaml:"name"`
+	Version    int                     `json:"version" yaml:"-"` // from 1, given by the store
+	Partner    Partner                 `json:"partner" yaml:"partner"`
+	Recipient  string                  `json:"recipient_role" yaml:"recipient_role"` // processor, joint_controller, independent_controller, sub_processor
+	Purposes   []PurposeTerms          `json:"purposes" yaml:"purposes"`
+	Datasets   map[string]DatasetTerms `json:"datasets" yaml:"datasets"`
+	Areas      []string                `json:"areas,omitempty" yaml:"areas,omitempty"` // area codes with all that lies inside; empty: everywhere
+	Realm      string                  `json:"id_realm" yaml:"id_realm"`
+	Floor      string                  `json:"floor" yaml:"floor"` // weakest credential accepted: api_key, oauth, sender_constrained
+	APIKey     *CredentialTerms        `json:"api_key,omitempty" yaml:"api_key,omitempty"`
+	RowCeiling int64                   `json:"row_ceiling,omitempty" yaml:"row_ceiling,omitempty"` // rows of one answer, for every credential; 0: none
+	ValidFrom  Date                    `json:"valid_from" yaml:"valid_from"`
+	ValidUntil Date                    `json:"valid_until" yaml:"valid_until"` // last day
+	Status     string                  `json:"status" yaml:"status"`           // active or suspended
+}
+
+// Purpose returns the terms of a purpose.
+func (a *Agreement) Purpose(code string) (PurposeTerms, bool) {
+	for _, p := range a.Purposes {
+		if p.Code == code {
+			return p, true
+		}
+	}
+	return PurposeTerms{}, false
+}
+
+// Standing is what decides about a caller at one moment: the agreement in force and the
+// state of the credential. It is read anew for every page.
+type Standing struct {
+	Agreement *Agreement
+	Client    *Client // nil for the operator
+	At        time.Time
+}

@@ -1,0 +1,25 @@
+package annona
+
+import (
+	_ "cel.dev/cel-go/cel"
+	_ "github.com/RoaringBitmap/roaring/v2/roaring64"
+	_ "github.com/alecthomas/kong"
+	_ "github.com/danielgtaylor/huma/v2"
+	_ "github.com/danielgtaylor/huma/v2/adapters/humago"
+	_ "github.com/goccy/go-yaml"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/klauspost/compress/zstd"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/santhosh-tekuri/jsonschema/v6"
+	_ "github.com/schollz/progressbar/v3"
+	_ "github.com/swaggest/swgui/v5emb"
+	_ "github.com/transparency-dev/merkle/compact"
+	_ "github.com/transparency-dev/merkle/rfc6962"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "golang.org/x/text/unicode/norm"
+	_ "pgregory.net/rapid"
+	_ "zombiezen.com/go/sqlite"
+	_ "zombiezen.com/go/sqlite/sqlitemigration"
+	_ "zombiezen.com/go/sqlite/sqlitex"
+)

@@ -1,0 +1,441 @@
+package annona
+
+import (
+	"fmt"
+	"iter"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Type is the datatype of a field.
+type Type string
+
+// The datatypes. Identifiers are always text, so that leading zeros survive.
+const (
+	TypeText    Type = "text"
+	TypeInt     Type = "int"
+	TypeDec     Type = "dec" // a scaled 64-bit integer, see Field.Scale; never a float
+	TypeBool    Type = "bool"
+	TypeDate    Type = "date"
+	TypeInstant Type = "instant"
+	TypeCode    Type = "code"
+	TypeID      Type = "id"    // the record's own id
+	TypeRef     Type = "ref"   // another record's id
+	TypeGroup   Type = "group" // a repeated group: rows of the dataset Field.Group
+)
+
+// Sensitivity says how delicate a field is. It drives the caps of weak credentials and
+// the classes that an agreement may name.
+type Sensitivity string
+
+// The sensitivities, mildest first. Special is a special category of GDPR Article 9, or
+// treated as one.
+const (
+	Public     Sensitivity = "public"
+	Personal   Sensitivity = "personal"
+	Identifies Sensitivity = "identifier"
+	Special    Sensitivity = "special"
+)
+
+// AtRest says how a field lies in the store.
+type AtRest string
+
+// How a field lies at rest.
+const (
+	Clear         AtRest = "clear"
+	Sealed        AtRest = "sealed"
+	SealedIndexed AtRest = "sealed+index" // sealed, with a blind index for exact look-up
+)
+
+// FilterUse says how a filter may use a field.
+type FilterUse string
+
+// The uses of a field in a filter. A sealed field has none; a sealed and indexed one is
+// reached by look-up only.
+const (
+	FilterNone   FilterUse = "none"
+	FilterRange  FilterUse = "range"
+	FilterLookup FilterUse = "lookup"
+)
+
+// Aspect tells a field from its companions: what else is kept beside its value.
+type Aspect uint8
+
+// The aspects of a field. Each is an output column of its own, named as in Suffix.
+const (
+	AspectValue      Aspect = iota
+	AspectSourceCode        // the code as the source wrote it: {field}_source_code
+	AspectNilReason         // why the value is absent: {field}_nil_reason
+	AspectAsOf              // observation date of an assessment input: {field}_as_of
+	aspects
+)
+
+var aspectSuffixes = [aspects]string{"", "_source_code", "_nil_reason", "_as_of"}
+
+// Suffix is what the aspect adds to the field's code.
+func (a Aspect) Suffix() string { return aspectSuffixes[a] }
+
+// Field describes one field of one dataset, once, for every door.
+type Field struct {
+	Tag             uint32 // permanent number within the dataset; never reused. Country attributes start at CountryTag
+	Dataset         string // the dataset it belongs to: "individuals"
+	Code            string // snake_case name on every wire; stable
+	Type            Type
+	Many            bool   // several values in one cell, joined by ListSeparator
+	Group           string // for TypeGroup: the dataset whose rows it holds
+	CodeList        string // for TypeCode: the list
+	Scale           int    // for TypeDec: digits after the point, 0 to 15
+	Unit            string // UCUM or ISO 4217; empty when it has none
+	Sensitivity     Sensitivity
+	AtRest          AtRest
+	Filter          FilterUse
+	Derived         bool // computed by the exchange, not kept in the record's image
+	Crosswalked     bool // keeps a source code
+	NilReason       bool // may say why it is absent
+	AssessmentInput bool // keeps its own as-of date
+	DCI             string
+	IRI             string
+	Label           string // English; translations belong to the catalogs of the pages
+	Definition      string
+	Country         string // ISO 3166-1 alpha-2 of the country that declared it; empty for the standard
+	Aspect          Aspect
+	Base            *Field // the field that a companion accompanies; itself for a value
+}
+
+// CountryTag is the first tag of declared country attributes.
+const CountryTag = 1 << 14
+
+// ImageTag is the number under which this field or companion stands in an Image.
+func (f *Field) ImageTag() uint32 { return f.Tag<<2 | uint32(f.Aspect) }
+
+// IsSealed reports whether the field lies sealed at rest.
+func (f *Field) IsSealed() bool { return f.AtRest != Clear }
+
+// IsText reports whether the canonical text of f can hold any character.
+func (f *Field) IsText() bool { return f.Type == TypeText || f.Aspect == AspectSourceCode }
+
+// Item is the name of one item of the group field: "member" of members.
+func (f *Field) Item() string { return strings.TrimSuffix(f.Code, "s") }
+
+// Dataset describes one kind of record.
+type Dataset struct {
+	Name   string // plural: "individuals"; the name of its file and its schema
+	Noun   string // singular: "individual"; the XML element and the root name in a filter
+	Root   bool   // can be asked for by itself
+	Key    string // for a root: the code of its id field
+	Fields []*Field
+
+	byName map[string]*Field
+}
+
+// Field returns the field or companion of that name.
+func (d *Dataset) Field(name string) (*Field, bool) {
+	f, ok := d.byName[name]
+	return f, ok
+}
+
+// Columns yields every field of the dataset with its companions behind it, groups included,
+// in published order.
+func (d *Dataset) Columns() iter.Seq[*Field] {
+	return func(yield func(*Field) bool) {
+		for _, f := range d.Fields {
+			for a := AspectValue; a < aspects; a++ {
+				if c, ok := d.byName[f.Code+a.Suffix()]; ok && c.Base == f && !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Code is one entry of a code list.
+type Code struct {
+	Code  string
+	Label string
+	DCI   string // what the DCI wire writes for it; empty when it has no code there
+}
+
+// CodeList is a versioned list of canonical codes.
+type CodeList struct {
+	Name    string
+	Version int  // from 1
+	Open    bool // any code is accepted: lists kept by somebody else (ISO 3166, national areas)
+	Country string
+	Codes   []Code
+}
+
+// Has reports whether code is in the list; an open list has every code.
+func (l *CodeList) Has(code string) bool {
+	return l.Open || slices.ContainsFunc(l.Codes, func(c Code) bool { return c.Code == code })
+}
+
+// Dictionary is the one description of every field: schemas, headers, filter names, grants
+// and the glossary come from it. It does not change once built; Extend makes another.
+type Dictionary struct {
+	Version  int // the schema version; moves with every change
+	datasets map[string]*Dataset
+	order    []string
+	lists    map[string]*CodeList
+}
+
+// Dataset returns the dataset of that name.
+func (d *Dictionary) Dataset(name string) (*Dataset, bool) {
+	s, ok := d.datasets[name]
+	return s, ok
+}
+
+// Datasets yields the datasets in published order.
+func (d *Dictionary) Datasets() iter.Seq[*Dataset] {
+	return func(yield func(*Dataset) bool) {
+		for _, name := range d.order {
+			if !yield(d.datasets[name]) {
+				return
+			}
+		}
+	}
+}
+
+// CodeList returns the code list of that name.
+func (d *Dictionary) CodeList(name string) (*CodeList, bool) {
+	l, ok := d.lists[name]
+	return l, ok
+}
+
+// CodeLists returns the names of all code lists, sorted.
+func (d *Dictionary) CodeLists() []string {
+	names := make([]string, 0, len(d.lists))
+	for name := range d.lists {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Extension is what a country declares beyond the standard.
+type Extension struct {
+	Country   string // ISO 3166-1 alpha-2
+	Fields    []Field
+	CodeLists []CodeList
+}
+
+var fieldName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+
+// Extend returns a dictionary that also has the declared attributes and code lists. A field
+// without a tag gets the next free one; one that exists must be declared the same again,
+// except for its label and definition.
+func (d *Dictionary) Extend(x Extension) (*Dictionary, error) {
+	if !countryCode.MatchString(x.Country) {
+		return nil, Invalid("extension_country", "an extension names its country by two capital letters (ISO 3166-1)")
+	}
+	lists := make([]CodeList, 0, len(d.lists)+len(x.CodeLists))
+	for _, name := range d.CodeLists() {
+		lists = append(lists, *d.lists[name])
+	}
+	for _, l := range x.CodeLists {
+		l.Country = x.Country
+		i := slices.IndexFunc(lists, func(o CodeList) bool { return o.Name == l.Name })
+		switch {
+		case i < 0:
+			lists = append(lists, l)
+		case lists[i].Country == "" && !lists[i].Open:
+			return nil, Invalid("code_list_standard", "the code list is part of the standard and cannot be redefined").On(l.Name)
+		default:
+			lists[i] = l
+		}
+	}
+	datasets := make([]Dataset, 0, len(d.order))
+	for s := range d.Datasets() {
+		datasets = append(datasets, Dataset{Name: s.Name, Noun: s.Noun, Root: s.Root, Key: s.Key, Fields: slices.Clone(s.Fields)})
+	}
+	for _, f := range x.Fields {
+		f.Country = x.Country
+		if err := declare(datasets, f); err != nil {
+			return nil, err
+		}
+	}
+	return NewDictionary(d.Version+1, datasets, lists)
+}
+
+func declare(datasets []Dataset, f Field) error {
+	i := slices.IndexFunc(datasets, func(s Dataset) bool { return s.Name == f.Dataset })
+	if i < 0 {
+		return Invalid("unknown_dataset", "the attribute applies to no known dataset").On(f.Code)
+	}
+	s := &datasets[i]
+	f.Base, f.Aspect = nil, AspectValue
+	if err := checkAttribute(datasets, s, &f); err != nil {
+		return err
+	}
+	for j, have := range s.Fields {
+		if have.Code != f.Code {
+			continue
+		}
+		if have.Country == "" {
+			return Invalid("field_standard", "the field is part of the standard; choose another code").On(f.Code)
+		}
+		same := *have
+		same.Label, same.Definition, same.Base = f.Label, f.Definition, nil
+		if f.Tag == 0 {
+			f.Tag = have.Tag
+		}
+		if same != f {
+			return Invalid("field_changed", "the attribute is declared already, differently; a code is never reused").On(f.Code)
+		}
+		s.Fields[j] = &f
+		return nil
+	}
+	if f.Tag == 0 {
+		f.Tag = CountryTag
+		for _, have := range s.Fields {
+			f.Tag = max(f.Tag, have.Tag+1)
+		}
+	}
+	s.Fields = append(s.Fields, &f)
+	return nil
+}
+
+// NewDictionary builds a dictionary and refuses one that contradicts itself.
+func NewDictionary(version int, datasets []Dataset, lists []CodeList) (*Dictionary, error) {
+	d := &Dictionary{Version: version, datasets: map[string]*Dataset{}, lists: map[string]*CodeList{}}
+	for _, l := range lists {
+		if _, twice := d.lists[l.Name]; twice {
+			return nil, Invalid("code_list_twice", "the code list is declared twice").On(l.Name)
+		}
+		if err := l.check(); err != nil {
+			return nil, err
+		}
+		d.lists[l.Name] = &l
+	}
+	for _, s := range datasets {
+		if _, twice := d.datasets[s.Name]; twice {
+			return nil, Invalid("dataset_twice", "the dataset is declared twice").On(s.Name)
+		}
+		d.datasets[s.Name] = &s
+		d.order = append(d.order, s.Name)
+	}
+	for _, name := range d.order {
+		if err := d.datasets[name].build(d); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.checkGroups(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (l *CodeList) check() error {
+	if !fieldName.MatchString(l.Name) || l.Version < 1 {
+		return Invalid("code_list_malformed", "a code list has a snake_case name and a version from 1").On(l.Name)
+	}
+	seen := map[string]bool{}
+	for _, c := range l.Codes {
+		if !isCode(c.Code) {
+			return Invalid("code_malformed", "a code is not empty and has no control character, no semicolon and no space at its ends").On(l.Name)
+		}
+		if seen[c.Code] {
+			return Invalid("code_twice", "the code list holds one code twice").On(l.Name)
+		}
+		seen[c.Code] = true
+	}
+	return nil
+}
+
+func (s *Dataset) build(d *Dictionary) error {
+	s.byName = make(map[string]*Field, 2*len(s.Fields))
+	tags := map[uint32]bool{}
+	fields := make([]*Field, len(s.Fields))
+	for i, declared := range s.Fields {
+		f := *declared
+		f.Dataset, f.Aspect = s.Name, AspectValue
+		if err := f.check(d); err != nil {
+			return err
+		}
+		if tags[f.Tag] {
+			return Invalid("tag_twice", "two fields of the dataset %s have the tag %d", s.Name, f.Tag).On(f.Code)
+		}
+		tags[f.Tag] = true
+		f.Base = &f
+		fields[i] = &f
+	}
+	s.Fields = fields
+	for _, f := range fields {
+		for _, c := range append([]*Field{f}, f.companions()...) {
+			if _, twice := s.byName[c.Code]; twice {
+				return Invalid("field_twice", "the dataset %s has the field twice", s.Name).On(c.Code)
+			}
+			s.byName[c.Code] = c
+		}
+	}
+	return nil
+}
+
+func (f *Field) check(d *Dictionary) error {
+	fault := func(format string, args ...any) error {
+		return Invalid("field_malformed", format, args...).On(f.Dataset + "." + f.Code)
+	}
+	switch {
+	case !fieldName.MatchString(f.Code) || len(f.Code) > 60:
+		return fault("a code is snake_case and at most 60 characters long")
+	case f.Tag == 0 || f.Tag >= 1<<20:
+		return fault("a field has a permanent tag from 1 to %d", 1<<20-1)
+	case f.Type == TypeCode && f.CodeList == "":
+		return fault("a code field names its code list")
+	case f.Type == TypeDec && (f.Scale < 0 || f.Scale > 15):
+		return fault("a decimal has 0 to 15 digits after the point")
+	case f.IsSealed() && f.Filter == FilterRange:
+		return fault("a sealed field cannot be filtered")
+	case f.Filter == FilterLookup && f.AtRest != SealedIndexed:
+		return fault("only a sealed and indexed field is looked up")
+	case f.Filter == FilterRange && slices.Contains([]Type{TypeGroup, TypeID, TypeRef}, f.Type):
+		return fault("a group or an id cannot be filtered")
+	case f.CodeList != "" && f.Type != TypeCode, f.Group != "" && f.Type != TypeGroup:
+		return fault("only a code field names a code list, only a group its dataset")
+	case (f.Crosswalked || f.NilReason || f.AssessmentInput) && (f.Derived || f.Type == TypeGroup):
+		return fault("a derived field or a group has no companions")
+	}
+	if f.CodeList != "" {
+		if _, ok := d.lists[f.CodeList]; !ok {
+			return fault("the code list %s is not declared", f.CodeList)
+		}
+	}
+	if f.Type == TypeGroup {
+		if _, ok := d.datasets[f.Group]; !ok {
+			return fault("the dataset %s of its group is not declared", f.Group)
+		}
+	}
+	known := map[bool]bool{
+		slices.Contains([]Type{TypeText, TypeInt, TypeDec, TypeBool, TypeDate, TypeInstant, TypeCode, TypeID, TypeRef, TypeGroup}, f.Type): true,
+		slices.Contains([]Sensitivity{Public, Personal, Identifies, Special}, f.Sensitivity):                                               true,
+		slices.Contains([]AtRest{Clear, Sealed, SealedIndexed}, f.AtRest):                                                                  true,
+		slices.Contains([]FilterUse{FilterNone, FilterRange, FilterLookup}, f.Filter):                                                      true,
+	}
+	if known[false] {
+		return fault("type, sensitivity, at_rest and filter each take one of the known words")
+	}
+	return nil
+}
+
+// companions returns the further columns that f brings along.
+func (f *Field) companions() []*Field {
+	var out []*Field
+	add := func(wanted bool, a Aspect, t Type, list, what string) {
+		if !wanted {
+			return
+		}
+		c := *f
+		c.Code, c.Aspect, c.Type, c.CodeList = f.Code+a.Suffix(), a, t, list
+		c.Many = f.Many && a == AspectSourceCode
+		c.Scale, c.Unit, c.Filter, c.DCI, c.IRI = 0, "", FilterNone, "", ""
+		c.Crosswalked, c.NilReason, c.AssessmentInput = false, false, false
+		c.Label = fmt.Sprintf("%s, %s", f.Label, what)
+		c.Definition = ""
+		c.Base = f
+		out = append(out, &c)
+	}
+	add(f.Crosswalked, AspectSourceCode, TypeText, "", "as the source wrote it")
+	add(f.NilReason, AspectNilReason, TypeCode, "nil_reason", "why it is absent")
+	add(f.AssessmentInput, AspectAsOf, TypeDate, "", "observation date")
+	return out
+}

@@ -1,0 +1,123 @@
+package exchange
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+	"github.com/annona-exchange/annona/policy"
+)
+
+// ApplyAgreement checks an agreement and puts it in force as its next version.
+func (x *Exchange) ApplyAgreement(ctx context.Context, caller annona.Caller, a annona.Agreement) (version int, err error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
+	if _, err := policy.Compile(&a, x.CurrentDictionary()); err != nil {
+		return 0, err
+	}
+	err = x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
+		if version, err = tx.PutAgreement(ctx, a); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{
+			Verb: annona.VerbApplyAgreement, Agreement: a.Name, AgreementVersion: version, Partner: a.Partner.Name, Raised: raised(a),
+		}))
+	})
+	return version, err
+}
+
+func raised(a annona.Agreement) string {
+	if a.APIKey == nil {
+		return ""
+	}
+	return a.APIKey.Reason
+}
+
+// administration makes the ledger entry of an act of administration.
+func (x *Exchange) administration(caller annona.Caller, facts audit.Facts) annona.LedgerRow {
+	return audit.Administration(x.Clock(), annona.NewUID(), facts, caller)
+}
+
+// CreateClient puts a client on file. Its agreement must be; its key was minted by whoever
+// shows it, once.
+func (x *Exchange) CreateClient(ctx context.Context, caller annona.Caller, c annona.Client) error {
+	if err := operatorOnly(caller); err != nil {
+		return err
+	}
+	agreement, err := x.Standings.Agreement(ctx, c.Agreement)
+	if err != nil {
+		return err
+	}
+	if agreement == nil {
+		return annona.NotFound("no agreement of this name is on file; apply it first: annona agreement apply").On("agreement")
+	}
+	return x.putClient(ctx, caller, annona.VerbCreateKey, c)
+}
+
+// RevokeClient revokes a client. Revoking it again changes nothing.
+func (x *Exchange) RevokeClient(ctx context.Context, caller annona.Caller, id annona.UID) error {
+	if err := operatorOnly(caller); err != nil {
+		return err
+	}
+	c, err := x.Standings.ClientByID(ctx, id)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		return annona.NotFound("no key with this id is on file")
+	}
+	if !c.RevokedAt.IsZero() {
+		return nil
+	}
+	c.RevokedAt = x.Clock()
+	return x.putClient(ctx, caller, annona.VerbRevokeKey, *c)
+}
+
+func (x *Exchange) putClient(ctx context.Context, caller annona.Caller, verb annona.Verb, c annona.Client) error {
+	entry := x.administration(caller, audit.Facts{Verb: verb, Agreement: c.Agreement, Details: map[string]string{
+		"client": c.ID.String(), "expires_at": annona.Instant(c.ExpiresAt),
+	}})
+	return x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if err := tx.PutClient(ctx, c); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, entry)
+	})
+}
+
+// Declare extends the dictionary by a country's attributes and puts it in force.
+func (x *Exchange) Declare(ctx context.Context, caller annona.Caller, extension annona.Extension) (*annona.Dictionary, error) {
+	if err := operatorOnly(caller); err != nil {
+		return nil, err
+	}
+	extended, err := x.CurrentDictionary().Extend(extension)
+	if err != nil {
+		return nil, err
+	}
+	entry := x.administration(caller, audit.Facts{Verb: annona.VerbApplyDictionary, SchemaVersion: extended.Version, Details: map[string]string{
+		"country": extension.Country, "fields": strconv.Itoa(len(extension.Fields)), "code_lists": strconv.Itoa(len(extension.CodeLists)),
+	}})
+	if err := x.Reference.Declare(ctx, extension, extended, entry); err != nil {
+		return nil, err
+	}
+	x.UseDictionary(extended)
+	return extended, nil
+}
+
+// CloseOpenRequests gives the outcome unknown to requests that a crash left without one. It
+// runs before the first request of a server.
+func (x *Exchange) CloseOpenRequests(ctx context.Context, caller annona.Caller, ledger annona.LedgerReader) (int, error) {
+	open, err := ledger.OpenRequests(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, request := range open {
+		entry := audit.OutcomeOf(x.Clock(), request, audit.Facts{Outcome: audit.Unknown}, caller)
+		if err := x.Ledger.Append(ctx, entry); err != nil {
+			return 0, err
+		}
+	}
+	return len(open), nil
+}

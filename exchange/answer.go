@@ -1,0 +1,72 @@
+package exchange
+
+import (
+	"context"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// Answer is a page that was released: its ledger entry is durable, it may go.
+type Answer struct {
+	Page    *privacy.Disclosed
+	Request annona.UID // id of the request in the ledger
+	Schema  int        // version of the schema that the page follows
+	Next    string     // cursor of the next page; empty: this was the last
+	ETag    string     // for a record: moves when what this caller sees of it moves
+}
+
+// release takes the last two steps for one page, redact and record.
+func (x *Exchange) release(ctx context.Context, i *inquiry, page *annona.Page) (*privacy.Disclosed, error) {
+	if err := x.Vault.Open(page); err != nil {
+		return nil, err
+	}
+	disclosed := i.plan(page.Shape).Redact(page)
+	facts := i.facts(page.Shape)
+	facts.Rows = int64(page.Count)
+	if page.Count == 0 {
+		return disclosed, nil
+	}
+	entry := audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjectsOf(disclosed))
+	if err := x.Ledger.Append(ctx, entry); err != nil {
+		return nil, unrecorded(err)
+	}
+	return disclosed, nil
+}
+
+// unrecorded keeps a known refusal of the ledger and names any other failure.
+func unrecorded(err error) error {
+	if annona.KindOf(err) != annona.KindInternal {
+		return err
+	}
+	return annona.Unavailable("ledger_unavailable", "the ledger does not accept entries, so nothing may be disclosed; try again later").Because(err)
+}
+
+func (i *inquiry) facts(shape *annona.Shape) audit.Facts {
+	a := i.grant.Agreement
+	return audit.Facts{
+		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,
+		Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Raised: i.grant.Raised,
+		Fields: fieldNames(shape), AsOf: i.asOf, SchemaVersion: i.schema,
+		Format: i.form.Format, Layout: i.form.Layout,
+	}
+}
+
+func subjectsOf(d *privacy.Disclosed) []audit.Subjects {
+	sets := d.Subjects()
+	out := make([]audit.Subjects, len(sets))
+	for i, s := range sets {
+		out[i] = audit.Subjects{Noun: s.Noun, Fields: s.Fields, Numbers: s.Numbers}
+	}
+	return out
+}
+
+// outcome records how a request ended. It is not waited for by the reader: a lost outcome is
+// shown as unknown, never as complete.
+func (x *Exchange) outcome(ctx context.Context, i *inquiry, how audit.Outcome, pages int, rows int64, reason string) error {
+	facts := i.facts(i.shape)
+	facts.Fields = nil
+	facts.Outcome, facts.Pages, facts.Rows, facts.Reason = how, pages, rows, reason
+	return x.Ledger.Append(ctx, audit.OutcomeOf(x.Clock(), i.request, facts, i.caller))
+}

@@ -1,0 +1,124 @@
+// Package exchange is the gate: every read and every write of personal data passes it. Each
+// verb has a file; each reading verb takes the same five steps in the same order:
+//
+//	decide   may this caller do this, for this purpose?       policy, from a fresh standing
+//	narrow   grant ∧ agreement ∧ the caller's filter          one Scope, part of the query
+//	fetch    a page of the store's rows within the scope
+//	redact   what may be shown of it                          a privacy.Disclosed
+//	record   a release entry, durable; then the page may go
+//
+// The gate knows no wire, no format and no SQL. Whoever calls it gets a Disclosed or an
+// annona.Error, and nothing else.
+package exchange
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/policy"
+)
+
+// Config is what the gate is wired to.
+type Config struct {
+	Dictionary *annona.Dictionary
+	Records    annona.Records
+	Writer     annona.Writer
+	Ledger     annona.Ledger
+	Standings  annona.Standings
+	Subjects   annona.Subjects
+	Reference  annona.Reference
+	Vault      annona.Vault
+	Clock      annona.Clock
+	Zone       *time.Location // of the installation: it decides which day is today
+	// Check says whether a client may still be used at that moment, from that network.
+	Check func(client *annona.Client, now time.Time, from netip.Addr) error
+}
+
+// Exchange is the gate. It is safe for concurrent use.
+type Exchange struct {
+	Config
+	dictionary atomic.Pointer[annona.Dictionary]
+	terms      sync.Map // termsKey → *policy.Terms
+	plans      sync.Map // planKey → *shapes
+}
+
+type termsKey struct {
+	agreement           string
+	version, dictionary int
+}
+
+// New returns a gate.
+func New(c Config) *Exchange {
+	x := &Exchange{Config: c}
+	x.dictionary.Store(c.Dictionary)
+	return x
+}
+
+// CurrentDictionary returns the dictionary in force.
+func (x *Exchange) CurrentDictionary() *annona.Dictionary { return x.dictionary.Load() }
+
+// UseDictionary puts an extended dictionary in force for the requests that follow.
+func (x *Exchange) UseDictionary(d *annona.Dictionary) { x.dictionary.Store(d) }
+
+func (x *Exchange) today(now time.Time) annona.Date { return annona.DateOf(now.In(x.Zone)) }
+
+// standing reads who the caller is at this moment. It is never remembered: the next page asks
+// again, so that a revocation takes effect with it.
+func (x *Exchange) standing(ctx context.Context, caller annona.Caller) (annona.Standing, error) {
+	s := annona.Standing{At: x.Clock()}
+	client, err := x.Standings.ClientByID(ctx, caller.Client)
+	if err != nil {
+		return s, err
+	}
+	if client == nil {
+		return s, annona.Unauthenticated("key_invalid", "the API key is not valid; ask the registry for a new one")
+	}
+	if err := x.Check(client, s.At, caller.Network); err != nil {
+		return s, err
+	}
+	agreement, err := x.Standings.Agreement(ctx, client.Agreement)
+	if err != nil {
+		return s, err
+	}
+	if agreement == nil {
+		return s, annona.Forbidden("agreement_not_active", "the agreement of this API key is not on file")
+	}
+	s.Client, s.Agreement = client, agreement
+	return s, nil
+}
+
+// decide is the first step: a grant for one request under the standing of this moment.
+func (x *Exchange) decide(ctx context.Context, caller annona.Caller, verb annona.Verb, q Question) (*annona.Grant, error) {
+	if caller.IsOperator() {
+		return nil, annona.Forbidden("operator_reads_nothing", "the command line administers the registry; people are read under an agreement")
+	}
+	standing, err := x.standing(ctx, caller)
+	if err != nil {
+		return nil, err
+	}
+	terms, err := x.compiledTerms(standing.Agreement)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Decide(terms, policy.Request{
+		Caller: caller, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose, Today: x.today(standing.At),
+	})
+}
+
+func (x *Exchange) compiledTerms(a *annona.Agreement) (*policy.Terms, error) {
+	d := x.CurrentDictionary()
+	key := termsKey{a.Name, a.Version, d.Version}
+	if t, ok := x.terms.Load(key); ok {
+		return t.(*policy.Terms), nil
+	}
+	t, err := policy.Compile(a, d)
+	if err != nil {
+		return nil, err
+	}
+	x.terms.Store(key, t)
+	return t, nil
+}

@@ -1,0 +1,167 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// recheck is how often a running export asks again whether it may go on, also while a write
+// waits for a slow reader. A revocation takes effect within 5 seconds.
+const recheck = time.Second
+
+// Export is a search at full length: all records in the caller's scope. It was decided and
+// narrowed; nothing is read before Run.
+type Export struct {
+	x *Exchange
+	i *inquiry
+}
+
+// Receiver is where an export goes: an encoder. Page is called only after the ledger entry
+// of that page is durable.
+type Receiver interface {
+	Begin(part int) error
+	Page(d *privacy.Disclosed) error
+}
+
+// Sent counts what was handed over.
+type Sent struct {
+	Rows  int64 // of the root dataset
+	Pages int
+}
+
+// Export decides and narrows an export.
+func (x *Exchange) Export(ctx context.Context, caller annona.Caller, q Question, form Form) (*Export, error) {
+	i, err := x.inquire(ctx, caller, annona.VerbExport, q)
+	if err != nil {
+		return nil, err
+	}
+	i.form = form
+	e := &Export{x: x, i: i}
+	return e, e.checkCeiling(ctx)
+}
+
+// Shape returns the columns of the export, fixed from now on.
+func (e *Export) Shape() *annona.Shape { return e.i.shape }
+
+// Request returns the id of the export in the ledger.
+func (e *Export) Request() annona.UID { return e.i.request }
+
+// Schema returns the version of the schema that the export follows.
+func (e *Export) Schema() int { return e.i.schema }
+
+// checkCeiling refuses an export that would be cut off at the grant's ceiling, before its
+// first byte. It counts at most one row more than that, all of them rows that the caller may
+// read.
+func (e *Export) checkCeiling(ctx context.Context) error {
+	ceiling := e.i.grant.RowCeiling
+	if ceiling == 0 {
+		return nil
+	}
+	scope := e.i.scope(&annona.Shape{Dataset: e.i.shape.Dataset}, e.x.today(e.x.Clock()))
+	page, rows, after := annona.NewPage(scope.Shape()), int64(0), annona.Number(0)
+	for more := true; more && rows <= ceiling; {
+		page.Reset()
+		var err error
+		if more, err = e.x.Records.ReadPage(ctx, scope, after, 0, maxPageRows, page); err != nil {
+			return err
+		}
+		if page.Count == 0 {
+			break
+		}
+		rows, after = rows+int64(page.Count), page.Numbers[page.Count-1]
+	}
+	return overCeiling(rows, ceiling)
+}
+
+func overCeiling(rows, ceiling int64) error {
+	if ceiling == 0 || rows <= ceiling {
+		return nil
+	}
+	return annona.Forbidden("row_ceiling",
+		"more than %d rows; narrow the filter, use a stronger credential (oauth, sender_constrained), or have the cap raised in the agreement", ceiling)
+}
+
+// Run reads the scope once for each part and hands its pages to the receiver, in order, each
+// after its ledger entry. The receiver's first Begin comes when the first page is ready to
+// go: an error before it is an answer, an error after it must abort the connection.
+//
+// cut is called when the export may not go on while a write is blocked; it must make that
+// write fail.
+func (e *Export) Run(ctx context.Context, parts []*annona.Shape, to Receiver, cut func()) (Sent, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, cut)()
+	go e.watch(ctx, cancel)
+
+	var sent Sent
+	for n, shape := range parts {
+		p := &pass{Export: e, shape: shape, part: n, to: to, sent: &sent}
+		if err := p.run(ctx); err != nil {
+			return sent, e.aborted(ctx, sent, cause(ctx, err))
+		}
+	}
+	err := e.x.outcome(context.WithoutCancel(ctx), e.i, audit.Complete, sent.Pages, sent.Rows, "")
+	return sent, err
+}
+
+// cause prefers the reason why the export was stopped to the failure that the stop brought
+// about.
+func cause(ctx context.Context, err error) error {
+	if why := context.Cause(ctx); why != nil && !errors.Is(why, context.Canceled) {
+		return why
+	}
+	return err
+}
+
+func (e *Export) aborted(ctx context.Context, sent Sent, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	lost := e.x.outcome(ctx, e.i, audit.Aborted, sent.Pages, sent.Rows, annona.CodeOf(err))
+	return errors.Join(err, lost)
+}
+
+// watch asks each second whether the export may go on, and cancels it when it may not.
+func (e *Export) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(recheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := e.decideAgain(ctx); err != nil && ctx.Err() == nil {
+				cancel(err)
+				return
+			}
+		}
+	}
+}
+
+// decideAgain takes the first step anew. Columns and rows were fixed under one version of the
+// agreement: another one ends the export.
+func (e *Export) decideAgain(ctx context.Context) error {
+	grant, err := e.x.decide(ctx, e.i.caller, e.i.verb, e.i.question)
+	if err != nil {
+		return err
+	}
+	if grant.Agreement.Version != e.i.grant.Agreement.Version {
+		return annona.Conflict("agreement_changed", "the agreement changed while the export ran; run it again")
+	}
+	return nil
+}
+
+// record takes the last step for one page.
+func (e *Export) record(ctx context.Context, shape *annona.Shape, d *privacy.Disclosed, pageNumber int) error {
+	facts := e.i.facts(shape)
+	facts.Rows, facts.Page = int64(d.Count()), pageNumber
+	entry := audit.Release(e.x.Clock(), e.i.request, facts, e.i.filterText(), e.i.caller, subjectsOf(d))
+	if err := e.x.Ledger.Append(ctx, entry); err != nil {
+		return unrecorded(err)
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package exchange
+
+import (
+	"context"
+	"encoding/base64"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// Get returns the record with that wire id. An unknown id, one of another realm and one that
+// the caller may not see are the same answer from the same query.
+func (x *Exchange) Get(ctx context.Context, caller annona.Caller, q Question, id string, form Form) (*Answer, error) {
+	i, err := x.inquire(ctx, caller, annona.VerbGet, q)
+	if err != nil {
+		return nil, err
+	}
+	i.form = form
+	uid, ok := i.realm.ParseID(id)
+	if !ok {
+		uid = annona.UID{} // nobody's: the query is made all the same
+	}
+	page := annona.NewPage(i.shape)
+	if err := x.Records.ReadOne(ctx, i.scope(i.shape, x.today(x.Clock())), uid, page); err != nil {
+		return nil, err
+	}
+	if page.Count == 0 {
+		return nil, annona.NotFound("no such record, or not one that you may see")
+	}
+	return x.answerOne(ctx, i, page)
+}
+
+// answerOne releases a page of one record.
+func (x *Exchange) answerOne(ctx context.Context, i *inquiry, page *annona.Page) (*Answer, error) {
+	disclosed, err := x.release(ctx, i, page)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.outcome(ctx, i, audit.Complete, 1, 1, ""); err != nil {
+		return nil, unrecorded(err)
+	}
+	return &Answer{Page: disclosed, Request: i.request, Schema: i.schema, ETag: x.etag(i, disclosed)}, nil
+}
+
+// etag is a keyed hash over what this caller sees, and over how it was asked for.
+func (x *Exchange) etag(i *inquiry, d *privacy.Disclosed) string {
+	view := append([]byte(i.caller.Agreement), 0)
+	view = appendView(view, d.Page())
+	tag := x.Vault.Tag(view)
+	return `"` + base64.RawURLEncoding.EncodeToString(tag[:]) + `"`
+}
+
+func appendView(view []byte, p *annona.Page) []byte {
+	for i, f := range p.Shape.Columns {
+		for row := range p.Count {
+			view = annona.AppendItem(append(view, f.Code...), annona.Image(p.Cell(i, row)))
+		}
+	}
+	for i, g := range p.Shape.Groups {
+		view = append(append(view, g.Field.Code...), 0)
+		for row := range p.Count {
+			from, to := p.Groups[i].Rows(row)
+			view = append(view, byte(to-from), byte((to-from)>>8))
+		}
+		view = appendView(view, p.Groups[i].Page)
+	}
+	return view
+}

@@ -1,0 +1,60 @@
+package exchange
+
+import (
+	"context"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Lookup returns the one record that holds an identifier, by its type and value. Several
+// holders within the caller's scope are a conflict: nobody is picked silently. The value is
+// compared by its blind index and kept nowhere.
+func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question, scheme, value string, form Form) (*Answer, error) {
+	i, err := x.inquire(ctx, caller, annona.VerbLookup, q)
+	if err != nil {
+		return nil, err
+	}
+	i.form = form
+	index, err := x.identifier(i, scheme, value)
+	if err != nil {
+		return nil, err
+	}
+	page := annona.NewPage(i.shape)
+	if err := x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page); err != nil {
+		return nil, err
+	}
+	switch page.Count {
+	case 0:
+		return nil, annona.NotFound("no record with this identifier, or not one that you may see")
+	case 1:
+		return x.answerOne(ctx, i, page)
+	default:
+		return nil, annona.Conflict("identifier_ambiguous", "several records that you may see hold this identifier; report it to the registry")
+	}
+}
+
+// identifier checks that the caller may look up by identifiers at all: whoever may not see a
+// value may not test one either.
+func (x *Exchange) identifier(i *inquiry, scheme, value string) (annona.IdentifierIndex, error) {
+	var none annona.IdentifierIndex
+	d := x.CurrentDictionary()
+	identifiers, _ := d.Dataset("identifiers")
+	for _, code := range []string{"scheme", "value"} {
+		f, ok := identifiers.Field(code)
+		granted, has := annona.FieldGrant{}, false
+		if ok {
+			granted, has = i.grant.Field(f)
+		}
+		if !has || granted.Treatment != annona.TreatPass {
+			return none, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers unaltered, so that none can be looked up").On("identifiers")
+		}
+	}
+	list, _ := d.CodeList("identifier_type")
+	if !list.Has(scheme) {
+		return none, annona.Invalid("unknown_code", "type is a code of the list identifier_type").On("type")
+	}
+	if value == "" || len(value) > 200 {
+		return none, annona.Invalid("identifier_malformed", "value is the identifier, of 1 to 200 bytes").On("value")
+	}
+	return annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, annona.IdentifierKey(value))}, nil
+}

@@ -1,0 +1,121 @@
+package exchange
+
+import (
+	"context"
+	"slices"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// inquiry is a question that was decided and narrowed: all that the later steps need.
+type inquiry struct {
+	caller   annona.Caller
+	verb     annona.Verb
+	question Question
+	request  annona.UID // joins the ledger entries of this request
+	grant    *annona.Grant
+	schema   int // version of the dictionary
+	filter   annona.Condition
+	shape    *annona.Shape
+	asOf     annona.Date
+	realm    annona.Realm
+	form     Form
+}
+
+// Form is how the answer will be written: facts for the ledger, without effect on what leaves.
+type Form struct {
+	Format string // csv, xml, json, ndjson …
+	Layout string
+}
+
+// inquire takes the first two steps, decide and narrow.
+func (x *Exchange) inquire(ctx context.Context, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
+	grant, err := x.decide(ctx, caller, verb, q)
+	if err != nil {
+		return nil, err
+	}
+	d := x.CurrentDictionary()
+	i := &inquiry{caller: caller, verb: verb, question: q, request: annona.NewUID(), grant: grant, schema: d.Version}
+	if i.shape, err = shapeOf(d, grant, q); err != nil {
+		return nil, err
+	}
+	if i.filter, err = callersFilter(d, grant, q); err != nil {
+		return nil, err
+	}
+	if i.asOf, err = x.asOf(q.AsOf); err != nil {
+		return nil, err
+	}
+	if i.realm, err = x.Vault.Realm(grant.Agreement.Realm); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+func (x *Exchange) asOf(asked annona.Date) (annona.Date, error) {
+	if asked == "" {
+		return x.today(x.Clock()), nil
+	}
+	d, err := annona.ParseDate(string(asked))
+	if err != nil {
+		return "", annona.Invalid("as_of_malformed", "as_of is a day, written 2006-01-02").On("as_of")
+	}
+	return d, nil
+}
+
+// scope is the whole of narrowing: the one condition that every row must meet, as part of the
+// query. today is read anew for each page.
+func (i *inquiry) scope(shape *annona.Shape, today annona.Date) annona.Scope {
+	rows := conjunction(i.grant.Conditions[i.question.Dataset], i.filter)
+	people := i.grant.Conditions["individuals"]
+	if i.question.Dataset == "individuals" {
+		people = rows
+	}
+	return annona.NewScope(shape, rows, people, annona.ScopeTerms{
+		Purpose:   i.grant.Purpose.Code,
+		Recipient: i.grant.Agreement.Partner.Name,
+		Basis:     i.grant.Purpose.Basis,
+		AsOf:      i.asOf,
+		Today:     today,
+	})
+}
+
+func conjunction(conditions ...annona.Condition) annona.Condition {
+	conditions = slices.DeleteFunc(conditions, func(c annona.Condition) bool { return c == nil })
+	switch len(conditions) {
+	case 0:
+		return nil
+	case 1:
+		return conditions[0]
+	default:
+		return annona.And(conditions)
+	}
+}
+
+// plan compiles the column plan of a shape.
+func (i *inquiry) plan(shape *annona.Shape) *privacy.Plan {
+	return privacy.Compile(shape, i.grant, i.realm)
+}
+
+// filterText is the canonical text of the caller's filter, for cursors and the ledger.
+func (i *inquiry) filterText() string {
+	if i.filter == nil {
+		return ""
+	}
+	return filter.Format(i.filter)
+}
+
+// fieldNames lists the columns of a shape, those of groups as group.column.
+func fieldNames(shape *annona.Shape) []string {
+	var names []string
+	for _, f := range shape.Columns {
+		names = append(names, f.Code)
+	}
+	for _, g := range shape.Groups {
+		for _, name := range fieldNames(g.Shape) {
+			names = append(names, g.Field.Code+"."+name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,185 @@
+package exchange
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
+)
+
+// Question is what a caller asks of one dataset.
+type Question struct {
+	Dataset string      // households or individuals
+	Purpose string      // code of a purpose in the caller's agreement
+	Fields  []string    // columns, groups, or group.column; empty: all that is granted
+	Filter  string      // in the filter language; empty: no filter
+	AsOf    annona.Date // day on which ages and memberships are read; empty: today
+	// NilReasons adds to each column its companion that says why a value is absent. Flat
+	// formats leave it false and carry such a companion only when Fields names it.
+	NilReasons bool
+}
+
+// maxFields bounds the names in Question.Fields.
+const maxFields = 500
+
+// shapeOf resolves the columns of a question under a grant: all that is granted, or what was
+// asked for when every name of it is known and granted. Columns stand in the dictionary's
+// order, in whatever order they were asked for.
+func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Shape, error) {
+	dataset, ok := d.Dataset(q.Dataset)
+	if !ok || !dataset.Root {
+		return nil, annona.Invalid("unknown_dataset", "the datasets are households and individuals").On("dataset")
+	}
+	if len(q.Fields) > maxFields {
+		return nil, annona.TooLarge("too_many_fields", "name at most %d fields", maxFields).On("fields")
+	}
+	s := selector{dictionary: d, grant: grant, nilReasons: q.NilReasons}
+	if len(q.Fields) == 0 {
+		return s.everything(dataset, false), nil
+	}
+	asked, err := s.parse(dataset, q.Fields)
+	if err != nil {
+		return nil, err
+	}
+	return s.selection(dataset, asked), nil
+}
+
+// selector turns names into shapes under one grant.
+type selector struct {
+	dictionary *annona.Dictionary
+	grant      *annona.Grant
+	nilReasons bool
+}
+
+// wanted is what was asked of a dataset: names of columns, and of groups with what was asked
+// of them (nil: everything).
+type wanted struct {
+	columns []string
+	groups  map[string]*wanted
+}
+
+func (s selector) parse(dataset *annona.Dataset, names []string) (*wanted, error) {
+	w := &wanted{groups: map[string]*wanted{}}
+	for _, name := range names {
+		if err := s.add(dataset, w, name); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (s selector) add(dataset *annona.Dataset, w *wanted, name string) error {
+	head, rest, nested := strings.Cut(name, ".")
+	f, ok := dataset.Field(head)
+	if !ok || nested && f.Type != annona.TypeGroup {
+		return unknownField(dataset)
+	}
+	if _, granted := s.grant.Field(f); !granted {
+		return annona.Forbidden("field_not_granted", "the agreement does not grant this field of %s", dataset.Name).On(f.Code)
+	}
+	if f.Type != annona.TypeGroup {
+		w.columns = append(w.columns, f.Code)
+		return nil
+	}
+	group, _ := s.dictionary.Dataset(f.Group)
+	if !nested {
+		w.groups[f.Code] = nil
+		return nil
+	}
+	inner, seen := w.groups[f.Code]
+	if seen && inner == nil {
+		return nil // the whole group was asked for already
+	}
+	if !seen {
+		inner = &wanted{groups: map[string]*wanted{}}
+		w.groups[f.Code] = inner
+	}
+	return s.add(group, inner, rest)
+}
+
+// unknownField does not repeat what was asked: it may be anything, also somebody's name.
+func unknownField(dataset *annona.Dataset) error {
+	return annona.Invalid("unknown_field", "a name in the list is no field of %s; the schema %s.schema.json lists them", dataset.Name, dataset.Name).On("fields")
+}
+
+// selection is the shape of what was asked for.
+func (s selector) selection(dataset *annona.Dataset, w *wanted) *annona.Shape {
+	shape := &annona.Shape{Dataset: dataset}
+	for f := range dataset.Columns() {
+		if f.Type == annona.TypeGroup {
+			s.addGroup(shape, f, w)
+			continue
+		}
+		asked := slices.Contains(w.columns, f.Code)
+		follows := f.Aspect == annona.AspectNilReason && s.nilReasons && slices.Contains(w.columns, f.Base.Code)
+		if asked || follows && s.granted(f) {
+			shape.Columns = append(shape.Columns, f)
+		}
+	}
+	return shape
+}
+
+func (s selector) addGroup(shape *annona.Shape, f *annona.Field, w *wanted) {
+	inner, asked := w.groups[f.Code]
+	if !asked {
+		return
+	}
+	group, _ := s.dictionary.Dataset(f.Group)
+	nested := s.everything(group, true)
+	if inner != nil {
+		nested = s.selection(group, inner)
+	}
+	if len(nested.Columns)+len(nested.Groups) > 0 {
+		shape.Groups = append(shape.Groups, annona.GroupShape{Field: f, Shape: nested})
+	}
+}
+
+// everything is the shape of all that is granted of a dataset. A member inside a household
+// does not repeat its memberships.
+func (s selector) everything(dataset *annona.Dataset, nested bool) *annona.Shape {
+	shape := &annona.Shape{Dataset: dataset}
+	for f := range dataset.Columns() {
+		if !s.granted(f) || f.Aspect == annona.AspectNilReason && !s.nilReasons {
+			continue
+		}
+		if f.Type != annona.TypeGroup {
+			shape.Columns = append(shape.Columns, f)
+			continue
+		}
+		if nested && f.Group == "memberships" {
+			continue
+		}
+		group, _ := s.dictionary.Dataset(f.Group)
+		if inner := s.everything(group, true); len(inner.Columns)+len(inner.Groups) > 0 {
+			shape.Groups = append(shape.Groups, annona.GroupShape{Field: f, Shape: inner})
+		}
+	}
+	return shape
+}
+
+func (s selector) granted(f *annona.Field) bool {
+	_, ok := s.grant.Field(f)
+	return ok
+}
+
+// callersFilter compiles the caller's filter and refuses one that names a field which the
+// grant does not pass unaltered: what a filter selects would tell what the grant hides.
+func callersFilter(d *annona.Dictionary, grant *annona.Grant, q Question) (annona.Condition, error) {
+	if q.Filter == "" {
+		return nil, nil
+	}
+	dataset, _ := d.Dataset(q.Dataset)
+	condition, err := filter.Compile(d, dataset, q.Filter)
+	if err != nil {
+		return nil, err
+	}
+	for path := range filter.Paths(condition) {
+		granted, ok := grant.Field(path.Field)
+		if !ok || granted.Treatment != annona.TreatPass {
+			return nil, annona.Forbidden("filter_not_granted",
+				"a filter may name only fields that the agreement grants unaltered").On(path.Field.Code)
+		}
+	}
+	return condition, nil
+}

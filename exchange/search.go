@@ -1,0 +1,100 @@
+package exchange
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"strings"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+)
+
+// The bounds of a page of a search, in rows.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 1000
+)
+
+// cursorLife is how long a cursor can be continued.
+const cursorLife = 24 * time.Hour
+
+// Search returns a page of the records in the caller's scope, in the order in which they came
+// on file. after is the cursor of the page before, empty for the first.
+func (x *Exchange) Search(ctx context.Context, caller annona.Caller, q Question, limit int, after string, form Form) (*Answer, error) {
+	if limit < 1 || limit > MaxLimit {
+		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	}
+	i, err := x.inquire(ctx, caller, annona.VerbSearch, q)
+	if err != nil {
+		return nil, err
+	}
+	i.form = form
+	from, err := x.openCursor(i, after)
+	if err != nil {
+		return nil, err
+	}
+	if ceiling := i.grant.RowCeiling; ceiling > 0 {
+		limit = int(min(int64(limit), ceiling))
+	}
+	page := annona.NewPage(i.shape)
+	more, err := x.Records.ReadPage(ctx, i.scope(i.shape, x.today(x.Clock())), from, 0, limit, page)
+	if err != nil {
+		return nil, err
+	}
+	return x.answerPage(ctx, i, page, more)
+}
+
+func (x *Exchange) answerPage(ctx context.Context, i *inquiry, page *annona.Page, more bool) (*Answer, error) {
+	answer := &Answer{Request: i.request, Schema: i.schema}
+	if more && page.Count > 0 {
+		answer.Next = x.sealCursor(i, page.Numbers[page.Count-1])
+	}
+	var err error
+	if answer.Page, err = x.release(ctx, i, page); err != nil {
+		return nil, err
+	}
+	if page.Count == 0 {
+		return answer, nil
+	}
+	if err := x.outcome(ctx, i, audit.Complete, 1, int64(page.Count), ""); err != nil {
+		return nil, unrecorded(err)
+	}
+	return answer, nil
+}
+
+// cursorContext binds a cursor to everything that decides which rows come next: it cannot be
+// continued by another client or with another question.
+func (i *inquiry) cursorContext() []byte {
+	h := sha256.New()
+	for _, part := range []string{
+		i.caller.Client.String(), i.grant.Agreement.Name, i.question.Dataset, i.grant.Purpose.Code,
+		strings.Join(fieldNames(i.shape), ","), i.filterText(), string(i.question.AsOf),
+	} {
+		h.Write(binary.AppendUvarint(nil, uint64(len(part))))
+		h.Write([]byte(part))
+	}
+	return h.Sum(nil)
+}
+
+func (x *Exchange) sealCursor(i *inquiry, last annona.Number) string {
+	position := binary.BigEndian.AppendUint64(nil, uint64(last))
+	position = binary.BigEndian.AppendUint64(position, uint64(x.Clock().Unix()))
+	return x.Vault.SealPosition(i.cursorContext(), position)
+}
+
+func (x *Exchange) openCursor(i *inquiry, token string) (annona.Number, error) {
+	if token == "" {
+		return 0, nil
+	}
+	position, ok := x.Vault.OpenPosition(i.cursorContext(), token)
+	if !ok || len(position) != 16 {
+		return 0, annona.Invalid("cursor_invalid", "after is a cursor of this client for the same dataset, purpose, fields, filter and as_of; start again without it").On("after")
+	}
+	made := time.Unix(int64(binary.BigEndian.Uint64(position[8:])), 0)
+	if x.Clock().Sub(made) > cursorLife {
+		return 0, annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after")
+	}
+	return annona.Number(binary.BigEndian.Uint64(position)), nil
+}

@@ -1,0 +1,167 @@
+package exchange
+
+import (
+	"context"
+	"slices"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+)
+
+// Subject names one individual for the operator: by the key that a source gave, or by the
+// wire id that a partner knows, under the realm of that partner's agreement.
+type Subject struct {
+	Source, Key string
+	ID, Realm   string
+}
+
+// subject finds the individual's number.
+func (x *Exchange) subject(ctx context.Context, s Subject) (annona.Number, error) {
+	number, err := x.findSubject(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	if number == 0 {
+		return 0, annona.NotFound("no individual with this key or id is on file")
+	}
+	return number, nil
+}
+
+func (x *Exchange) findSubject(ctx context.Context, s Subject) (annona.Number, error) {
+	if s.ID == "" {
+		return x.Subjects.SubjectByKey(ctx, s.Source, s.Key)
+	}
+	realm, err := x.Vault.Realm(s.Realm)
+	if err != nil {
+		return 0, err
+	}
+	uid, ok := realm.ParseID(s.ID)
+	if !ok {
+		return 0, nil
+	}
+	return x.Subjects.SubjectByUID(ctx, uid)
+}
+
+// Restrict records a restriction or an objection of an individual. It takes effect with the
+// next page of every disclosure.
+func (x *Exchange) Restrict(ctx context.Context, caller annona.Caller, s Subject, r annona.Restriction) (annona.UID, error) {
+	if err := operatorOnly(caller); err != nil {
+		return r.ID, err
+	}
+	if err := checkDays(r.EffectiveDate, r.ExpiryDate); err != nil {
+		return r.ID, err
+	}
+	number, err := x.subject(ctx, s)
+	if err != nil {
+		return r.ID, err
+	}
+	now := x.Clock()
+	r.ID, r.Subject, r.RecordedAt = annona.NewUID(), number, now
+	if r.EffectiveDate == "" {
+		r.EffectiveDate = x.today(now)
+	}
+	return r.ID, x.putRight(ctx, caller, number, string(r.Kind), r.ID, func(tx annona.Tx) error { return tx.PutRestriction(ctx, r) })
+}
+
+// Lift ends every active restriction of that kind of an individual and returns how many.
+func (x *Exchange) Lift(ctx context.Context, caller annona.Caller, s Subject, kind annona.RestrictionKind) (int, error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
+	number, err := x.subject(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	all, err := x.Subjects.Restrictions(ctx, number)
+	if err != nil {
+		return 0, err
+	}
+	lifted := 0
+	for _, r := range all {
+		if r.Kind != kind || !r.LiftedAt.IsZero() {
+			continue
+		}
+		r.LiftedAt = x.Clock()
+		if err := x.putRight(ctx, caller, number, "lift_"+string(kind), r.ID, func(tx annona.Tx) error { return tx.PutRestriction(ctx, r) }); err != nil {
+			return lifted, err
+		}
+		lifted++
+	}
+	return lifted, nil
+}
+
+// GiveConsent records an individual's consent to named purposes and recipients.
+func (x *Exchange) GiveConsent(ctx context.Context, caller annona.Caller, s Subject, c annona.Consent) (annona.UID, error) {
+	if err := operatorOnly(caller); err != nil {
+		return c.ID, err
+	}
+	if len(c.Purposes) == 0 || len(c.Recipients) == 0 {
+		return c.ID, annona.Invalid("consent_unspecific", "a consent names its purposes and its recipients")
+	}
+	if err := checkDays(c.EffectiveDate, c.ExpiryDate); err != nil {
+		return c.ID, err
+	}
+	number, err := x.subject(ctx, s)
+	if err != nil {
+		return c.ID, err
+	}
+	now := x.Clock()
+	c.ID, c.Subject, c.RecordedAt, c.Status = annona.NewUID(), number, now, "given"
+	if c.EffectiveDate == "" {
+		c.EffectiveDate = x.today(now)
+	}
+	return c.ID, x.putRight(ctx, caller, number, "consent_given", c.ID, func(tx annona.Tx) error { return tx.PutConsent(ctx, c) })
+}
+
+// WithdrawConsent withdraws every consent of an individual that names the purpose (empty: any)
+// and returns how many.
+func (x *Exchange) WithdrawConsent(ctx context.Context, caller annona.Caller, s Subject, purpose string) (int, error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
+	number, err := x.subject(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	all, err := x.Subjects.Consents(ctx, number)
+	if err != nil {
+		return 0, err
+	}
+	withdrawn := 0
+	for _, c := range all {
+		if c.Status != "given" || purpose != "" && !slices.Contains(c.Purposes, purpose) {
+			continue
+		}
+		c.Status, c.WithdrawnAt = "withdrawn", x.Clock()
+		if err := x.putRight(ctx, caller, number, "consent_withdrawn", c.ID, func(tx annona.Tx) error { return tx.PutConsent(ctx, c) }); err != nil {
+			return withdrawn, err
+		}
+		withdrawn++
+	}
+	return withdrawn, nil
+}
+
+func checkDays(from, until annona.Date) error {
+	for _, d := range []annona.Date{from, until} {
+		if _, err := annona.ParseDate(string(d)); d != "" && err != nil {
+			return err
+		}
+	}
+	if from != "" && until != "" && until < from {
+		return annona.Invalid("days_reversed", "the last day comes before the first")
+	}
+	return nil
+}
+
+// putRight writes the exercise of a right with its ledger entry.
+func (x *Exchange) putRight(ctx context.Context, caller annona.Caller, number annona.Number, act string, id annona.UID, put func(annona.Tx) error) error {
+	facts := audit.Facts{Verb: annona.VerbSubjectRights, Details: map[string]string{"act": act, "record": id.String()}}
+	subjects := []audit.Subjects{{Noun: "individual", Numbers: []annona.Number{number}}}
+	entry := audit.Change(x.Clock(), annona.NewUID(), facts, caller, subjects)
+	return x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if err := put(tx); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, entry)
+	})
+}

@@ -1,0 +1,197 @@
+package annona
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// An Image is a record as it was written: the canonical text of each field that the record
+// has, under the field's ImageTag, tags ascending. A record has two images, one of its clear
+// fields and one of its sealed ones; stores carry both as they are, the event log keeps the
+// former ones. Columns beside the image serve to select rows, never to show them.
+//
+// Encoding: for each value uvarint tag, uvarint length, bytes. The value of a group is its
+// items: for each item uvarint length, then an Image of the group's dataset.
+type Image []byte
+
+var errImage = errors.New("a stored record is damaged: its image does not decode")
+
+// AppendValue appends a value to an image. Tags must ascend; an absent value is left out.
+func (m Image) AppendValue(tag uint32, text []byte) Image {
+	if len(text) == 0 {
+		return m
+	}
+	m = binary.AppendUvarint(m, uint64(tag))
+	m = binary.AppendUvarint(m, uint64(len(text)))
+	return append(m, text...)
+}
+
+// AppendItem appends one item to the items of a group.
+func AppendItem(items []byte, item Image) []byte {
+	items = binary.AppendUvarint(items, uint64(len(item)))
+	return append(items, item...)
+}
+
+// next splits the first value off.
+func (m Image) next() (tag uint32, text []byte, rest Image, err error) {
+	t, n := binary.Uvarint(m)
+	if n <= 0 || t > 1<<22 {
+		return 0, nil, nil, errImage
+	}
+	text, rest, err = cut(m[n:])
+	return uint32(t), text, rest, err
+}
+
+// cut splits a length-prefixed part off.
+func cut(b []byte) (part, rest []byte, err error) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, nil, errImage
+	}
+	return b[n : n+int(size)], b[n+int(size):], nil
+}
+
+// Values calls yield for each value of the image, in order, until yield returns false.
+func (m Image) Values(yield func(tag uint32, text []byte) bool) error {
+	for len(m) > 0 {
+		tag, text, rest, err := m.next()
+		if err != nil {
+			return err
+		}
+		if !yield(tag, text) {
+			return nil
+		}
+		m = rest
+	}
+	return nil
+}
+
+// Items calls yield for each item of a group's value, in order, until yield returns false.
+func Items(items []byte, yield func(item Image) bool) error {
+	for len(items) > 0 {
+		item, rest, err := cut(items)
+		if err != nil {
+			return err
+		}
+		if !yield(item) {
+			return nil
+		}
+		items = rest
+	}
+	return nil
+}
+
+// Unpacker fills the columns of a page from images. It is compiled once for a shape and used
+// for every row; it is not safe for concurrent use.
+type Unpacker struct {
+	slots  []int16 // column of a tag, or -1; tags of the standard dictionary are small
+	far    map[uint32]int16
+	fills  []int // the columns that this part of the image fills
+	groups []groupUnpacker
+}
+
+type groupUnpacker struct {
+	tag   uint32
+	group int
+	items *Unpacker
+}
+
+// NewUnpacker compiles the unpacking of one part of the image: the clear fields of shape or
+// the sealed ones. Derived columns are left to whoever derives them.
+func NewUnpacker(shape *Shape, sealed bool) *Unpacker {
+	u := &Unpacker{far: map[uint32]int16{}, slots: make([]int16, 1024)}
+	for i := range u.slots {
+		u.slots[i] = -1
+	}
+	for i, f := range shape.Columns {
+		if f.Derived || f.IsSealed() != sealed {
+			continue
+		}
+		u.fills = append(u.fills, i)
+		if tag := f.ImageTag(); int(tag) < len(u.slots) {
+			u.slots[tag] = int16(i)
+		} else {
+			u.far[tag] = int16(i)
+		}
+	}
+	for i, g := range shape.Groups {
+		if g.Field.Derived || g.Field.IsSealed() != sealed {
+			continue
+		}
+		u.groups = append(u.groups, groupUnpacker{tag: g.Field.ImageTag(), group: i, items: newItemUnpacker(g.Shape)})
+	}
+	return u
+}
+
+// newItemUnpacker compiles the unpacking of a group's items: all its fields lie where the
+// group lies.
+func newItemUnpacker(shape *Shape) *Unpacker {
+	u := &Unpacker{far: map[uint32]int16{}}
+	for i, f := range shape.Columns {
+		if f.Derived {
+			continue
+		}
+		u.fills = append(u.fills, i)
+		u.far[f.ImageTag()] = int16(i)
+	}
+	return u
+}
+
+// Fills reports whether the unpacker has anything to fill: a part that nobody asked for need
+// not be fetched or opened.
+func (u *Unpacker) Fills() bool { return len(u.fills) > 0 || len(u.groups) > 0 }
+
+// Unpack appends one row to the columns and groups of p that this part fills. An absent value
+// becomes an absent cell.
+func (u *Unpacker) Unpack(p *Page, image Image) error {
+	for len(image) > 0 {
+		tag, text, rest, err := image.next()
+		if err != nil {
+			return err
+		}
+		image = rest
+		if column := u.column(tag); column >= 0 {
+			c := &p.Columns[column]
+			c.Data = append(c.Data, text...)
+			continue
+		}
+		if err := u.unpackGroup(p, tag, text); err != nil {
+			return err
+		}
+	}
+	for _, i := range u.fills {
+		p.Columns[i].EndCell()
+	}
+	for i := range u.groups {
+		p.Groups[u.groups[i].group].EndRow()
+	}
+	return nil
+}
+
+func (u *Unpacker) column(tag uint32) int16 {
+	if int(tag) < len(u.slots) {
+		return u.slots[tag]
+	}
+	if column, ok := u.far[tag]; ok {
+		return column
+	}
+	return -1
+}
+
+func (u *Unpacker) unpackGroup(p *Page, tag uint32, items []byte) error {
+	for i := range u.groups {
+		g := &u.groups[i]
+		if g.tag != tag {
+			continue
+		}
+		rows := p.Groups[g.group].Page
+		var failed error
+		err := Items(items, func(item Image) bool {
+			failed = g.items.Unpack(rows, item)
+			rows.Count++
+			return failed == nil
+		})
+		return errors.Join(failed, err)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package policy
+
+import (
+	"regexp"
+
+	"github.com/annona-exchange/annona"
+)
+
+var (
+	name      = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	strengths = map[string]annona.Strength{
+		"api_key":            annona.StrengthAPIKey,
+		"oauth":              annona.StrengthOAuth,
+		"sender_constrained": annona.StrengthSenderConstrained,
+	}
+	bases = []annona.Basis{
+		annona.BasisConsent, annona.BasisContract, annona.BasisLegalObligation,
+		annona.BasisVitalInterest, annona.BasisPublicInterest, annona.BasisLegitimateInterest,
+	}
+)
+
+// Request is what a decision is about.
+type Request struct {
+	Caller  annona.Caller
+	Verb    annona.Verb
+	Dataset string // a root dataset
+	Purpose string
+	Today   annona.Date
+}
+
+// Decide grants a request under the terms of the caller's agreement, or refuses it. The
+// credential itself (expiry, revocation, network) was checked before.
+//
+// Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
+// credential_too_weak, dataset_not_granted, basis_lapsed (403).
+func Decide(t *Terms, r Request) (*annona.Grant, error) {
+	a := t.agreement
+	if err := inForce(a, r.Today); err != nil {
+		return nil, err
+	}
+	if r.Caller.Strength < strengths[a.Floor] || r.Caller.IsOperator() {
+		return nil, annona.Forbidden("credential_too_weak", "the agreement accepts credentials of strength %s or stronger", a.Floor)
+	}
+	purpose, err := purposeOf(a, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.fields[r.Dataset]) == 0 {
+		return nil, annona.Forbidden("dataset_not_granted", "the agreement does not grant this dataset").On(r.Dataset)
+	}
+	return t.grant(r.Caller.Strength, purpose), nil
+}
+
+func inForce(a *annona.Agreement, today annona.Date) error {
+	if a.Status != "active" || today < a.ValidFrom || today > a.ValidUntil {
+		return annona.Forbidden("agreement_not_active", "the agreement is suspended, not yet valid or has ended; ask the registry to renew it")
+	}
+	return nil
+}
+
+func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
+	if r.Purpose == "" {
+		return annona.PurposeTerms{}, annona.Invalid("purpose_missing", "say what the data is for: purpose=<code of a purpose in your agreement>").On("purpose")
+	}
+	if !name.MatchString(r.Purpose) {
+		return annona.PurposeTerms{}, annona.Invalid("purpose_unknown", "a purpose is a code of lower-case letters, digits and hyphens").On("purpose")
+	}
+	purpose, ok := a.Purpose(r.Purpose)
+	if !ok {
+		return annona.PurposeTerms{}, annona.Forbidden("purpose_not_granted", "the agreement does not name this purpose").On("purpose")
+	}
+	if purpose.ValidUntil != "" && r.Today > purpose.ValidUntil {
+		return annona.PurposeTerms{}, annona.Forbidden("basis_lapsed", "the lawful basis of this purpose has lapsed").On("purpose")
+	}
+	return purpose, nil
+}
+
+// grant cuts what the agreement grants down to the caps of the credential's strength.
+func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) *annona.Grant {
+	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: t.fields, Conditions: t.rows, RowCeiling: t.agreement.RowCeiling}
+	if strength > annona.StrengthAPIKey {
+		return g
+	}
+	caps := annona.CredentialTerms{RowCeiling: annona.DefaultAPIKeyRows}
+	if t.agreement.APIKey != nil {
+		caps = *t.agreement.APIKey
+		g.Raised = caps.Reason
+	}
+	g.RowCeiling = tighter(g.RowCeiling, caps.RowCeiling)
+	if t.special && !caps.SpecialFields {
+		g.Fields = withoutSpecial(t.fields)
+	}
+	return g
+}
+
+// tighter returns the lower of two ceilings, of which 0 means none.
+func tighter(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+func withoutSpecial(fields map[string][]annona.FieldGrant) map[string][]annona.FieldGrant {
+	out := make(map[string][]annona.FieldGrant, len(fields))
+	for dataset, granted := range fields {
+		for _, g := range granted {
+			if !isSpecial(g) {
+				out[dataset] = append(out[dataset], g)
+			}
+		}
+	}
+	return out
+}

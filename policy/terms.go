@@ -1,0 +1,221 @@
+// Package policy answers one question: may this caller do this, with this dataset, for this
+// purpose, and how much of it? Its answer is a Grant or a refusal with a reason code.
+//
+// It is pure: what it needs to know comes in as values, it reads no store and no clock. It
+// knows agreements, credentials and the dictionary. It does not know rows, people, wires or
+// what becomes of a field that it grants (package privacy does that).
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
+)
+
+// Terms is an agreement, checked against the dictionary and compiled once for all decisions
+// under it.
+type Terms struct {
+	agreement *annona.Agreement
+	fields    map[string][]annona.FieldGrant
+	rows      map[string]annona.Condition
+	special   bool // some granted field is special
+}
+
+// Compile checks an agreement against the dictionary and resolves what it grants. It refuses
+// what is contradictory, unknown, or raised without a reason.
+func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
+	if err := checkForm(a); err != nil {
+		return nil, err
+	}
+	t := &Terms{agreement: a, fields: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}}
+	for name, terms := range a.Datasets {
+		dataset, ok := d.Dataset(name)
+		if !ok {
+			return nil, annona.Invalid("unknown_dataset", "the agreement names an unknown dataset").On(name)
+		}
+		granted, err := resolve(dataset, terms)
+		if err != nil {
+			return nil, err
+		}
+		t.fields[name] = granted
+		t.special = t.special || slices.ContainsFunc(granted, isSpecial)
+		if err := t.compileCondition(d, dataset, terms.Condition); err != nil {
+			return nil, err
+		}
+	}
+	return t, t.narrowAreas(d)
+}
+
+func isSpecial(g annona.FieldGrant) bool { return g.Field.Sensitivity == annona.Special }
+
+func (t *Terms) compileCondition(d *annona.Dictionary, dataset *annona.Dataset, text string) error {
+	if text == "" {
+		return nil
+	}
+	if !dataset.Root {
+		return annona.Invalid("condition_misplaced", "a condition stands with households or individuals").On(dataset.Name)
+	}
+	condition, err := filter.Compile(d, dataset, text)
+	if err != nil {
+		return err
+	}
+	t.rows[dataset.Name] = condition
+	return nil
+}
+
+// narrowAreas adds the agreement's areas to the condition of both root datasets.
+func (t *Terms) narrowAreas(d *annona.Dictionary) error {
+	if len(t.agreement.Areas) == 0 {
+		return nil
+	}
+	for dataset := range d.Datasets() {
+		if !dataset.Root {
+			continue
+		}
+		area, ok := dataset.Field("area_code")
+		if !ok {
+			return annona.Invalid("area_missing", "the dataset has no area to narrow by").On(dataset.Name)
+		}
+		var inside annona.Or
+		for _, code := range t.agreement.Areas {
+			inside = append(inside, annona.Within{Path: annona.Path{Field: area}, Area: code})
+		}
+		t.rows[dataset.Name] = both(inside, t.rows[dataset.Name])
+	}
+	return nil
+}
+
+func both(a, b annona.Condition) annona.Condition {
+	if b == nil {
+		return a
+	}
+	return annona.And{a, b}
+}
+
+// resolve lists the columns that the terms grant, in published order.
+func resolve(dataset *annona.Dataset, terms annona.DatasetTerms) ([]annona.FieldGrant, error) {
+	if err := checkNames(dataset, terms); err != nil {
+		return nil, err
+	}
+	var granted []annona.FieldGrant
+	for f := range dataset.Columns() {
+		if !grants(terms, f) {
+			continue
+		}
+		g := annona.FieldGrant{Field: f, Treatment: annona.TreatPass}
+		if treatment, ok := terms.Treatments[f.Code]; ok {
+			g.Treatment, g.Band = treatment, terms.Bands[f.Code]
+		}
+		if err := checkTreatment(g); err != nil {
+			return nil, err
+		}
+		granted = append(granted, g)
+	}
+	return granted, nil
+}
+
+// grants reports whether the terms grant a column. Why a value is absent, and on which day it
+// was observed, go with the value; the source's own code is a field by itself.
+func grants(terms annona.DatasetTerms, f *annona.Field) bool {
+	if slices.Contains(terms.Except, f.Code) || slices.Contains(terms.Except, f.Base.Code) {
+		return false
+	}
+	if altered, ok := terms.Treatments[f.Base.Code]; ok && altered != annona.TreatPass && f.Aspect != annona.AspectValue {
+		return false // a companion would tell what the treatment hides
+	}
+	if slices.Contains(terms.Fields, f.Code) {
+		return true
+	}
+	if slices.Contains(terms.Fields, f.Base.Code) && f.Aspect != annona.AspectSourceCode {
+		return true
+	}
+	return f.Sensitivity != annona.Special && slices.Contains(terms.Sensitivities, f.Sensitivity)
+}
+
+func checkNames(dataset *annona.Dataset, terms annona.DatasetTerms) error {
+	names := slices.Concat(terms.Fields, terms.Except)
+	for name := range terms.Treatments {
+		names = append(names, name)
+	}
+	for name := range terms.Bands {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		if _, ok := dataset.Field(name); !ok {
+			return annona.Invalid("unknown_field", "the agreement names a field that %s do not have", dataset.Name).On(name)
+		}
+	}
+	for _, s := range terms.Sensitivities {
+		switch s {
+		case annona.Public, annona.Personal, annona.Identifies:
+		case annona.Special:
+			return annona.Invalid("special_by_class", "special fields are granted one by one, by name").On(dataset.Name)
+		default:
+			return annona.Invalid("unknown_sensitivity", "a sensitivity is public, personal or identifier").On(dataset.Name)
+		}
+	}
+	return nil
+}
+
+func checkTreatment(g annona.FieldGrant) error {
+	fits := map[annona.Treatment]bool{
+		annona.TreatPass:  true,
+		annona.TreatMask:  g.Field.Type == annona.TypeText,
+		annona.TreatYear:  g.Field.Type == annona.TypeDate,
+		annona.TreatMonth: g.Field.Type == annona.TypeDate,
+		annona.TreatBand:  (g.Field.Type == annona.TypeInt || g.Field.Type == annona.TypeDec) && g.Band > 0,
+	}
+	if !fits[g.Treatment] {
+		return annona.Invalid("treatment_misplaced",
+			"mask is for text, year and month for dates, band with its width for numbers").On(g.Field.Code)
+	}
+	return nil
+}
+
+func checkForm(a *annona.Agreement) error {
+	fault := func(format string, args ...any) error {
+		return annona.Invalid("agreement_malformed", "%s", fmt.Sprintf(format, args...)).On(a.Name)
+	}
+	switch {
+	case !name.MatchString(a.Name):
+		return annona.Invalid("agreement_malformed", "an agreement has a name of lower-case letters, digits and hyphens")
+	case !name.MatchString(a.Realm):
+		return fault("id_realm is a name of lower-case letters, digits and hyphens")
+	case a.Partner.Name == "" || len(a.Partner.Country) != 2:
+		return fault("a partner has a name and a country (two letters, ISO 3166-1)")
+	case len(a.Purposes) == 0 || len(a.Datasets) == 0:
+		return fault("an agreement names at least one purpose and one dataset")
+	case a.Status != "active" && a.Status != "suspended":
+		return fault("status is active or suspended")
+	case a.ValidFrom == "" || a.ValidUntil < a.ValidFrom:
+		return fault("valid_from and valid_until are dates, in that order")
+	case strengths[a.Floor] == annona.StrengthNone:
+		return fault("floor is api_key, oauth or sender_constrained")
+	case a.RowCeiling < 0 || a.APIKey != nil && a.APIKey.RowCeiling < 0:
+		return fault("a row ceiling is not negative; 0 means none")
+	case a.APIKey != nil && a.APIKey.Reason == "":
+		return fault("a cap of a plain API key is raised with its reason written beside it")
+	}
+	for _, d := range []annona.Date{a.ValidFrom, a.ValidUntil} {
+		if _, err := annona.ParseDate(string(d)); err != nil {
+			return fault("valid_from and valid_until are written 2006-01-02")
+		}
+	}
+	return checkPurposes(a, fault)
+}
+
+func checkPurposes(a *annona.Agreement, fault func(string, ...any) error) error {
+	seen := map[string]bool{}
+	for _, p := range a.Purposes {
+		switch {
+		case !name.MatchString(p.Code) || seen[p.Code]:
+			return fault("each purpose has a code of its own, of lower-case letters, digits and hyphens")
+		case !slices.Contains(bases, p.Basis):
+			return fault("the legal basis of a purpose is one of the six of GDPR Article 6(1)")
+		}
+		seen[p.Code] = true
+	}
+	return nil
+}

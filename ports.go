@@ -1,0 +1,120 @@
+package annona
+
+import "context"
+
+// Records reads households and individuals. There is no way in without a Scope.
+type Records interface {
+	// ReadPage appends rows of the scope to page, which has the scope's shape: those with
+	// after < number ≤ until, at most limit, in ascending order of number. until 0 means no
+	// upper end. Derived columns are filled; sealed images lie unopened in page.Sealed, of
+	// nested pages too. It reports whether rows of that range may remain beyond the last one.
+	ReadPage(ctx context.Context, scope Scope, after, until Number, limit int, page *Page) (more bool, err error)
+	// ReadOne appends the row with that UID, or nothing when it is not in the scope.
+	ReadOne(ctx context.Context, scope Scope, uid UID, page *Page) error
+	// Lookup appends the rows of the scope that hold the identifier: at most two, so that
+	// the caller can tell one from several.
+	Lookup(ctx context.Context, scope Scope, id IdentifierIndex, page *Page) error
+	// LastNumber returns the highest number given out in a root dataset; 0 when it is empty.
+	LastNumber(ctx context.Context, dataset *Dataset) (Number, error)
+}
+
+// Tx is one transaction of writing: change, event and ledger entry commit together.
+type Tx interface {
+	// Upsert writes records that are new or changed, with their memberships, relationships
+	// and identifiers, appends their events and gives each new version. Households precede
+	// the individuals who join them; a record joins a household that an earlier batch or
+	// this one has written, otherwise errors with code unknown_household.
+	Upsert(ctx context.Context, actor string, records []StoredRecord) (Loaded, error)
+	// PutAreas writes areas, by code.
+	PutAreas(ctx context.Context, areas []Area) error
+	// PutRestriction and PutConsent write a record by its ID and append a touched event.
+	PutRestriction(ctx context.Context, r Restriction) error
+	PutConsent(ctx context.Context, c Consent) error
+	// PutAgreement writes the next version of an agreement and returns it.
+	PutAgreement(ctx context.Context, a Agreement) (version int, err error)
+	// PutClient writes a client by its ID.
+	PutClient(ctx context.Context, c Client) error
+	// AppendEntry appends to the ledger.
+	AppendEntry(ctx context.Context, rows ...LedgerRow) error
+}
+
+// Writer runs transactions. fn may run again when the store asks for it; on error nothing of
+// it is kept.
+type Writer interface {
+	Update(ctx context.Context, fn func(Tx) error) error
+}
+
+// Ledger appends entries of disclosures, durably: when Append returns, they are committed.
+// Appends of several requests share one commit.
+type Ledger interface {
+	Append(ctx context.Context, rows ...LedgerRow) error
+}
+
+// LedgerReader walks the ledger for verification.
+type LedgerReader interface {
+	// WalkLedger calls fn for each row in order of index, all of one consistent state.
+	WalkLedger(ctx context.Context, fn func(LedgerRow) error) error
+	// LedgerTree returns the size and root of the tree as the store keeps it.
+	LedgerTree(ctx context.Context) (size int64, root [32]byte, err error)
+	// OpenRequests returns requests that have releases and no outcome.
+	OpenRequests(ctx context.Context) ([]UID, error)
+}
+
+// Standings answers who a caller is at this moment. It is asked again for every page.
+type Standings interface {
+	// ClientByKeyID finds a client by the public part of its key; nil when there is none.
+	ClientByKeyID(ctx context.Context, keyID string) (*Client, error)
+	// ClientByID finds a client; nil when there is none.
+	ClientByID(ctx context.Context, id UID) (*Client, error)
+	// Clients returns all clients, newest first.
+	Clients(ctx context.Context) ([]Client, error)
+	// Agreement returns the latest version of an agreement; nil when there is none.
+	Agreement(ctx context.Context, name string) (*Agreement, error)
+	// Epoch moves with every change of a client, agreement, restriction, consent or area. What
+	// was read under another epoch must be decided and read again.
+	Epoch(ctx context.Context) (int64, error)
+}
+
+// Subjects finds the people whose rights are exercised, and what they have said.
+type Subjects interface {
+	// SubjectByKey returns the number of the individual with that source key; 0 when there
+	// is none. For the operator only.
+	SubjectByKey(ctx context.Context, source, key string) (Number, error)
+	// SubjectByUID returns the number of the individual with that UID; 0 when there is none.
+	SubjectByUID(ctx context.Context, uid UID) (Number, error)
+	Restrictions(ctx context.Context, subject Number) ([]Restriction, error)
+	Consents(ctx context.Context, subject Number) ([]Consent, error)
+}
+
+// Reference holds what describes the data and is nobody's: the declared part of the
+// dictionary and the areas.
+type Reference interface {
+	// Extensions returns what was declared, in order of declaration.
+	Extensions(ctx context.Context) ([]Extension, error)
+	// Declare stores an extension and prepares columns for its filterable fields.
+	Declare(ctx context.Context, x Extension, extended *Dictionary, entry LedgerRow) error
+	// AreaExists reports which of the codes are areas on file.
+	AreaExists(ctx context.Context, codes []string) (map[string]bool, error)
+}
+
+// Vault seals and opens, indexes blindly and enciphers ids. It alone knows keys. It owns no
+// rule about who may see what.
+type Vault interface {
+	// Seal seals a sealed image for storage and returns what Open needs beside it.
+	Seal(dataset string, image Image) (sealed, keyMaterial []byte, err error)
+	// Open opens the sealed images of a page and of the pages nested in it, and appends their
+	// fields to the page's columns and groups.
+	Open(page *Page) error
+	// Realm returns the id realm of that name.
+	Realm(name string) (Realm, error)
+	// BlindIndex returns the 256-bit index of a normalized identifier.
+	BlindIndex(scheme, normalized string) []byte
+	// Digest returns a keyed digest that shows only whether content changed.
+	Digest(content []byte) [16]byte
+	// Tag returns a keyed 128-bit hash of a view, for entity tags.
+	Tag(view []byte) [16]byte
+	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was
+	// made for another context (client, dataset, filter, fields, purpose) or is not ours.
+	SealPosition(context, position []byte) string
+	OpenPosition(context []byte, token string) ([]byte, bool)
+}

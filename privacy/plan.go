@@ -1,0 +1,119 @@
+package privacy
+
+import (
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Plan is the column plan of one shape under one grant: what happens to each column. It is
+// compiled once and used for every page; one goroutine at a time.
+type Plan struct {
+	columns  []transform // nil: passes unaltered
+	groups   []groupPlan
+	noun     string
+	mask     []string
+	scratch  annona.Column
+	identify bool // rows are people or households and count as subjects
+}
+
+type groupPlan struct {
+	code string
+	plan *Plan
+}
+
+// transform appends what may be shown of a cell to dst.
+type transform func(dst, cell []byte) []byte
+
+// Compile compiles the plan of a shape whose columns the grant has granted.
+func Compile(shape *annona.Shape, grant *annona.Grant, realm annona.Realm) *Plan {
+	p := &Plan{
+		columns:  make([]transform, len(shape.Columns)),
+		noun:     shape.Dataset.Noun,
+		identify: shape.Dataset.Root,
+	}
+	for i, f := range shape.Columns {
+		p.columns[i] = transformOf(f, grant, realm)
+		p.mask = append(p.mask, f.Code)
+	}
+	for _, g := range shape.Groups {
+		nested := Compile(g.Shape, grant, realm)
+		p.groups = append(p.groups, groupPlan{code: g.Field.Code, plan: nested})
+		if !nested.identify {
+			for _, code := range nested.mask {
+				p.mask = append(p.mask, g.Field.Code+"."+code)
+			}
+		}
+	}
+	return p
+}
+
+func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) transform {
+	granted, ok := grant.Field(f)
+	if !ok {
+		return withhold // the gate never asks for it; nothing leaves if it did
+	}
+	if f.Type == annona.TypeID || f.Type == annona.TypeRef {
+		return func(dst, cell []byte) []byte {
+			if len(cell) == 0 {
+				return dst
+			}
+			return realm.AppendID(dst, cell)
+		}
+	}
+	switch granted.Treatment {
+	case annona.TreatPass:
+		return nil
+	case annona.TreatMask:
+		return mask
+	case annona.TreatYear:
+		return toYear
+	case annona.TreatMonth:
+		return toMonth
+	case annona.TreatBand:
+		return toBand(granted.Band)
+	default:
+		return withhold
+	}
+}
+
+// Redact turns a page into what may be shown, in place. The page must not be read any more
+// except through the Disclosed.
+func (p *Plan) Redact(page *annona.Page) *Disclosed {
+	d := &Disclosed{page: page}
+	p.redact(page, d)
+	return d
+}
+
+func (p *Plan) redact(page *annona.Page, d *Disclosed) {
+	for i, change := range p.columns {
+		if change != nil {
+			p.rewrite(&page.Columns[i], change)
+		}
+	}
+	if p.identify && len(page.Numbers) > 0 {
+		d.add(Subjects{Noun: p.noun, Fields: p.mask, Numbers: page.Numbers})
+	}
+	for i, g := range p.groups {
+		g.plan.redact(page.Groups[i].Page, d)
+	}
+}
+
+// rewrite replaces every cell of a column; the column and the scratch swap their memory.
+func (p *Plan) rewrite(c *annona.Column, change transform) {
+	p.scratch.Reset()
+	for row := range c.Ends {
+		p.scratch.Data = change(p.scratch.Data, c.Cell(row))
+		p.scratch.EndCell()
+	}
+	*c, p.scratch = p.scratch, *c
+}
+
+func (d *Disclosed) add(s Subjects) {
+	i := slices.IndexFunc(d.subjects, func(o Subjects) bool { return o.Noun == s.Noun && slices.Equal(o.Fields, s.Fields) })
+	if i < 0 {
+		d.subjects = append(d.subjects, s)
+		return
+	}
+	d.subjects[i].Numbers = slices.Concat(d.subjects[i].Numbers, s.Numbers)
+}
