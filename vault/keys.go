@@ -70,9 +70,16 @@ func open(aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
 	return aead.Open(nil, nil, sealed, associated)
 }
 
-// derive returns a key of a class: HKDF-SHA-256 with the label, the version and further parameters.
-func derive(secret []byte, label string, version int, parameters ...string) []byte {
-	key, err := hkdf.Key(sha256.New, secret, nil, string(bind(label, version, parameters...)), keySize)
+// classSecret is one version of the secret of a class.
+type classSecret struct {
+	label   string
+	version int
+	secret  []byte
+}
+
+// derive returns a key of the class: HKDF-SHA-256 with label, version and parameters.
+func (c classSecret) derive(parameters ...string) []byte {
+	key, err := hkdf.Key(sha256.New, c.secret, nil, string(bind(c.label, c.version, parameters...)), keySize)
 	if err != nil {
 		panic("vault: a key longer than HKDF gives")
 	}
@@ -96,18 +103,17 @@ func appendText(b []byte, text string) []byte {
 
 // secret returns the latest secret of that label and makes the first one when there is none.
 // Of two processes that make it at once, the one that stored first wins and both use its.
-func (v *Vault) secret(label string) (version int, secret []byte, err error) {
+func (v *Vault) secret(label string) (classSecret, error) {
 	version, wrapped, err := v.secrets.Latest(label)
 	if err != nil {
-		return 0, nil, annona.Internal("read the key store", err)
+		return classSecret{}, annona.Internal("read the key store", err)
 	}
 	if version == 0 {
 		refused := v.secrets.Put(label, 1, v.root.wrap(label, 1, fresh(keySize)))
 		version, wrapped, err = v.secrets.Latest(label)
 		if version == 0 || err != nil {
-			return 0, nil, annona.Internal("write to the key store", errors.Join(refused, err))
+			return classSecret{}, annona.Internal("write to the key store", errors.Join(refused, err))
 		}
 	}
-	secret, err = v.root.unwrap(label, version, wrapped)
-	return version, secret, err
+	return v.root.unwrap(label, version, wrapped)
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"crypto/cipher"
 	"encoding/base64"
+	"strings"
 
 	"github.com/annona-exchange/annona"
 )
@@ -16,24 +17,27 @@ var tokenEncoding = base64.RawURLEncoding.Strict()
 // loadPositions fetches every version of the positions' key, so that cursors made before a
 // rotation are read after it.
 func (v *Vault) loadPositions() error {
-	latest, _, err := v.secret(classPosition.label)
+	latest, err := v.secret(classPosition.label)
 	if err != nil {
 		return err
 	}
-	if latest > 255 {
+	if latest.version > 255 {
 		return annona.Internal("open the vault: the position key has more versions than a token can name", nil)
 	}
-	v.positions = make([]cipher.AEAD, latest)
-	for version := 1; version <= latest; version++ {
+	v.positions = make([]cipher.AEAD, latest.version)
+	for version := 1; version <= latest.version; version++ {
 		wrapped, err := v.secrets.Get(classPosition.label, version)
 		if err != nil {
 			return annona.Internal("read the key store", err)
+		}
+		if wrapped == nil {
+			continue // destroyed: its cursors cannot be read anymore
 		}
 		secret, err := v.root.unwrap(classPosition.label, version, wrapped)
 		if err != nil {
 			return err
 		}
-		v.positions[version-1] = newAEAD(derive(secret, classPosition.label, version))
+		v.positions[version-1] = newAEAD(secret.derive())
 	}
 	return nil
 }
@@ -49,12 +53,15 @@ func (v *Vault) SealPosition(context, position []byte) string {
 // OpenPosition returns the position in a token. It reports false when the token was forged,
 // changed, made for another context or by another installation.
 func (v *Vault) OpenPosition(context []byte, token string) ([]byte, bool) {
+	if strings.ContainsAny(token, "\r\n") { // which the decoder would skip
+		return nil, false
+	}
 	sealed, err := tokenEncoding.DecodeString(token)
 	if err != nil || len(sealed) == 0 {
 		return nil, false
 	}
 	version := int(sealed[0])
-	if version < 1 || version > len(v.positions) {
+	if version < 1 || version > len(v.positions) || v.positions[version-1] == nil {
 		return nil, false
 	}
 	position, err := open(v.positions[version-1], sealed[1:], positionData(version, context))

@@ -27,11 +27,11 @@ func (v *Vault) Realm(name string) (annona.Realm, error) {
 	if r, known := v.realms[name]; known {
 		return r, nil
 	}
-	_, secret, err := v.secret(classRealm.label + "/" + name)
+	class, err := v.secret(classRealm.label + "/" + name)
 	if err != nil {
 		return nil, err
 	}
-	r := newRealm(secret)
+	r := newRealm(class.secret)
 	v.realms[name] = r
 	return r, nil
 }

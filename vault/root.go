@@ -42,30 +42,23 @@ type rootKey struct {
 	aead cipher.AEAD
 }
 
-// createRoot makes dir/root.key, durably, or fails and leaves what is there. The file gets its
-// name only when it is whole.
+// createRoot makes dir/root.key, durably, or fails and leaves what is there.
 func createRoot(dir string, kind Kind) (*rootKey, error) {
 	if kind != Production && kind != Demo {
 		return nil, annona.Invalid("root_key_kind", "an installation is production or demo")
 	}
-	key := fresh(keySize)
-	draft, err := os.CreateTemp(dir, RootFile+".*") // with mode 0600
-	if err != nil {
-		return nil, annona.Internal("create the root key", err)
-	}
-	defer os.Remove(draft.Name())
-	_, err = draft.WriteString(rootHeader + string(kind) + "\n" + hex.EncodeToString(key) + "\n")
-	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
-		return nil, annona.Internal("write the root key", err)
-	}
 	path := filepath.Join(dir, RootFile)
-	if err := os.Link(draft.Name(), path); errors.Is(err, fs.ErrExist) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
 		return nil, annona.Conflict("root_key_exists", "%s exists already and is never overwritten; open the folder as it is or choose another one", path)
-	} else if err != nil {
-		return nil, annona.Internal("create the root key", err)
 	}
-	if err := syncFolder(dir); err != nil {
-		return nil, annona.Internal("write the root key", err)
+	if err != nil {
+		return nil, annona.Internal("create "+path, err)
+	}
+	key := fresh(keySize)
+	_, err = file.WriteString(rootHeader + string(kind) + "\n" + hex.EncodeToString(key) + "\n")
+	if err := errors.Join(err, file.Sync(), file.Close(), syncFolder(dir)); err != nil {
+		return nil, annona.Internal("write "+path, errors.Join(err, os.Remove(path)))
 	}
 	return &rootKey{kind: kind, aead: newAEAD(key)}, nil
 }
@@ -105,7 +98,7 @@ func readRoot(dir string) (*rootKey, error) {
 	}
 	root, ok := parseRoot(string(text))
 	if !ok {
-		return nil, annona.Conflict("root_key_malformed", "%s is not a root key (two lines: what it is, then 64 hexadecimal digits); put the original back", path)
+		return nil, annona.Conflict("root_key_malformed", "%s is not a root key (two lines: what it is, then 64 hexadecimal digits); put the original back; when annona init was interrupted and the folder is still empty, remove the file and run it again", path)
 	}
 	return root, nil
 }
@@ -131,15 +124,15 @@ func (r *rootKey) wrap(label string, version int, secret []byte) []byte {
 
 // unwrap opens a class secret. It fails when another root key wrapped it, or when it was kept
 // under another label or version.
-func (r *rootKey) unwrap(label string, version int, wrapped []byte) ([]byte, error) {
+func (r *rootKey) unwrap(label string, version int, wrapped []byte) (classSecret, error) {
 	if len(wrapped) == 0 || wrapped[0] != wrapFormat {
-		return nil, errSecretDamaged.On(label)
+		return classSecret{}, errSecretDamaged.On(label)
 	}
 	secret, err := open(r.aead, wrapped[1:], r.bind(label, version))
 	if err != nil || len(secret) != keySize {
-		return nil, errRootForeign.On(label)
+		return classSecret{}, errRootForeign.On(label)
 	}
-	return secret, nil
+	return classSecret{label: label, version: version, secret: secret}, nil
 }
 
 func (r *rootKey) bind(label string, version int) []byte {

@@ -36,11 +36,11 @@ type Vault struct {
 	root    *rootKey
 	secrets Secrets
 
-	index     []byte // class secret; each identifier type derives its own key
+	index     classSecret // each scheme derives its own key
 	digest    []byte
 	tag       []byte
 	keyHash   []byte
-	positions []cipher.AEAD // by version, from 1
+	positions []cipher.AEAD // by version, from 1; nil when that version was destroyed
 
 	mu     sync.Mutex
 	realms map[string]*realm
@@ -61,7 +61,7 @@ func Create(dir string, kind Kind, secrets Secrets) (*Vault, error) {
 		return nil, err
 	}
 	v := &Vault{root: root, secrets: secrets, realms: map[string]*realm{}}
-	if _, _, err := v.secret(classInstallation.label); err != nil {
+	if _, err := v.secret(classInstallation.label); err != nil {
 		return nil, err
 	}
 	return v, v.load()
@@ -92,27 +92,22 @@ func Open(dir string, secrets Secrets) (*Vault, error) {
 // and cannot be turned into another.
 func (v *Vault) Demo() bool { return v.root.kind == Demo }
 
-// load fetches the class secrets that every installation uses.
-func (v *Vault) load() error {
-	for _, class := range []struct {
-		keyClass
-		into *[]byte
-	}{
-		{classDigest, &v.digest},
-		{classTag, &v.tag},
-		{classKeyHash, &v.keyHash},
+// load fetches the class secrets that every installation uses and makes those that are new.
+func (v *Vault) load() (err error) {
+	if v.index, err = v.secret(classIndex.label); err != nil {
+		return err
+	}
+	for class, key := range map[string]*[]byte{
+		classDigest.label:  &v.digest,
+		classTag.label:     &v.tag,
+		classKeyHash.label: &v.keyHash,
 	} {
-		version, secret, err := v.secret(class.label)
+		secret, err := v.secret(class)
 		if err != nil {
 			return err
 		}
-		*class.into = derive(secret, class.label, version)
+		*key = secret.derive()
 	}
-	_, secret, err := v.secret(classIndex.label)
-	if err != nil {
-		return err
-	}
-	v.index = secret
 	return v.loadPositions()
 }
 
@@ -120,7 +115,7 @@ func (v *Vault) load() error {
 // the scheme's own key, 256 bits. Equal identifiers have equal indexes; without the key an
 // index says nothing.
 func (v *Vault) BlindIndex(scheme, normalized string) []byte {
-	return mac(derive(v.index, classIndex.label, 1, scheme), []byte(normalized))
+	return mac(v.index.derive(scheme), []byte(normalized))
 }
 
 // Digest returns a keyed digest of a record as its source reported it. Whoever reads the
