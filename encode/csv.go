@@ -1,0 +1,234 @@
+package encode
+
+import (
+	"bytes"
+
+	"github.com/annona-exchange/annona"
+)
+
+// csvForm writes CSV as RFC 4180 has it: comma, CRLF, a header line, quotes only where a cell
+// needs them.
+type csvForm struct {
+	spreadsheet bool
+	root        *level
+	stem        []byte // the cells of the outer levels, which begin each row below them
+	changed     int64
+}
+
+// level is a tier compiled for the pages of one shape.
+type level struct {
+	columns []csvColumn
+	below   []*level
+	index   int           // of the group in the outer shape
+	rows    *annona.Group // of the page being written
+	hollow  int           // as in tier
+}
+
+type csvColumn struct {
+	cells
+	kind cellKind
+}
+
+// cellKind says how the cells of a column are written.
+type cellKind uint8
+
+const (
+	cellBare  cellKind = iota // as it is
+	cellBlank                 // empty
+	cellText                  // quoted where it needs to be
+	cellList                  // values joined by annona.ListMark
+	cellCode                  // as text; in a spreadsheet guarded against formulas
+	cellWord                  // as text; in a spreadsheet guarded against formulas and numbers
+)
+
+// csvCare marks what must stand in quotes, or may.
+var csvCare = carefulOf(`",`)
+
+func (f *csvForm) compile(part Part, have *annona.Shape) error {
+	if part.table == nil {
+		return misuse("the parts of a CSV answer come from Parts")
+	}
+	root, err := f.compileLevel(part.table.root, have)
+	f.root = root
+	return err
+}
+
+func (f *csvForm) compileLevel(t *tier, have *annona.Shape) (*level, error) {
+	l := &level{hollow: t.hollow}
+	for _, field := range t.columns {
+		column := csvColumn{kind: cellBlank}
+		if field != nil {
+			walk, err := newCells(field, have, csvCare)
+			if err != nil {
+				return nil, err
+			}
+			column = csvColumn{cells: walk, kind: f.kindOf(field)}
+		}
+		l.columns = append(l.columns, column)
+	}
+	for _, b := range t.below {
+		index := have.Group(b.group.Code)
+		if index < 0 {
+			return nil, misuse("a page has the groups of its part; " + b.group.Code + " is missing")
+		}
+		below, err := f.compileLevel(b, have.Groups[index].Shape)
+		if err != nil {
+			return nil, err
+		}
+		below.index = index
+		l.below = append(l.below, below)
+	}
+	return l, nil
+}
+
+func (f *csvForm) kindOf(field *annona.Field) cellKind {
+	switch {
+	case !holdsText(field):
+		return cellBare
+	case f.spreadsheet && field.IsText():
+		return cellWord
+	case f.spreadsheet:
+		return cellCode
+	case field.Many:
+		return cellList
+	default:
+		return cellText
+	}
+}
+
+func (f *csvForm) open(dst []byte, part Part) []byte {
+	if f.spreadsheet {
+		dst = append(dst, "\uFEFF"...)
+	}
+	for i, name := range part.table.header {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, name...) // snake_case: it never needs quotes
+	}
+	return append(dst, "\r\n"...)
+}
+
+func (f *csvForm) close(dst []byte) []byte { return dst }
+
+func (f *csvForm) altered() int64 { return f.changed }
+
+func (f *csvForm) start(p *annona.Page) { f.root.start(p) }
+
+func (l *level) start(p *annona.Page) {
+	for i := range l.columns {
+		if l.columns[i].kind != cellBlank {
+			l.columns[i].start(p)
+		}
+	}
+	for _, b := range l.below {
+		b.rows = &p.Groups[b.index]
+		b.start(b.rows.Page)
+	}
+}
+
+func (f *csvForm) row(dst []byte, row int) []byte {
+	f.stem = f.stem[:0]
+	return f.appendRows(dst, f.root, row)
+}
+
+// appendRows appends all rows of the file that one row of the level becomes.
+func (f *csvForm) appendRows(dst []byte, l *level, row int) []byte {
+	if l.below == nil {
+		at := len(dst)
+		dst = append(dst, f.stem...)
+		dst = f.appendCells(dst, l, row)
+		return endRow(dst, at)
+	}
+	outer := len(f.stem)
+	f.stem = f.appendCells(f.stem, l, row)
+	some := false
+	for _, b := range l.below {
+		from, to := b.rows.Rows(row)
+		for nested := from; nested < to; nested++ {
+			dst = f.appendRows(dst, b, nested)
+			some = true
+		}
+	}
+	if !some && l.hollow > 0 {
+		dst = f.appendHollow(dst, l.hollow)
+	}
+	f.stem = f.stem[:outer]
+	return dst
+}
+
+// appendHollow appends the row of a record without rows below.
+func (f *csvForm) appendHollow(dst []byte, empty int) []byte {
+	at := len(dst)
+	dst = append(dst, f.stem...)
+	for range empty {
+		dst = append(dst, ',')
+	}
+	return endRow(dst, at)
+}
+
+// endRow turns the comma behind the last cell into the end of the row that began at.
+func endRow(dst []byte, at int) []byte {
+	if len(dst) == at+1 {
+		return append(dst[:at], "\"\"\r\n"...) // readers skip an empty line, and the record with it
+	}
+	dst[len(dst)-1] = '\r'
+	return append(dst, '\n')
+}
+
+// appendCells appends the cells of one row of the level, each with a comma behind it.
+func (f *csvForm) appendCells(dst []byte, l *level, row int) []byte {
+	for i := range l.columns {
+		c := &l.columns[i]
+		if c.kind == cellBlank {
+			dst = append(dst, ',')
+			continue
+		}
+		cell, care := c.next(row)
+		switch {
+		case len(cell) == 0:
+		case c.kind == cellBare || c.kind == cellText && !care && !padded(cell):
+			dst = append(dst, cell...)
+		default:
+			dst = f.appendCareful(dst, cell, c.kind, care)
+		}
+		dst = append(dst, ',')
+	}
+	return dst
+}
+
+// padded reports whether the cell begins or ends with a space (or a control character), which
+// careless readers trim when it is not quoted.
+func padded(cell []byte) bool { return cell[0] <= ' ' || cell[len(cell)-1] <= ' ' }
+
+// appendCareful appends a cell that may need quotes, joining or the guard.
+func (f *csvForm) appendCareful(dst, cell []byte, kind cellKind, care bool) []byte {
+	if care {
+		cell = bytes.ToValidUTF8(cell, []byte("\uFFFD"))
+	}
+	guard := kind == cellWord && (isFormula(cell) || isNumber(cell)) || kind == cellCode && isFormula(cell)
+	if guard {
+		f.changed++
+	}
+	quote := padded(cell) || bytes.ContainsAny(cell, ",\"\r\n") || f.spreadsheet && bytes.ContainsAny(cell, ";\t\x1f")
+	if quote {
+		dst = append(dst, '"')
+	}
+	if guard {
+		dst = append(dst, '\'')
+	}
+	for _, b := range cell {
+		switch b {
+		case '"':
+			dst = append(dst, '"', '"')
+		case annona.ListSeparator:
+			dst = append(dst, annona.ListMark)
+		default:
+			dst = append(dst, b)
+		}
+	}
+	if quote {
+		dst = append(dst, '"')
+	}
+	return dst
+}

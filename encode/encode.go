@@ -1,0 +1,230 @@
+// Package encode writes what was disclosed as CSV, XML, JSON and NDJSON, and the files of a
+// linked CSV export as one zip.
+//
+// It knows the wire forms (docs/spec/formats.md), and how a nested shape becomes flat files. It
+// does not know who may see what, where pages come from or where bytes go. Its pages are
+// privacy.Disclosed: what nobody has redacted cannot be written.
+//
+// An answer is written in parts, one pass over the records each. Most documents have one part;
+// a zip holds its files one behind the other, so it has one part for each file:
+//
+//	parts, err := encode.Parts(shape, options)
+//	encoder, err := encode.New(w, parts, options)
+//	for i, part := range parts {
+//		encoder.Begin(i)
+//		// fetch part.Shape page by page; for each page:
+//		encoder.Page(disclosed)
+//	}
+//	encoder.End()
+//
+// Who aborts an answer never calls End. Then a JSON or XML document stays unclosed and a zip
+// has no directory, so that no reader takes part of an answer for the whole.
+package encode
+
+import (
+	"io"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// Options says how an answer is written.
+type Options struct {
+	Format   Format
+	Profile  Profile   // of CSV; empty: Machine
+	Layout   Layout    // empty: Nested, for CSV the default of the dataset
+	Schema   string    // the schema that the answer follows: "individuals/3"; in JSON and XML documents only
+	Next     string    // cursor of the next page of a search; in JSON and XML documents only
+	Modified time.Time // of the files in a zip
+}
+
+// Encoder writes one answer. It is for one goroutine. After an error it stays in it: every
+// further call returns the same one.
+type Encoder interface {
+	// Begin starts the next part: header line, opening tag, entry of the zip. Parts begin in
+	// order. Nothing of the first part reaches the writer before its first page or End.
+	Begin(part int) error
+	// Page writes rows of the part that has begun, any number of pages. When it returns, they
+	// were handed to the writer (of a zip, all but what the compressor still holds). The page
+	// has at least the columns of the part's shape; further ones are not written.
+	Page(d *privacy.Disclosed) error
+	// End completes the document: closing tag, directory of the zip. It is never called when
+	// the answer was aborted.
+	End() error
+	// Altered returns the number of cells that the spreadsheet profile changed so far. A cell
+	// of a household that stands on several rows counts once.
+	Altered() int64
+}
+
+// New returns an encoder of an answer of those parts, as Parts gave them for the same options.
+func New(w io.Writer, parts []Part, o Options) (Encoder, error) {
+	if len(parts) == 0 {
+		return nil, misuse("an answer has at least one part")
+	}
+	o, err := o.resolve(parts[0].Shape.Dataset.Name)
+	if err != nil {
+		return nil, err
+	}
+	e := &encoder{form: newForm(o), parts: parts, part: -1, out: buffer{w: w}}
+	if o.Layout == Linked {
+		e.archive = newArchive(w, o.Modified)
+	}
+	return e, nil
+}
+
+// form is one wire form. It appends to a buffer and knows no writer.
+type form interface {
+	// compile prepares for pages of the shape have; those of part.Shape are written.
+	compile(part Part, have *annona.Shape) error
+	// open appends what stands before the first row of a part.
+	open(dst []byte, part Part) []byte
+	// start puts the form before the first row of a page.
+	start(p *annona.Page)
+	// row appends the next row of the page. Rows come in order.
+	row(dst []byte, row int) []byte
+	// close appends what stands behind the last row of a part.
+	close(dst []byte) []byte
+	// altered returns how many cells were changed so far.
+	altered() int64
+}
+
+func newForm(o Options) form {
+	switch o.Format {
+	case CSV:
+		return &csvForm{spreadsheet: o.Profile == Spreadsheet}
+	case XML:
+		return &xmlForm{schema: o.Schema, next: o.Next}
+	case JSON:
+		return &jsonForm{schema: o.Schema, next: o.Next}
+	default:
+		return &ndjsonForm{}
+	}
+}
+
+type encoder struct {
+	form    form
+	out     buffer
+	parts   []Part
+	part    int           // that has begun; -1 before the first
+	have    *annona.Shape // that the form is compiled for
+	archive *archive      // of a linked answer
+	err     error
+}
+
+func (e *encoder) Begin(part int) error {
+	if e.err != nil {
+		return e.err
+	}
+	if part != e.part+1 || part >= len(e.parts) {
+		return e.fail(misuse("parts begin in order"))
+	}
+	if err := e.closePart(); err != nil {
+		return err
+	}
+	e.part = part
+	if e.archive != nil {
+		entry, err := e.archive.next(e.parts[part].Name)
+		if err != nil {
+			return e.fail(err)
+		}
+		e.out.w = entry
+	}
+	if err := e.compile(e.parts[part].Shape); err != nil {
+		return err
+	}
+	e.out.b = e.form.open(e.out.b, e.parts[part])
+	return nil
+}
+
+func (e *encoder) Page(d *privacy.Disclosed) error { return e.page(d.Page()) }
+
+func (e *encoder) page(p *annona.Page) error {
+	if e.err != nil {
+		return e.err
+	}
+	if e.part < 0 {
+		return e.fail(misuse("a page comes in a part that has begun"))
+	}
+	if err := e.compile(p.Shape); err != nil {
+		return err
+	}
+	e.form.start(p)
+	for row := range p.Count {
+		e.out.b = e.form.row(e.out.b, row)
+		if len(e.out.b) < flushSize {
+			continue
+		}
+		if err := e.out.flush(); err != nil {
+			return e.fail(err)
+		}
+	}
+	return e.deliver()
+}
+
+func (e *encoder) End() error {
+	if e.err != nil {
+		return e.err
+	}
+	if e.part != len(e.parts)-1 {
+		return e.fail(misuse("an answer ends when each of its parts has begun"))
+	}
+	if err := e.closePart(); err != nil {
+		return err
+	}
+	if e.archive != nil {
+		if err := e.archive.close(); err != nil {
+			return e.fail(err)
+		}
+	}
+	e.err = misuse("the answer has ended")
+	return nil
+}
+
+func (e *encoder) Altered() int64 { return e.form.altered() }
+
+// compile prepares the form for pages of that shape, once for each shape.
+func (e *encoder) compile(have *annona.Shape) error {
+	if have == e.have {
+		return nil
+	}
+	e.have = have
+	if err := e.form.compile(e.parts[e.part], have); err != nil {
+		return e.fail(err)
+	}
+	return nil
+}
+
+func (e *encoder) closePart() error {
+	if e.part < 0 {
+		return nil
+	}
+	e.have = nil
+	e.out.b = e.form.close(e.out.b)
+	if err := e.out.flush(); err != nil {
+		return e.fail(err)
+	}
+	return nil
+}
+
+// deliver hands everything over that is ready.
+func (e *encoder) deliver() error {
+	err := e.out.flush()
+	if err == nil && e.archive != nil {
+		err = e.archive.flush()
+	}
+	if err != nil {
+		return e.fail(err)
+	}
+	return nil
+}
+
+func (e *encoder) fail(err error) error {
+	e.err = err
+	return err
+}
+
+// misuse is a fault of whoever drives the encoder.
+func misuse(rule string) error {
+	return annona.Internal("write the answer: "+rule, nil)
+}

@@ -1,0 +1,203 @@
+package encode
+
+import (
+	"mime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Format is a wire format.
+type Format string
+
+// The formats, in the order in which they are preferred when a client takes several.
+const (
+	JSON   Format = "json"
+	XML    Format = "xml"
+	CSV    Format = "csv"
+	NDJSON Format = "ndjson"
+)
+
+// Profile is a dialect of CSV.
+type Profile string
+
+// The profiles. Machine is lossless. Spreadsheet is for programs that take text for formulas
+// and numbers: it marks such text and begins with a byte order mark.
+const (
+	Machine     Profile = "machine"
+	Spreadsheet Profile = "spreadsheet"
+)
+
+// Layout says what becomes of repeated groups.
+type Layout string
+
+// The layouts. Nested is that of JSON, XML and NDJSON, the others are those of CSV.
+const (
+	Nested Layout = "nested"
+	Linked Layout = "linked" // a zip of files that are joined by their keys
+	Flat   Layout = "flat"   // the household's columns on each member's row
+	Plain  Layout = "plain"  // the single-valued columns of the records themselves
+)
+
+// mediaTypes of each format; the first is the one that is written.
+var mediaTypes = map[Format][]string{
+	JSON:   {"application/json"},
+	XML:    {"application/xml", "text/xml"},
+	CSV:    {"text/csv"},
+	NDJSON: {"application/x-ndjson"},
+}
+
+// ParseFormat reads the name of a format.
+func ParseFormat(name string) (Format, error) {
+	return oneOf("format", name, JSON, XML, CSV, NDJSON)
+}
+
+// ParseProfile reads the name of a profile. The empty name is the default.
+func ParseProfile(name string) (Profile, error) {
+	return oneOf("profile", name, "", Machine, Spreadsheet)
+}
+
+// ParseLayout reads the name of a layout. The empty name is the default.
+func ParseLayout(name string) (Layout, error) {
+	return oneOf("layout", name, "", Nested, Linked, Flat, Plain)
+}
+
+func oneOf[T ~string](parameter, name string, known ...T) (T, error) {
+	if slices.Contains(known, T(name)) {
+		return T(name), nil
+	}
+	var words []string
+	for _, k := range known {
+		if k != "" {
+			words = append(words, string(k))
+		}
+	}
+	return "", annona.Invalid("unknown_"+parameter, "a %s is one of: %s", parameter, strings.Join(words, ", ")).On(parameter)
+}
+
+// Negotiate chooses the format that an Accept header (RFC 9110, section 12.5.1) likes best.
+// An absent header takes JSON. A header that takes none of ours is refused with the code
+// not_acceptable.
+func Negotiate(accept string) (Format, error) {
+	if strings.TrimSpace(accept) == "" {
+		return JSON, nil
+	}
+	ranges := parseAccept(accept)
+	var best Format
+	quality := 0.0
+	for _, f := range []Format{JSON, XML, CSV, NDJSON} {
+		for _, mediaType := range mediaTypes[f] {
+			if q := qualityOf(mediaType, ranges); q > quality {
+				best, quality = f, q
+			}
+		}
+	}
+	if best == "" {
+		return "", annona.Invalid("not_acceptable", "answers are application/json, application/xml, text/csv or application/x-ndjson").On("Accept")
+	}
+	return best, nil
+}
+
+type mediaRange struct {
+	mediaType string
+	quality   float64
+}
+
+// parseAccept leaves out what is no media range: a client may list what nobody knows.
+func parseAccept(accept string) []mediaRange {
+	var ranges []mediaRange
+	for element := range strings.SplitSeq(accept, ",") {
+		mediaType, parameters, err := mime.ParseMediaType(element)
+		if err != nil {
+			continue
+		}
+		quality := 1.0
+		if q, given := parameters["q"]; given {
+			quality, err = strconv.ParseFloat(q, 64)
+			if err != nil || !(quality >= 0 && quality <= 1) {
+				continue
+			}
+		}
+		ranges = append(ranges, mediaRange{mediaType, quality})
+	}
+	return ranges
+}
+
+// qualityOf is the quality of the most specific range that takes the media type; 0: none does.
+func qualityOf(mediaType string, ranges []mediaRange) float64 {
+	kind, _, _ := strings.Cut(mediaType, "/")
+	for _, pattern := range []string{mediaType, kind + "/*", "*/*"} {
+		i := slices.IndexFunc(ranges, func(r mediaRange) bool { return r.mediaType == pattern })
+		if i >= 0 {
+			return ranges[i].quality
+		}
+	}
+	return 0
+}
+
+// households is the dataset whose CSV is linked files unless another layout is asked for.
+const households = "households"
+
+// resolve fills the defaults in and refuses what does not go together.
+func (o Options) resolve(dataset string) (Options, error) {
+	if _, err := ParseFormat(string(o.Format)); err != nil {
+		return o, err
+	}
+	if _, err := ParseProfile(string(o.Profile)); err != nil {
+		return o, err
+	}
+	if _, err := ParseLayout(string(o.Layout)); err != nil {
+		return o, err
+	}
+	asked := o
+	o.Layout = o.layout(dataset)
+	if o.Profile == "" {
+		o.Profile = Machine
+	}
+	switch {
+	case o.Format != CSV && o.Layout != Nested:
+		return o, annona.Invalid("layout_unsuitable", "%s is always nested; the layouts linked, flat and plain are those of csv", o.Format).On("layout")
+	case o.Format != CSV && asked.Profile == Spreadsheet:
+		return o, annona.Invalid("profile_unsuitable", "the spreadsheet profile is one of csv").On("profile")
+	case o.Format == CSV && o.Layout == Nested:
+		return o, annona.Invalid("layout_unsuitable", "csv cannot nest; its layouts are linked, flat and plain").On("layout")
+	case o.Layout == Flat && dataset != households:
+		return o, annona.Invalid("layout_unsuitable", "only households have a flat layout, one row for each member").On("layout")
+	}
+	return o, nil
+}
+
+func (o Options) layout(dataset string) Layout {
+	switch {
+	case o.Layout != "":
+		return o.Layout
+	case o.Format != CSV:
+		return Nested
+	case dataset == households:
+		return Linked
+	default:
+		return Plain
+	}
+}
+
+// MediaType returns the Content-Type of an answer about a dataset.
+func MediaType(dataset string, o Options) string {
+	switch {
+	case o.layout(dataset) == Linked:
+		return "application/zip"
+	case o.Format == CSV:
+		return "text/csv; charset=utf-8; header=present"
+	default:
+		return mediaTypes[o.Format][0]
+	}
+}
+
+// FileName returns the name under which an answer about a dataset is kept: "individuals.csv".
+func FileName(dataset string, o Options) string {
+	if o.layout(dataset) == Linked {
+		return dataset + ".zip"
+	}
+	return dataset + "." + string(o.Format)
+}

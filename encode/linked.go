@@ -1,0 +1,223 @@
+package encode
+
+import (
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
+
+// A linkedFile is a file of a linked answer before its columns are settled. The same group may
+// be found on several paths: identifiers of a household and of its members go into one file.
+type linkedFile struct {
+	name  string
+	paths []path
+}
+
+// path leads from the records to the rows of a file.
+type path struct {
+	steps   []annona.GroupShape // the first one is the records themselves and has no field
+	columns []*annona.Field     // of the last step, that the file shows
+}
+
+// memberships is the file, and the group, that says who belongs to which household.
+const memberships = "memberships"
+
+// membershipFields are the fields of an individual that belong to the membership.
+var membershipFields = []string{"role", "role_source_code", "relationship_to_head"}
+
+// linkedParts lays each repeated group into a file of its own, which carries the keys of all
+// that its rows lie in.
+func linkedParts(shape *annona.Shape) ([]Part, error) {
+	root := []annona.GroupShape{{Shape: shape}}
+	c := &collector{}
+	c.add(shape.Dataset.Name, root, shape.Columns)
+	c.groups(root)
+	var parts []Part
+	for _, f := range c.files {
+		part, err := f.part()
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part...)
+	}
+	if len(parts) == 0 {
+		return nil, annona.Invalid("no_columns", "name at least one column").On("fields")
+	}
+	return parts, nil
+}
+
+// collector finds the files of a shape: the records, the members, and then each group.
+type collector struct{ files []*linkedFile }
+
+func (c *collector) add(name string, steps []annona.GroupShape, columns []*annona.Field) {
+	p := path{steps: slices.Clone(steps), columns: columns}
+	i := slices.IndexFunc(c.files, func(f *linkedFile) bool { return f.name == name })
+	if i < 0 {
+		c.files = append(c.files, &linkedFile{name: name, paths: []path{p}})
+		return
+	}
+	c.files[i].paths = append(c.files[i].paths, p)
+}
+
+func (c *collector) groups(steps []annona.GroupShape) {
+	shape := steps[len(steps)-1].Shape
+	if i := shape.Group(members); i >= 0 {
+		c.members(append(steps, shape.Groups[i]))
+	}
+	for _, g := range shape.Groups {
+		if g.Field.Code == members {
+			continue
+		}
+		inner := append(steps, g)
+		c.add(g.Field.Code, inner, g.Shape.Columns)
+		c.groups(inner)
+	}
+}
+
+// members adds the file of the individuals in households, and that of their memberships unless
+// the members carry memberships as a group of their own.
+func (c *collector) members(steps []annona.GroupShape) {
+	shape := steps[len(steps)-1].Shape
+	c.add(shape.Dataset.Name, steps, shape.Columns)
+	if shape.Group(memberships) < 0 {
+		if columns := membershipColumns(shape); columns != nil {
+			c.add(memberships, steps, columns)
+		}
+	}
+	c.groups(steps)
+}
+
+// membershipColumns returns the individual's key and what the shape has of the membership;
+// nothing when it has nothing of it.
+func membershipColumns(shape *annona.Shape) []*annona.Field {
+	var key, columns []*annona.Field
+	for _, f := range shape.Columns {
+		switch {
+		case f.Code == shape.Dataset.Key:
+			key = append(key, f)
+		case slices.Contains(membershipFields, f.Base.Code):
+			columns = append(columns, f)
+		}
+	}
+	if columns == nil {
+		return nil
+	}
+	return append(key, columns...)
+}
+
+// part settles the columns of a file: first the keys of what its rows lie in, then their own.
+// Rows without columns of their own, of which only groups were asked for, need no file.
+func (f *linkedFile) part() ([]Part, error) {
+	slices.SortStableFunc(f.paths, func(a, b path) int { return len(a.steps) - len(b.steps) })
+	var own []string
+	for _, p := range f.paths {
+		for _, column := range p.columns {
+			if !slices.Contains(own, column.Code) {
+				own = append(own, column.Code)
+			}
+		}
+	}
+	if own == nil {
+		return nil, nil
+	}
+	var keys []string
+	for _, key := range f.paths[len(f.paths)-1].keys() {
+		if !slices.Contains(own, key) {
+			keys = append(keys, key)
+		}
+	}
+	t := &table{header: slices.Concat(keys, own)}
+	for _, p := range f.paths {
+		if err := p.graft(t, keys, own); err != nil {
+			return nil, err
+		}
+	}
+	return t.checked(f.name + ".csv")
+}
+
+// keys are the key columns of all that the rows of the path lie in.
+func (p path) keys() []string {
+	var keys []string
+	for _, step := range p.steps[:len(p.steps)-1] {
+		keys = append(keys, keysOf(step.Shape)...)
+	}
+	return keys
+}
+
+// keysOf returns the key of a root dataset, whether or not the shape has it, and the ids of
+// other rows that have one.
+func keysOf(shape *annona.Shape) []string {
+	if shape.Dataset.Root {
+		return []string{shape.Dataset.Key}
+	}
+	var keys []string
+	for _, f := range shape.Columns {
+		if f.Type == annona.TypeID {
+			keys = append(keys, f.Code)
+		}
+	}
+	return keys
+}
+
+// graft adds the tiers of the path to the table. Paths that begin alike share their tiers.
+func (p path) graft(t *table, keys, own []string) error {
+	last := len(p.steps) - 1
+	var at *tier
+	for i, step := range p.steps {
+		if i == last {
+			break
+		}
+		columns, rest, err := keyColumns(step.Shape, keys)
+		if err != nil {
+			return err
+		}
+		keys, at = rest, at.descend(t, step, columns)
+	}
+	columns := make([]*annona.Field, len(keys), len(keys)+len(own)) // keys of depths that this path skips stay empty
+	for _, code := range own {
+		i := slices.IndexFunc(p.columns, func(f *annona.Field) bool { return f.Code == code })
+		if i < 0 {
+			columns = append(columns, nil)
+			continue
+		}
+		columns = append(columns, p.columns[i])
+	}
+	at.descend(t, p.steps[last], columns)
+	return nil
+}
+
+// keyColumns takes from keys, in order, those of one depth. What is left belongs deeper.
+func keyColumns(shape *annona.Shape, keys []string) (columns []*annona.Field, rest []string, err error) {
+	for _, key := range keysOf(shape) {
+		i := slices.Index(keys, key)
+		if i < 0 {
+			continue // the rows of the file have a column of that name themselves
+		}
+		at := shape.Column(key)
+		if at < 0 {
+			return nil, nil, annona.Invalid("key_missing", "linked files are joined by %s; ask for this field of the %s too, or for another layout", key, shape.Dataset.Name).On("fields")
+		}
+		columns = append(columns, make([]*annona.Field, i)...)
+		columns = append(columns, shape.Columns[at])
+		keys = keys[i+1:]
+	}
+	return columns, keys, nil
+}
+
+// descend returns the tier of that group below t, or the root when t is nil, and makes it when
+// it is not there yet.
+func (t *tier) descend(in *table, step annona.GroupShape, columns []*annona.Field) *tier {
+	next := &tier{dataset: step.Shape.Dataset, group: step.Field, columns: columns}
+	if t == nil {
+		if in.root == nil {
+			in.root = next
+		}
+		return in.root
+	}
+	i := slices.IndexFunc(t.below, func(b *tier) bool { return b.group == step.Field })
+	if i < 0 {
+		t.below = append(t.below, next)
+		return next
+	}
+	return t.below[i]
+}

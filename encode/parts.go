@@ -1,0 +1,130 @@
+package encode
+
+import (
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Part is one pass over the records.
+type Part struct {
+	Name  string        // of the file: "memberships.csv"
+	Shape *annona.Shape // to fetch for this pass
+	table *table        // of CSV
+}
+
+// Header returns the names of the columns of a CSV part, in order; nothing for other formats.
+func (p Part) Header() []string {
+	if p.table == nil {
+		return nil
+	}
+	return slices.Clone(p.table.header)
+}
+
+// Parts returns the passes over the records that an answer of that shape needs: one for most,
+// one for each file of a linked answer. It refuses options that do not go together, and a
+// shape that the layout cannot hold.
+func Parts(shape *annona.Shape, o Options) ([]Part, error) {
+	o, err := o.resolve(shape.Dataset.Name)
+	if err != nil {
+		return nil, err
+	}
+	switch o.Layout {
+	case Linked:
+		return linkedParts(shape)
+	case Flat:
+		return onePart(shape, o, flatTable(shape))
+	case Plain:
+		return onePart(shape, o, plainTable(shape))
+	default:
+		return []Part{{Name: FileName(shape.Dataset.Name, o), Shape: shape}}, nil
+	}
+}
+
+func onePart(shape *annona.Shape, o Options, t *table) ([]Part, error) {
+	if len(t.header) == 0 {
+		return nil, annona.Invalid("no_columns", "a %s file has no column for what was asked; ask for single-valued fields or for layout=linked", o.Layout).On("fields")
+	}
+	return t.checked(FileName(shape.Dataset.Name, o))
+}
+
+// table says how nested rows become the rows of one CSV file.
+type table struct {
+	header []string
+	root   *tier
+}
+
+// tier is one depth of a table: the columns that the rows of one shape give to each row of the
+// file. The rows of a tier without tiers below are the rows of the file.
+type tier struct {
+	dataset *annona.Dataset
+	group   *annona.Field   // nil at the root
+	columns []*annona.Field // nil: an empty cell
+	below   []*tier
+	hollow  int // empty cells of the row that stands for a record without rows below; 0: no such row
+}
+
+// shape is what is fetched for a table.
+func (t *tier) shape() *annona.Shape {
+	s := &annona.Shape{Dataset: t.dataset}
+	for _, f := range t.columns {
+		if f != nil {
+			s.Columns = append(s.Columns, f)
+		}
+	}
+	for _, b := range t.below {
+		s.Groups = append(s.Groups, annona.GroupShape{Field: b.group, Shape: b.shape()})
+	}
+	return s
+}
+
+// checked returns the part of a table whose columns have different names.
+func (t *table) checked(name string) ([]Part, error) {
+	seen := map[string]bool{}
+	for _, column := range t.header {
+		if seen[column] {
+			return nil, annona.Invalid("columns_collide", "two columns of %s would have this name; ask for fewer fields or for another layout", name).On(column)
+		}
+		seen[column] = true
+	}
+	return []Part{{Name: name, Shape: t.root.shape(), table: t}}, nil
+}
+
+// plainTable holds the columns of the records themselves and leaves their groups out.
+func plainTable(shape *annona.Shape) *table {
+	return &table{
+		header: codes(shape.Columns),
+		root:   &tier{dataset: shape.Dataset, columns: shape.Columns},
+	}
+}
+
+// members is the group of households that holds individuals.
+const members = "members"
+
+// memberPrefix stands before the columns of members in a flat file.
+const memberPrefix = "member_"
+
+// flatTable repeats the household on the row of each member.
+func flatTable(shape *annona.Shape) *table {
+	t := plainTable(shape)
+	i := shape.Group(members)
+	if i < 0 {
+		return t
+	}
+	group := shape.Groups[i]
+	for _, f := range group.Shape.Columns {
+		t.header = append(t.header, memberPrefix+f.Code)
+	}
+	below := &tier{dataset: group.Shape.Dataset, group: group.Field, columns: group.Shape.Columns}
+	t.root.below = []*tier{below}
+	t.root.hollow = len(below.columns)
+	return t
+}
+
+func codes(fields []*annona.Field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Code
+	}
+	return names
+}
