@@ -114,7 +114,7 @@ func (x *Exchange) CloseOpenRequests(ctx context.Context, caller annona.Caller, 
 		return 0, err
 	}
 	for _, request := range open {
-		entry := audit.OutcomeOf(x.Clock(), request, audit.Facts{Outcome: audit.Unknown}, caller)
+		entry := audit.Outcome(x.Clock(), request, audit.Facts{Outcome: audit.Unknown}, caller)
 		if err := x.Ledger.Append(ctx, entry); err != nil {
 			return 0, err
 		}

@@ -64,9 +64,9 @@ func subjectsOf(d *privacy.Disclosed) []audit.Subjects {
 
 // outcome records how a request ended. It is not waited for by the reader: a lost outcome is
 // shown as unknown, never as complete.
-func (x *Exchange) outcome(ctx context.Context, i *inquiry, how audit.Outcome, pages int, rows int64, reason string) error {
+func (x *Exchange) outcome(ctx context.Context, i *inquiry, how audit.Ending, pages int, rows int64, reason string) error {
 	facts := i.facts(i.shape)
 	facts.Fields = nil
 	facts.Outcome, facts.Pages, facts.Rows, facts.Reason = how, pages, rows, reason
-	return x.Ledger.Append(ctx, audit.OutcomeOf(x.Clock(), i.request, facts, i.caller))
+	return x.Ledger.Append(ctx, audit.Outcome(x.Clock(), i.request, facts, i.caller))
 }

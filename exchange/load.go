@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -195,6 +194,19 @@ var shareable = map[string]bool{"household_id_number": true, "program_id_number"
 func content(r *annona.Record, clear, sealed annona.Image) []byte {
 	out := annona.AppendItem(nil, clear)
 	out = annona.AppendItem(out, sealed)
-	out = fmt.Appendf(out, "%q", r.Memberships)
-	return fmt.Appendf(out, "%q", r.Relationships)
+	for _, m := range r.Memberships {
+		out = appendTexts(out, "membership", m.HouseholdKey, m.Role, m.RoleSourceCode, m.RelationshipToHead,
+			m.RecipientType, string(m.StartDate), string(m.EndDate), strconv.FormatBool(m.NotPrimary))
+	}
+	for _, t := range r.Relationships {
+		out = appendTexts(out, "relationship", t.ToKey, t.Type, string(t.StartDate), string(t.EndDate), t.EndReason)
+	}
+	return out
+}
+
+func appendTexts(out []byte, texts ...string) []byte {
+	for _, text := range texts {
+		out = annona.AppendItem(out, annona.Image(text))
+	}
+	return out
 }

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/store/sqlite"
+	"github.com/annona-exchange/annona/vault"
+)
+
+// folder is a data folder that is open: the store, the vault and the gate before them.
+type folder struct {
+	path     string
+	store    *sqlite.Store
+	secrets  *sqlite.Secrets
+	vault    *vault.Vault
+	keys     *identity.Keys
+	gate     *exchange.Exchange
+	declared int // extensions of the dictionary that are in force
+}
+
+// dataFlag is the flag that every command on a data folder takes.
+type dataFlag struct {
+	Data string `required:"" type:"path" placeholder:"DIR" help:"Data folder of the registry."`
+}
+
+// with opens the folder for one command and closes it behind it.
+func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
+	f, err := openFolder(ctx, d.Data)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(f), f.Close())
+}
+
+// makeFolder makes a new registry in an empty or missing folder.
+func makeFolder(path string, kind vault.Kind) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return annona.Invalid("folder_unusable", "the data folder cannot be made: %s", reason(err))
+	}
+	secrets, err := sqlite.OpenSecrets(path, true)
+	if err != nil {
+		return err
+	}
+	defer secrets.Close()
+	if _, err := vault.Create(path, kind, secrets); err != nil {
+		return err
+	}
+	store, err := sqlite.Open(path, sqlite.Options{Create: true, Dictionary: annona.Standard()})
+	if err != nil {
+		return err
+	}
+	return store.Close()
+}
+
+// openFolder opens an existing registry. Whoever calls it closes it.
+func openFolder(ctx context.Context, path string) (*folder, error) {
+	f := &folder{path: path}
+	if err := f.open(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (f *folder) open(ctx context.Context) (err error) {
+	if f.store, err = sqlite.Open(f.path, sqlite.Options{Dictionary: annona.Standard()}); err != nil {
+		return err
+	}
+	if f.secrets, err = sqlite.OpenSecrets(f.path, false); err != nil {
+		return err
+	}
+	if f.vault, err = vault.Open(f.path, f.secrets); err != nil {
+		return err
+	}
+	dictionary, err := f.dictionary(ctx)
+	if err != nil {
+		return err
+	}
+	f.keys = identity.NewKeys(f.store, f.vault.KeyHash, time.Now, f.vault.Demo())
+	f.gate = exchange.New(exchange.Config{
+		Dictionary: dictionary,
+		Records:    f.store, Writer: f.store, Ledger: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
+		Vault: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
+	})
+	return nil
+}
+
+// dictionary reads the standard dictionary with all that was declared.
+func (f *folder) dictionary(ctx context.Context) (*annona.Dictionary, error) {
+	extensions, err := f.store.Extensions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := annona.Standard()
+	for _, x := range extensions {
+		if d, err = d.Extend(x); err != nil {
+			return nil, err
+		}
+	}
+	f.declared = len(extensions)
+	return d, nil
+}
+
+// refresh puts attributes in force that another process has declared meanwhile.
+func (f *folder) refresh(ctx context.Context) error {
+	before := f.declared
+	d, err := f.dictionary(ctx)
+	if err == nil && f.declared != before {
+		f.gate.UseDictionary(d)
+	}
+	return err
+}
+
+// Close closes what is open.
+func (f *folder) Close() error {
+	var failed error
+	if f.secrets != nil {
+		failed = f.secrets.Close()
+	}
+	if f.store != nil {
+		failed = errors.Join(failed, f.store.Close())
+	}
+	return failed
+}
+
+// operator is the caller that the command line enters the gate as.
+func operator() annona.Caller {
+	name := "operator"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return annona.Caller{Strength: annona.StrengthOperator, Operator: name}
+}
+
+// reason says why a file could not be used, without its path: the caller names it.
+func reason(err error) string {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"text/tabwriter"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/identity"
+)
+
+type keyCommand struct {
+	Create keyCreate `cmd:"" help:"Make an API key. It is shown once."`
+	Revoke keyRevoke `cmd:"" help:"Revoke an API key; it stops working within 5 seconds."`
+	List   keyList   `cmd:"" help:"List the API keys: never the keys themselves."`
+}
+
+type keyCreate struct {
+	dataFlag
+	Agreement string         `required:"" help:"Agreement that the key is bound to."`
+	Label     string         `help:"What the key is for; no personal data."`
+	Days      int            `default:"90" help:"Days until it expires, 1 to 366."`
+	Network   []netip.Prefix `help:"Network that it may be used from, as 192.0.2.0/24; may be repeated. None: anywhere."`
+	JSON      bool           `name:"json" help:"Print JSON."`
+}
+
+func (k keyCreate) Run(ctx context.Context, c console) error {
+	return k.with(ctx, func(f *folder) error {
+		key, client, err := f.createKey(ctx, k.Agreement, k.Label, k.Days, k.Network)
+		if err != nil {
+			return err
+		}
+		expires := client.ExpiresAt.UTC().Format(time.RFC3339)
+		if k.JSON {
+			return json.NewEncoder(c.out).Encode(map[string]string{"key": key, "id": client.ID.String(), "expires_at": expires})
+		}
+		_, err = fmt.Fprintf(c.out, "key:     %s\nid:      %s\nexpires: %s\nThe key is not shown again. Send it by another way than the data.\n",
+			key, client.ID, expires)
+		return err
+	})
+}
+
+func (f *folder) createKey(ctx context.Context, agreement, label string, days int, networks []netip.Prefix) (string, annona.Client, error) {
+	now := time.Now()
+	key, client, err := identity.Mint(f.vault.KeyHash, f.vault.Demo(), now, now.AddDate(0, 0, days), agreement, label, networks)
+	if err != nil {
+		return "", client, err
+	}
+	return key, client, f.gate.CreateClient(ctx, operator(), client)
+}
+
+type keyRevoke struct {
+	dataFlag
+	ID string `arg:"" help:"Id of the key, as key create and key list print it."`
+}
+
+func (k keyRevoke) Run(ctx context.Context, c console) error {
+	id, err := annona.ParseUID(k.ID)
+	if err != nil {
+		return err
+	}
+	return k.with(ctx, func(f *folder) error {
+		if err := f.gate.RevokeClient(ctx, operator(), id); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(c.out, "The key is revoked.")
+		return err
+	})
+}
+
+type keyList struct {
+	dataFlag
+}
+
+func (k keyList) Run(ctx context.Context, c console) error {
+	return k.with(ctx, func(f *folder) error {
+		clients, err := f.store.Clients(ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "id\tagreement\tlabel\texpires\tstate")
+		for _, client := range clients {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", client.ID, client.Agreement, client.Label,
+				client.ExpiresAt.UTC().Format(time.DateOnly), state(client))
+		}
+		return w.Flush()
+	})
+}
+
+func state(c annona.Client) string {
+	switch {
+	case !c.RevokedAt.IsZero():
+		return "revoked"
+	case time.Now().After(c.ExpiresAt):
+		return "expired"
+	default:
+		return "valid"
+	}
+}

@@ -1,0 +1,113 @@
+// Command annona is the whole product in one program: it makes a registry, fills it, serves
+// it, and looks after it. This package wires the others together; it is the only one that
+// reads the environment, and nothing imports it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/annona-exchange/annona"
+)
+
+// version is the release; the build may set it.
+var version = "0.1.0"
+
+// cli lists the commands, one file each.
+type cli struct {
+	Demo       demoCommand       `cmd:"" help:"Make a synthetic country and serve it, to try the product."`
+	Init       initCommand       `cmd:"" help:"Make an empty registry in a data folder."`
+	Serve      serveCommand      `cmd:"" help:"Serve a registry over HTTP."`
+	Import     importCommand     `cmd:"" help:"Import households and individuals from files."`
+	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
+	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
+	Key        keyCommand        `cmd:"" help:"API keys."`
+	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent."`
+	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
+	Verify     verifyCommand     `cmd:"" help:"Walk the ledger and check every entry."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+}
+
+// console is where a command reads and writes, so that tests bring their own.
+type console struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := forbidCoreDumps(); err != nil {
+		fmt.Fprintln(os.Stderr, "warning: core dumps could not be switched off:", err)
+	}
+	os.Exit(run(ctx, os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// The exit codes.
+const (
+	exitFailure = 1 // what was asked could not be done, or a check found something
+	exitUsage   = 2 // the command line itself is wrong
+)
+
+// run runs one command line and returns its exit code.
+func run(ctx context.Context, args []string, c console) int {
+	var commands cli
+	exit := -1
+	parser, err := kong.New(&commands,
+		kong.Name("annona"),
+		kong.Description("The open exchange between social registries, programs and case workers."),
+		kong.Writers(c.out, c.err),
+		kong.Exit(func(code int) { exit = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(c),
+	)
+	if err != nil {
+		fmt.Fprintln(c.err, "error:", err)
+		return exitFailure
+	}
+	command, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // help was asked for and printed
+	}
+	if err != nil {
+		fmt.Fprintln(c.err, "error:", err)
+		fmt.Fprintln(c.err, "hint: annona --help")
+		return exitUsage
+	}
+	if err := command.Run(); err != nil {
+		c.report(err)
+		return exitFailure
+	}
+	return 0
+}
+
+// report prints an error for the person who reads it.
+func (c console) report(err error) {
+	var known *annona.Error
+	if !errors.As(err, &known) {
+		fmt.Fprintln(c.err, "error:", err)
+		return
+	}
+	fmt.Fprintln(c.err, "error:", known.Error())
+	if known.At > 0 {
+		fmt.Fprintln(c.err, "at:", known.At)
+	}
+	fmt.Fprintln(c.err, "code:", known.Code)
+	if known.Kind == annona.KindInternal && errors.Unwrap(known) != nil {
+		fmt.Fprintln(c.err, "cause:", errors.Unwrap(known))
+	}
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(c console) error {
+	_, err := fmt.Fprintln(c.out, "annona", version)
+	return err
+}

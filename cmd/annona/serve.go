@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/rest"
+)
+
+type serveCommand struct {
+	dataFlag
+	Listen  string         `default:"127.0.0.1:8080" help:"Address to listen on."`
+	Metrics string         `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
+	Proxy   []netip.Prefix `help:"Network of a proxy whose X-Forwarded-For is believed; may be repeated."`
+}
+
+func (s serveCommand) Run(ctx context.Context, c console) error {
+	listener, err := listen(s.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	return s.with(ctx, func(f *folder) error {
+		if f.vault.Demo() {
+			if err := mustBeLoopback(listener.Addr()); err != nil {
+				return err
+			}
+		}
+		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, proxies: s.Proxy})
+	})
+}
+
+func listen(address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, annona.Unavailable("listen_failed", "cannot listen on this address: it is in use, not this machine's, or malformed").On(address)
+	}
+	return listener, nil
+}
+
+func mustBeLoopback(address net.Addr) error {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return annona.Forbidden("demo_loopback_only", "a demo folder listens on a loopback address only, such as 127.0.0.1:8080").On("listen")
+	}
+	return nil
+}
+
+type serveOptions struct {
+	metrics string
+	proxies []netip.Prefix
+}
+
+// serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
+func serve(ctx context.Context, c console, f *folder, listener net.Listener, o serveOptions) error {
+	log := slog.New(slog.NewJSONHandler(c.err, nil))
+	closed, err := f.gate.CloseOpenRequests(ctx, operator(), f.store)
+	if err != nil {
+		return err
+	}
+	if closed > 0 {
+		log.Warn("requests of an earlier run had no outcome; it is recorded as unknown", "requests", closed)
+	}
+	server, err := rest.New(rest.Options{
+		Gate: f.gate, Authenticator: f.keys, Dictionary: f.gate.CurrentDictionary, Log: log,
+		TrustedProxies: o.proxies, Ready: f.ready, Version: version,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go f.keepFresh(ctx, log)
+	if o.metrics != "" {
+		if err := serveMetrics(ctx, o.metrics, server.Metrics()); err != nil {
+			return err
+		}
+	}
+	log.Info("serving", "address", listener.Addr().String())
+	err = server.Serve(ctx, listener)
+	log.Info("stopped")
+	return err
+}
+
+// ready reports whether requests can be answered.
+func (f *folder) ready(ctx context.Context) error {
+	_, err := f.store.Epoch(ctx)
+	return err
+}
+
+// keepFresh looks each second for attributes that another process declared.
+func (f *folder) keepFresh(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := f.refresh(ctx); err != nil && ctx.Err() == nil {
+				log.Error("the dictionary could not be read", "code", annona.CodeOf(err))
+			}
+		}
+	}
+}
+
+// serveMetrics serves /metrics on a listener of its own, so that it need not be reachable
+// from where the API is.
+func serveMetrics(ctx context.Context, address string, handler http.Handler) error {
+	listener, err := listen(address)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", handler)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	go func() { _ = server.Serve(listener) }() // ends with ctx
+	return nil
+}
