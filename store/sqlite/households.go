@@ -1,0 +1,104 @@
+package sqlite
+
+import (
+	"slices"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// householdKey is how a source names a household.
+type householdKey struct{ source, key string }
+
+// household is what a member's line repeats of it.
+type household struct {
+	number annona.Number
+	uid    annona.UID
+	area   string
+}
+
+// household finds the household that a source names.
+func (t *tx) household(source, key string) (household, error) {
+	k := householdKey{source, key}
+	if h, ok := t.known[k]; ok {
+		return h, nil
+	}
+	var h household
+	found, err := t.conn.one("SELECT number, uid, f_area_code FROM households WHERE source = ? AND source_key = ?", func(s *sqlite.Stmt) {
+		h = household{annona.Number(s.ColumnInt64(0)), columnUID(s, 1), s.ColumnText(2)}
+	}, source, key)
+	if err != nil {
+		return h, err
+	}
+	if !found {
+		return h, annona.Invalid("unknown_household", "a record joins a household that is not on file; load households before their members")
+	}
+	t.known[k] = h
+	return h, nil
+}
+
+// householdChanges follows a change of a household to its members: their line repeats its
+// area, and whoever selects people by their household has to look again.
+func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, number annona.Number, touched touches) error {
+	changed, areaChanged, err := t.indexChanges(tb, r, number)
+	if err != nil || !changed {
+		return err
+	}
+	delete(t.known, householdKey{r.Source, r.Key})
+	members, err := t.members(number)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		touched[subject{"individuals", m}] = "household"
+		if !areaChanged {
+			continue
+		}
+		err := t.conn.exec("UPDATE individuals SET area_code = ? WHERE number = ? AND household_number = ?", areaOf(r), m, number)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indexChanges compares the filters' columns of a record with what it brings.
+func (t *tx) indexChanges(tb *table, r *annona.StoredRecord, number annona.Number) (any, area bool, err error) {
+	for name := range tb.columns {
+		now := ""
+		if i := slices.IndexFunc(r.Index, func(v annona.Value) bool { return isIndexed(v.Field) && indexColumn(v.Field) == name }); i >= 0 {
+			value, err := indexValue(r.Index[i])
+			if err != nil {
+				return false, false, err
+			}
+			now = columnText(value)
+		}
+		was, err := t.conn.text("SELECT "+name+" FROM "+tb.dataset+" WHERE number = ?", number)
+		if err != nil {
+			return false, false, err
+		}
+		if was != now {
+			any, area = true, area || name == "f_area_code"
+		}
+	}
+	return any, area, nil
+}
+
+func areaOf(r *annona.StoredRecord) string {
+	for _, v := range r.Index {
+		if v.Field.Code == "area_code" {
+			return v.Text
+		}
+	}
+	return ""
+}
+
+// members returns everybody who has a membership of the household.
+func (t *tx) members(household annona.Number) (members []annona.Number, err error) {
+	err = t.conn.each("SELECT individual FROM memberships WHERE household = ? ORDER BY rank, number", func(s *sqlite.Stmt) error {
+		members = append(members, annona.Number(s.ColumnInt64(0)))
+		return nil
+	}, household)
+	return members, err
+}

@@ -1,0 +1,194 @@
+package sqlite
+
+import (
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// roleHead is the code of group_role for the head of a household.
+const roleHead = "head"
+
+// membership is a membership as it lies in the store.
+type membership struct {
+	number     int64
+	uid        annona.UID
+	individual annona.Number
+	household  household
+	annona.Membership
+}
+
+// same reports whether two memberships say the same.
+func (m membership) same(o membership) bool {
+	a, b := m.Membership, o.Membership
+	a.HouseholdKey, b.HouseholdKey = "", ""
+	return m.household.number == o.household.number && a == b
+}
+
+// continues reports whether m is a later word on the same membership as o.
+func (m membership) continues(o membership) bool {
+	return m.household.number == o.household.number && m.StartDate == o.StartDate
+}
+
+// overlaps reports whether somebody would be in one household twice at the same time.
+func (m membership) overlaps(o membership) bool {
+	return m.household.number == o.household.number &&
+		(m.EndDate == "" || o.StartDate < m.EndDate) && (o.EndDate == "" || m.StartDate < o.EndDate)
+}
+
+func (m membership) activeOn(day annona.Date) bool {
+	return m.StartDate <= day && (m.EndDate == "" || m.EndDate > day)
+}
+
+// writeMemberships replaces the memberships of an individual by those of its record, and
+// writes its household line. One that goes on keeps its number and id.
+func (t *tx) writeMemberships(w written, touched touches) error {
+	wanted, err := t.wantedMemberships(w)
+	if err != nil {
+		return err
+	}
+	var had []membership
+	if !w.created {
+		if had, err = readMemberships(t.conn, w.number); err != nil {
+			return err
+		}
+	}
+	if err := t.replaceMemberships(had, wanted, touched); err != nil {
+		return err
+	}
+	if w.created && len(wanted) == 0 {
+		return nil
+	}
+	return t.writeLine(w.number, wanted)
+}
+
+// wantedMemberships resolves the households of a record's memberships. Of two that overlap in
+// one household the first counts: nobody is in it twice.
+func (t *tx) wantedMemberships(w written) ([]membership, error) {
+	wanted := make([]membership, 0, len(w.record.Memberships))
+next:
+	for _, reported := range w.record.Memberships {
+		h, err := t.household(w.record.Source, reported.HouseholdKey)
+		if err != nil {
+			return nil, err
+		}
+		m := membership{individual: w.number, household: h, Membership: reported}
+		for _, o := range wanted {
+			if m.overlaps(o) {
+				continue next
+			}
+		}
+		wanted = append(wanted, m)
+	}
+	return wanted, nil
+}
+
+const selectMemberships = `SELECT m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
+	m.recipient_type, m.is_primary, m.start_date, m.end_date
+	FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = ? ORDER BY m.number`
+
+func readMemberships(c *conn, individual annona.Number) (had []membership, err error) {
+	err = c.each(selectMemberships, func(s *sqlite.Stmt) error {
+		had = append(had, membership{
+			number: s.ColumnInt64(0), uid: columnUID(s, 1), individual: individual,
+			household: household{annona.Number(s.ColumnInt64(2)), columnUID(s, 3), s.ColumnText(4)},
+			Membership: annona.Membership{
+				Role: s.ColumnText(5), RoleSourceCode: s.ColumnText(6), RelationshipToHead: s.ColumnText(7), RecipientType: s.ColumnText(8),
+				NotPrimary: !s.ColumnBool(9), StartDate: columnDate(s, 10), EndDate: columnDate(s, 11),
+			},
+		})
+		return nil
+	}, individual)
+	return had, err
+}
+
+// replaceMemberships writes the difference and touches the households it concerns. The
+// wanted ones get their numbers and ids.
+func (t *tx) replaceMemberships(had, wanted []membership, touched touches) error {
+	kept := make([]bool, len(had))
+	for i := range wanted {
+		m := &wanted[i]
+		same, err := t.continueMembership(m, had, kept)
+		if err != nil {
+			return err
+		}
+		if same {
+			continue
+		}
+		touched[subject{"households", m.household.number}] = "membership"
+		if err := t.insertMembership(m); err != nil {
+			return err
+		}
+	}
+	for i, o := range had {
+		if kept[i] {
+			continue
+		}
+		touched[subject{"households", o.household.number}] = "membership"
+		if err := t.deleteMembership(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// continueMembership finds the membership that m continues, takes over its number and id, and
+// reports whether it says the same. A former word is deleted.
+func (t *tx) continueMembership(m *membership, had []membership, kept []bool) (same bool, err error) {
+	for i, o := range had {
+		if kept[i] || !m.continues(o) {
+			continue
+		}
+		kept[i], m.number, m.uid = true, o.number, o.uid
+		if m.same(o) {
+			return true, nil
+		}
+		return false, t.deleteMembership(o)
+	}
+	return false, nil
+}
+
+func (t *tx) insertMembership(m *membership) (err error) {
+	if m.number == 0 {
+		m.uid = annona.NewUID()
+		if m.number, err = t.next("memberships"); err != nil {
+			return err
+		}
+	}
+	return t.conn.exec(`INSERT INTO memberships (household, rank, number, individual, uid, role, role_source_code, relationship_to_head,
+		recipient_type, is_primary, start_date, end_date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		m.household.number, m.rank(), m.number, m.individual, m.uid, m.Role, m.RoleSourceCode, m.RelationshipToHead,
+		m.RecipientType, !m.NotPrimary, m.StartDate, m.EndDate)
+}
+
+func (t *tx) deleteMembership(m membership) error {
+	return t.conn.exec("DELETE FROM memberships WHERE household = ? AND rank = ? AND number = ?", m.household.number, m.rank(), m.number)
+}
+
+// rank puts the head of a household before the other members.
+func (m membership) rank() int {
+	if m.Role == roleHead {
+		return 0
+	}
+	return 1
+}
+
+// writeLine writes the household line of an individual: that of the first primary membership
+// which is active today, empty when there is none.
+func (t *tx) writeLine(individual annona.Number, memberships []membership) error {
+	today := annona.DateOf(t.now)
+	for _, m := range memberships {
+		if m.NotPrimary || !m.activeOn(today) {
+			continue
+		}
+		return t.conn.exec(updateLine, m.household.number, m.household.uid, m.Role, m.RoleSourceCode, m.RelationshipToHead, m.household.area, individual)
+	}
+	return t.conn.exec(updateLine, nil, nil, nil, nil, nil, nil, individual)
+}
+
+const updateLine = `UPDATE individuals SET household_number = ?, household_uid = ?, role = ?, role_source_code = ?,
+	relationship_to_head = ?, area_code = ? WHERE number = ?`
+
+// refreshLines rewrites the household lines of those whose membership began or ended by date
+// alone since the last time.
+func (s *Store) refreshLines() error { return nil }

@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// rowPlan is how the rows of a query become rows of a page. It is made once for a query.
+//
+// The first two columns of a query over records are number and uid.
+type rowPlan struct {
+	shape     *annona.Shape
+	selected  []string // expressions, in order
+	cells     []cell
+	blank     []int // derived columns that this query does not fill and nobody else does
+	clear     int   // column of the clear image; -1: nothing to unpack
+	sealed    int   // column of the sealed image, its key material behind it; -1: not needed
+	unpacker  *annona.Unpacker
+	image     []byte // memory for the image of the row
+	isRecords bool
+}
+
+// cell takes one column of the query to one column of the page.
+type cell struct{ page, query int }
+
+// newRecordPlan plans rows of households or individuals. expressions are those of the derived
+// columns; later are the derived columns that are filled from other queries.
+func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]string, later ...string) *rowPlan {
+	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: -1, sealed: -1, isRecords: true}
+	p.planDerived(expressions, later)
+	if p.unpacker = annona.NewUnpacker(shape, false); p.unpacker.Fills() {
+		p.clear = p.add(alias + ".clear")
+	}
+	if annona.NewUnpacker(shape, true).Fills() {
+		p.sealed = p.add(alias + ".sealed")
+		p.add(alias + ".key_material")
+	}
+	return p
+}
+
+// newGroupPlan plans rows of a group that is kept in columns, not in an image.
+func newGroupPlan(shape *annona.Shape, expressions map[string]string, later ...string) *rowPlan {
+	p := &rowPlan{shape: shape, clear: -1, sealed: -1}
+	p.planDerived(expressions, later)
+	return p
+}
+
+func (p *rowPlan) planDerived(expressions map[string]string, later []string) {
+	for i, f := range p.shape.Columns {
+		if !f.Derived && p.isRecords {
+			continue
+		}
+		expression, ok := expressions[f.Code]
+		switch {
+		case ok:
+			p.cells = append(p.cells, cell{page: i, query: p.add(expression)})
+		case !contains(later, f.Code):
+			p.blank = append(p.blank, i)
+		}
+	}
+}
+
+// add selects an expression, once, and returns its column.
+func (p *rowPlan) add(expression string) int {
+	for i, have := range p.selected {
+		if have == expression {
+			return i
+		}
+	}
+	p.selected = append(p.selected, expression)
+	return len(p.selected) - 1
+}
+
+func (p *rowPlan) list() string { return strings.Join(p.selected, ", ") }
+
+// read appends the row that stmt stands on; before counts columns in front of the plan's.
+func (p *rowPlan) read(stmt *sqlite.Stmt, before int, page *annona.Page) error {
+	if p.isRecords {
+		var uid annona.UID
+		stmt.ColumnBytes(before+1, uid[:])
+		page.Numbers = append(page.Numbers, annona.Number(stmt.ColumnInt64(before)))
+		page.UIDs = append(page.UIDs, uid)
+	}
+	for _, c := range p.cells {
+		column := &page.Columns[c.page]
+		column.Data = appendColumn(column.Data, stmt, before+c.query)
+		column.EndCell()
+	}
+	for _, i := range p.blank {
+		page.Columns[i].EndCell()
+	}
+	if p.sealed >= 0 {
+		page.Sealed.Data = appendColumn(page.Sealed.Data, stmt, before+p.sealed)
+		page.Sealed.EndCell()
+		page.Keys.Data = appendColumn(page.Keys.Data, stmt, before+p.sealed+1)
+		page.Keys.EndCell()
+	}
+	if p.clear >= 0 {
+		p.image = appendColumn(p.image[:0], stmt, before+p.clear)
+		if err := p.unpacker.Unpack(page, p.image); err != nil {
+			return annona.Internal("read a stored record", err)
+		}
+	}
+	page.Count++
+	return nil
+}
+
+func contains(codes []string, code string) bool {
+	for _, c := range codes {
+		if c == code {
+			return true
+		}
+	}
+	return false
+}

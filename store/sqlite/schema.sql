@@ -1,0 +1,213 @@
+-- Counters: the last number given out of each kind, and the policy epoch.
+CREATE TABLE counters (
+	name  TEXT PRIMARY KEY,
+	value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO counters (name, value) VALUES
+	('households', 0), ('individuals', 0), ('memberships', 0), ('relationships', 0),
+	('policy_epoch', 1), ('lines_day', 0);
+
+-- Records. What an export shows stands first; the columns f_* are the index of filters and
+-- are added from the dictionary. f_area_code is always there: the store itself needs it.
+CREATE TABLE households (
+	number       INTEGER PRIMARY KEY,
+	uid          BLOB NOT NULL,
+	source       TEXT NOT NULL,
+	updated_at   TEXT NOT NULL,
+	received_at  TEXT NOT NULL,
+	clear        BLOB,
+	sealed       BLOB,
+	key_material BLOB,
+	version      INTEGER NOT NULL,
+	source_key   TEXT NOT NULL,
+	digest       BLOB NOT NULL,
+	f_area_code  TEXT
+) STRICT;
+CREATE UNIQUE INDEX households_uid ON households (uid);
+CREATE UNIQUE INDEX households_source ON households (source, source_key);
+CREATE INDEX households_area ON households (f_area_code);
+
+-- The household line (household_number to area_code) is that of the primary membership.
+CREATE TABLE individuals (
+	number               INTEGER PRIMARY KEY,
+	uid                  BLOB NOT NULL,
+	household_number     INTEGER,
+	household_uid        BLOB,
+	role                 TEXT,
+	role_source_code     TEXT,
+	relationship_to_head TEXT,
+	area_code            TEXT,
+	source               TEXT NOT NULL,
+	updated_at           TEXT NOT NULL,
+	received_at          TEXT NOT NULL,
+	clear                BLOB,
+	sealed               BLOB,
+	key_material         BLOB,
+	version              INTEGER NOT NULL,
+	source_key           TEXT NOT NULL,
+	digest               BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
+CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
+CREATE INDEX individuals_area ON individuals (area_code);
+
+-- Memberships lie with their household, its head first (rank 0), in order of number.
+CREATE TABLE memberships (
+	household            INTEGER NOT NULL,
+	rank                 INTEGER NOT NULL,
+	number               INTEGER NOT NULL,
+	individual           INTEGER NOT NULL,
+	uid                  BLOB NOT NULL,
+	role                 TEXT,
+	role_source_code     TEXT,
+	relationship_to_head TEXT,
+	recipient_type       TEXT,
+	is_primary           INTEGER NOT NULL,
+	start_date           TEXT,
+	end_date             TEXT,
+	PRIMARY KEY (household, rank, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX memberships_individual ON memberships (individual, number);
+CREATE INDEX memberships_start ON memberships (start_date) WHERE start_date IS NOT NULL;
+CREATE INDEX memberships_end ON memberships (end_date) WHERE end_date IS NOT NULL;
+
+-- to_number is NULL until the other individual arrives.
+CREATE TABLE relationships (
+	from_number INTEGER NOT NULL,
+	number      INTEGER NOT NULL,
+	uid         BLOB NOT NULL,
+	to_number   INTEGER,
+	to_key      TEXT NOT NULL,
+	source      TEXT NOT NULL,
+	type        TEXT,
+	start_date  TEXT,
+	end_date    TEXT,
+	end_reason  TEXT,
+	PRIMARY KEY (from_number, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX relationships_unresolved ON relationships (source, to_key) WHERE to_number IS NULL;
+
+CREATE TABLE identifier_index (
+	hash      BLOB NOT NULL,
+	scheme    TEXT NOT NULL,
+	noun      TEXT NOT NULL,
+	number    INTEGER NOT NULL,
+	shareable INTEGER NOT NULL,
+	PRIMARY KEY (hash, scheme, noun, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identifier_index_holder ON identifier_index (number, noun);
+
+CREATE TABLE areas (
+	code        TEXT PRIMARY KEY,
+	parent      TEXT,
+	level       INTEGER NOT NULL,
+	names       TEXT NOT NULL,
+	valid_from  TEXT,
+	valid_to    TEXT,
+	replaced_by TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX areas_parent ON areas (parent);
+
+-- Lists of purposes and recipients have the unit separator before, between and behind.
+CREATE TABLE restrictions (
+	id             BLOB PRIMARY KEY,
+	subject        INTEGER NOT NULL,
+	kind           TEXT NOT NULL,
+	purposes       TEXT,
+	recipients     TEXT,
+	ground         TEXT,
+	effective_date TEXT,
+	expiry_date    TEXT,
+	lifted_at      INTEGER,
+	recorded_at    INTEGER
+) STRICT;
+CREATE INDEX restrictions_subject ON restrictions (subject);
+
+CREATE TABLE consents (
+	id             BLOB PRIMARY KEY,
+	subject        INTEGER NOT NULL,
+	purposes       TEXT,
+	recipients     TEXT,
+	status         TEXT NOT NULL,
+	notice_version TEXT,
+	medium         TEXT,
+	signed_date    TEXT,
+	effective_date TEXT,
+	expiry_date    TEXT,
+	withdrawn_at   INTEGER,
+	recorded_at    INTEGER
+) STRICT;
+CREATE INDEX consents_subject ON consents (subject);
+
+CREATE TABLE agreements (
+	name    TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	body    TEXT NOT NULL,
+	at      INTEGER NOT NULL,
+	PRIMARY KEY (name, version)
+) STRICT;
+
+CREATE TABLE clients (
+	id         BLOB PRIMARY KEY,
+	key_id     TEXT NOT NULL UNIQUE,
+	hash       BLOB NOT NULL,
+	agreement  TEXT NOT NULL,
+	label      TEXT,
+	demo       INTEGER NOT NULL,
+	networks   TEXT,
+	created_at INTEGER,
+	expires_at INTEGER,
+	revoked_at INTEGER
+) STRICT;
+
+CREATE TABLE extensions (
+	position INTEGER PRIMARY KEY,
+	body     TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE events (
+	seq     INTEGER PRIMARY KEY,
+	id      BLOB NOT NULL,
+	at      INTEGER NOT NULL,
+	actor   TEXT,
+	client  BLOB,
+	purpose TEXT,
+	dataset TEXT NOT NULL,
+	record  INTEGER NOT NULL,
+	version INTEGER NOT NULL,
+	kind    TEXT NOT NULL,
+	reason  TEXT,
+	before  BLOB
+) STRICT;
+
+CREATE TABLE ledger (
+	idx     INTEGER PRIMARY KEY,
+	id      BLOB NOT NULL,
+	at      INTEGER,
+	kind    TEXT NOT NULL,
+	leaf    BLOB NOT NULL,
+	hash    BLOB NOT NULL,
+	request BLOB NOT NULL
+) STRICT;
+CREATE INDEX ledger_releases ON ledger (request) WHERE kind = 'release';
+CREATE INDEX ledger_outcomes ON ledger (request) WHERE kind = 'outcome';
+
+CREATE TABLE ledger_parts (
+	idx      INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	name     TEXT NOT NULL,
+	salt     BLOB NOT NULL,
+	content  BLOB,
+	noun     TEXT,
+	min      INTEGER NOT NULL,
+	max      INTEGER NOT NULL,
+	PRIMARY KEY (idx, position)
+) STRICT;
+CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, min, max) WHERE max > 0;
+
+CREATE TABLE ledger_nodes (
+	level INTEGER NOT NULL,
+	idx   INTEGER NOT NULL,
+	hash  BLOB NOT NULL,
+	PRIMARY KEY (level, idx)
+) STRICT, WITHOUT ROWID;

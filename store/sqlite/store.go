@@ -1,0 +1,165 @@
+// Package sqlite keeps a registry in one SQLite file: records, areas, rights, agreements,
+// clients, the log of changes and the ledger, so that one transaction can hold a change, its
+// event and its entry. A second file holds the wrapped secrets of the vault.
+//
+// A record is its image; the columns beside it are its index. The package knows its schema
+// and its SQL: it lowers the condition tree, and makes restriction, objection, consent and the
+// visibility of household members part of every query. It does not know keys, agreements'
+// meaning, ids on a wire or what may be shown: sealed bytes pass through as they are.
+//
+// Several processes may have the same folder open: each reads from a snapshot of its own, and
+// they take turns in writing.
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// FileName is the name of the registry's file in its folder.
+const FileName = "annona.sqlite"
+
+// Options says how to open a store.
+type Options struct {
+	// Create makes the file when there is none; without it, a missing file is an error.
+	Create bool
+	// Readers is how many pages may be read at the same time; 0: one more than processors.
+	Readers int
+	// Dictionary is the standard dictionary: its filterable fields get columns. Declared
+	// attributes have got theirs when they were declared. May be nil for reading only.
+	Dictionary *annona.Dictionary
+	// Clock tells the time of changes; nil: time.Now.
+	Clock annona.Clock
+}
+
+// Store implements the ports of records, rights, standings, reference data and the ledger.
+// It is safe for concurrent use.
+type Store struct {
+	readers *pool
+	writer  *writer
+	clock   annona.Clock
+}
+
+var (
+	_ annona.Records      = (*Store)(nil)
+	_ annona.Writer       = (*Store)(nil)
+	_ annona.Ledger       = (*Store)(nil)
+	_ annona.LedgerReader = (*Store)(nil)
+	_ annona.Standings    = (*Store)(nil)
+	_ annona.Subjects     = (*Store)(nil)
+	_ annona.Reference    = (*Store)(nil)
+)
+
+// Open opens the registry in the folder dir and brings its schema up to date. Errors have the
+// codes store_missing, store_too_new, store_foreign, store_damaged, store_read_only,
+// store_full or store_busy.
+func Open(dir string, o Options) (*Store, error) {
+	path := filepath.Join(dir, FileName)
+	if err := prepareFile(path, o.Create); err != nil {
+		return nil, err
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Readers <= 0 {
+		o.Readers = runtime.GOMAXPROCS(0) + 1
+	}
+	c, err := openWriting(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareSchema(c, o.Dictionary); err != nil {
+		c.Close()
+		return nil, err
+	}
+	s := &Store{clock: o.Clock, readers: newPool(path, o.Readers), writer: newWriter(c, o.Clock)}
+	if err := s.refreshLines(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close waits for the transaction that is being written and closes all connections.
+func (s *Store) Close() error {
+	return errors.Join(s.writer.close(), s.readers.close())
+}
+
+// Epoch returns a number that moves with every change of a client, an agreement, a
+// restriction or a consent: what was decided before it moved has to be decided anew.
+func (s *Store) Epoch(ctx context.Context) (int64, error) {
+	var epoch int64
+	err := s.readers.read(ctx, "read the policy epoch", func(c *conn) (err error) {
+		epoch, err = c.counter("policy_epoch")
+		return err
+	})
+	return epoch, err
+}
+
+// prepareFile makes sure that the file exists, readable by its owner only.
+func prepareFile(path string, create bool) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if !create {
+		return annona.Invalid("store_missing", "the data folder holds no registry; make one with annona init")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fileFault(err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fileFault(err)
+	}
+	return f.Close()
+}
+
+// openWriting opens the connection that writes.
+func openWriting(path string) (*conn, error) {
+	c, err := open(path, sqlite.OpenReadWrite)
+	if err != nil {
+		return nil, err
+	}
+	for _, pragma := range []string{
+		"page_size = 8192", // before the first table; a row of a record with its images fits several times
+		"journal_mode = wal",
+		"synchronous = full", // a commit that returned survives a loss of power
+		"secure_delete = on",
+		"foreign_keys = on",
+		"cache_size = -65536", // KiB
+		"journal_size_limit = 67108864",
+	} {
+		if err := c.exec("PRAGMA " + pragma); err != nil {
+			c.Close()
+			return nil, fault("open the registry", err)
+		}
+	}
+	if err := c.checkDurable(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkDurable refuses a file that cannot keep the promise of a commit.
+func (c *conn) checkDurable() error {
+	mode, err := c.text("PRAGMA journal_mode")
+	if err != nil {
+		return fault("open the registry", err)
+	}
+	level, err := c.integer("PRAGMA synchronous")
+	if err != nil {
+		return fault("open the registry", err)
+	}
+	if mode != "wal" || level < 2 {
+		return annona.Unavailable("store_not_durable", "the file system of the data folder does not support the write-ahead log; move the folder to a local disk")
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/annona-exchange/annona"
+)
+
+const (
+	busyPatience = 10 * time.Second       // how long another process may keep us from writing
+	busyPause    = 700 * time.Microsecond // between two attempts: shorter than courtesy
+	courtesy     = 2 * time.Millisecond   // left free after a long change, so that others get their turn
+	longChange   = 10 * time.Millisecond
+)
+
+// writer owns the one connection of this process that writes. Whoever holds the baton uses
+// it. Entries of the ledger that wait are written first, all in one commit.
+type writer struct {
+	baton chan struct{}
+	conn  *conn
+	clock annona.Clock
+	tree  tree
+	free  time.Time // when the next change may begin
+
+	mu     sync.Mutex
+	queue  []*appending
+	closed bool
+}
+
+// appending is one call of Append that waits for its commit.
+type appending struct {
+	rows []annona.LedgerRow
+	done bool
+	err  error
+}
+
+func newWriter(c *conn, clock annona.Clock) *writer {
+	c.SetBusyTimeout(0) // taking turns is done here, see begin
+	return &writer{baton: make(chan struct{}, 1), conn: c, clock: clock}
+}
+
+func (w *writer) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case w.baton <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if w.closed {
+		w.release()
+		return errClosed()
+	}
+	return nil
+}
+
+func (w *writer) release() { <-w.baton }
+
+func (w *writer) close() error {
+	w.baton <- struct{}{}
+	defer w.release()
+	if w.closed {
+		return nil
+	}
+	w.closed = true
+	return w.conn.Close()
+}
+
+func errClosed() error {
+	return annona.Unavailable("store_closed", "the registry is being closed; try again")
+}
+
+// Update runs fn in one transaction. On error, cancellation or panic nothing of it is kept.
+func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
+	return s.writer.update(ctx, "write to the registry", func(t *tx) error { return fn(t) })
+}
+
+func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) error {
+	if err := w.acquire(ctx); err != nil {
+		return err
+	}
+	defer w.release()
+	w.flush()
+	time.Sleep(time.Until(w.free))
+	began := time.Now()
+	err := w.transaction(ctx, func(t *tx) error {
+		if err := fn(t); err != nil {
+			return err
+		}
+		return t.finish()
+	})
+	if now := time.Now(); now.Sub(began) > longChange {
+		w.free = now.Add(courtesy)
+	}
+	return fault(doing, err)
+}
+
+// Append appends entries and returns when they are committed. Calls that wait while another
+// commit is being flushed share the next one.
+func (s *Store) Append(ctx context.Context, rows ...annona.LedgerRow) error {
+	if err := checkLeaves(rows); err != nil || len(rows) == 0 {
+		return err
+	}
+	return s.writer.append(ctx, rows)
+}
+
+func (w *writer) append(ctx context.Context, rows []annona.LedgerRow) error {
+	a := &appending{rows: rows}
+	w.mu.Lock()
+	w.queue = append(w.queue, a)
+	w.mu.Unlock()
+	if err := w.acquire(ctx); err != nil {
+		if w.withdraw(a) {
+			return err
+		}
+		w.baton <- struct{}{} // somebody is committing it: wait for the outcome
+		defer w.release()
+		return a.err
+	}
+	defer w.release()
+	if !a.done {
+		w.flush()
+	}
+	return a.err
+}
+
+// withdraw takes an entry that nobody has begun to write back out of the queue.
+func (w *writer) withdraw(a *appending) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, waiting := range w.queue {
+		if waiting == a {
+			w.queue = append(w.queue[:i], w.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// flush commits all entries that wait. They are durable together or not at all.
+func (w *writer) flush() {
+	w.mu.Lock()
+	batch := w.queue
+	w.queue = nil
+	w.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	err := w.transaction(context.Background(), func(t *tx) error {
+		for _, a := range batch {
+			if err := t.appendEntries(a.rows); err != nil {
+				return err
+			}
+		}
+		return t.finish()
+	})
+	for _, a := range batch {
+		a.done, a.err = true, fault("append to the ledger", err)
+	}
+}
+
+// transaction runs fn in a transaction of its own and forgets what it remembered when it fails.
+func (w *writer) transaction(ctx context.Context, fn func(*tx) error) (err error) {
+	kept := false
+	defer func() {
+		if !kept {
+			w.tree.forget()
+		}
+	}()
+	err = w.conn.transaction(ctx, func() error { return fn(newTx(ctx, w)) })
+	kept = err == nil
+	return err
+}
+
+// transaction runs fn between BEGIN IMMEDIATE and COMMIT. It rolls back when fn fails or
+// panics, or when ctx ends before the commit.
+func (c *conn) transaction(ctx context.Context, fn func() error) error {
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	committed := false
+	defer func() {
+		if !committed && !c.AutocommitEnabled() {
+			c.exec("ROLLBACK")
+		}
+	}()
+	if err := errors.Join(fn(), ctx.Err()); err != nil {
+		return first(err)
+	}
+	err := c.exec("COMMIT")
+	committed = err == nil
+	return err
+}
+
+// first returns the first of joined errors.
+func first(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()[0]
+	}
+	return err
+}
+
+// begin waits for its turn among the processes that have the folder open.
+func (c *conn) begin(ctx context.Context) error {
+	deadline := time.Now().Add(busyPatience)
+	for {
+		err := c.exec("BEGIN IMMEDIATE")
+		if err == nil || !isBusy(err) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errBusy()
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
