@@ -144,16 +144,15 @@ func (c *compiler) within(e ast.Expr) (annona.Condition, error) {
 
 // membersCall compiles members.exists and members.all. For members.count see compare.
 func (c *compiler) membersCall(e ast.Expr) (annona.Condition, error) {
-	switch function := e.AsCall().FunctionName(); function {
-	case "exists", "all":
+	switch e.AsCall().FunctionName() {
+	case "exists":
 		of, err := c.ofMember(e)
-		switch {
-		case err != nil:
-			return nil, err
-		case function == "all":
-			return annona.Not{Of: annona.Exists{Of: annona.Not{Of: of}}}, nil
-		}
-		return annona.Exists{Of: of}, nil
+		return annona.Exists{Of: of}, err
+	case "all": // there is none who does not: two levels more than it looks
+		c.depth += 2
+		defer func() { c.depth -= 2 }()
+		of, err := c.ofMember(e)
+		return annona.Not{Of: annona.Exists{Of: annona.Not{Of: of}}}, err
 	}
 	return nil, c.notACondition(e)
 }

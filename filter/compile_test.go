@@ -317,7 +317,7 @@ func TestRefuseDatasetWithoutRoot(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	chain := func(n int) string { return strings.TrimSuffix(strings.Repeat("true || ", n), " || ") }
-	nested := func(n int) string { return strings.Repeat("!(", n) + "true" + strings.Repeat(")", n) }
+	nested := func(n int, inner string) string { return strings.Repeat("!(", n) + inner + strings.Repeat(")", n) }
 	listed := func(n int) string {
 		return "household.member_count in [" + strings.TrimSuffix(strings.Repeat("1,", n), ",") + "]"
 	}
@@ -325,21 +325,26 @@ func TestLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		within, beyond string
 	}{
-		"leaves":      {chain(filter.MaxLeaves), chain(filter.MaxLeaves + 1)},
-		"depth":       {nested(filter.MaxDepth - 1), nested(filter.MaxDepth)},
-		"values":      {listed(filter.MaxValues), listed(filter.MaxValues + 1)},
-		"length":      {padded(filter.MaxLength), padded(filter.MaxLength + 1)},
-		"terms":       {"true", chain(1000)},
-		"parentheses": {"((true))", strings.Repeat("(", 5000) + "true" + strings.Repeat(")", 5000)},
-		"selectors":   {"true", "individual" + strings.Repeat(".sex", 4000)},
-		"100 kB":      {"true", fmt.Sprintf("individual.sex == %q", strings.Repeat("x", 100_000))},
-		"members":     {"true", strings.Repeat("a(", 5000) + strings.Repeat(")", 5000)},
+		"leaves":       {chain(filter.MaxLeaves), chain(filter.MaxLeaves + 1)},
+		"depth":        {nested(filter.MaxDepth-1, "true"), nested(filter.MaxDepth, "true")},
+		"depth of all": {nested(filter.MaxDepth-4, "members.all(m, true)"), nested(filter.MaxDepth-3, "members.all(m, true)")},
+		"values":       {listed(filter.MaxValues), listed(filter.MaxValues + 1)},
+		"length":       {padded(filter.MaxLength), padded(filter.MaxLength + 1)},
+		"terms":        {"true", chain(1000)},
+		"parentheses":  {"((true))", strings.Repeat("(", 5000) + "true" + strings.Repeat(")", 5000)},
+		"selectors":    {"true", "individual" + strings.Repeat(".sex", 4000)},
+		"100 kB":       {"true", fmt.Sprintf("household.area_code == %q", strings.Repeat("x", 100_000))},
+		"members":      {"true", strings.Repeat("a(", 5000) + strings.Repeat(")", 5000)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := filter.Compile(annona.Standard(), dataset(t, "individuals"), c.within); err != nil {
-				t.Errorf("within the limit: %v", err)
+			kept, err := filter.Compile(annona.Standard(), dataset(t, "households"), c.within)
+			if err != nil {
+				t.Fatalf("within the limit: %v", err)
 			}
-			_, err := filter.Compile(annona.Standard(), dataset(t, "individuals"), c.beyond)
+			if _, err := filter.Compile(annona.Standard(), dataset(t, "households"), filter.Format(kept)); err != nil {
+				t.Errorf("written back: %v", err)
+			}
+			_, err = filter.Compile(annona.Standard(), dataset(t, "households"), c.beyond)
 			if annona.KindOf(err) != annona.KindTooLarge || annona.CodeOf(err) != "filter_too_large" {
 				t.Errorf("beyond the limit: %v", err)
 			}

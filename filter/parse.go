@@ -38,25 +38,34 @@ func parse(text string) (ast.Expr, source, error) {
 	if err != nil {
 		return nil, source{}, annona.Internal("set up the filter's parser", err)
 	}
-	characters := common.NewTextSource(text)
-	tree, faults := p.Parse(characters)
+	tree, faults := p.Parse(oneLine{common.NewTextSource(text)})
 	if found := faults.GetErrors(); len(found) > 0 {
-		return nil, source{}, malformed(characters, found[0])
+		return nil, source{}, malformed(found[0])
 	}
 	return tree.Expr(), source{text: []rune(text), info: tree.SourceInfo()}, nil
 }
 
 // malformed says where the parser stumbled. What it says itself stays here: it repeats the text.
-func malformed(characters common.Source, fault *common.Error) error {
+func malformed(fault *common.Error) error {
 	if fault.Location == common.NoLocation {
 		return tooDeep()
 	}
-	offset, _ := characters.LocationOffset(fault.Location)
-	return annona.Invalid("filter_malformed", "the filter cannot be read from here on; look for a missing quote, bracket or operator").AtPosition(int(offset) + 1)
+	return annona.Invalid("filter_malformed", "the filter cannot be read from here on; look for a missing quote, bracket or operator").AtPosition(fault.Location.Column() + 1)
 }
 
 func tooDeep() *annona.Error {
 	return annona.TooLarge("filter_too_large", "the conditions of a filter stand at most %d deep inside one another", MaxDepth)
+}
+
+// oneLine is a text whose characters all count as of one line: a column is then a position in
+// the text, and the parser need not search the lines for the place of each token, which costs
+// most in a text of many short lines.
+type oneLine struct{ common.Source }
+
+func (oneLine) LineOffsets() []int32 { return nil }
+
+func (oneLine) OffsetLocation(offset int32) (common.Location, bool) {
+	return common.NewLocation(1, int(offset)), true
 }
 
 // source is the text of the filter and where in it each expression stands.
