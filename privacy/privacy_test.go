@@ -1,0 +1,139 @@
+package privacy_test
+
+import (
+	"encoding/hex"
+	"slices"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// hexRealm shows ids in hexadecimal, so that a test can read them.
+type hexRealm struct{}
+
+func (hexRealm) AppendID(dst, uid []byte) []byte   { return hex.AppendEncode(dst, uid) }
+func (hexRealm) ParseID(string) (annona.UID, bool) { return annona.UID{}, false }
+
+func field(t *testing.T, dataset, code string) *annona.Field {
+	t.Helper()
+	d, _ := annona.Standard().Dataset(dataset)
+	f, ok := d.Field(code)
+	if !ok {
+		t.Fatalf("%s has no field %s", dataset, code)
+	}
+	return f
+}
+
+func TestTreatments(t *testing.T) {
+	for _, c := range []struct {
+		code      string
+		treatment annona.Treatment
+		band      int64
+		in, out   string
+	}{
+		{"full_name", annona.TreatPass, 0, "Ama Mensah", "Ama Mensah"},
+		{"full_name", annona.TreatMask, 0, "Ama Mensah", "****nsah"},
+		{"full_name", annona.TreatMask, 0, "Ama", "****"},
+		{"full_name", annona.TreatMask, 0, "አማ መንሳህ አበበ", "****" + " አበበ"},
+		{"full_name", annona.TreatMask, 0, "", ""},
+		{"date_of_birth", annona.TreatYear, 0, "1990-05-17", "1990-01-01"},
+		{"date_of_birth", annona.TreatMonth, 0, "1990-05-17", "1990-05-01"},
+		{"date_of_birth", annona.TreatYear, 0, "", ""},
+		{"income_amount", annona.TreatBand, 100, "576.72", "500"},
+		{"income_amount", annona.TreatBand, 100, "99.99", "0"},
+		{"income_amount", annona.TreatBand, 10, "-0.5", "-10"},
+		{"income_amount", annona.TreatBand, 10, "-10", "-10"},
+		{"income_amount", annona.TreatBand, 10, "", ""},
+		{"full_name", "blur", 0, "Ama Mensah", ""},
+	} {
+		f := field(t, "individuals", c.code)
+		grant := &annona.Grant{Fields: map[string][]annona.FieldGrant{"individuals": {{Field: f, Treatment: c.treatment, Band: c.band}}}}
+		d, _ := annona.Standard().Dataset("individuals")
+		page := annona.NewPage(&annona.Shape{Dataset: d, Columns: []*annona.Field{f}})
+		page.Columns[0].Append([]byte(c.in))
+		page.Count = 1
+		got := privacy.Compile(page.Shape, grant, hexRealm{}).Redact(page)
+		if string(got.Page().Cell(0, 0)) != c.out {
+			t.Errorf("%s of %s: got %q, want %q", c.treatment, c.code, got.Page().Cell(0, 0), c.out)
+		}
+	}
+}
+
+// household returns a page of one household with two members, one of whom has an identifier.
+func household(t *testing.T) (*annona.Page, *annona.Grant) {
+	t.Helper()
+	d := annona.Standard()
+	households, _ := d.Dataset("households")
+	individuals, _ := d.Dataset("individuals")
+	identifiers, _ := d.Dataset("identifiers")
+	id, name, value := field(t, "households", "household_id"), field(t, "individuals", "full_name"), field(t, "identifiers", "value")
+	members, held := field(t, "households", "members"), field(t, "individuals", "identifiers")
+	shape := &annona.Shape{Dataset: households, Columns: []*annona.Field{id}, Groups: []annona.GroupShape{{
+		Field: members, Shape: &annona.Shape{Dataset: individuals, Columns: []*annona.Field{name}, Groups: []annona.GroupShape{{
+			Field: held, Shape: &annona.Shape{Dataset: identifiers, Columns: []*annona.Field{value}},
+		}}},
+	}}}
+	page := annona.NewPage(shape)
+	page.Count, page.Numbers = 1, []annona.Number{7}
+	page.Columns[0].Append([]byte{0xab, 0xcd})
+	people := page.Groups[0].Page
+	for n, text := range []string{"Kofi", "Esi"} {
+		people.Columns[0].Append([]byte(text))
+		people.Numbers = append(people.Numbers, annona.Number(10+n))
+		people.Count++
+		if n == 0 {
+			people.Groups[0].Page.Columns[0].Append([]byte("00123"))
+			people.Groups[0].Page.Count++
+		}
+		people.Groups[0].EndRow()
+	}
+	page.Groups[0].EndRow()
+	pass := func(f *annona.Field) []annona.FieldGrant {
+		return []annona.FieldGrant{{Field: f, Treatment: annona.TreatPass}}
+	}
+	return page, &annona.Grant{Fields: map[string][]annona.FieldGrant{
+		"households": pass(id), "individuals": pass(name), "identifiers": pass(value),
+	}}
+}
+
+func TestEverybodyInThePageIsASubject(t *testing.T) {
+	page, grant := household(t)
+	got := privacy.Compile(page.Shape, grant, hexRealm{}).Redact(page)
+	if id := string(got.Page().Cell(0, 0)); id != "abcd" {
+		t.Errorf("the id is %q", id)
+	}
+	want := []privacy.Subjects{
+		{Noun: "household", Fields: []string{"household_id"}, Numbers: []annona.Number{7}},
+		{Noun: "individual", Fields: []string{"full_name", "identifiers.value"}, Numbers: []annona.Number{10, 11}},
+	}
+	if len(got.Subjects()) != len(want) {
+		t.Fatalf("got %+v", got.Subjects())
+	}
+	for i, s := range got.Subjects() {
+		if s.Noun != want[i].Noun || !slices.Equal(s.Fields, want[i].Fields) || !slices.Equal(s.Numbers, want[i].Numbers) {
+			t.Errorf("got %+v, want %+v", s, want[i])
+		}
+	}
+}
+
+func TestWhatIsNotGrantedDoesNotLeave(t *testing.T) {
+	page, grant := household(t)
+	delete(grant.Fields, "individuals")
+	delete(grant.Fields, "households")
+	got := privacy.Compile(page.Shape, grant, hexRealm{}).Redact(page).Page()
+	if len(got.Cell(0, 0)) > 0 || len(got.Groups[0].Page.Cell(0, 0)) > 0 {
+		t.Error("a column that the grant does not have left the plan")
+	}
+}
+
+func TestAPlanServesPageAfterPage(t *testing.T) {
+	page, grant := household(t)
+	plan := privacy.Compile(page.Shape, grant, hexRealm{})
+	first := plan.Redact(page)
+	again, _ := household(t)
+	plan.Redact(again)
+	if id := string(first.Page().Cell(0, 0)); id != "abcd" {
+		t.Errorf("the first page changed to %q when the second was redacted", id)
+	}
+}
