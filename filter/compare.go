@@ -86,17 +86,11 @@ func (c *compiler) notAValue(e ast.Expr) error {
 	switch function := e.AsCall().FunctionName(); function {
 	case "has", "within", "exists", "all":
 		return c.fault(e, "filter_unsupported", "this is a condition already; use it alone, or with ! in front").On(function)
-	}
-	if isOperator(e.AsCall().FunctionName()) && c.notArithmetic(e) {
+	case operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot, operators.In,
+		operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
 		return c.fault(e, "filter_unsupported", "a condition is not compared; join conditions by && and ||, negate them by !")
 	}
 	return c.notACondition(e)
-}
-
-func (c *compiler) notArithmetic(e ast.Expr) bool {
-	function := e.AsCall().FunctionName()
-	_, compares := comparison(function)
-	return compares || function == operators.LogicalAnd || function == operators.LogicalOr || function == operators.LogicalNot || function == operators.In
 }
 
 // compareField compiles the comparison of a field with what should be a constant.

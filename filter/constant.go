@@ -12,7 +12,11 @@ import (
 // constant compiles a constant for a field: of its type, in canonical form, and when the field
 // has codes, one of them. The constant itself never gets into a refusal.
 func (c *compiler) constant(f *annona.Field, e ast.Expr) (annona.Constant, error) {
-	if e.Kind() != ast.LiteralKind {
+	switch e.Kind() {
+	case ast.LiteralKind:
+	case ast.CallKind:
+		return annona.Constant{}, c.notAValue(e)
+	default:
 		return annona.Constant{}, c.fault(e, "filter_type", "a constant is expected here: %s", written(f)).On(f.Code)
 	}
 	text, ok := c.literal(f, e)
