@@ -1,38 +1,78 @@
 package encode
 
 import (
+	"encoding/binary"
 	"math"
 	"unicode/utf8"
 
 	"github.com/annona-exchange/annona"
 )
 
-// careful marks the bytes that a format cannot copy as they are.
-type careful [256]bool
+// careful finds the bytes that a format cannot copy as they are: the control characters below
+// the space, and a few more.
+type careful struct {
+	marked  [256]bool
+	further [4]uint64 // each further byte, eight times
+}
 
-// carefulOf marks the control characters below the space and the given bytes.
+// eachByte repeats a byte in all bytes of a word.
+const eachByte = 0x0101010101010101
+
+// carefulOf returns what finds control characters and the given bytes, one to four.
 func carefulOf(further string) *careful {
 	var c careful
 	for b := range 0x20 {
-		c[b] = true
+		c.marked[b] = true
 	}
-	for i := range len(further) {
-		c[further[i]] = true
+	for i := range c.further {
+		b := further[min(i, len(further)-1)]
+		c.marked[b] = true
+		c.further[i] = uint64(b) * eachByte
 	}
 	return &c
 }
 
+// find returns the position of the first byte that needs care, len(text) when there is none.
+// It looks at eight bytes at once: a byte of a word is below n when subtracting n borrows from
+// its high bit, and equal to another when their difference is below 1.
+func (c *careful) find(text []byte) int {
+	const high = 0x80 * eachByte
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		word := binary.LittleEndian.Uint64(text[i:])
+		found := (word - 0x20*eachByte) &^ word
+		for _, b := range c.further {
+			same := word ^ b
+			found |= (same - eachByte) &^ same
+		}
+		if found&high != 0 {
+			break
+		}
+	}
+	for ; i < len(text); i++ {
+		if c.marked[text[i]] {
+			return i
+		}
+	}
+	return len(text)
+}
+
 // cells walks the cells of one column from the first row of a page to the last. It looks at
-// each byte of the column once, and so knows of each cell whether it can be copied as it is.
+// the bytes of the column a block of rows ahead, each once, and so knows of each cell whether
+// it can be copied as it is.
 type cells struct {
 	index   int
 	care    *careful // nil: no cell of the column needs care
 	data    []byte
 	ends    []uint32
 	at      uint32 // where the next cell starts
-	mark    uint32 // the first byte from at on that needs care
-	corrupt bool   // some cell is not UTF-8: every cell needs care
+	mark    uint32 // where the next byte that needs care lies, or the block ends
+	limit   uint32 // where the block ends
+	corrupt bool   // a cell of the block is not UTF-8: every one needs care
 }
+
+// blockRows is how many rows are looked at ahead: few enough to stay near the processor.
+const blockRows = 32
 
 // newCells returns the walk over the column that f has in the shape have.
 func newCells(f *annona.Field, have *annona.Shape, care *careful) (cells, error) {
@@ -60,46 +100,57 @@ func holdsText(f *annona.Field) bool {
 func (c *cells) start(p *annona.Page) {
 	column := &p.Columns[c.index]
 	c.data, c.ends, c.at = column.Data, column.Ends, 0
-	c.corrupt = c.care != nil && !wellFormed(column)
-	c.mark = c.seek(0)
+	c.mark, c.limit = 0, 0
+	if c.care == nil {
+		c.mark = math.MaxUint32
+	}
 }
 
 // next returns the cell of that row and whether it needs care. Rows come in order.
 func (c *cells) next(row int) (cell []byte, care bool) {
-	end := c.ends[row]
-	cell, c.at = c.data[c.at:end], end
-	if c.mark < end {
-		c.mark = c.seek(end)
-		return cell, true
-	}
-	return cell, false
+	from := c.at
+	c.at = c.ends[row]
+	return c.data[from:c.at], c.mark < c.at && c.look(row, from)
 }
 
-// seek finds the first byte from there on that needs care.
-func (c *cells) seek(from uint32) uint32 {
-	if c.care == nil {
-		return math.MaxUint32
+// look reports whether the cell of that row, where the mark lies, needs care, and moves the
+// mark on.
+func (c *cells) look(row int, from uint32) bool {
+	if c.mark == c.limit {
+		c.block(row, from)
 	}
+	end := c.ends[row]
+	if c.mark >= end {
+		return false
+	}
+	c.mark = c.seek(end)
+	return true
+}
+
+// block looks at the rows from that one on.
+func (c *cells) block(row int, from uint32) {
+	last := min(row+blockRows, len(c.ends))
+	c.limit = c.ends[last-1]
+	c.corrupt = !wellFormed(c.data[:c.limit], from, c.ends[row:last])
+	c.mark = c.seek(from)
+}
+
+func (c *cells) seek(from uint32) uint32 {
 	if c.corrupt {
 		return from
 	}
-	for i, b := range c.data[from:] {
-		if c.care[b] {
-			return from + uint32(i)
-		}
-	}
-	return math.MaxUint32
+	return from + uint32(c.care.find(c.data[from:c.limit]))
 }
 
-// wellFormed reports whether every cell of the column is UTF-8. By contract it is
+// wellFormed reports whether each of the cells is UTF-8. By contract it is
 // (annona.Field.Canonical); a document must not break when somebody broke the contract.
-func wellFormed(c *annona.Column) bool {
-	if !utf8.Valid(c.Data) {
+func wellFormed(data []byte, from uint32, ends []uint32) bool {
+	if !utf8.Valid(data[from:]) {
 		return false
 	}
-	for _, end := range c.Ends {
-		if int(end) < len(c.Data) && !utf8.RuneStart(c.Data[end]) {
-			return false
+	for _, end := range ends {
+		if int(end) < len(data) && !utf8.RuneStart(data[end]) {
+			return false // the character goes on in the next cell
 		}
 	}
 	return true

@@ -2,6 +2,7 @@ package encode
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"github.com/annona-exchange/annona"
 )
@@ -41,8 +42,18 @@ const (
 	cellWord                  // as text; in a spreadsheet guarded against formulas and numbers
 )
 
-// csvCare marks what must stand in quotes, or may.
-var csvCare = carefulOf(`",`)
+// What makes a cell stand in quotes. A spreadsheet may also split at semicolons and tabs,
+// depending on its language.
+const (
+	quotedChars = ",\"\r\n"
+	sheetChars  = quotedChars + ";\t"
+)
+
+// What finds it, and the control character between the values of a list.
+var (
+	csvCare   = carefulOf(`",`)
+	sheetCare = carefulOf(`",;`)
+)
 
 func (f *csvForm) compile(part Part, have *annona.Shape) error {
 	if part.table == nil {
@@ -58,7 +69,7 @@ func (f *csvForm) compileLevel(t *tier, have *annona.Shape) (*level, error) {
 	for _, field := range t.columns {
 		column := csvColumn{kind: cellBlank}
 		if field != nil {
-			walk, err := newCells(field, have, csvCare)
+			walk, err := newCells(field, have, f.care())
 			if err != nil {
 				return nil, err
 			}
@@ -79,6 +90,13 @@ func (f *csvForm) compileLevel(t *tier, have *annona.Shape) (*level, error) {
 		l.below = append(l.below, below)
 	}
 	return l, nil
+}
+
+func (f *csvForm) care() *careful {
+	if f.spreadsheet {
+		return sheetCare
+	}
+	return csvCare
 }
 
 func (f *csvForm) kindOf(field *annona.Field) cellKind {
@@ -201,22 +219,41 @@ func (f *csvForm) appendCells(dst []byte, l *level, row int) []byte {
 // careless readers trim when it is not quoted.
 func padded(cell []byte) bool { return cell[0] <= ' ' || cell[len(cell)-1] <= ' ' }
 
-// appendCareful appends a cell that may need quotes, joining or the guard.
+// appendCareful appends a cell that may need quotes, joining or the guard. Without care it
+// holds nothing that needs quotes.
 func (f *csvForm) appendCareful(dst, cell []byte, kind cellKind, care bool) []byte {
-	if care {
+	if care && !utf8.Valid(cell) {
 		cell = bytes.ToValidUTF8(cell, []byte("\uFFFD"))
 	}
 	guard := kind == cellWord && (isFormula(cell) || isNumber(cell)) || kind == cellCode && isFormula(cell)
-	if guard {
-		f.changed++
-	}
-	quote := padded(cell) || bytes.ContainsAny(cell, ",\"\r\n") || f.spreadsheet && bytes.ContainsAny(cell, ";\t\x1f")
+	quote := padded(cell) || care && f.quotes(cell)
 	if quote {
 		dst = append(dst, '"')
 	}
 	if guard {
+		f.changed++
 		dst = append(dst, '\'')
 	}
+	if care {
+		dst = appendDoubled(dst, cell)
+	} else {
+		dst = append(dst, cell...)
+	}
+	if quote {
+		dst = append(dst, '"')
+	}
+	return dst
+}
+
+func (f *csvForm) quotes(cell []byte) bool {
+	if f.spreadsheet {
+		return bytes.ContainsAny(cell, sheetChars) || bytes.IndexByte(cell, annona.ListSeparator) >= 0
+	}
+	return bytes.ContainsAny(cell, quotedChars)
+}
+
+// appendDoubled appends a cell with its quotes doubled and the values of a list joined.
+func appendDoubled(dst, cell []byte) []byte {
 	for _, b := range cell {
 		switch b {
 		case '"':
@@ -226,9 +263,6 @@ func (f *csvForm) appendCareful(dst, cell []byte, kind cellKind, care bool) []by
 		default:
 			dst = append(dst, b)
 		}
-	}
-	if quote {
-		dst = append(dst, '"')
 	}
 	return dst
 }

@@ -1,6 +1,6 @@
 package encode
 
-import "bytes"
+import "unicode/utf8"
 
 // The spreadsheet profile puts an apostrophe before text that a spreadsheet would not take for
 // text. Numbers, dates, yes and no are left alone.
@@ -8,22 +8,25 @@ import "bytes"
 // longNumber is how many digits a spreadsheet shows of a number before it rounds it.
 const longNumber = 11
 
+// fullWidth is the first byte of the full-width signs.
+const fullWidth = 0xEF
+
 // isFormula reports whether a spreadsheet may run the text as a formula or hand it to another
 // program: it begins with = + - @, their full-width forms, a tab or a line end. Spaces and
 // quotes before that do not help, some programs drop them.
 func isFormula(text []byte) bool {
-	text = bytes.TrimLeft(text, " \"'")
+	for len(text) > 0 && (text[0] == ' ' || text[0] == '"' || text[0] == '\'') {
+		text = text[1:]
+	}
 	if len(text) == 0 {
 		return false
 	}
 	switch text[0] {
 	case '=', '+', '-', '@', '\t', '\r', '\n':
 		return true
-	}
-	for _, sign := range []string{"＝", "＋", "－", "＠"} {
-		if bytes.HasPrefix(text, []byte(sign)) {
-			return true
-		}
+	case fullWidth:
+		sign, _ := utf8.DecodeRune(text)
+		return sign == '＝' || sign == '＋' || sign == '－' || sign == '＠'
 	}
 	return false
 }
