@@ -43,7 +43,11 @@ func (e *Entry) take(p annona.LedgerPart) (err error) {
 		e.Caller, err = decodeCaller(p.Content)
 		return err
 	case strings.HasPrefix(p.Name, partSubjects):
-		s, err := decodeSubjects(p.Content)
+		set, err := decodeSubjects(p.Content)
+		if err != nil {
+			return err
+		}
+		s, err := set.list()
 		e.Subjects = append(e.Subjects, s)
 		return err
 	}
@@ -106,7 +110,7 @@ func (l leaf) checkPart(p annona.LedgerPart) (code, message string) {
 	if err != nil {
 		return "part_malformed", err.Error()
 	}
-	if p.Noun != s.Noun || p.Min != s.Numbers[0] || p.Max != s.Numbers[len(s.Numbers)-1] {
+	if p.Noun != s.noun || p.Min != s.min() || p.Max != s.max() {
 		return "subjects_misfiled", "a set of subjects would not be found: its noun, least or greatest number is wrong"
 	}
 	return "", ""

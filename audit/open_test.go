@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/annona-exchange/annona"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -155,6 +157,24 @@ func TestReleaseOfNobody(t *testing.T) {
 	}
 }
 
+// A few bytes can stand for billions of numbers. They are walked past, not listed.
+func TestOpenListsNoBoundlessSet(t *testing.T) {
+	everybody := roaring64.New()
+	everybody.AddRange(1, 1<<30)
+	bitmap, err := everybody.ToBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := appendText(binary.BigEndian.AppendUint32(appendText(nil, "individual"), 0), string(bitmap))
+	row := commit(annona.LedgerRow{Parts: []annona.LedgerPart{{Name: "subjects.0", Content: content, Noun: "individual", Min: 1, Max: 1<<30 - 1}}})
+	if _, findings := checkRow(row); len(findings) > 0 {
+		t.Errorf("%+v", findings)
+	}
+	if _, err := Open(row); annona.CodeOf(err) != "subjects_too_many" {
+		t.Errorf("listed: %v", err)
+	}
+}
+
 func FuzzLeaf(f *testing.F) {
 	for _, s := range vectorSources {
 		f.Add(s.row(1).Leaf)
@@ -177,7 +197,7 @@ func FuzzOpen(f *testing.F) {
 		row := commit(annona.LedgerRow{Parts: []annona.LedgerPart{{Name: name, Content: content}}})
 		if s, err := decodeSubjects(content); err == nil {
 			p := &row.Parts[0]
-			p.Noun, p.Min, p.Max = s.Noun, s.Numbers[0], s.Numbers[len(s.Numbers)-1]
+			p.Noun, p.Min, p.Max = s.noun, s.min(), s.max()
 		}
 		e, err := Open(row)
 		if err != nil {

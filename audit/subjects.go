@@ -69,20 +69,32 @@ func (s subjectSet) encode() []byte {
 	return appendText(b, string(bitmap))
 }
 
+// storedSet is a decoded subject set, its numbers still in the bitmap: a few bytes can stand
+// for millions.
+type storedSet struct {
+	noun    string
+	fields  []string
+	numbers *roaring64.Bitmap // not empty
+}
+
+func (s storedSet) min() annona.Number { return annona.Number(s.numbers.Minimum()) }
+
+func (s storedSet) max() annona.Number { return annona.Number(s.numbers.Maximum()) }
+
 // decodeSubjects reads what encode wrote. It takes any valid bitmap of the portable format,
 // whichever containers its writer chose.
-func decodeSubjects(b []byte) (Subjects, error) {
+func decodeSubjects(b []byte) (storedSet, error) {
 	r := reader{rest: b}
-	s := Subjects{Noun: r.text()}
+	s := storedSet{noun: r.text()}
 	for n := r.uint32(); n > 0 && !r.failed; n-- {
-		s.Fields = append(s.Fields, r.text())
+		s.fields = append(s.fields, r.text())
 	}
 	bitmap := r.text()
-	if r.failed || len(r.rest) > 0 || !slices.IsSorted(s.Fields) {
-		return Subjects{}, errSubjects
+	if r.failed || len(r.rest) > 0 || !slices.IsSorted(s.fields) {
+		return storedSet{}, errSubjects
 	}
-	numbers, err := decodeNumbers(bitmap)
-	s.Numbers = numbers
+	numbers, err := decodeBitmap(bitmap)
+	s.numbers = numbers
 	return s, err
 }
 
@@ -92,22 +104,34 @@ var errSubjects = annona.Invalid("part_malformed", "the set of subjects does not
 // cookie and count.
 const smallestBucket = 12
 
-func decodeNumbers(bitmap string) ([]annona.Number, error) {
+func decodeBitmap(b string) (*roaring64.Bitmap, error) {
 	// The library allocates as many buckets as the text claims.
-	if len(bitmap) < 8 || binary.LittleEndian.Uint64([]byte(bitmap[:8])) > uint64(len(bitmap)/smallestBucket) {
+	if len(b) < 8 || binary.LittleEndian.Uint64([]byte(b[:8])) > uint64(len(b)/smallestBucket) {
 		return nil, errSubjects
 	}
 	set := roaring64.New()
-	source := strings.NewReader(bitmap)
+	source := strings.NewReader(b)
 	if _, err := set.ReadFrom(source); err != nil || source.Len() > 0 {
 		return nil, errSubjects
 	}
 	if set.Validate() != nil || set.IsEmpty() {
 		return nil, errSubjects
 	}
-	numbers := make([]annona.Number, 0, set.GetCardinality())
-	for _, n := range set.ToArray() {
-		numbers = append(numbers, annona.Number(n))
+	return set, nil
+}
+
+// MaxSubjects is the size of the largest set that Open lists: a thousand times what one page
+// holds.
+const MaxSubjects = 1 << 24
+
+func (s storedSet) list() (Subjects, error) {
+	count := s.numbers.GetCardinality()
+	if count > MaxSubjects {
+		return Subjects{}, annona.TooLarge("subjects_too_many", "a set of subjects has more than %d numbers; no entry of ours has", MaxSubjects)
 	}
-	return numbers, nil
+	out := Subjects{Noun: s.noun, Fields: s.fields, Numbers: make([]annona.Number, 0, count)}
+	for n := s.numbers.Iterator(); n.HasNext(); {
+		out.Numbers = append(out.Numbers, annona.Number(n.Next()))
+	}
+	return out, nil
 }
