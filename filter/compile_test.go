@@ -311,6 +311,28 @@ func refuses(t *testing.T, of string, cases []refusal) {
 	}
 }
 
+// A refusal says what to do instead.
+func TestRefusalsHelp(t *testing.T) {
+	for text, hint := range map[string]string{
+		`individual.full_name == "Kofi"`:                           "sealed",
+		`individual.identifiers == "4711"`:                         "POST /v1/lookup",
+		`individual.payment_account == "4711"`:                     "POST /v1/lookup",
+		`individual.functioning == "x"`:                            "repeated group",
+		`individual.sex == "kofi"`:                                 "code list sex",
+		`individual.income_amount < 500`:                           `money("500", "GHS", "year")`,
+		`individual.date_of_birth == individual.registration_date`: "two fields",
+		`individual.registration_date > "1.1.2020"`:                `"2006-01-31"`,
+		`household.household_assets == "radio"`:                    "in",
+		`household.poverty_score + 1 > 2`:                          "does not calculate",
+		`person.sex == "female"`:                                   "individual and household",
+	} {
+		_, err := filter.Compile(annona.Standard(), dataset(t, "individuals"), text)
+		if err == nil || !strings.Contains(err.Error(), hint) {
+			t.Errorf("%s\nsays %v, which does not mention %s", text, err, hint)
+		}
+	}
+}
+
 func TestRefuseDatasetWithoutRoot(t *testing.T) {
 	_, err := filter.Compile(annona.Standard(), dataset(t, "identifiers"), "true")
 	if annona.CodeOf(err) != "filter_unsupported" {

@@ -165,3 +165,34 @@ func TestUsesMembers(t *testing.T) {
 		}
 	}
 }
+
+func TestEmptyTextIsAbsent(t *testing.T) {
+	row := household()
+	row.Cells[filtertest.Cell{Field: "area_code"}] = ""
+	c, err := filter.Compile(annona.Standard(), dataset(t, "households"), `has(household.area_code) || household.area_code != "XA"`)
+	if err != nil || filter.Eval(c, row, "") {
+		t.Errorf("the empty text counts as a value, error %v", err)
+	}
+}
+
+func TestBindReachesEveryAge(t *testing.T) {
+	for text, want := range map[string]string{
+		`age_on(head.date_of_birth, as_of) >= 60 && true`:                 `head.date_of_birth <= "1964-03-01" && true`,
+		`false || !(age_on(head.date_of_birth, as_of) < 60)`:              `false || !(head.date_of_birth > "1964-03-01")`,
+		`members.exists(m, age_on(m.date_of_birth, as_of) > 4)`:           `members.exists(m, m.date_of_birth <= "2019-03-01")`,
+		`members.count(m, age_on(m.date_of_birth, as_of) <= 4) == 2`:      `members.count(m, m.date_of_birth > "2019-03-01") == 2`,
+		`members.exists(m, age_on(household.formation_date, as_of) == 0)`: `members.exists(m, household.formation_date <= "2024-03-01" && household.formation_date > "2023-03-01")`,
+	} {
+		c, err := filter.Compile(annona.Standard(), dataset(t, "households"), text)
+		if err != nil {
+			t.Errorf("%s\nrefused: %v", text, err)
+			continue
+		}
+		if got := filter.Format(filter.Bind(c, "2024-03-01")); got != want {
+			t.Errorf("%s\nbound to %s\nwant     %s", text, got, want)
+		}
+		if filter.Format(c) != text {
+			t.Errorf("%s\nwas changed to %s", text, filter.Format(c))
+		}
+	}
+}
