@@ -1,0 +1,156 @@
+package ingest
+
+import (
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// maxKept is how many outcomes of one rule are kept, and maxKeptText how long their texts are:
+// codes, ages and dates repeat, amounts and names do not.
+const (
+	maxKept     = 4096
+	maxKeptText = 64
+)
+
+// apply appends what a rule makes of the cells.
+func (b *builder) apply(r *rule, cells []string) {
+	if r.constant != "" {
+		b.put(r.field, r.constant)
+		return
+	}
+	text := r.text(cells)
+	if text == "" && r.birth == nil {
+		return
+	}
+	o := b.outcome(r, text)
+	if r.birth != nil {
+		b.dateOfBirth(r, o, cells)
+		return
+	}
+	b.put(r.field, o.value)
+	b.put(r.source, o.source)
+	b.doubt(r, o)
+	if o.value == "" {
+		b.put(r.reason, o.reason)
+	}
+	if r.area && o.value != "" && !b.knows(o.value) {
+		b.raise(flagAreaUnknown, r.name)
+	}
+	if r.field.Code == "date_of_birth_precision" && o.value != "" && o.value != precisionDay {
+		b.raise(flagBirthEstimated, "date_of_birth")
+	}
+}
+
+// text returns the cell of the rule; of several columns, a list.
+func (r *rule) text(cells []string) string {
+	switch len(r.slots) {
+	case 0:
+		return ""
+	case 1:
+		return cells[r.slots[0]]
+	}
+	texts := make([]string, 0, len(r.slots))
+	for _, slot := range r.slots {
+		if cells[slot] != "" {
+			texts = append(texts, cells[slot])
+		}
+	}
+	return strings.Join(texts, listSeparator)
+}
+
+// outcome converts a cell, or remembers what became of the same text before.
+func (b *builder) outcome(r *rule, text string) outcome {
+	if r.field.Type == annona.TypeText || len(text) > maxKeptText {
+		return r.convert(text)
+	}
+	if o, ok := b.kept[r.id][text]; ok {
+		return o
+	}
+	text = strings.Clone(text) // a substring would keep its whole row
+	o := r.convert(text)
+	if b.kept[r.id] == nil {
+		b.kept[r.id] = map[string]outcome{}
+	}
+	if len(b.kept[r.id]) < maxKept {
+		b.kept[r.id][text] = o
+	}
+	return o
+}
+
+func (b *builder) doubt(r *rule, o outcome) {
+	if o.flag != "" {
+		b.raise(o.flag, r.name)
+	}
+	for _, code := range o.unmapped {
+		b.count(r.name, code)
+	}
+}
+
+// count counts a code that the mapping does not have. Of each field so many different ones
+// are counted that the most frequent of a real code list are among them.
+func (b *builder) count(field, code string) {
+	if len(code) > maxUnmappedCode {
+		return
+	}
+	codes := b.unmapped[field]
+	if codes == nil {
+		codes = map[string]int{}
+		b.unmapped[field] = codes
+	}
+	if _, ok := codes[code]; ok || len(codes) < 10*maxUnmapped {
+		codes[strings.Clone(code)]++
+	}
+}
+
+// dateOfBirth puts a date of birth with how exact it is; without a date, the middle of the
+// year that a stated age implies.
+func (b *builder) dateOfBirth(r *rule, o outcome, cells []string) {
+	if o.value == "" && o.reason == "" && r.birth.age >= 0 {
+		if age := cells[r.birth.age]; strings.TrimSpace(age) != "" {
+			unread := o
+			o = b.fromAge(r, age)
+			if unread.flag != "" {
+				b.raise(unread.flag, r.name)
+				o.recorded = unread.recorded // the age can be told from the result, the date cannot
+			}
+		}
+	}
+	b.put(r.field, o.value)
+	b.put(r.birth.precision, o.precision)
+	b.put(r.birth.recorded, o.recorded)
+	b.doubt(r, o)
+	if o.value == "" {
+		b.put(r.reason, o.reason)
+	}
+}
+
+func (b *builder) fromAge(r *rule, age string) outcome {
+	if reason, ok := r.absent[strings.TrimSpace(age)]; ok {
+		return outcome{reason: reason, recorded: age}
+	}
+	date, ok := annona.Date(""), false
+	if b.survey != "" {
+		date, ok = bornAtAge(b.survey, age)
+	}
+	if !ok {
+		return outcome{recorded: age, flag: flagValueMalformed}
+	}
+	return outcome{value: string(date), precision: precisionAgeStated, recorded: age, flag: flagBirthEstimated}
+}
+
+// knows reports whether an area is declared by the mapping or on file.
+func (b *builder) knows(area string) bool {
+	if b.declared[area] || b.known == nil {
+		return b.declared[area]
+	}
+	is, asked := b.areas[area]
+	if !asked {
+		var err error
+		if is, err = b.known(b.ctx, area); err != nil {
+			b.err = err
+		}
+		b.areas[strings.Clone(area)] = is
+	}
+	return is
+}

@@ -1,0 +1,143 @@
+package ingest
+
+import (
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Quality flags that an import raises (code list quality_flag).
+const (
+	flagCodeUnmapped        = "code_unmapped"
+	flagValueMalformed      = "value_malformed"
+	flagAreaUnknown         = "area_unknown"
+	flagBirthEstimated      = "date_of_birth_estimated"
+	flagIDFormatInvalid     = "id_format_invalid"
+	flagHouseholdUnreported = "household_unreported"
+)
+
+// outcome is what became of one cell.
+type outcome struct {
+	value    string   // canonical text; empty: absent
+	source   string   // the code as received, of fields that keep it
+	reason   string   // why the value is absent
+	flag     string   // doubt about it
+	unmapped []string // the codes that have no mapping
+	// of a date of birth:
+	precision string
+	recorded  string
+}
+
+const listSeparator = string(rune(annona.ListSeparator))
+
+// convert turns the text of a cell into the canonical text of the field. It depends on nothing
+// but the text, so that its outcome may be kept.
+func (r *rule) convert(text string) outcome {
+	word := strings.TrimSpace(text)
+	if word == "" {
+		return outcome{}
+	}
+	if reason, ok := r.absent[word]; ok {
+		return outcome{source: r.kept(text), reason: reason}
+	}
+	if r.field.Many {
+		return r.convertList(text)
+	}
+	return r.convertOne(text, word)
+}
+
+// kept returns the text when the field keeps the source's code.
+func (r *rule) kept(text string) string {
+	if r.source == nil {
+		return ""
+	}
+	return text
+}
+
+func (r *rule) convertOne(text, word string) outcome {
+	switch r.field.Type {
+	case annona.TypeCode:
+		return r.convertCode(text, word)
+	case annona.TypeBool:
+		if r.codes != nil {
+			return r.convertCode(text, word)
+		}
+	case annona.TypeDate:
+		return r.convertDate(text)
+	case annona.TypeInt, annona.TypeDec:
+		word = annona.PlainDigits(word)
+		if r.decimal != '.' {
+			word = strings.Replace(word, string(r.decimal), ".", 1)
+		}
+	case annona.TypeText:
+		word = text
+	}
+	value, err := r.field.Canonical(word)
+	if err != nil {
+		return outcome{source: r.kept(text), flag: flagValueMalformed}
+	}
+	return outcome{value: value, source: r.kept(text)}
+}
+
+func (r *rule) convertCode(text, word string) outcome {
+	code, ok := r.codes[word]
+	if r.codes == nil {
+		code, ok = word, r.accepts(word)
+	}
+	if !ok {
+		return outcome{source: r.kept(text), flag: flagCodeUnmapped, unmapped: []string{word}}
+	}
+	return outcome{value: code, source: r.kept(text)}
+}
+
+func (r *rule) convertDate(text string) outcome {
+	date, precision, ok := parseDate(text, r.layouts)
+	o := outcome{value: string(date), precision: precision}
+	switch {
+	case !ok:
+		o.flag = flagValueMalformed
+	case precision != precisionDay:
+		o.flag = flagBirthEstimated
+	}
+	if r.birth != nil && text != o.value {
+		o.recorded = text
+	}
+	return o
+}
+
+// convertList reads a list. Its items stand between the rule's separator, and between
+// semicolons in any case: no item of a list can hold one.
+func (r *rule) convertList(text string) outcome {
+	if r.separator != "" {
+		text = strings.ReplaceAll(text, r.separator, listSeparator)
+	}
+	text = strings.ReplaceAll(text, string(rune(annona.ListMark)), listSeparator)
+	var values, sources []string
+	var out outcome
+	for item := range strings.SplitSeq(text, listSeparator) {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			continue
+		}
+		if reason, ok := r.absent[item]; ok {
+			out.reason = reason
+			continue
+		}
+		one := r.convertOne(item, item)
+		if one.value != "" {
+			values = append(values, one.value)
+		}
+		if one.source != "" {
+			sources = append(sources, one.source)
+		}
+		if one.flag != "" {
+			out.flag = one.flag
+			out.unmapped = append(out.unmapped, one.unmapped...)
+		}
+	}
+	out.value, out.source = strings.Join(values, listSeparator), strings.Join(sources, listSeparator)
+	if out.value != "" {
+		out.reason = ""
+	}
+	return out
+}

@@ -1,0 +1,88 @@
+// Package ingest reads the files of a source and turns their rows into records, as a mapping
+// says: which column feeds which field, what the source's codes mean, how dates are written
+// and what makes a key.
+//
+// It refuses only rows that cannot be read or have no key; these go to a rejects file. All
+// else is loaded: what cannot be understood becomes absent, keeps the source's own word where
+// there is a place for it, and raises a quality flag. Nothing is guessed and nothing is
+// rounded.
+//
+// It reads in one pass and holds one batch, one row and, where a household stands on the row
+// of each of its members, a hash per household. It knows no store, no key of encryption and no
+// rule about who may write.
+package ingest
+
+import (
+	"context"
+	"io"
+
+	"github.com/annona-exchange/annona"
+)
+
+// BatchRows is about the number of input rows that one batch is made of.
+const BatchRows = 2000
+
+// Source is a file to read. Gzip is recognized by its first bytes. Open may be called twice
+// when the mapping has several inputs: once to recognize the file by its columns. Progress is
+// told by counting what is read from Open's result.
+type Source struct {
+	Name string // for messages
+	Open func() (io.ReadCloser, error)
+	Size int64 // bytes; 0 when unknown
+}
+
+// Batch is what some complete input rows became. Households precede the individuals who join
+// them. It belongs to whoever receives it.
+type Batch struct {
+	Households, Individuals []annona.Record
+	Rows                    int // input rows, refused ones included
+}
+
+// KnownAreas reports whether an area is on file. It is asked once per code.
+type KnownAreas func(ctx context.Context, code string) (bool, error)
+
+// Report counts what was read.
+type Report struct {
+	Rows        int                       `json:"rows"` // input rows, refused ones included
+	Individuals int                       `json:"individuals"`
+	Households  int                       `json:"households"` // records of households; one that changes from row to row counts each time
+	Rejected    int                       `json:"rejected"`
+	Flags       map[string]int            `json:"flags,omitempty"`    // by code:field
+	Unmapped    map[string][]UnmappedCode `json:"unmapped,omitempty"` // by field, most frequent first
+	Unused      map[string][]string       `json:"unused,omitempty"`   // by input, the columns of CSV files that the mapping does not name
+}
+
+// UnmappedCode is a code of the source that the mapping does not have.
+type UnmappedCode struct {
+	Code  string `json:"code"`
+	Count int    `json:"count"`
+}
+
+// The report names at most so many unmapped codes of a field, and none that is longer: those
+// are texts of people, not codes.
+const (
+	maxUnmapped     = 50
+	maxUnmappedCode = 60
+)
+
+// Read reads the sources in the order of the mapping's inputs, each by the input whose columns
+// it has, and yields batches. A household's record comes before those of its members. A code
+// of an area is known when the mapping declares it or known says so; known may be nil. Refused
+// rows go to rejects, which may be nil: then they are counted only.
+//
+// It returns what was read so far also on an error: one of yield, of the context, of a file,
+// or of a file that is not what the mapping describes.
+func Read(ctx context.Context, m *Mapping, sources []Source, known KnownAreas, rejects *Rejects, yield func(Batch) error) (Report, error) {
+	files, err := assign(m, sources)
+	if err != nil {
+		return Report{}, err
+	}
+	r := newReader(ctx, m, known, rejects, yield)
+	r.expectHouseholds(files)
+	for _, f := range files {
+		if err := r.readFile(f); err != nil {
+			return r.result(), err
+		}
+	}
+	return r.result(), r.flush()
+}

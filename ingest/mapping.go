@@ -1,0 +1,203 @@
+package ingest
+
+import (
+	"io"
+	"slices"
+
+	"github.com/annona-exchange/annona"
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Mapping says how the files of one source become records. It does not change once parsed
+// and may serve several reads at once.
+type Mapping struct {
+	source string
+	areas  []annona.Area
+	inputs []*input
+	bare   *entity // makes a household that only its members name
+	rules  int     // number of rules, each with its own number
+}
+
+// Source is the name of the source system that the records come from.
+func (m *Mapping) Source() string { return m.source }
+
+// Areas returns the areas that the mapping declares, parents first.
+func (m *Mapping) Areas() []annona.Area { return slices.Clone(m.areas) }
+
+// ParseMapping reads a mapping (docs/spec/mapping.md) and checks it against the dictionary. An
+// unknown key, field, code or code list is refused with its line.
+func ParseMapping(r io.Reader, d *annona.Dictionary) (*Mapping, error) {
+	var doc mappingDoc
+	if err := decodeYAML(r, "mapping", &doc); err != nil {
+		return nil, err
+	}
+	return compile(&doc, d)
+}
+
+// The mapping as it is written. Names of keys are those of docs/spec/mapping.md.
+type (
+	mappingDoc struct {
+		Source      text               `yaml:"source"`
+		SurveyDate  *ruleDoc           `yaml:"survey_date"`
+		Inputs      []inputDoc         `yaml:"inputs"`
+		Codes       map[string]words   `yaml:"codes"`
+		Identifiers map[string]typeDoc `yaml:"identifier_types"`
+		Areas       []areaDoc          `yaml:"areas"`
+	}
+
+	inputDoc struct {
+		Name        text       `yaml:"name"`
+		Format      text       `yaml:"format"`
+		Encoding    text       `yaml:"encoding"`
+		Delimiter   text       `yaml:"delimiter"`
+		DecimalMark text       `yaml:"decimal_mark"`
+		SurveyDate  *ruleDoc   `yaml:"survey_date"`
+		Household   *entityDoc `yaml:"household"`
+		Individual  *entityDoc `yaml:"individual"`
+	}
+
+	entityDoc struct {
+		Each          text                     `yaml:"each"`
+		Key           texts                    `yaml:"key"`
+		Ordinal       bool                     `yaml:"ordinal"`
+		Fields        fieldsDoc                `yaml:"fields"`
+		Groups        map[string][]templateDoc `yaml:"groups"`
+		Membership    *membershipDoc           `yaml:"membership"`
+		Relationships []relationshipDoc        `yaml:"relationships"`
+	}
+
+	membershipDoc struct {
+		Household texts
+		Fields    fieldsDoc
+	}
+
+	relationshipDoc struct {
+		Each   text
+		To     texts
+		Fields fieldsDoc
+	}
+
+	// templateDoc makes the items of a group: the fields of one item, once for each element
+	// of a list when Each names one.
+	templateDoc struct {
+		Each   text
+		Fields fieldsDoc
+	}
+
+	typeDoc struct {
+		Pattern text `yaml:"pattern"`
+	}
+
+	areaDoc struct {
+		Code   text  `yaml:"code"`
+		Parent text  `yaml:"parent"`
+		Level  int   `yaml:"level"`
+		Name   text  `yaml:"name"`
+		Names  words `yaml:"names"`
+	}
+
+	// fieldsDoc are rules by field, in the order in which they are written.
+	fieldsDoc []fieldDoc
+
+	fieldDoc struct {
+		code string
+		line int
+		rule ruleDoc
+	}
+
+	// ruleDoc says where the value of one field comes from. A plain text names a column.
+	ruleDoc struct {
+		Column    texts    `yaml:"column"`
+		Constant  text     `yaml:"constant"`
+		Age       text     `yaml:"age"`
+		Codes     codesDoc `yaml:"codes"`
+		Absent    words    `yaml:"absent"`
+		Format    texts    `yaml:"format"`
+		Separator text     `yaml:"separator"`
+	}
+
+	// codesDoc is a crosswalk: the name of one under codes, or one written in place.
+	codesDoc struct {
+		Name  string
+		Words words
+	}
+)
+
+func (c *codesDoc) UnmarshalYAML(node ast.Node) error {
+	if name, ok := scalarText(node); ok {
+		c.Name = name
+		return nil
+	}
+	return c.Words.UnmarshalYAML(node)
+}
+
+func (r *ruleDoc) UnmarshalYAML(node ast.Node) error {
+	if column, ok := scalarText(node); ok {
+		r.Column = texts{column}
+		return nil
+	}
+	type plain ruleDoc
+	return decodeNode(node, (*plain)(r))
+}
+
+func (f *fieldsDoc) UnmarshalYAML(node ast.Node) error {
+	_, err := f.take(node)
+	return err
+}
+
+// take reads the rules of node and returns the values of the reserved keys.
+func (f *fieldsDoc) take(node ast.Node, reserved ...string) (map[string]ast.Node, error) {
+	entries, ok := pairs(node)
+	if !ok {
+		return nil, malformed(lineOf(node), "fields with the columns they come from are expected")
+	}
+	kept := map[string]ast.Node{}
+	for _, entry := range entries {
+		code, ok := scalarText(entry.Key)
+		if !ok {
+			return nil, malformed(lineOf(entry.Key), "the name of a field is expected")
+		}
+		if slices.Contains(reserved, code) {
+			kept[code] = entry.Value
+			continue
+		}
+		rule := fieldDoc{code: code, line: lineOf(entry.Key)}
+		if err := rule.rule.UnmarshalYAML(entry.Value); err != nil {
+			return nil, err
+		}
+		*f = append(*f, rule)
+	}
+	return kept, nil
+}
+
+func (m *membershipDoc) UnmarshalYAML(node ast.Node) error {
+	kept, err := m.Fields.take(node, "household")
+	if err != nil || kept["household"] == nil {
+		return err
+	}
+	return m.Household.UnmarshalYAML(kept["household"])
+}
+
+func (r *relationshipDoc) UnmarshalYAML(node ast.Node) error {
+	kept, err := r.Fields.take(node, "each", "to")
+	if err != nil {
+		return err
+	}
+	if kept["each"] != nil {
+		if err := r.Each.UnmarshalYAML(kept["each"]); err != nil {
+			return err
+		}
+	}
+	if kept["to"] == nil {
+		return malformed(lineOf(node), "a relationship says by `to` which column holds the key of the other individual")
+	}
+	return r.To.UnmarshalYAML(kept["to"])
+}
+
+func (t *templateDoc) UnmarshalYAML(node ast.Node) error {
+	kept, err := t.Fields.take(node, "each")
+	if err != nil || kept["each"] == nil {
+		return err
+	}
+	return t.Each.UnmarshalYAML(kept["each"])
+}

@@ -1,0 +1,237 @@
+package ingest
+
+import (
+	"hash/maphash"
+	"strconv"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Reasons why a row that can be read is refused.
+const (
+	reasonKeyMissing = "key_missing"
+	reasonKeyTooLong = "key_too_long" // above maxKey
+)
+
+// maxKey is the longest key of a record, in bytes.
+const maxKey = 200
+
+// rowCells are the cells of one row by the slots of the input's root view.
+type rowCells struct {
+	cells   []string
+	node    map[string]any // of NDJSON
+	mended  bool           // the row comes from a rejects file
+	refused rejectInfo     // as which it was refused
+}
+
+// fault is why a row is refused.
+type fault struct{ column, reason, key string }
+
+// member is an individual found in a row, with its key.
+type member struct {
+	frame frame
+	key   string
+}
+
+// row turns one input row into records. It looks at all keys first: a row loads whole or not
+// at all.
+func (r *reader) row(in *input, row rowCells) (fault, error) {
+	outer := frame{cells: row.cells, node: row.node}
+	var household string
+	if slots := in.householdKey(); slots != nil {
+		var reason string
+		if household, reason = keyOf(slots, outer.cells); reason == reasonKeyTooLong || reason != "" && in.individual == nil {
+			return fault{column: in.keyColumn(), reason: reason}, nil
+		}
+	}
+	members, refused := r.members(in, outer, household, row)
+	if refused.reason != "" {
+		return refused, nil
+	}
+	r.survey = in.surveyOf(outer)
+	if household != "" {
+		r.putHousehold(in, outer, household)
+	}
+	for _, m := range members {
+		r.individual(in.individual, m.frame, m.key, household)
+	}
+	return fault{}, r.err
+}
+
+// householdKey returns the slots of the household's key in the row; nil when it names none.
+func (in *input) householdKey() []int {
+	if in.household != nil {
+		return in.household.key
+	}
+	if in.individual.membership != nil {
+		return in.individual.membership.household
+	}
+	return nil
+}
+
+func (in *input) keyColumn() string {
+	if in.household != nil {
+		return in.household.keyColumn
+	}
+	return ""
+}
+
+// members finds the individuals of a row and their keys.
+func (r *reader) members(in *input, outer frame, household string, row rowCells) ([]member, fault) {
+	e := in.individual
+	if e == nil {
+		return nil, fault{}
+	}
+	if e.view == in.root {
+		key, refused := r.personKey(in, household, row)
+		r.one[0] = member{frame: outer, key: key}
+		return r.one[:], refused
+	}
+	items, ok := elements(outer.node, e.view.each)
+	if !ok {
+		return nil, fault{column: e.view.name, reason: reasonNotList}
+	}
+	if household == "" {
+		return nil, fault{column: in.keyColumn(), reason: reasonKeyMissing}
+	}
+	members := make([]member, len(items))
+	for i, item := range items {
+		inner := frame{cells: jsonCells(e.view, item), node: item}
+		key, reason := household+"/"+strconv.Itoa(i+1), ""
+		if !e.ordinal {
+			key, reason = keyOf(e.key, inner.cells)
+		}
+		if reason != "" {
+			return nil, fault{column: e.view.name + "." + e.keyColumn, reason: reason}
+		}
+		members[i] = member{frame: inner, key: key}
+	}
+	return members, fault{}
+}
+
+// personKey returns the key of the one person of a flat row.
+func (r *reader) personKey(in *input, household string, row rowCells) (string, fault) {
+	e := in.individual
+	switch {
+	case !e.ordinal:
+		key, reason := keyOf(e.key, row.cells)
+		return key, fault{column: e.keyColumn, reason: reason}
+	case household == "":
+		return "", fault{column: in.keyColumn(), reason: reasonKeyMissing}
+	case !row.mended:
+		return r.nextInHousehold(household), fault{}
+	case strings.HasPrefix(row.refused.Key, household+"/"):
+		return row.refused.Key, fault{}
+	}
+	// Its place is not known. A key of its own keeps it from taking somebody else's.
+	return household + "/+" + strconv.Itoa(row.refused.Line), fault{}
+}
+
+// nextInHousehold returns the key of the next person of a household who has no key of the
+// source: the household's key and the place in it.
+func (r *reader) nextInHousehold(household string) string {
+	hash := maphash.String(r.seed, household)
+	s := r.households[hash]
+	s.members++
+	r.households[hash] = s
+	return household + "/" + strconv.Itoa(int(s.members))
+}
+
+// putHousehold emits the household of a row: once, and again when its cells have changed. Of a
+// file of members it emits those that no file of households gave.
+func (r *reader) putHousehold(in *input, f frame, key string) {
+	if in.household == nil && !r.stubs {
+		return
+	}
+	hash := maphash.String(r.seed, key)
+	s := r.households[hash]
+	digest := uint64(1)
+	if in.repeats {
+		digest = r.digest(key, f.cells[:in.ofHousehold])
+	}
+	if in.household == nil && s.digest != 0 || in.repeats && s.digest == digest {
+		return
+	}
+	again := s.digest != 0
+	s.digest = digest
+	r.households[hash] = s
+	if in.household == nil {
+		r.stub(key)
+		return
+	}
+	r.household(in.household, f, key, again)
+}
+
+func (r *reader) digest(key string, cells []string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	h.WriteString(key)
+	for _, cell := range cells {
+		h.WriteByte(annona.ListSeparator)
+		h.WriteString(cell)
+	}
+	return h.Sum64() | 1
+}
+
+// keyOf joins the columns of a key.
+func keyOf(slots []int, cells []string) (key, reason string) {
+	if len(slots) == 1 {
+		key = strings.TrimSpace(cells[slots[0]])
+	} else {
+		parts := make([]string, len(slots))
+		for i, slot := range slots {
+			parts[i] = cells[slot]
+		}
+		key, _ = joinKey(parts)
+	}
+	switch {
+	case key == "":
+		return "", reasonKeyMissing
+	case len(key) > maxKey:
+		return "", reasonKeyTooLong
+	case strings.Contains(key, listSeparator):
+		return "", reasonNotList
+	}
+	return key, ""
+}
+
+// keyEscaper keeps a slash inside one part of a key apart from the one between parts.
+var keyEscaper = strings.NewReplacer("~", "~0", "/", "~1")
+
+// joinKey joins the parts of a key by slashes. It reports false when one is missing.
+func joinKey(parts []string) (string, bool) {
+	if len(parts) == 1 {
+		return strings.TrimSpace(parts[0]), strings.TrimSpace(parts[0]) != ""
+	}
+	escaped := make([]string, len(parts))
+	for i, part := range parts {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			return "", false
+		}
+		escaped[i] = keyEscaper.Replace(part)
+	}
+	return strings.Join(escaped, "/"), true
+}
+
+// jsonCells reads the columns of a view from a JSON object.
+func jsonCells(v *view, node any) []string {
+	cells := make([]string, len(v.columns))
+	for i, path := range v.paths {
+		cells[i] = jsonText(at(node, path))
+	}
+	return cells
+}
+
+// surveyOf returns the day on which what the row says was observed; empty when it is unknown.
+func (in *input) surveyOf(f frame) annona.Date {
+	switch {
+	case in.survey == nil:
+		return ""
+	case in.survey.constant != "":
+		return annona.Date(in.survey.constant)
+	}
+	date, _, _ := parseDate(f.cells[in.survey.slots[0]], in.survey.layouts)
+	return date
+}
