@@ -1,0 +1,173 @@
+package rest
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/encode"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+type exportInput struct {
+	Asked
+	Chosen
+	Accepts
+	Format  string `query:"format" enum:"csv,xml,json,ndjson" example:"csv" doc:"The form of the file. Without it, Accept decides when it names one."`
+	Layout  string `query:"layout" enum:"nested,linked,flat,plain" doc:"What becomes of repeated groups. json, xml and ndjson nest them. csv: linked (a zip of files joined by their keys; what households take without layout), flat (households: one row for each member) or plain (single-valued columns only; what individuals take)."`
+	Profile string `query:"profile" enum:"machine,spreadsheet" doc:"Dialect of csv: machine is lossless RFC 4180; spreadsheet has a byte order mark and guards formulas and long numbers. Without it: machine."`
+}
+
+// options reads how the export is to be written.
+func (in *exportInput) options() (o encode.Options, err error) {
+	if o.Format, err = in.exportFormat(); err != nil {
+		return o, err
+	}
+	if o.Layout, err = encode.ParseLayout(in.Layout); err != nil {
+		return o, err
+	}
+	o.Profile, err = encode.ParseProfile(in.Profile)
+	return o, err
+}
+
+func (in *exportInput) exportFormat() (encode.Format, error) {
+	if in.Format != "" {
+		return encode.ParseFormat(in.Format)
+	}
+	if in.Accept == "" || strings.Contains(in.Accept, "*") {
+		return "", annona.Invalid("format_missing", "say which form the file has: format=csv, xml, json or ndjson").On("format")
+	}
+	format, err := encode.Negotiate(in.Accept)
+	if err != nil {
+		return "", notAcceptable(err)
+	}
+	return format, nil
+}
+
+// export answers with a whole dataset, as a file.
+func (s *Server) export(dataset string) func(context.Context, *exportInput) (*reply, error) {
+	return func(ctx context.Context, in *exportInput) (*reply, error) {
+		o, err := in.options()
+		if err != nil {
+			return nil, err
+		}
+		q, form := written(in.question(dataset), o)
+		q.Filter = in.Filter
+		v := visitOf(ctx)
+		export, err := s.Gate.Export(ctx, v.caller, q, form)
+		if err != nil {
+			return nil, err
+		}
+		v.recognized(export.Request(), q)
+		v.format = o.Format
+		o.Schema, o.Modified = schemaID(dataset, export.Schema()), s.Clock()
+		parts, err := encode.Parts(export.Shape(), o)
+		if err != nil {
+			return nil, err
+		}
+		d := &download{server: s, export: export, parts: parts, options: o, dataset: dataset}
+		return &reply{Body: d.answer}, nil
+	}
+}
+
+// download is an export on its way to a client.
+type download struct {
+	server  *Server
+	export  *exchange.Export
+	parts   []encode.Part
+	options encode.Options
+	dataset string
+
+	visit   *visit
+	body    *body
+	encoder encode.Encoder
+}
+
+func (d *download) answer(c huma.Context) {
+	s := d.server
+	r, w := humago.Unwrap(c)
+	d.visit = visitOf(r.Context())
+	d.body = s.newBody(w.(*response), r, d.header())
+	defer d.body.release()
+	if r.Method == http.MethodHead {
+		d.body.begin()
+		return
+	}
+	s.end(d.body, r, d.run(r.Context()))
+}
+
+// run writes the export. On an error before the first byte nothing was sent; after it the
+// connection has to break off.
+func (d *download) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(d.server.draining, func() { cancel(errShuttingDown) })()
+	defer d.server.metrics.running(d.dataset, string(d.options.Format))()
+
+	var err error
+	if d.encoder, err = encode.New(d.body, d.parts, d.options); err != nil {
+		return err
+	}
+	sent, err := d.export.Run(ctx, shapesOf(d.parts), d, d.body.wire.stop)
+	d.visit.rows = sent.Rows
+	if err != nil {
+		return err
+	}
+	if err := d.encoder.End(); err != nil {
+		return err
+	}
+	if err := d.body.complete(); err != nil {
+		return err
+	}
+	trailer := d.body.out.Header()
+	trailer.Set("Annona-Rows", strconv.FormatInt(sent.Rows, 10))
+	trailer.Set("Annona-Release", d.export.Request().String())
+	return nil
+}
+
+// Begin starts a part. Package exchange calls it when the first page is ready to go.
+func (d *download) Begin(part int) error { return d.encoder.Begin(part) }
+
+// Page writes a page and sends it off.
+func (d *download) Page(page *privacy.Disclosed) error {
+	if err := d.encoder.Page(page); err != nil {
+		return err
+	}
+	return d.body.flush()
+}
+
+func (d *download) header() http.Header {
+	h := answerHeader(d.dataset, d.options)
+	name, extension, _ := strings.Cut(encode.FileName(d.dataset, d.options), ".")
+	name += "-" + string(annona.DateOf(d.server.Clock().UTC())) + "." + extension
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	h.Set("Trailer", "Annona-Rows, Annona-Release")
+	return h
+}
+
+func shapesOf(parts []encode.Part) []*annona.Shape {
+	shapes := make([]*annona.Shape, len(parts))
+	for i, p := range parts {
+		shapes[i] = p.Shape
+	}
+	return shapes
+}
+
+var errOldHTTP = refused(http.StatusHTTPVersionNotSupported, annona.Invalid("http_version",
+	"a download needs HTTP/1.1: older versions cannot tell a complete body from one that broke off. Behind a proxy, have it speak HTTP/1.1 to this server"))
+
+// needsHTTP11 refuses a client that would take a download that broke off for a whole one.
+func (s *Server) needsHTTP11(c huma.Context, next func(huma.Context)) {
+	if r, w := humago.Unwrap(c); !r.ProtoAtLeast(1, 1) {
+		s.refuse(w, r, errOldHTTP)
+		return
+	}
+	next(c)
+}

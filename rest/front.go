@@ -1,0 +1,182 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/annona-exchange/annona"
+)
+
+// ServeHTTP takes one request in: it gets an id, is answered, logged and counted.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := &visit{id: annona.NewUID(), began: time.Now(), method: methodLabel(r.Method)}
+	out := &response{ResponseWriter: w, visit: v}
+	r = r.WithContext(withVisit(r.Context(), v))
+	defer func() {
+		fault := recover()
+		s.finish(out, r, fault)
+		if v.aborted {
+			panic(http.ErrAbortHandler) // net/http cuts the connection
+		}
+	}()
+	secure(out.Header())
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.WriteTimeout))
+	if err := s.screen(r); err != nil {
+		s.refuse(out, r, err)
+		return
+	}
+	s.mux.ServeHTTP(out, r)
+}
+
+// finish answers after a panic, and writes the log line.
+func (s *Server) finish(out *response, r *http.Request, fault any) {
+	v := out.visit
+	v.route = routeOf(r)
+	switch {
+	case fault == nil:
+	case fault == http.ErrAbortHandler:
+		v.aborted = true
+	default:
+		// A panic's value may hold a person's data: its type has to do.
+		s.Log.Error("panic", "request_id", v.id.String(), "route", v.route, "type", fmt.Sprintf("%T", fault), "stack", string(debug.Stack()))
+		v.failure = annona.Internal("answer the request", nil)
+		v.aborted = out.status != 0
+		if !v.aborted {
+			s.refuse(out, r, v.failure)
+		}
+	}
+	s.record(out)
+}
+
+// secure sets the headers that every answer has unless its operation knows better.
+func secure(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+// screen refuses what no operation is asked about: a key in the URL, a path that is written
+// otherwise than its route, a route or method that there is not.
+func (s *Server) screen(r *http.Request) error {
+	if keyInURL(r.URL) {
+		return errKeyInURL
+	}
+	if !plainPath(r.URL.EscapedPath()) {
+		return errNoRoute
+	}
+	if s.mux.has(r.Method, r) {
+		return nil
+	}
+	if allowed := s.mux.methods(r); len(allowed) > 0 {
+		return methodNotAllowed(allowed)
+	}
+	return errNoRoute
+}
+
+var errNoRoute = annona.NotFound("there is no such path; /docs lists the operations")
+
+// plainPath reports whether a path is written the one way that routes are: no escapes, no
+// empty segments, none that begin or end with a dot.
+func plainPath(path string) bool {
+	rest, rooted := strings.CutPrefix(path, "/")
+	if !rooted {
+		return false
+	}
+	for segment := range strings.SplitSeq(rest, "/") {
+		if segment == "" || segment[0] == '.' || segment[len(segment)-1] == '.' {
+			return false
+		}
+		if strings.ContainsFunc(segment, func(c rune) bool { return !plainRune(c) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func plainRune(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._", c)
+}
+
+// routes is the table of routes: a ServeMux that remembers what was registered.
+type routes struct {
+	*http.ServeMux
+	patterns []string
+}
+
+func newRoutes() *routes { return &routes{ServeMux: http.NewServeMux()} }
+
+// HandleFunc registers a route; huma's adapter calls it.
+func (t *routes) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	t.patterns = append(t.patterns, pattern)
+	t.ServeMux.HandleFunc(pattern, handler)
+}
+
+func (t *routes) has(method string, r *http.Request) bool {
+	_, pattern := t.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL})
+	return pattern != ""
+}
+
+// methods lists the methods that the path of the request has.
+func (t *routes) methods(r *http.Request) []string {
+	return slices.DeleteFunc(slices.Clone(knownMethods), func(m string) bool { return !t.has(m, r) })
+}
+
+var knownMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+}
+
+// routeOf is the pattern of the route that the request took: never what was asked for itself.
+func routeOf(r *http.Request) string {
+	if r.Pattern == "" {
+		return "none"
+	}
+	_, route, _ := strings.Cut(r.Pattern, " ")
+	return route
+}
+
+func methodLabel(method string) string {
+	if slices.Contains(knownMethods, method) {
+		return method
+	}
+	return "other"
+}
+
+// response counts what was sent and completes the headers that depend on the status.
+type response struct {
+	http.ResponseWriter
+	visit  *visit
+	status int // 0: nothing was sent yet
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	h := w.Header()
+	h.Set("Annona-Request", w.visit.id.String())
+	switch status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `ApiKey realm="annona", header="X-API-Key"`)
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "5")
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}

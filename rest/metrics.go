@@ -1,0 +1,90 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Metrics counts what the server does. Its labels come from our own vocabulary only: route
+// patterns, known methods, datasets, formats.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	rows     *prometheus.CounterVec
+	exports  *prometheus.GaugeVec
+	appends  prometheus.Histogram
+}
+
+// NewMetrics returns metrics with a registry of their own.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "annona_http_requests_total", Help: "Requests answered, by class of status; aborted when the connection was cut.",
+		}, []string{"route", "method", "class"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "annona_http_request_seconds", Help: "From the request to the last byte of its answer.",
+			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600},
+		}, []string{"route", "method"}),
+		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "annona_rows_disclosed_total", Help: "Records of the root datasets that were sent.",
+		}, []string{"dataset", "format"}),
+		exports: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "annona_exports_running", Help: "Exports that are being sent.",
+		}, []string{"dataset", "format"}),
+		appends: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "annona_ledger_append_seconds", Help: "From handing entries to the ledger until they are durable.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .5, 2.5},
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.seconds, m.rows, m.exports, m.appends,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler shows the metrics. It belongs on a listener of its own.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Ledger returns a ledger that measures how long its appends take.
+func (m *Metrics) Ledger(of annona.Ledger) annona.Ledger { return timedLedger{of, m.appends} }
+
+type timedLedger struct {
+	annona.Ledger
+	took prometheus.Histogram
+}
+
+func (l timedLedger) Append(ctx context.Context, rows ...annona.LedgerRow) error {
+	began := time.Now()
+	defer func() { l.took.Observe(time.Since(began).Seconds()) }()
+	return l.Ledger.Append(ctx, rows...)
+}
+
+func (m *Metrics) count(v *visit, status int, took time.Duration) {
+	class := strconv.Itoa(status/100) + "xx"
+	if v.aborted {
+		class = "aborted"
+	}
+	m.requests.WithLabelValues(v.route, v.method, class).Inc()
+	m.seconds.WithLabelValues(v.route, v.method).Observe(took.Seconds())
+	if v.rows > 0 {
+		m.rows.WithLabelValues(v.dataset, string(v.format)).Add(float64(v.rows))
+	}
+}
+
+// running counts an export until the returned function is called.
+func (m *Metrics) running(dataset, format string) (ended func()) {
+	g := m.exports.WithLabelValues(dataset, format)
+	g.Inc()
+	return g.Dec
+}

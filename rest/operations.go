@@ -1,0 +1,186 @@
+package rest
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+const overview = `Annona exchanges household and individual data between a social registry and its partners.
+
+Every request about people names a **purpose** of your data sharing agreement and shows an **API key** in the header
+X-API-Key. The agreement decides which fields, rows and how many of them you get; what you get is entered in a ledger before it
+leaves. Ids are those of your agreement: another partner sees other ids for the same people.
+
+Nothing is ignored: an unknown parameter, field, filter, code or purpose is refused with 400, a known one that your
+agreement does not grant with 403. Every refusal is a problem (RFC 9457) with a stable code.`
+
+// newAPI returns the API that the operations are registered with, on huma.
+func newAPI(mux *routes, version, baseURL string) huma.API {
+	installProblems()
+	document := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info:    &huma.Info{Title: "Annona", Version: version, Description: overview},
+		Tags: []*huma.Tag{
+			{Name: "people", Description: "Households and individuals, under your agreement."},
+			{Name: "schemas", Description: "What the fields and codes mean. Public."},
+			{Name: "operation", Description: "For whoever runs the installation. Public."},
+		},
+		Components: &huma.Components{
+			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+			SecuritySchemes: map[string]*huma.SecurityScheme{keyScheme: {
+				Type: "apiKey", In: "header", Name: "X-API-Key",
+				Description: "The key that was shown when it was made: annona_live_… (annona_demo_… in a demonstration). Never in a URL.",
+			}},
+		},
+	}
+	if baseURL != "" {
+		document.Servers = []*huma.Server{{URL: baseURL}}
+	}
+	strictly := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshalStrictly}
+	return humago.New(mux, huma.Config{
+		OpenAPI:       document,
+		Formats:       map[string]huma.Format{"application/json": strictly, "json": strictly}, // "json": of …+json
+		DefaultFormat: "application/json",
+	})
+}
+
+// register registers every operation: the routes, and the OpenAPI document with them.
+func (s *Server) register() {
+	s.api.UseMiddleware(s.authenticate, s.checkQuery)
+	for _, noun := range []string{"household", "individual"} {
+		s.registerDataset(noun)
+	}
+	huma.Register(s.api, people(huma.Operation{
+		Method: http.MethodPost, Path: "/v1/lookup", OperationID: "lookup", MaxBodyBytes: maxBody, BodyReadTimeout: readHeaderTimeout,
+		Summary:     "Find one record by an identifier",
+		Description: "Returns the record that holds the identifier. The number stands in the body, never in the URL. Nobody who holds it, and somebody whom you may not see, are the same 404; several holders are a 409.",
+		Responses:   answers("The record.", recordFormats),
+	}, http.StatusConflict), s.lookup)
+	s.registerPublished()
+	s.registerReference()
+	huma.Register(s.api, public(huma.Operation{
+		Method: http.MethodGet, Path: "/healthz", OperationID: "health", Tags: []string{"operation"},
+		Summary: "Does the process answer?",
+	}), s.alive)
+	huma.Register(s.api, public(huma.Operation{
+		Method: http.MethodGet, Path: "/readyz", OperationID: "readiness", Tags: []string{"operation"},
+		Summary:     "Can the installation disclose?",
+		Description: "503 while store, ledger or vault do not answer, and from the moment the server begins to shut down.",
+	}, http.StatusServiceUnavailable), s.ready)
+}
+
+func (s *Server) registerDataset(noun string) {
+	dataset, name := noun+"s", map[string]string{"household": "Household", "individual": "Individual"}[noun]
+	huma.Register(s.api, people(huma.Operation{
+		Method: http.MethodGet, Path: "/v1/" + dataset, OperationID: "search" + name + "s",
+		Summary:     "A page of " + dataset,
+		Description: "Records in the order in which they came on file. The next page is asked for with the cursor in next (JSON, XML) or the header Annona-Next (every format); the last page has none. CSV holds the single-valued columns.",
+		Responses:   answers("A page.", pageFormats),
+	}, http.StatusGone), s.search(dataset))
+	huma.Register(s.api, people(huma.Operation{
+		Method: http.MethodGet, Path: "/v1/" + dataset + "/{id}", OperationID: "get" + name,
+		Summary:     "One " + noun,
+		Description: "An unknown id, another agreement's id and a record that you may not see are the same 404. The ETag moves when what you see moves.",
+		Responses:   withNotModified(answers("The record.", recordFormats)),
+	}), s.get(dataset))
+	huma.Register(s.api, people(huma.Operation{
+		Method: http.MethodGet, Path: "/v1/" + dataset + "/export", OperationID: "export" + name + "s",
+		Summary: "All " + dataset + " as a file",
+		Description: "Streams every record of your agreement that the filter chooses. The columns are fixed before the first row and described by the schema named in Annona-Schema.\n\n" +
+			"A body that ends is complete, and its trailers Annona-Rows and Annona-Release say how many records it has and under which id the ledger holds it. A download that fails, is revoked or meets a shutdown breaks off: the connection closes without the end of the body, which every HTTP client reports as an error. Download it again then.\n\n" +
+			"More records than your credential's ceiling are refused with 403 row_ceiling before the first byte.",
+		Middlewares: huma.Middlewares{s.needsHTTP11},
+		Responses:   answers("The file.", exportFormats),
+	}), s.export(dataset))
+}
+
+func (s *Server) registerReference() {
+	for path, o := range map[string]struct {
+		id, mediaType string
+		write         func(*huma.OpenAPI) ([]byte, error)
+	}{
+		"/openapi.json": {"openAPI", "application/openapi+json", openAPIJSON},
+		"/openapi.yaml": {"openAPIAsYAML", "application/openapi+yaml", openAPIYAML},
+	} {
+		huma.Register(s.api, public(huma.Operation{
+			Method: http.MethodGet, Path: path, OperationID: o.id, Tags: []string{"schemas"},
+			Summary: "This document", Responses: documents("The OpenAPI document.", o.mediaType),
+		}), s.openAPI(o.mediaType, o.write))
+	}
+	huma.Register(s.api, public(huma.Operation{
+		Method: http.MethodGet, Path: "/docs", OperationID: "reference", Tags: []string{"schemas"},
+		Summary: "The API reference, to read and try out", Responses: documents("A page that needs nothing from elsewhere.", "text/html"),
+	}), s.referencePage)
+	huma.Register(s.api, public(huma.Operation{
+		Method: http.MethodGet, Path: "/docs/{file}", OperationID: "referenceFile", Tags: []string{"schemas"},
+		Summary: "A file of the API reference", Responses: documents("The file.", "*/*"),
+	}), s.referenceFile)
+}
+
+// people completes an operation about people: it needs a key, and can be refused in all the
+// ways that the gate knows.
+func people(o huma.Operation, errors ...int) huma.Operation {
+	o.Tags = []string{"people"}
+	o.Security = []map[string][]string{{keyScheme: {}}}
+	return refusable(o, append(errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusNotAcceptable, http.StatusInternalServerError, http.StatusServiceUnavailable)...)
+}
+
+// public completes an operation that needs no key.
+func public(o huma.Operation, errors ...int) huma.Operation {
+	return refusable(o, append(errors, http.StatusBadRequest, http.StatusNotFound)...)
+}
+
+// refusable documents the problems of an operation. Parameters are checked by checkQuery and by
+// the gate, in their own words.
+func refusable(o huma.Operation, statuses ...int) huma.Operation {
+	o.SkipValidateParams = true
+	if o.Responses == nil {
+		o.Responses = map[string]*huma.Response{}
+	}
+	slices.Sort(statuses)
+	for _, status := range statuses {
+		o.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
+		}
+	}
+	return o
+}
+
+var (
+	pageFormats   = []string{"application/json", "application/xml", "text/csv", "application/x-ndjson"}
+	recordFormats = pageFormats
+	exportFormats = append(slices.Clone(pageFormats), "application/zip")
+)
+
+// answers documents an answer about people.
+func answers(description string, mediaTypes []string) map[string]*huma.Response {
+	responses := documents(description, mediaTypes...)
+	text := &huma.Schema{Type: huma.TypeString}
+	responses["200"].Headers = map[string]*huma.Param{
+		"Annona-Schema":  {Description: "The schema that the answer follows: individuals/3.", Schema: text},
+		"Annona-Request": {Description: "Id of the request in the ledger.", Schema: text},
+	}
+	return responses
+}
+
+func documents(description string, mediaTypes ...string) map[string]*huma.Response {
+	content := map[string]*huma.MediaType{}
+	for _, m := range mediaTypes {
+		content[m] = &huma.MediaType{}
+	}
+	return map[string]*huma.Response{"200": {Description: description, Content: content}}
+}
+
+func withNotModified(responses map[string]*huma.Response) map[string]*huma.Response {
+	responses = maps.Clone(responses)
+	responses["304"] = &huma.Response{Description: "You would see the same as before."}
+	responses["200"].Headers["ETag"] = &huma.Param{Description: "For If-None-Match.", Schema: &huma.Schema{Type: huma.TypeString}}
+	return responses
+}

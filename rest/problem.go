@@ -1,0 +1,155 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Problem is the body of every refusal: an RFC 9457 problem. It repeats nothing of what was
+// sent.
+type Problem struct {
+	Type      string `json:"type" doc:"Always about:blank: the code tells problems apart." example:"about:blank"`
+	Title     string `json:"title" doc:"What the status means." example:"Bad Request"`
+	Status    int    `json:"status" doc:"HTTP status." example:"400"`
+	Code      string `json:"code" doc:"Stable name of the problem, for machines." example:"unknown_field"`
+	Detail    string `json:"detail" doc:"What happened and what to do." example:"a name in the list is no field of individuals; the schema individuals.schema.json lists them"`
+	Name      string `json:"name,omitempty" doc:"The parameter, field or column concerned." example:"fields"`
+	Position  int    `json:"position,omitempty" doc:"Where in the filter, in characters from 1." example:"17"`
+	RequestID string `json:"request_id" doc:"Id of this request; name it when you ask for help." example:"7d0f0a3c5d0b4f6f9a57c1f0e2b4d6a8"`
+}
+
+// Error makes a Problem an error for huma.
+func (p *Problem) Error() string { return p.Code }
+
+// GetStatus tells huma the status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType tells huma the media type.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// statuses is the one table from kinds of errors to HTTP.
+var statuses = map[annona.Kind]int{
+	annona.KindInternal:        http.StatusInternalServerError,
+	annona.KindInvalid:         http.StatusBadRequest,
+	annona.KindUnauthenticated: http.StatusUnauthorized,
+	annona.KindForbidden:       http.StatusForbidden,
+	annona.KindNotFound:        http.StatusNotFound,
+	annona.KindConflict:        http.StatusConflict,
+	annona.KindGone:            http.StatusGone,
+	annona.KindTooLarge:        http.StatusBadRequest, // of a filter or a list; a body has its own status
+	annona.KindUnavailable:     http.StatusServiceUnavailable,
+}
+
+// refusal is an error that only HTTP knows, with its status.
+type refusal struct {
+	reason *annona.Error
+	status int
+	allow  []string // of 405
+}
+
+func (r *refusal) Error() string { return r.reason.Error() }
+func (r *refusal) Unwrap() error { return r.reason }
+
+func refused(status int, reason *annona.Error) *refusal {
+	return &refusal{reason: reason, status: status}
+}
+
+func methodNotAllowed(allowed []string) *refusal {
+	reason := annona.Invalid("method_not_allowed", "this path has other methods: %s", strings.Join(allowed, ", "))
+	return &refusal{reason: reason, status: http.StatusMethodNotAllowed, allow: allowed}
+}
+
+// problemOf turns any error into what the client reads.
+func problemOf(err error, request annona.UID) *Problem {
+	status := statuses[annona.KindOf(err)]
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		status = r.status
+	}
+	p := &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, RequestID: request.String()}
+	known := (*annona.Error)(nil)
+	if !errors.As(err, &known) || known.Kind == annona.KindInternal {
+		p.Code, p.Detail = "internal", "something failed on our side; nothing was lost. Ask again, and name the request id when you ask for help"
+		return p
+	}
+	p.Code, p.Detail, p.Name, p.Position = known.Code, known.Message, known.Name, known.At
+	return p
+}
+
+// refuse answers with a problem. Nothing of the answer may have been sent.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	v := visitOf(r.Context())
+	v.failure = err
+	p := problemOf(err, v.id)
+	body, _ := json.Marshal(p) // strings and numbers: cannot fail
+	h := w.Header()
+	if of := (*refusal)(nil); errors.As(err, &of) && of.allow != nil {
+		h.Set("Allow", strings.Join(of.allow, ", "))
+	}
+	h.Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
+	w.Write(append(body, '\n'))
+}
+
+// installProblems replaces huma's error constructors, which are the process's: they would
+// repeat the submitted values, and answer bad input with 422.
+var installProblems = sync.OnceFunc(func() {
+	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
+		return problemOf(translate(status, message, errs), annona.UID{})
+	}
+	huma.NewErrorWithContext = func(c huma.Context, status int, message string, errs ...error) huma.StatusError {
+		v := visitOf(c.Context())
+		v.failure = translate(status, message, errs)
+		return problemOf(v.failure, v.id)
+	}
+})
+
+// translate gives back the error that an operation returned, and says in our words what huma
+// found wrong by itself.
+func translate(status int, message string, errs []error) error {
+	for _, err := range errs {
+		if detail := (*huma.ErrorDetail)(nil); !errors.As(err, &detail) {
+			continue
+		} else if status != http.StatusUnsupportedMediaType {
+			return malformed(detail)
+		}
+	}
+	switch {
+	case status == http.StatusUnsupportedMediaType:
+		return refused(status, annona.Invalid("unsupported_media_type", "the body is application/json").On("Content-Type"))
+	case status == http.StatusRequestEntityTooLarge:
+		return refused(status, annona.TooLarge("body_too_large", "the body has at most %d bytes", maxBody))
+	case status == http.StatusRequestTimeout:
+		return refused(status, annona.Invalid("body_timeout", "the body did not arrive in time"))
+	case status == http.StatusBadRequest:
+		return annona.Invalid("body_missing", "the request has a body of application/json")
+	case message == "cannot read request body":
+		return annona.Invalid("body_incomplete", "the body broke off")
+	case len(errs) == 1:
+		return errs[0]
+	default:
+		return annona.Internal("answer the request", nil)
+	}
+}
+
+// malformed is what huma found wrong with one parameter or member of the body. Its location
+// ends in a name of ours, except that of an unexpected member.
+func malformed(detail *huma.ErrorDetail) error {
+	place, name, _ := strings.Cut(detail.Location, ".")
+	switch {
+	case strings.HasPrefix(detail.Message, "unexpected property"):
+		return annona.Invalid("unknown_member", "the body has a member that this operation does not know")
+	case place == "body" && strings.HasPrefix(detail.Message, "expected"):
+		return annona.Invalid("body_invalid", "%s", detail.Message).On(name)
+	case place == "body":
+		return annona.Invalid("body_malformed", "the body is one JSON object in UTF-8 that has each member once")
+	default:
+		return annona.Invalid("parameter_malformed", "the value of this parameter cannot be read").On(name)
+	}
+}

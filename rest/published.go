@@ -1,0 +1,173 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/schema"
+)
+
+func (s *Server) registerPublished() {
+	get := func(path, id, summary, description string, mediaTypes ...string) huma.Operation {
+		return public(huma.Operation{
+			Method: http.MethodGet, Path: path, OperationID: id, Tags: []string{"schemas"},
+			Summary: summary, Description: description, Responses: documents(summary+".", mediaTypes...),
+		})
+	}
+	const files = "individuals.xsd, individuals.schema.json, individuals.csvw.json, and the same for households. A CSVW document describes one export: name its fields and layout."
+	kinds := []string{"application/xml", "application/schema+json", "application/csvm+json"}
+	huma.Register(s.api, get("/v1/schemas/{file}", "schema", "The schema in force", files, kinds...), s.schemaInForce)
+	huma.Register(s.api, get("/v1/schemas/{version}/{file}", "schemaOfVersion", "The schema of a version", files, kinds...), s.schemaOfVersion)
+	huma.Register(s.api, get("/v1/code-lists", "codeLists", "The code lists", "Names and versions.", "application/json"), s.codeLists)
+	huma.Register(s.api, get("/v1/code-lists/{list}", "codeList", "The latest version of a code list", "", "application/json"), s.latestCodeList)
+	huma.Register(s.api, get("/v1/code-lists/{list}/{version}", "codeListOfVersion", "A version of a code list", "", "application/json"), s.codeListOfVersion)
+}
+
+// SchemaFile names one schema document, and for CSVW the export that it describes.
+type SchemaFile struct {
+	File   string   `path:"file" example:"individuals.xsd" doc:"Dataset and kind of schema."`
+	Fields []string `query:"fields" doc:"For csvw: the fields of the export."`
+	Layout string   `query:"layout" enum:"linked,flat,plain" doc:"For csvw: the layout of the export."`
+}
+
+type schemaInput struct{ SchemaFile }
+
+type schemaVersionInput struct {
+	Version string `path:"version" example:"1" doc:"Schema version: the number in Annona-Schema."`
+	SchemaFile
+}
+
+var errNoSchema = annona.NotFound("there is no such schema; there are individuals and households as .xsd, .schema.json and .csvw.json, in the versions that this installation has had")
+
+func (s *Server) schemaInForce(_ context.Context, in *schemaInput) (*reply, error) {
+	return s.schemaFile(s.Dictionary(), in.SchemaFile)
+}
+
+func (s *Server) schemaOfVersion(_ context.Context, in *schemaVersionInput) (*reply, error) {
+	version, err := parseVersion(in.Version)
+	if err != nil {
+		return nil, errNoSchema
+	}
+	d, known := s.Dictionary(), true
+	if d.Version != version {
+		d, known = s.Earlier(version)
+	}
+	if !known {
+		return nil, errNoSchema
+	}
+	return s.schemaFile(d, in.SchemaFile)
+}
+
+// parseVersion reads a version the one way it is written.
+func parseVersion(text string) (int, error) {
+	version, err := strconv.Atoi(text)
+	if err != nil || version < 1 || strconv.Itoa(version) != text {
+		return 0, errNoSchema
+	}
+	return version, nil
+}
+
+func (s *Server) schemaFile(d *annona.Dictionary, in SchemaFile) (*reply, error) {
+	name, kind, _ := strings.Cut(in.File, ".")
+	dataset, known := d.Dataset(name)
+	if !known || !dataset.Root {
+		return nil, errNoSchema
+	}
+	if kind != "csvw.json" && (in.Fields != nil || in.Layout != "") {
+		return nil, annona.Invalid("unknown_parameter", "fields and layout are for csvw: the other schemas describe every field")
+	}
+	var text bytes.Buffer
+	var err error
+	mediaType := ""
+	switch kind {
+	case "xsd":
+		mediaType, err = "application/xml", schema.XSD(&text, d, dataset)
+	case "schema.json":
+		mediaType, err = "application/schema+json", schema.JSONSchema(&text, d, dataset)
+	default:
+		return nil, errNoSchema
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.public(mediaType, text.Bytes()), nil
+}
+
+type codeListsOutput struct {
+	Body struct {
+		CodeLists []codeListEntry `json:"code_lists"`
+	}
+}
+
+type codeListEntry struct {
+	Name    string `json:"name" example:"sex"`
+	Version int    `json:"version" example:"1"`
+	URL     string `json:"url" example:"/v1/code-lists/sex/1"`
+}
+
+func (s *Server) codeLists(context.Context, *struct{}) (*codeListsOutput, error) {
+	out := &codeListsOutput{}
+	d := s.Dictionary()
+	for _, name := range d.CodeLists() {
+		l, _ := d.CodeList(name)
+		out.Body.CodeLists = append(out.Body.CodeLists, codeListEntry{name, l.Version, "/v1/code-lists/" + name + "/" + strconv.Itoa(l.Version)})
+	}
+	return out, nil
+}
+
+type codeListInput struct {
+	List string `path:"list" example:"sex" doc:"Name of the list."`
+}
+
+type codeListVersionInput struct {
+	List    string `path:"list" example:"sex" doc:"Name of the list."`
+	Version string `path:"version" example:"1" doc:"Version of the list."`
+}
+
+var errNoCodeList = annona.NotFound("there is no such code list; /v1/code-lists names them")
+
+func (s *Server) latestCodeList(_ context.Context, in *codeListInput) (*reply, error) {
+	l, known := s.Dictionary().CodeList(in.List)
+	if !known {
+		return nil, errNoCodeList
+	}
+	return s.codeListDocument(l)
+}
+
+func (s *Server) codeListOfVersion(_ context.Context, in *codeListVersionInput) (*reply, error) {
+	version, err := parseVersion(in.Version)
+	if err != nil {
+		return nil, errNoCodeList
+	}
+	l, known := s.listOfVersion(in.List, version)
+	if !known {
+		return nil, errNoCodeList
+	}
+	return s.codeListDocument(l)
+}
+
+// listOfVersion looks for a version of a list in the dictionary in force, then in earlier ones.
+func (s *Server) listOfVersion(name string, version int) (*annona.CodeList, bool) {
+	d, known := s.Dictionary(), true
+	for known {
+		if l, has := d.CodeList(name); has && l.Version == version {
+			return l, true
+		}
+		d, known = s.Earlier(d.Version - 1)
+	}
+	return nil, false
+}
+
+func (s *Server) codeListDocument(l *annona.CodeList) (*reply, error) {
+	var text bytes.Buffer
+	if err := schema.CodeList(&text, l); err != nil {
+		return nil, err
+	}
+	return s.public("application/json", text.Bytes()), nil
+}

@@ -1,0 +1,119 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/annona-exchange/annona/encode"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+type getInput struct {
+	ID string `path:"id" minLength:"26" maxLength:"26" doc:"The record's id, as your agreement sees it." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	Asked
+	Accepts
+	IfNoneMatch    string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 when you would see the same."`
+	AcceptEncoding string `header:"Accept-Encoding" hidden:"true"`
+}
+
+// get answers with one record.
+func (s *Server) get(dataset string) func(context.Context, *getInput) (*reply, error) {
+	return func(ctx context.Context, in *getInput) (*reply, error) {
+		o, err := in.format()
+		if err != nil {
+			return nil, err
+		}
+		q, form := written(in.question(dataset), o)
+		v := visitOf(ctx)
+		answer, err := s.Gate.Get(ctx, v.caller, q, in.ID, form)
+		if err != nil {
+			return nil, err
+		}
+		v.recognized(answer.Request, q)
+		o.Schema = schemaID(dataset, answer.Schema)
+		tag := entityTag(answer.ETag, o.Format, negotiateCoding(in.AcceptEncoding))
+		if matches(in.IfNoneMatch, tag) {
+			return notModified(tag), nil
+		}
+		return s.one(answer, o, tag)
+	}
+}
+
+// one writes a released record.
+func (s *Server) one(answer *exchange.Answer, o encode.Options, tag string) (*reply, error) {
+	dataset := answer.Page.Shape().Dataset.Name
+	if _, err := encode.Parts(answer.Page.Shape(), o); err != nil {
+		return nil, err
+	}
+	header := answerHeader(dataset, o)
+	if tag != "" {
+		header.Set("ETag", tag)
+	}
+	return s.send(answer, o, header, func(b *body) error { return encode.WriteRecord(b, answer.Page, o) }), nil
+}
+
+// entityTag tells the representations of one view apart: formats and codings differ in bytes.
+func entityTag(view string, f encode.Format, c coding) string {
+	tag := strings.TrimSuffix(view, `"`) + "." + string(f)
+	if c != identity {
+		tag += "." + string(c)
+	}
+	return tag + `"`
+}
+
+// matches reports whether an If-None-Match header has the tag (RFC 9110, section 13.1.2).
+func matches(header, tag string) bool {
+	for candidate := range strings.SplitSeq(header, ",") {
+		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
+		if candidate == tag || candidate == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+func notModified(tag string) *reply {
+	return &reply{Body: func(c huma.Context) {
+		_, w := humago.Unwrap(c)
+		w.Header().Set("ETag", tag)
+		w.Header().Set("Vary", "Accept, Accept-Encoding")
+		w.WriteHeader(http.StatusNotModified)
+	}}
+}
+
+// maxBody bounds the body of a look-up, in bytes.
+const maxBody = 64 << 10
+
+type lookupInput struct {
+	Accepts
+	Body struct {
+		Dataset string   `json:"dataset,omitempty" enum:"individuals,households" default:"individuals" doc:"Where to look."`
+		Type    string   `json:"type" minLength:"1" maxLength:"100" doc:"Type of the identifier: a code of the list identifier_type." example:"national_id_number"`
+		Value   private  `json:"value" doc:"The identifier as it stands on the document. It is compared by its blind index and kept nowhere."`
+		Purpose string   `json:"purpose" minLength:"1" doc:"What the data is for: the code of a purpose in your agreement." example:"eligibility-assessment"`
+		Fields  []string `json:"fields,omitempty" maxItems:"500" nullable:"false" doc:"As the parameter fields of a search."`
+		AsOf    string   `json:"as_of,omitempty" doc:"As the parameter as_of of a search."`
+	}
+}
+
+// lookup answers with the one record that holds an identifier.
+func (s *Server) lookup(ctx context.Context, in *lookupInput) (*reply, error) {
+	o, err := in.format()
+	if err != nil {
+		return nil, err
+	}
+	asked := Asked{Purpose: in.Body.Purpose, Fields: in.Body.Fields, AsOf: in.Body.AsOf}
+	q, form := written(asked.question(in.Body.Dataset), o)
+	v := visitOf(ctx)
+	answer, err := s.Gate.Lookup(ctx, v.caller, q, in.Body.Type, string(in.Body.Value), form)
+	if err != nil {
+		return nil, err
+	}
+	v.recognized(answer.Request, q)
+	o.Schema = schemaID(q.Dataset, answer.Schema)
+	return s.one(answer, o, "")
+}

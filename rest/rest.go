@@ -1,0 +1,136 @@
+// Package rest is the HTTP wire: JSON, XML, CSV and NDJSON over REST, with an API key.
+//
+// It knows HTTP and no rule. A request becomes an exchange.Question, the gate answers it, and
+// package encode writes what came back. Who may see what, which rows an answer has and what
+// the ledger says about it is decided behind the gate; package rest can print only what the
+// gate disclosed.
+//
+// One request takes this way:
+//
+//	front.go      request id, security headers, recovery, log line and metrics; no tricks in the
+//	              path, no key in the URL; 404 and 405
+//	key.go        X-API-Key → annona.Caller
+//	query.go      each parameter known, given once and not empty
+//	search.go, record.go, export.go, published.go, health.go, reference.go: the operations
+//	body.go       the answer's body: compressed, each write with a deadline, or cut
+//	problem.go    every refusal is an RFC 9457 problem that repeats nothing of what was sent
+//
+// operations.go lists every route there is; the OpenAPI document at /openapi.json is made from
+// the same list.
+package rest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+// Authenticator recognizes callers by their API keys. Package identity has one.
+type Authenticator interface {
+	// Authenticate returns the caller who holds the key. A key that is malformed, unknown,
+	// expired or revoked is an annona.Error of kind KindUnauthenticated.
+	Authenticate(ctx context.Context, key string, from netip.Addr) (annona.Caller, error)
+}
+
+// Options is what a server is wired to. Gate and Authenticator are required.
+type Options struct {
+	Gate          *exchange.Exchange
+	Authenticator Authenticator
+
+	// Dictionary returns the dictionary in force; nil: the gate's.
+	Dictionary func() *annona.Dictionary
+	// Earlier returns the dictionary of an earlier schema version, for its schemas; nil: only
+	// the one in force is known.
+	Earlier func(version int) (*annona.Dictionary, bool)
+	// Ready says why the installation cannot answer at the moment: store, ledger or vault. nil:
+	// it always can.
+	Ready func(ctx context.Context) error
+
+	Log     *slog.Logger // nil: slog.Default()
+	Metrics *Metrics     // nil: counted, and shown to nobody
+	Clock   annona.Clock // nil: time.Now
+
+	// TrustedProxies may say in X-Forwarded-For whom they speak for. From anybody else the
+	// header counts for nothing.
+	TrustedProxies []netip.Prefix
+	// WriteTimeout is how long a client may take for the next 64 KiB of an answer before the
+	// connection is cut; 0: one minute.
+	WriteTimeout time.Duration
+	// Grace is how long small requests may take to finish at shutdown; 0: five seconds. Running
+	// exports are aborted at once.
+	Grace time.Duration
+	// Version of the program, for the OpenAPI document; empty: development.
+	Version string
+	// BaseURL is the public address of the installation for the OpenAPI document; empty: the
+	// one that the document was fetched from.
+	BaseURL string
+}
+
+// Server answers HTTP requests. It is safe for concurrent use.
+type Server struct {
+	Options
+	mux      *routes
+	metrics  *Metrics
+	api      huma.API
+	codings  codings
+	draining context.Context // done when the server shuts down: exports end, readiness too
+	drain    context.CancelCauseFunc
+}
+
+// New returns a server.
+func New(o Options) (*Server, error) {
+	if o.Gate == nil || o.Authenticator == nil {
+		return nil, annona.Internal("set up the HTTP server", errors.New("the gate and an authenticator are required"))
+	}
+	s := &Server{Options: o.withDefaults(), mux: newRoutes()}
+	s.metrics = s.Options.Metrics
+	s.draining, s.drain = context.WithCancelCause(context.Background())
+	s.api = newAPI(s.mux, s.Version, s.BaseURL)
+	s.register()
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Dictionary == nil {
+		o.Dictionary = o.Gate.CurrentDictionary
+	}
+	if o.Earlier == nil {
+		o.Earlier = func(int) (*annona.Dictionary, bool) { return nil, false }
+	}
+	if o.Ready == nil {
+		o.Ready = func(context.Context) error { return nil }
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Version == "" {
+		o.Version = "development"
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = time.Minute
+	}
+	if o.Grace == 0 {
+		o.Grace = 5 * time.Second
+	}
+	return o
+}
+
+// Handler returns the server's handler, for a listener of one's own. Serve uses it too.
+func (s *Server) Handler() http.Handler { return s }
+
+// Metrics returns the handler that shows the metrics. It belongs on a listener of its own.
+func (s *Server) Metrics() http.Handler { return s.metrics.Handler() }
