@@ -54,6 +54,12 @@ func (e *Export) Request() annona.UID { return e.i.request }
 // Schema returns the version of the schema that the export follows.
 func (e *Export) Schema() int { return e.i.schema }
 
+// Withheld names the fields of the dataset that the agreement does not grant.
+func (e *Export) Withheld() []string { return withheld(e.i.shape.Dataset, e.i.grant) }
+
+// Raised is the reason why the agreement raises a cap of this credential; empty: it does not.
+func (e *Export) Raised() string { return e.i.grant.Raised }
+
 // checkCeiling refuses an export that would be cut off at the grant's ceiling, before its
 // first byte. It counts at most one row more than that, all of them rows that the caller may
 // read.

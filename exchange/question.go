@@ -183,3 +183,14 @@ func callersFilter(d *annona.Dictionary, grant *annona.Grant, q Question) (annon
 	}
 	return condition, nil
 }
+
+// withheld names the fields of a dataset that the grant does not give: the same for every row.
+func withheld(dataset *annona.Dataset, grant *annona.Grant) []string {
+	var names []string
+	for _, f := range dataset.Fields {
+		if _, ok := grant.Field(f); !ok {
+			names = append(names, f.Code)
+		}
+	}
+	return names
+}
