@@ -1,0 +1,322 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+)
+
+// keptSecrets keeps wrapped secrets in memory.
+type keptSecrets struct {
+	mu      sync.Mutex
+	wrapped map[string]map[int][]byte
+	failing error
+}
+
+func newSecrets() *keptSecrets { return &keptSecrets{wrapped: map[string]map[int][]byte{}} }
+
+func (k *keptSecrets) Get(label string, version int) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wrapped[label][version], k.failing
+}
+
+func (k *keptSecrets) Put(label string, version int, wrapped []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wrapped[label] == nil {
+		k.wrapped[label] = map[int][]byte{}
+	}
+	if _, there := k.wrapped[label][version]; !there {
+		k.wrapped[label][version] = wrapped
+	}
+	return k.failing
+}
+
+func (k *keptSecrets) Latest(label string) (int, []byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	latest := slices.Max(append(slices.Collect(maps.Keys(k.wrapped[label])), 0))
+	return latest, k.wrapped[label][latest], k.failing
+}
+
+func newVault(t *testing.T, kind Kind) (dir string, secrets *keptSecrets, v *Vault) {
+	t.Helper()
+	dir, secrets = t.TempDir(), newSecrets()
+	v, err := Create(dir, kind, secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, secrets, v
+}
+
+func wantCode(t *testing.T, err error, code string) {
+	t.Helper()
+	if annona.CodeOf(err) != code || err == nil {
+		t.Errorf("got %v, want an error with code %s", err, code)
+	}
+}
+
+func TestReopenedVaultGivesTheSameAnswers(t *testing.T) {
+	dir, secrets, first := newVault(t, Production)
+	uid := annona.NewUID()
+	answers := func(v *Vault) [][]byte {
+		realm, err := v.Realm("eligibility")
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, tag := v.Digest([]byte("a record")), v.Tag([]byte("a view"))
+		return [][]byte{realm.AppendID(nil, uid[:]), v.BlindIndex("national_id", "1"), v.KeyHash([]byte("k")), digest[:], tag[:]}
+	}
+	before := answers(first)
+	token := first.SealPosition([]byte("context"), []byte("position"))
+
+	again, err := Open(dir, secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, answer := range answers(again) {
+		if !bytes.Equal(answer, before[i]) {
+			t.Errorf("answer %d changed when the vault was opened again", i)
+		}
+	}
+	if position, ok := again.OpenPosition([]byte("context"), token); !ok || string(position) != "position" {
+		t.Error("a cursor from before cannot be read")
+	}
+}
+
+func TestRootKeyFile(t *testing.T) {
+	dir, _, v := newVault(t, Production)
+	info, err := os.Stat(filepath.Join(dir, RootFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %04o, want 0600", info.Mode().Perm())
+	}
+	text, err := os.ReadFile(filepath.Join(dir, RootFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(text), "annona root key 1 production\n") || v.Demo() {
+		t.Error("the file does not say what it is the key of")
+	}
+	_, _, demo := newVault(t, Demo)
+	if !demo.Demo() {
+		t.Error("the vault of a demonstration does not say so")
+	}
+}
+
+func TestCreateNeverOverwrites(t *testing.T) {
+	dir, _, _ := newVault(t, Production)
+	before, err := os.ReadFile(filepath.Join(dir, RootFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Create(dir, Production, newSecrets())
+	wantCode(t, err, "root_key_exists")
+	after, err := os.ReadFile(filepath.Join(dir, RootFile))
+	if err != nil || !bytes.Equal(before, after) {
+		t.Error("the root key was touched")
+	}
+}
+
+func TestCreateRefuses(t *testing.T) {
+	_, secrets, _ := newVault(t, Production)
+	_, err := Create(t.TempDir(), Production, secrets)
+	wantCode(t, err, "root_key_lost")
+	_, err = Create(t.TempDir(), "test", newSecrets())
+	wantCode(t, err, "root_key_kind")
+	_, err = Create(filepath.Join(t.TempDir(), "nowhere"), Production, newSecrets())
+	wantCode(t, err, "internal")
+	_, err = Create(t.TempDir(), Production, &keptSecrets{failing: errors.New("disk full")})
+	wantCode(t, err, "internal")
+}
+
+// Each case spoils one thing in a folder that was fine.
+func TestOpenRefuses(t *testing.T) {
+	edit := func(old, new string) func(*testing.T, string, *keptSecrets) {
+		return func(t *testing.T, path string, _ *keptSecrets) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := strings.Replace(string(text), old, new, 1)
+			if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	overwrite := func(text string) func(*testing.T, string, *keptSecrets) {
+		return func(t *testing.T, path string, _ *keptSecrets) {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mode := func(m os.FileMode) func(*testing.T, string, *keptSecrets) {
+		return func(t *testing.T, path string, _ *keptSecrets) {
+			if err := os.Chmod(path, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const digits = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	cases := map[string]struct {
+		spoil func(t *testing.T, path string, secrets *keptSecrets)
+		code  string
+	}{
+		"readable by the group":     {mode(0o640), "root_key_exposed"},
+		"readable by everybody":     {mode(0o604), "root_key_exposed"},
+		"writable by the group":     {mode(0o620), "root_key_exposed"},
+		"missing":                   {func(t *testing.T, path string, _ *keptSecrets) { os.Remove(path) }, "root_key_missing"},
+		"empty":                     {overwrite(""), "root_key_malformed"},
+		"without a marker":          {overwrite(digits + "\n"), "root_key_malformed"},
+		"of another sort":           {edit("production", "staging"), "root_key_malformed"},
+		"too short":                 {overwrite(rootHeader + "production\n" + digits[2:] + "\n"), "root_key_malformed"},
+		"too long":                  {overwrite(rootHeader + "production\n" + digits + "00\n"), "root_key_malformed"},
+		"huge":                      {overwrite(rootHeader + "production\n" + strings.Repeat(digits, 100)), "root_key_malformed"},
+		"no digits":                 {overwrite(rootHeader + "production\n" + strings.Repeat("x", 64) + "\n"), "root_key_malformed"},
+		"of another installation":   {overwrite(rootHeader + "production\n" + digits + "\n"), "root_key_foreign"},
+		"turned into a demo by pen": {edit("production", "demo"), "root_key_foreign"},
+		"a folder": {func(t *testing.T, path string, _ *keptSecrets) {
+			os.Remove(path)
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "root_key_malformed"},
+		"secrets gone":       {func(_ *testing.T, _ string, s *keptSecrets) { clear(s.wrapped) }, "secrets_missing"},
+		"secrets unreadable": {func(_ *testing.T, _ string, s *keptSecrets) { s.failing = errors.New("bad block") }, "internal"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir, secrets, _ := newVault(t, Production)
+			c.spoil(t, filepath.Join(dir, RootFile), secrets)
+			_, err := Open(dir, secrets)
+			wantCode(t, err, c.code)
+			if err != nil && strings.Contains(err.Error(), digits[:16]) {
+				t.Error("the error holds key material")
+			}
+		})
+	}
+}
+
+// Whatever is done to a wrapped secret, it does not open.
+func TestTamperedSecretsDoNotOpen(t *testing.T) {
+	cases := map[string]func(s *keptSecrets, wrapped []byte){
+		"format":    func(_ *keptSecrets, w []byte) { w[0]++ },
+		"nonce":     func(_ *keptSecrets, w []byte) { w[1] ^= 1 },
+		"secret":    func(_ *keptSecrets, w []byte) { w[20] ^= 1 },
+		"tag":       func(_ *keptSecrets, w []byte) { w[len(w)-1] ^= 1 },
+		"shortened": func(s *keptSecrets, w []byte) { s.wrapped["index"][1] = w[:12] },
+		"emptied":   func(s *keptSecrets, w []byte) { s.wrapped["index"][1] = []byte{} },
+		"of another class": func(s *keptSecrets, _ []byte) {
+			s.wrapped["index"][1] = s.wrapped["digest"][1]
+		},
+		"of another version": func(s *keptSecrets, w []byte) { s.wrapped["index"][2] = w },
+	}
+	for name, tamper := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir, secrets, _ := newVault(t, Production)
+			tamper(secrets, secrets.wrapped["index"][1])
+			if _, err := Open(dir, secrets); annona.KindOf(err) != annona.KindConflict {
+				t.Errorf("opened: %v", err)
+			}
+		})
+	}
+}
+
+// Two processes make the same secret at once: the first one stored is used by both.
+func TestFirstStoredSecretWins(t *testing.T) {
+	dir, secrets, v := newVault(t, Production)
+	other, err := Open(dir, secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := annona.NewUID()
+	ids := make([]string, 8)
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() {
+			realm, err := []*Vault{v, other}[i%2].Realm("shared")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids[i] = string(realm.AppendID(nil, uid[:]))
+		})
+	}
+	all.Wait()
+	for _, id := range ids {
+		if id != ids[0] {
+			t.Fatal("two processes use different keys for one realm")
+		}
+	}
+}
+
+func TestKeyTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, class := range keyTable {
+		if seen[class.label] || class.label == "" || class.use == "" || class.algorithm == "" || class.lost == "" {
+			t.Errorf("the class %q stands twice or is not described", class.label)
+		}
+		seen[class.label] = true
+	}
+	_, secrets, v := newVault(t, Production)
+	if _, err := v.Realm("one"); err != nil {
+		t.Fatal(err)
+	}
+	for label := range secrets.wrapped {
+		class, _, _ := strings.Cut(label, "/")
+		if !seen[class] {
+			t.Errorf("the secret %q is of no class of the table", label)
+		}
+	}
+	if len(secrets.wrapped) != len(keyTable) {
+		t.Errorf("%d secrets are in use, the table has %d classes", len(secrets.wrapped), len(keyTable))
+	}
+}
+
+func TestEachUseHasAKeyOfItsOwn(t *testing.T) {
+	_, _, v := newVault(t, Production)
+	message := []byte("message")
+	digest, tag := v.Digest(message), v.Tag(message)
+	answers := map[string]string{}
+	for use, answer := range map[string][]byte{
+		"digest": digest[:], "tag": tag[:], "api key": v.KeyHash(message)[:16],
+		"index of one scheme": v.BlindIndex("a", "message")[:16], "index of another": v.BlindIndex("b", "message")[:16],
+	} {
+		if other, twice := answers[string(answer)]; twice {
+			t.Errorf("%s and %s use one key", use, other)
+		}
+		answers[string(answer)] = use
+	}
+	if bytes.Equal(v.BlindIndex("a", "bc"), v.BlindIndex("ab", "c")) {
+		t.Error("scheme and identifier run into one another")
+	}
+	if len(v.BlindIndex("a", "bc")) != 32 || len(v.KeyHash(message)) != 32 {
+		t.Error("an index and a key hash have 256 bits")
+	}
+	if !bytes.Equal(v.BlindIndex("a", "bc"), v.BlindIndex("a", "bc")) {
+		t.Error("one identifier has two indexes")
+	}
+}
+
+func TestBindIsUnambiguous(t *testing.T) {
+	lists := [][]byte{bind("a", 1, "bc"), bind("ab", 1, "c"), bind("a", 1, "b", "c"), bind("a", 2, "bc"), bind("a", 1), bind("a", 1, "")}
+	for i := range lists {
+		for j := range i {
+			if bytes.Equal(lists[i], lists[j]) {
+				t.Errorf("lists %d and %d join alike", i, j)
+			}
+		}
+	}
+}
