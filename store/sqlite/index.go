@@ -17,7 +17,7 @@ func indexValue(v annona.Value) (any, error) {
 	switch f := v.Field; {
 	case v.Text == "":
 		return nil, nil
-	case f.Many:
+	case isList(f):
 		return listSeparator + v.Text + listSeparator, nil
 	case f.Type == annona.TypeInt:
 		n, err := strconv.ParseInt(v.Text, 10, 64)

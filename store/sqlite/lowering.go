@@ -118,7 +118,7 @@ func (l *lowering) join(parts []annona.Condition, between, empty string, v view)
 }
 
 func (l *lowering) in(c annona.In, v view) {
-	if c.Path.Field.Many {
+	if isList(c.Path.Field) {
 		l.anyOf(c, v)
 		return
 	}
@@ -199,7 +199,7 @@ func operator(op annona.Op) string {
 
 // constant is what a field's column is compared with.
 func constant(f *annona.Field, c annona.Constant) any {
-	if f.Type.IsNumeric() && !f.Many {
+	if f.Type.IsNumeric() && !isList(f) {
 		return c.Int
 	}
 	return c.Text

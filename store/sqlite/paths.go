@@ -10,7 +10,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // column writes the expression of the field that a path names.
 func (l *lowering) column(p annona.Path, v view) {
-	if p.Field == nil || p.Field.Filter != annona.FilterRange {
+	if p.Field == nil || p.Field.Filter != annona.FilterRange && !isFlags(p.Field) {
 		l.fail(annona.Invalid("field_not_filterable", "the field cannot be used in a filter"))
 		return
 	}

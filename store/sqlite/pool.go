@@ -14,12 +14,13 @@ import (
 type pool struct {
 	path  string
 	slots chan struct{} // one for each connection that may be lent
+	ended chan struct{} // closed when nothing is lent any more
 	mu    sync.Mutex
 	idle  []*conn
 }
 
 func newPool(path string, size int) *pool {
-	return &pool{path: path, slots: make(chan struct{}, size)}
+	return &pool{path: path, slots: make(chan struct{}, size), ended: make(chan struct{})}
 }
 
 // read runs fn in one read transaction: all that fn sees is of one moment.
@@ -32,6 +33,8 @@ func (p *pool) read(ctx context.Context, doing string, fn func(*conn) error) err
 		defer func() { <-p.slots }()
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-p.ended:
+		return errClosed()
 	}
 	c, err := p.take()
 	if err != nil {
@@ -101,6 +104,12 @@ func openReading(path string) (*conn, error) {
 
 // close waits until every connection is back and closes them.
 func (p *pool) close() error {
+	select {
+	case <-p.ended:
+		return nil
+	default:
+		close(p.ended)
+	}
 	for range cap(p.slots) {
 		p.slots <- struct{}{}
 	}

@@ -116,15 +116,22 @@ func columnsOf(c *conn, table string) ([]string, error) {
 
 // isIndexed reports whether the field has a column of its own beside the image.
 func isIndexed(f *annona.Field) bool {
-	return f.Filter == annona.FilterRange && !f.Derived && f.Type != annona.TypeGroup
+	return f.Filter == annona.FilterRange && !f.Derived && f.Type != annona.TypeGroup || isFlags(f)
 }
+
+// isFlags reports whether the field is the group of quality flags. Filters ask for the codes
+// in it, so that these have a column.
+func isFlags(f *annona.Field) bool { return f.Type == annona.TypeGroup && f.Code == "quality_flags" }
+
+// isList reports whether the field's column holds several values.
+func isList(f *annona.Field) bool { return f.Many || isFlags(f) }
 
 // indexColumn is the name of a field's column. Codes are snake_case: the dictionary has
 // checked them.
 func indexColumn(f *annona.Field) string { return "f_" + f.Code }
 
 func indexType(f *annona.Field) string {
-	if f.Type.IsNumeric() && !f.Many {
+	if f.Type.IsNumeric() && !isList(f) {
 		return "INTEGER"
 	}
 	return "TEXT"

@@ -2,8 +2,12 @@ package sqlite
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 
 	"zombiezen.com/go/sqlite"
 
@@ -171,8 +175,11 @@ func run(stmt *sqlite.Stmt) error {
 type touches map[subject]string
 
 func (t *tx) touchAll(touched touches, actor string) error {
-	for s, reason := range touched {
-		if err := t.touch(s, actor, reason); err != nil {
+	order := slices.SortedFunc(maps.Keys(touched), func(a, b subject) int {
+		return cmp.Or(strings.Compare(a.dataset, b.dataset), cmp.Compare(a.number, b.number))
+	})
+	for _, s := range order {
+		if err := t.touch(s, actor, touched[s]); err != nil {
 			return err
 		}
 	}

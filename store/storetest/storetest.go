@@ -1,0 +1,59 @@
+// Package storetest is the suite that every store must pass: what the ports of package annona
+// promise, as a caller of them sees it. A store runs it with Run.
+//
+// It knows the ports and the standard dictionary, and compares a store's answers with those
+// of package filter over the same records in memory. It knows no SQL. Sealed bytes are made
+// up: no store can tell.
+package storetest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Store is everything that a store implements, and a look into its log for the tests.
+type Store interface {
+	annona.Records
+	annona.Writer
+	annona.Ledger
+	annona.LedgerReader
+	annona.Standings
+	annona.Subjects
+	annona.Reference
+	// Events returns the whole log, in order.
+	Events(ctx context.Context) ([]annona.Event, error)
+}
+
+// Run runs the suite. open returns an empty store with the standard dictionary, whose clock
+// stands on the day Today; it is closed when the test ends.
+func Run(t *testing.T, open func(t *testing.T) Store) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, s *registry)
+	}{
+		{"pages come in order of number", testPages},
+		{"no scope, no record", testZeroScope},
+		{"a page has columns, images and groups", testContent},
+		{"a household shows its visible members", testMembers},
+		{"restriction and objection", testRestrictions},
+		{"consent where it is the basis", testConsents},
+		{"a look-up tells one from several", testLookup},
+		{"relationships wait for the other end", testRelationships},
+		{"what has not changed is left alone", testVersions},
+		{"a change touches those it concerns", testTouched},
+		{"a move from one household to another", testMove},
+		{"an unknown household is refused", testUnknownHousehold},
+		{"a failed transaction leaves nothing", testRollback},
+		{"a canceled request ends", testCancel},
+		{"standings and the policy epoch", testStandings},
+		{"declared attributes", testDeclare},
+		{"areas", testAreas},
+		{"the ledger's tree", testLedger},
+		{"the ledger under concurrent appends", testLedgerConcurrent},
+		{"SQL and package filter agree", testLaw},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
+	}
+}
