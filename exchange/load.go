@@ -75,6 +75,9 @@ func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Load
 	return loaded, nil
 }
 
+// Done returns what the load has done so far.
+func (l *Load) Done() annona.Loaded { return l.done }
+
 // Finish records the end of the load and returns what it did.
 func (l *Load) Finish(ctx context.Context) (annona.Loaded, error) {
 	entry := l.entry("finished", l.done)

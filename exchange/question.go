@@ -174,14 +174,34 @@ func callersFilter(d *annona.Dictionary, grant *annona.Grant, q Question) (annon
 	if err != nil {
 		return nil, err
 	}
+	if filter.UsesMembers(condition) && !filterable(grant, members(d)) {
+		return nil, filterNotGranted(members(d))
+	}
 	for path := range filter.Paths(condition) {
-		granted, ok := grant.Field(path.Field)
-		if !ok || granted.Treatment != annona.TreatPass {
-			return nil, annona.Forbidden("filter_not_granted",
-				"a filter may name only fields that the agreement grants unaltered").On(path.Field.Code)
+		if !filterable(grant, path.Field) {
+			return nil, filterNotGranted(path.Field)
+		}
+		if path.Root == annona.RootHead && !filterable(grant, members(d)) {
+			return nil, filterNotGranted(members(d))
 		}
 	}
 	return condition, nil
+}
+
+// members is the field through which a household shows who belongs to it, and who is its head.
+func members(d *annona.Dictionary) *annona.Field {
+	households, _ := d.Dataset("households")
+	f, _ := households.Field("members")
+	return f
+}
+
+func filterable(grant *annona.Grant, f *annona.Field) bool {
+	granted, ok := grant.Field(f)
+	return ok && granted.Treatment == annona.TreatPass
+}
+
+func filterNotGranted(f *annona.Field) error {
+	return annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered").On(f.Code)
 }
 
 // withheld names the fields of a dataset that the grant does not give: the same for every row.

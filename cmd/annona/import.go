@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/ingest"
+)
+
+type importCommand struct {
+	dataFlag
+	Mapping string   `required:"" type:"existingfile" placeholder:"FILE" help:"Mapping of the source, as YAML; see docs/spec/mapping.md."`
+	DryRun  bool     `help:"Read and check everything, write nothing."`
+	Rejects string   `type:"path" placeholder:"DIR" help:"Folder for refused rows; DIR/rejects of the data folder when left out."`
+	JSON    bool     `name:"json" help:"Print the report as JSON, on one line."`
+	Input   []string `arg:"" help:"Files of the source, CSV or NDJSON, gzip too; - for standard input."`
+}
+
+// imported is the report of an import.
+type imported struct {
+	ingest.Report
+	Created   int      `json:"created"`
+	Changed   int      `json:"changed"`
+	Unchanged int      `json:"unchanged"`
+	Pending   int      `json:"pending_relationships"` // to somebody who is not on file yet
+	Seconds   float64  `json:"seconds"`
+	DryRun    bool     `json:"dry_run,omitempty"`
+	Rejects   []string `json:"rejects,omitempty"` // files of refused rows
+}
+
+func (i importCommand) Run(ctx context.Context, c console) error {
+	return i.with(ctx, func(f *folder) error {
+		if f.vault.Demo() {
+			return annona.Forbidden("demo_takes_no_import", "this is a demo folder: it holds invented people only; make a registry with annona init")
+		}
+		mapping, err := i.readMapping(f.gate.CurrentDictionary())
+		if err != nil {
+			return err
+		}
+		report, err := i.load(ctx, c, f, mapping)
+		return errors.Join(err, i.print(c, report, err))
+	})
+}
+
+func (i importCommand) readMapping(d *annona.Dictionary) (*ingest.Mapping, error) {
+	file, err := os.Open(i.Mapping)
+	if err != nil {
+		return nil, annona.Invalid("file_unreadable", "the mapping cannot be read: %s", reason(err)).On("mapping")
+	}
+	defer file.Close()
+	return ingest.ParseMapping(file, d)
+}
+
+// load reads the inputs and writes their batches, one while the next is read.
+func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest.Mapping) (imported, error) {
+	started := time.Now()
+	report := imported{DryRun: i.DryRun}
+	sources, size, err := i.sources(c)
+	if err != nil {
+		return report, err
+	}
+	bar := newProgress(c, size, "bytes read")
+	for n := range sources {
+		sources[n].Open = counted(sources[n].Open, bar)
+	}
+	refused := &rejectFiles{folder: i.rejectFolder(), started: started, dry: i.DryRun}
+	w, err := i.startWriting(ctx, f, m)
+	if err != nil {
+		return report, err
+	}
+	var readErr error
+	report.Report, readErr = ingest.Read(ctx, m, sources, f.knownArea, ingest.NewRejects(refused.open), w.write)
+	loaded, writeErr := w.finish(ctx, readErr == nil)
+	bar.done()
+	report.Created, report.Changed, report.Unchanged, report.Pending = loaded.Created, loaded.Changed, loaded.Unchanged, loaded.Unresolved
+	report.Rejects, report.Seconds = refused.paths, time.Since(started).Seconds()
+	if writeErr != nil {
+		readErr = nil // reading stopped because writing had
+	}
+	return report, errors.Join(readErr, writeErr, refused.close())
+}
+
+// writing writes batches behind the reader's back.
+type writing struct {
+	load    *exchange.Load // nil in a dry run
+	batches chan ingest.Batch
+	done    chan struct{}
+	err     error
+}
+
+func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Mapping) (*writing, error) {
+	w := &writing{batches: make(chan ingest.Batch, 1), done: make(chan struct{})}
+	if !i.DryRun {
+		var err error
+		if w.load, err = f.gate.StartLoad(ctx, operator(), m.Source(), m.Areas()); err != nil {
+			return nil, err
+		}
+	}
+	go func() {
+		defer close(w.done)
+		for b := range w.batches {
+			if w.load == nil || w.err != nil {
+				continue
+			}
+			_, w.err = w.load.Put(ctx, b.Households, b.Individuals)
+		}
+	}()
+	return w, nil
+}
+
+var errWriting = errors.New("writing has failed")
+
+func (w *writing) write(b ingest.Batch) error {
+	select {
+	case <-w.done:
+		return errWriting
+	case w.batches <- b:
+		return nil
+	}
+}
+
+// finish waits for the last batch. A load that was read to its end is recorded as finished.
+func (w *writing) finish(ctx context.Context, complete bool) (annona.Loaded, error) {
+	close(w.batches)
+	<-w.done
+	if w.load == nil {
+		return annona.Loaded{}, nil
+	}
+	if w.err != nil || !complete {
+		return w.load.Done(), w.err
+	}
+	return w.load.Finish(ctx)
+}
+
+func (f *folder) knownArea(ctx context.Context, code string) (bool, error) {
+	known, err := f.store.AreaExists(ctx, []string{code})
+	return known[code], err
+}
+
+// sources opens nothing yet; it looks whether the files are there and how long they are.
+func (i importCommand) sources(c console) (sources []ingest.Source, size int64, err error) {
+	for _, path := range i.Input {
+		if path == "-" {
+			sources = append(sources, ingest.Source{Name: "standard input", Open: once(c.in)})
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() {
+			return nil, 0, annona.Invalid("file_unreadable", "the input is no file that can be read").On(filepath.Base(path))
+		}
+		size += info.Size()
+		sources = append(sources, ingest.Source{
+			Name: filepath.Base(path), Size: info.Size(),
+			Open: func() (io.ReadCloser, error) { return os.Open(path) },
+		})
+	}
+	return sources, size, nil
+}
+
+// once hands standard input out; it cannot be read twice.
+func once(in io.Reader) func() (io.ReadCloser, error) {
+	opened := false
+	return func() (io.ReadCloser, error) {
+		if opened {
+			return nil, annona.Invalid("input_read_twice", "standard input can be read once only; give the mapping's inputs as files")
+		}
+		opened = true
+		return io.NopCloser(in), nil
+	}
+}
+
+// counted moves the bar by what is read.
+func counted(open func() (io.ReadCloser, error), bar *progress) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		file, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return &countingReader{ReadCloser: file, bar: bar}, nil
+	}
+}
+
+type countingReader struct {
+	io.ReadCloser
+	bar *progress
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.bar.add(int64(n))
+	return n, err
+}
+
+func (i importCommand) rejectFolder() string {
+	if i.Rejects != "" {
+		return i.Rejects
+	}
+	return filepath.Join(i.Data, "rejects")
+}
+
+// rejectFiles are the files of refused rows, one for each input that has some. They hold
+// personal data: only their owner may read them.
+type rejectFiles struct {
+	folder  string
+	started time.Time
+	dry     bool
+	paths   []string
+	files   []*os.File
+}
+
+func (r *rejectFiles) open(input, format string) (io.Writer, error) {
+	if r.dry {
+		return io.Discard, nil
+	}
+	if err := os.MkdirAll(r.folder, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(r.folder, fmt.Sprintf("%s-%s.%s", r.started.UTC().Format("20060102T150405.000"), input, format))
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	r.paths, r.files = append(r.paths, path), append(r.files, file)
+	return file, nil
+}
+
+func (r *rejectFiles) close() error {
+	var failed error
+	for _, file := range r.files {
+		if err := errors.Join(file.Sync(), file.Close()); err != nil {
+			failed = annona.Internal("write the file of refused rows; the rows in it may be incomplete", err)
+		}
+	}
+	return failed
+}
+
+// print writes the report, also of an import that failed half-way: what it did stands.
+func (i importCommand) print(c console, r imported, failed error) error {
+	if i.JSON {
+		return json.NewEncoder(c.out).Encode(r)
+	}
+	fmt.Fprintf(c.out, "rows %d: individuals %d, households %d, rejected %d, in %.1f s\n", r.Rows, r.Individuals, r.Households, r.Rejected, r.Seconds)
+	switch {
+	case r.DryRun:
+		fmt.Fprintln(c.out, "This was a dry run: nothing was written.")
+	case failed == nil && r.Created+r.Changed == 0:
+		fmt.Fprintln(c.out, "Nothing changed: every record was on file as it is.")
+	default:
+		fmt.Fprintf(c.out, "records created %d, changed %d, unchanged %d\n", r.Created, r.Changed, r.Unchanged)
+	}
+	for _, flag := range slices.Sorted(maps.Keys(r.Flags)) {
+		fmt.Fprintf(c.out, "flag %s: %d\n", flag, r.Flags[flag])
+	}
+	for _, path := range r.Rejects {
+		fmt.Fprintf(c.out, "refused rows are in %s; mend them and import the file with the same mapping\n", path)
+	}
+	return nil
+}

@@ -1,0 +1,10 @@
+// Package examples holds the mappings, agreements and small files that the documentation
+// speaks of, so that the program carries those that its demo uses.
+package examples
+
+import "embed"
+
+// Files are the agreements.
+//
+//go:embed agreements/*.yaml
+var Files embed.FS
