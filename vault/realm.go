@@ -57,16 +57,29 @@ func (r *realm) AppendID(dst []byte, uid []byte) []byte {
 	id := dst[start:]
 	r.block.Encrypt(id[:aes.BlockSize], uid)
 	hi, lo := binary.BigEndian.Uint64(id), binary.BigEndian.Uint64(id[8:])
-	for i := range 12 {
-		id[i] = base32Digits[hi>>(59-5*i)&31]
+	for i := range 6 {
+		putPair(id, i, hi>>(54-10*i))
 	}
-	id[12] = base32Digits[hi<<1&31|lo>>63]
-	for i := range 12 {
-		id[13+i] = base32Digits[lo>>(58-5*i)&31]
+	putPair(id, 6, hi<<6|lo>>58)
+	for i := range 5 {
+		putPair(id, 7+i, lo>>(48-10*i))
 	}
-	id[25] = base32Digits[lo<<2&31]
+	putPair(id, 12, lo<<2)
 	return dst
 }
+
+// putPair writes the digits of the lowest ten bits as the i-th pair.
+func putPair(id []byte, i int, bits uint64) {
+	binary.LittleEndian.PutUint16(id[2*i:], base32Pairs[bits&1023])
+}
+
+// base32Pairs holds the two digits of each ten bits: an export writes millions of ids.
+var base32Pairs = func() (pairs [1024]uint16) {
+	for bits := range pairs {
+		pairs[bits] = uint16(base32Digits[bits>>5]) | uint16(base32Digits[bits&31])<<8
+	}
+	return pairs
+}()
 
 // ParseID reads what AppendID wrote, in exactly that spelling.
 func (r *realm) ParseID(id string) (annona.UID, bool) {
