@@ -84,5 +84,6 @@ func Read(ctx context.Context, m *Mapping, sources []Source, known KnownAreas, r
 			return r.result(), err
 		}
 	}
-	return r.result(), r.flush()
+	err = r.flush()
+	return r.result(), err
 }

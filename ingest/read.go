@@ -102,10 +102,10 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 
 // csvHead is what the header of a CSV file says.
 type csvHead struct {
-	raw     string // verbatim, without the columns of a rejects file
-	names   []string
-	wanted  []int // positions of the columns of the input's root view
-	own     int   // position of the first column of the source itself
+	raw    string // verbatim, without the columns of a rejects file
+	names  []string
+	wanted []int // positions of the columns of the input's root view
+	own    int   // position of the first column of the source itself
 	mended bool  // the file is one of rejects, mended
 }
 
