@@ -308,7 +308,7 @@ func (p *plan) siblingOf(head int) {
 			continue
 		}
 		gap := sibling.born - p.people[parent].born
-		if gap < inYears(16) || p.people[parent].female && gap > inYears(45) {
+		if gap < inYears(16) || gap > inYears(60) || p.people[parent].female && gap > inYears(45) {
 			return
 		}
 	}

@@ -147,6 +147,9 @@ func (p *plan) registerAgain(earlier *plan, firsts *[window]int64) {
 		if !p.chance(0.6) {
 			who.identity = p.number*(most+1) + uint64(len(p.people))
 		}
+		if who.precision == "age_stated" {
+			who.born = p.surveyed.midpointOfAge(who.born.years(p.surveyed))
+		}
 		who.severity = [6]uint8{}
 		p.answer(&who, who.asked)
 		p.join(who, "other_relative", "EXT")
