@@ -40,7 +40,8 @@ func CSVW(w io.Writer, d *annona.Dictionary, shape *annona.Shape, o CSVWOptions)
 func tableSchema(d *annona.Dictionary, t *table, all []*table) object {
 	columns := make([]object, len(t.columns))
 	for i, c := range t.columns {
-		columns[i] = columnSchema(d, c, i < t.keys && t.direct || t.root && c.name == t.dataset.Key)
+		outermost := i == 0 && t.keys > 0 // a row always lies in some record
+		columns[i] = columnSchema(d, c, outermost || t.root && c.name == t.dataset.Key)
 	}
 	schema := object{{"columns", columns}}
 	if t.root && t.has(t.dataset.Key) {
