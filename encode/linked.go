@@ -34,11 +34,13 @@ func linkedParts(shape *annona.Shape) ([]Part, error) {
 	c.groups(root)
 	var parts []Part
 	for _, f := range c.files {
-		part, err := f.part()
+		t, err := f.table()
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, part...)
+		if len(t.header) > 0 {
+			parts = append(parts, t.part(f.name+".csv"))
+		}
 	}
 	if len(parts) == 0 {
 		return nil, annona.Invalid("no_columns", "name at least one column").On("fields")
@@ -105,9 +107,9 @@ func membershipColumns(shape *annona.Shape) []*annona.Field {
 	return append(key, columns...)
 }
 
-// part settles the columns of a file: first the keys of what its rows lie in, then their own.
+// table settles the columns of a file: first the keys of what its rows lie in, then their own.
 // Rows without columns of their own, of which only groups were asked for, need no file.
-func (f *linkedFile) part() ([]Part, error) {
+func (f *linkedFile) table() (*table, error) {
 	slices.SortStableFunc(f.paths, func(a, b path) int { return len(a.steps) - len(b.steps) })
 	var own []string
 	for _, p := range f.paths {
@@ -118,7 +120,7 @@ func (f *linkedFile) part() ([]Part, error) {
 		}
 	}
 	if own == nil {
-		return nil, nil
+		return &table{}, nil
 	}
 	var keys []string
 	for _, key := range f.paths[len(f.paths)-1].keys() {
@@ -132,7 +134,7 @@ func (f *linkedFile) part() ([]Part, error) {
 			return nil, err
 		}
 	}
-	return t.checked(f.name + ".csv")
+	return t, nil
 }
 
 // keys are the key columns of all that the rows of the path lie in.

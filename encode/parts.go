@@ -45,7 +45,7 @@ func onePart(shape *annona.Shape, o Options, t *table) ([]Part, error) {
 	if len(t.header) == 0 {
 		return nil, annona.Invalid("no_columns", "a %s file has no column for what was asked; ask for single-valued fields or for layout=linked", o.Layout).On("fields")
 	}
-	return t.checked(FileName(shape.Dataset.Name, o))
+	return []Part{t.part(FileName(shape.Dataset.Name, o))}, nil
 }
 
 // table says how nested rows become the rows of one CSV file.
@@ -78,17 +78,8 @@ func (t *tier) shape() *annona.Shape {
 	return s
 }
 
-// checked returns the part of a table whose columns have different names.
-func (t *table) checked(name string) ([]Part, error) {
-	seen := map[string]bool{}
-	for _, column := range t.header {
-		if seen[column] {
-			return nil, annona.Invalid("columns_collide", "two columns of %s would have this name; ask for fewer fields or for another layout", name).On(column)
-		}
-		seen[column] = true
-	}
-	return []Part{{Name: name, Shape: t.root.shape(), table: t}}, nil
-}
+// part returns the part that writes the table.
+func (t *table) part(name string) Part { return Part{Name: name, Shape: t.root.shape(), table: t} }
 
 // plainTable holds the columns of the records themselves and leaves their groups out.
 func plainTable(shape *annona.Shape) *table {
@@ -101,7 +92,8 @@ func plainTable(shape *annona.Shape) *table {
 // members is the group of households that holds individuals.
 const members = "members"
 
-// memberPrefix stands before the columns of members in a flat file.
+// memberPrefix stands before the columns of members in a flat file. The dictionary sees to it
+// that no column of households is called like that.
 const memberPrefix = "member_"
 
 // flatTable repeats the household on the row of each member.
