@@ -6,6 +6,11 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/annona-exchange/annona"
 )
 
 // chunk is how much is written under one deadline.
@@ -44,7 +49,7 @@ func (s *Server) newBody(out *response, r *http.Request, header http.Header) *bo
 	if header.Get("Content-Type") != "application/zip" { // which is compressed already
 		b.coding = negotiateCoding(r.Header.Get("Accept-Encoding"))
 	}
-	if b.coding != identity {
+	if b.coding != unencoded {
 		header.Set("Content-Encoding", string(b.coding))
 	}
 	return b
@@ -58,7 +63,7 @@ func (b *body) begin() {
 	b.began = true
 	maps.Copy(b.out.Header(), b.header)
 	b.out.WriteHeader(http.StatusOK)
-	if b.coding != identity {
+	if b.coding != unencoded {
 		b.compressor = b.codings.take(b.coding, &b.wire)
 	}
 }
@@ -142,4 +147,16 @@ func (w *wire) stop() {
 	defer w.mu.Unlock()
 	w.cut = true
 	w.control.SetWriteDeadline(time.Unix(1, 0))
+}
+
+var errOldHTTP = refused(http.StatusHTTPVersionNotSupported, annona.Invalid("http_version",
+	"an answer about people needs HTTP/1.1: older versions cannot tell a complete body from one that broke off. Have the proxy before this server speak HTTP/1.1 to it"))
+
+// needsHTTP11 refuses a client that would take a body that broke off for a whole one.
+func (s *Server) needsHTTP11(c huma.Context, next func(huma.Context)) {
+	if r, w := humago.Unwrap(c); len(c.Operation().Security) > 0 && !r.ProtoAtLeast(1, 1) {
+		s.refuse(w, r, errOldHTTP)
+		return
+	}
+	next(c)
 }

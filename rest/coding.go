@@ -14,15 +14,15 @@ import (
 type coding string
 
 const (
-	identity coding = ""
-	gzipped  coding = "gzip"
-	zstded   coding = "zstd"
+	unencoded coding = ""
+	gzipped   coding = "gzip"
+	zstded    coding = "zstd"
 )
 
 // negotiateCoding chooses the coding that an Accept-Encoding header likes best; of equals zstd,
 // which costs least. Without the header the body goes as it is.
 func negotiateCoding(accept string) coding {
-	best, quality := identity, 0.0
+	best, quality := unencoded, 0.0
 	for element := range strings.SplitSeq(accept, ",") {
 		name, parameters, _ := strings.Cut(element, ";")
 		c := coding(strings.ToLower(strings.TrimSpace(name)))

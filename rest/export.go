@@ -4,6 +4,7 @@ import (
 	"context"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,10 +42,11 @@ func (in *exportInput) exportFormat() (encode.Format, error) {
 	if in.Format != "" {
 		return encode.ParseFormat(in.Format)
 	}
-	if in.Accept == "" || strings.Contains(in.Accept, "*") {
+	named := slices.DeleteFunc(strings.Split(in.Accept, ","), func(r string) bool { return r == "" || strings.Contains(r, "*") })
+	if len(named) == 0 {
 		return "", annona.Invalid("format_missing", "say which form the file has: format=csv, xml, json or ndjson").On("format")
 	}
-	format, err := encode.Negotiate(in.Accept)
+	format, err := encode.Negotiate(strings.Join(named, ","))
 	if err != nil {
 		return "", notAcceptable(err)
 	}
@@ -158,16 +160,4 @@ func shapesOf(parts []encode.Part) []*annona.Shape {
 		shapes[i] = p.Shape
 	}
 	return shapes
-}
-
-var errOldHTTP = refused(http.StatusHTTPVersionNotSupported, annona.Invalid("http_version",
-	"a download needs HTTP/1.1: older versions cannot tell a complete body from one that broke off. Behind a proxy, have it speak HTTP/1.1 to this server"))
-
-// needsHTTP11 refuses a client that would take a download that broke off for a whole one.
-func (s *Server) needsHTTP11(c huma.Context, next func(huma.Context)) {
-	if r, w := humago.Unwrap(c); !r.ProtoAtLeast(1, 1) {
-		s.refuse(w, r, errOldHTTP)
-		return
-	}
-	next(c)
 }

@@ -24,12 +24,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	secure(out.Header())
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.WriteTimeout))
+	s.limit(w, r)
 	if err := s.screen(r); err != nil {
 		s.refuse(out, r, err)
 		return
 	}
 	s.mux.ServeHTTP(out, r)
+}
+
+// limit gives the request its time. An answer's body extends it chunk by chunk.
+func (s *Server) limit(w http.ResponseWriter, r *http.Request) {
+	connection := http.NewResponseController(w)
+	connection.SetWriteDeadline(time.Now().Add(s.WriteTimeout))
+	if r.ContentLength != 0 {
+		connection.SetReadDeadline(time.Now().Add(readTimeout))
+	}
 }
 
 // finish answers after a panic, and writes the log line.
@@ -70,16 +79,32 @@ func (s *Server) screen(r *http.Request) error {
 	if !plainPath(r.URL.EscapedPath()) {
 		return errNoRoute
 	}
-	if s.mux.has(r.Method, r) {
-		return nil
+	if !s.mux.has(r.Method, r) {
+		return s.mux.missing(r)
 	}
-	if allowed := s.mux.methods(r); len(allowed) > 0 {
-		return methodNotAllowed(allowed)
-	}
-	return errNoRoute
+	return screenBody(r)
 }
 
-var errNoRoute = annona.NotFound("there is no such path; /docs lists the operations")
+// screenBody refuses a body that nobody would read, and one that is compressed: what it would
+// grow to is not known.
+func screenBody(r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return errBody
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return errCompressed
+	}
+	return nil
+}
+
+var (
+	errNoRoute    = annona.NotFound("there is no such path; /docs lists the operations")
+	errBody       = annona.Invalid("body_unexpected", "this request has no body; the parameters stand in the URL")
+	errCompressed = refused(http.StatusUnsupportedMediaType, annona.Invalid("content_encoding_unsupported", "send the body uncompressed").On("Content-Encoding"))
+)
 
 // plainPath reports whether a path is written the one way that routes are: no escapes, no
 // empty segments, none that begin or end with a dot.
@@ -122,9 +147,13 @@ func (t *routes) has(method string, r *http.Request) bool {
 	return pattern != ""
 }
 
-// methods lists the methods that the path of the request has.
-func (t *routes) methods(r *http.Request) []string {
-	return slices.DeleteFunc(slices.Clone(knownMethods), func(m string) bool { return !t.has(m, r) })
+// missing says what the request has missed: the path, or only the method.
+func (t *routes) missing(r *http.Request) error {
+	allowed := slices.DeleteFunc(slices.Clone(knownMethods), func(m string) bool { return !t.has(m, r) })
+	if len(allowed) == 0 {
+		return errNoRoute
+	}
+	return methodNotAllowed(allowed)
 }
 
 var knownMethods = []string{

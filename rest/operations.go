@@ -51,12 +51,12 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 
 // register registers every operation: the routes, and the OpenAPI document with them.
 func (s *Server) register() {
-	s.api.UseMiddleware(s.authenticate, s.checkQuery)
+	s.api.UseMiddleware(s.needsHTTP11, s.authenticate, s.checkQuery)
 	for _, noun := range []string{"household", "individual"} {
 		s.registerDataset(noun)
 	}
 	huma.Register(s.api, people(huma.Operation{
-		Method: http.MethodPost, Path: "/v1/lookup", OperationID: "lookup", MaxBodyBytes: maxBody, BodyReadTimeout: readHeaderTimeout,
+		Method: http.MethodPost, Path: "/v1/lookup", OperationID: "lookup", MaxBodyBytes: maxBody, BodyReadTimeout: readTimeout,
 		Summary:     "Find one record by an identifier",
 		Description: "Returns the record that holds the identifier. The number stands in the body, never in the URL. Nobody who holds it, and somebody whom you may not see, are the same 404; several holders are a 409.",
 		Responses:   answers("The record.", recordFormats),
@@ -94,8 +94,7 @@ func (s *Server) registerDataset(noun string) {
 		Description: "Streams every record of your agreement that the filter chooses. The columns are fixed before the first row and described by the schema named in Annona-Schema.\n\n" +
 			"A body that ends is complete, and its trailers Annona-Rows and Annona-Release say how many records it has and under which id the ledger holds it. A download that fails, is revoked or meets a shutdown breaks off: the connection closes without the end of the body, which every HTTP client reports as an error. Download it again then.\n\n" +
 			"More records than your credential's ceiling are refused with 403 row_ceiling before the first byte.",
-		Middlewares: huma.Middlewares{s.needsHTTP11},
-		Responses:   answers("The file.", exportFormats),
+		Responses: answers("The file.", exportFormats),
 	}), s.export(dataset))
 }
 

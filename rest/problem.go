@@ -113,26 +113,26 @@ var installProblems = sync.OnceFunc(func() {
 // translate gives back the error that an operation returned, and says in our words what huma
 // found wrong by itself.
 func translate(status int, message string, errs []error) error {
+	switch status {
+	case http.StatusUnsupportedMediaType:
+		return refused(status, annona.Invalid("unsupported_media_type", "the body is application/json").On("Content-Type"))
+	case http.StatusRequestEntityTooLarge:
+		return refused(status, annona.TooLarge("body_too_large", "the body is shorter than %d bytes", maxBody))
+	case http.StatusRequestTimeout:
+		return refused(status, annona.Invalid("body_timeout", "the body did not arrive in time"))
+	}
 	for _, err := range errs {
-		if detail := (*huma.ErrorDetail)(nil); !errors.As(err, &detail) {
-			continue
-		} else if status != http.StatusUnsupportedMediaType {
+		if detail := (*huma.ErrorDetail)(nil); errors.As(err, &detail) {
 			return malformed(detail)
 		}
 	}
 	switch {
-	case status == http.StatusUnsupportedMediaType:
-		return refused(status, annona.Invalid("unsupported_media_type", "the body is application/json").On("Content-Type"))
-	case status == http.StatusRequestEntityTooLarge:
-		return refused(status, annona.TooLarge("body_too_large", "the body has at most %d bytes", maxBody))
-	case status == http.StatusRequestTimeout:
-		return refused(status, annona.Invalid("body_timeout", "the body did not arrive in time"))
 	case status == http.StatusBadRequest:
 		return annona.Invalid("body_missing", "the request has a body of application/json")
 	case message == "cannot read request body":
 		return annona.Invalid("body_incomplete", "the body broke off")
 	case len(errs) == 1:
-		return errs[0]
+		return errs[0] // of the operation
 	default:
 		return annona.Internal("answer the request", nil)
 	}

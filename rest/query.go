@@ -14,7 +14,7 @@ import (
 
 // checkQuery holds the query against what the operation documents: each parameter known, given
 // once and not empty. What is refused here could otherwise be ignored, and an ignored filter
-// means everything.
+// means everything. A missing purpose is for the gate to refuse.
 func (s *Server) checkQuery(c huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(c)
 	values, err := url.ParseQuery(r.URL.RawQuery)
@@ -24,10 +24,6 @@ func (s *Server) checkQuery(c huma.Context, next func(huma.Context)) {
 	}
 	if err := checkParameters(c.Operation(), values); err != nil {
 		s.refuse(w, r, err)
-		return
-	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		s.refuse(w, r, refused(415, annona.Invalid("unsupported_content_encoding", "a request's body comes uncompressed").On("Content-Encoding")))
 		return
 	}
 	r.URL.RawQuery = values.Encode() // one spelling for whoever reads it next
@@ -49,11 +45,6 @@ func checkParameters(o *huma.Operation, values url.Values) error {
 			return annona.Invalid("parameter_repeated", "give this parameter once").On(name)
 		case given[0] == "":
 			return annona.Invalid("parameter_empty", "give this parameter a value or leave it out").On(name)
-		}
-	}
-	for _, p := range o.Parameters {
-		if p.In == "query" && p.Required && !values.Has(p.Name) {
-			return annona.Invalid("parameter_missing", "this parameter is required: %s", p.Description).On(p.Name)
 		}
 	}
 	return nil

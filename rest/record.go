@@ -59,7 +59,7 @@ func (s *Server) one(answer *exchange.Answer, o encode.Options, tag string) (*re
 // entityTag tells the representations of one view apart: formats and codings differ in bytes.
 func entityTag(view string, f encode.Format, c coding) string {
 	tag := strings.TrimSuffix(view, `"`) + "." + string(f)
-	if c != identity {
+	if c != unencoded {
 		tag += "." + string(c)
 	}
 	return tag + `"`

@@ -15,6 +15,7 @@ import (
 // it gets an answer rather than a broken connection.
 const (
 	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 10 * time.Second // of a body
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 256 << 10
 )

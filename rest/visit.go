@@ -55,7 +55,7 @@ func (s *Server) record(out *response) {
 		slog.String("route", v.route),
 		slog.Int("status", out.status),
 		slog.Int64("bytes", out.bytes),
-		slog.Duration("duration", took),
+		slog.Float64("seconds", took.Seconds()),
 	}
 	if v.caller.Agreement != "" {
 		attributes = append(attributes, slog.String("client", v.caller.Client.String()), slog.String("agreement", v.caller.Agreement))
@@ -72,6 +72,9 @@ func (s *Server) record(out *response) {
 	}
 	if v.failure != nil && annona.KindOf(v.failure) == annona.KindInternal {
 		level, attributes = slog.LevelError, append(attributes, slog.String("error", describe(v.failure)))
+	}
+	if level == slog.LevelInfo && (v.route == "/healthz" || v.route == "/readyz") {
+		level = slog.LevelDebug // asked every few seconds
 	}
 	s.Log.LogAttrs(context.Background(), level, "request", attributes...)
 	s.metrics.count(v, out.status, took)
