@@ -109,7 +109,7 @@ func datatype(d *annona.Dictionary, f *annona.Field) any {
 	case annona.TypeDate:
 		return object{{"base", "date"}, {"format", "yyyy-MM-dd"}}
 	case annona.TypeInstant:
-		return object{{"base", "datetime"}, {"format", "yyyy-MM-ddTHH:mm:ss.SSSX"}}
+		return object{{"base", "dateTime"}, {"format", "yyyy-MM-ddTHH:mm:ss.SSSX"}}
 	}
 	if l := closedList(d, f); l != nil {
 		return object{{"base", "string"}, {"format", alternatives(l)}}
