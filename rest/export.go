@@ -4,6 +4,7 @@ import (
 	"context"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,6 +152,12 @@ func (d *download) header() http.Header {
 	name += "-" + string(annona.DateOf(d.server.Clock().UTC())) + "." + extension
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
 	h.Set("Trailer", "Annona-Rows, Annona-Release")
+	if withheld := d.export.Withheld(); len(withheld) > 0 {
+		h.Set("Annona-Withheld", strings.Join(withheld, ", "))
+	}
+	if reason := d.export.Raised(); reason != "" {
+		h.Set("Annona-Raised-Cap", url.PathEscape(reason)) // somebody's words, in any script
+	}
 	return h
 }
 

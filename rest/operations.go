@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -94,7 +93,7 @@ func (s *Server) registerDataset(noun string) {
 		Description: "Streams every record of your agreement that the filter chooses. The columns are fixed before the first row and described by the schema named in Annona-Schema.\n\n" +
 			"A body that ends is complete, and its trailers Annona-Rows and Annona-Release say how many records it has and under which id the ledger holds it. A download that fails, is revoked or meets a shutdown breaks off: the connection closes without the end of the body, which every HTTP client reports as an error. Download it again then.\n\n" +
 			"More records than your credential's ceiling are refused with 403 row_ceiling before the first byte.",
-		Responses: answers("The file.", exportFormats),
+		Responses: withExportHeaders(answers("The file.", exportFormats)),
 	}), s.export(dataset))
 }
 
@@ -177,8 +176,20 @@ func documents(description string, mediaTypes ...string) map[string]*huma.Respon
 	return map[string]*huma.Response{"200": {Description: description, Content: content}}
 }
 
+func withExportHeaders(responses map[string]*huma.Response) map[string]*huma.Response {
+	for name, description := range map[string]string{
+		"Content-Disposition": "attachment, with a file name made of dataset and date.",
+		"Annona-Withheld":     "The fields of the dataset that the agreement does not grant, for any record.",
+		"Annona-Raised-Cap":   "Why the agreement raises a cap of this credential, percent-encoded. Absent: it does not.",
+		"Annona-Rows":         "Trailer: how many records the file has.",
+		"Annona-Release":      "Trailer: the id under which the ledger holds this export.",
+	} {
+		responses["200"].Headers[name] = &huma.Param{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
+	}
+	return responses
+}
+
 func withNotModified(responses map[string]*huma.Response) map[string]*huma.Response {
-	responses = maps.Clone(responses)
 	responses["304"] = &huma.Response{Description: "You would see the same as before."}
 	responses["200"].Headers["ETag"] = &huma.Param{Description: "For If-None-Match.", Schema: &huma.Schema{Type: huma.TypeString}}
 	return responses

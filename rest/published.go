@@ -3,6 +3,7 @@ package rest
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/schema"
 )
 
@@ -82,18 +84,40 @@ func (s *Server) schemaFile(d *annona.Dictionary, in SchemaFile) (*reply, error)
 	if kind != "csvw.json" && (in.Fields != nil || in.Layout != "") {
 		return nil, annona.Invalid("unknown_parameter", "fields and layout are for csvw: the other schemas describe every field")
 	}
-	var text bytes.Buffer
-	var err error
-	mediaType := ""
 	switch kind {
 	case "xsd":
-		mediaType, err = "application/xml", schema.XSD(&text, d, dataset)
+		return s.document("application/xml", func(w io.Writer) error { return schema.XSD(w, d, dataset) })
 	case "schema.json":
-		mediaType, err = "application/schema+json", schema.JSONSchema(&text, d, dataset)
+		return s.document("application/schema+json", func(w io.Writer) error { return schema.JSONSchema(w, d, dataset) })
+	case "csvw.json":
+		return s.csvw(d, dataset, in)
 	default:
 		return nil, errNoSchema
 	}
+}
+
+// csvw describes the CSV files of one export.
+func (s *Server) csvw(d *annona.Dictionary, dataset *annona.Dataset, in SchemaFile) (*reply, error) {
+	shape, err := chosen(schema.FullShape(d, dataset), in.Fields)
 	if err != nil {
+		return nil, err
+	}
+	o := encode.Options{Format: encode.CSV}
+	if o.Layout, err = encode.ParseLayout(in.Layout); err != nil {
+		return nil, err
+	}
+	if _, err := encode.Parts(shape, o); err != nil {
+		return nil, err // an export would be refused too
+	}
+	return s.document("application/csvm+json", func(w io.Writer) error {
+		return schema.CSVW(w, d, shape, schema.CSVWOptions{Layout: schema.Layout(layoutOf(dataset.Name, o))})
+	})
+}
+
+// document answers with what write writes.
+func (s *Server) document(mediaType string, write func(io.Writer) error) (*reply, error) {
+	var text bytes.Buffer
+	if err := write(&text); err != nil {
 		return nil, err
 	}
 	return s.public(mediaType, text.Bytes()), nil
@@ -165,9 +189,5 @@ func (s *Server) listOfVersion(name string, version int) (*annona.CodeList, bool
 }
 
 func (s *Server) codeListDocument(l *annona.CodeList) (*reply, error) {
-	var text bytes.Buffer
-	if err := schema.CodeList(&text, l); err != nil {
-		return nil, err
-	}
-	return s.public("application/json", text.Bytes()), nil
+	return s.document("application/json", func(w io.Writer) error { return schema.CodeList(w, l) })
 }

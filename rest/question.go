@@ -60,7 +60,21 @@ func notAcceptable(err error) error {
 // each absent value why it is absent.
 func written(q exchange.Question, o encode.Options) (exchange.Question, exchange.Form) {
 	q.NilReasons = o.Format != encode.CSV
-	return q, exchange.Form{Format: string(o.Format), Layout: string(o.Layout)}
+	return q, exchange.Form{Format: string(o.Format), Layout: string(layoutOf(q.Dataset, o))}
+}
+
+// layoutOf is the layout of an answer, also when none was asked for.
+func layoutOf(dataset string, o encode.Options) encode.Layout {
+	switch {
+	case o.Layout != "":
+		return o.Layout
+	case o.Format != encode.CSV:
+		return encode.Nested
+	case encode.MediaType(dataset, o) == zipped:
+		return encode.Linked
+	default:
+		return encode.Plain
+	}
 }
 
 // private is text that may be somebody's personal data. However it is printed, logged or
