@@ -41,14 +41,14 @@ type values map[string]string
 
 // household makes a household.
 func (r *registry) household(key string, v values) annona.StoredRecord {
-	return record(r.households, key, v)
+	return digested(record(r.households, key, v))
 }
 
 // person makes an individual who is a member of the households named.
 func (r *registry) person(key string, v values, memberships ...annona.Membership) annona.StoredRecord {
 	p := record(r.individuals, key, v)
 	p.Memberships = memberships
-	return p
+	return digested(p)
 }
 
 func member(household, role string) annona.Membership {
@@ -77,7 +77,7 @@ func record(d *annona.Dataset, key string, v values) annona.StoredRecord {
 		}
 	}
 	r.Sealed = append([]byte("sealed:"), sealed...)
-	return digested(r)
+	return r
 }
 
 // digested gives the record a digest of all that it says.
@@ -116,28 +116,16 @@ func (r *registry) update(fn func(annona.Tx) error) {
 	}
 }
 
-// shape makes a shape of some columns; a group is written group(column,column).
+// shape makes a shape of some columns.
 func (r *registry) shape(d *annona.Dataset, columns ...string) *annona.Shape {
-	s := &annona.Shape{Dataset: d}
-	for _, code := range columns {
-		f, ok := d.Field(code)
-		if !ok {
-			r.t.Fatalf("no field %s", code)
-		}
-		s.Columns = append(s.Columns, f)
-	}
-	return s
+	r.t.Helper()
+	return Shape(d, columns...)
 }
 
 // withGroup adds a group to a shape.
 func (r *registry) withGroup(s *annona.Shape, group string, columns ...string) *annona.Shape {
-	f, ok := s.Dataset.Field(group)
-	if !ok {
-		r.t.Fatalf("no group %s", group)
-	}
-	inner, _ := r.dictionary.Dataset(f.Group)
-	s.Groups = append(s.Groups, annona.GroupShape{Field: f, Shape: r.shape(inner, columns...)})
-	return s
+	r.t.Helper()
+	return WithGroup(s, group, columns...)
 }
 
 // terms are those of a scope under public interest, today.
