@@ -104,9 +104,7 @@ func (b *builder) record(e *entity, f frame, key string) annona.Record {
 	for _, r := range e.rules {
 		b.apply(r, f.cells)
 	}
-	if e.asOf != nil && b.survey != "" {
-		b.put(e.asOf, string(b.survey))
-	}
+	b.put(e.asOf, string(b.survey))
 	record.Values = slices.Clip(b.values[start:])
 	record.Groups = b.groups(e, f)
 	record.Groups = b.flagGroup(e, record.Groups)
@@ -183,6 +181,7 @@ func (b *builder) item(t *template, f frame) {
 		b.apply(r, f.cells)
 		told = told || r.constant == "" && len(b.values) > before
 	}
+	b.put(t.asOf, string(b.survey))
 	item := slices.Clip(b.values[start:])
 	if !told || t.must != nil && valueOf(item, t.must) == "" {
 		b.values = b.values[:start]

@@ -70,6 +70,7 @@ type template struct {
 	view  *view // nil: the view of the entity
 	rules []*rule
 	must  *annona.Field // without it there is no item; nil: any value makes one
+	asOf  *annona.Field // filled from the survey date; nil when a rule fills it
 	// of identifiers:
 	scheme   *annona.Field
 	patterns map[string]*regexp.Regexp // by scheme

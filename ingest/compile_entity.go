@@ -26,9 +26,7 @@ func (c *compiler) entity(dataset string, doc entityDoc) (*entity, error) {
 	if e.rules, err = c.rules(d, "", v, doc.Fields, false); err != nil {
 		return nil, err
 	}
-	if asOf, ok := d.Field("as_of"); ok && c.in.survey != nil && !mapped(e.rules, "as_of") {
-		e.asOf = asOf
-	}
+	e.asOf = c.asOf(d, e.rules)
 	if e.groups, err = c.groups(e, doc.Groups); err != nil {
 		return nil, err
 	}
@@ -108,28 +106,59 @@ func (c *compiler) groups(e *entity, docs map[string][]templateDoc) ([]*group, e
 		items, _ := c.dictionary.Dataset(f.Group)
 		g := &group{field: f}
 		for _, doc := range docs[code] {
-			v, err := c.view(e.view, string(doc.Each))
+			t, err := c.template(items, e.view, code, doc)
 			if err != nil {
 				return nil, err
-			}
-			rules, err := c.rules(items, code+".", v, doc.Fields, false)
-			if err != nil {
-				return nil, err
-			}
-			t := &template{view: nested(v, e.view), rules: rules}
-			switch f.Group {
-			case "identifiers":
-				t.must, _ = items.Field("value")
-				t.scheme, _ = items.Field("scheme")
-				t.patterns = c.patterns
-			case "functioning":
-				t.must, _ = items.Field("domain")
 			}
 			g.templates = append(g.templates, t)
 		}
 		groups = append(groups, g)
 	}
 	return groups, nil
+}
+
+func (c *compiler) template(items *annona.Dataset, outer *view, code string, doc templateDoc) (*template, error) {
+	v, err := c.view(outer, string(doc.Each))
+	if err != nil {
+		return nil, err
+	}
+	rules, err := c.rules(items, code+".", v, doc.Fields, false)
+	if err != nil {
+		return nil, err
+	}
+	t := &template{view: nested(v, outer), rules: rules, asOf: c.asOf(items, rules)}
+	switch items.Name {
+	case "functioning":
+		t.must, _ = items.Field("domain")
+	case "identifiers":
+		t.must, _ = items.Field("value")
+		t.scheme, _ = items.Field("scheme")
+		t.patterns = c.patterns
+		nameSchemes(items, rules)
+	}
+	return t, nil
+}
+
+// nameSchemes keeps what the source calls a scheme in scheme_name, unless a rule fills that.
+func nameSchemes(identifiers *annona.Dataset, rules []*rule) {
+	name, ok := identifiers.Field("scheme_name")
+	if !ok || mapped(rules, name.Code) {
+		return
+	}
+	for _, r := range rules {
+		if r.field.Code == "scheme" {
+			r.source = name
+		}
+	}
+}
+
+// asOf returns the field that the survey date fills, nil when there is none or a rule fills it.
+func (c *compiler) asOf(d *annona.Dataset, rules []*rule) *annona.Field {
+	f, ok := d.Field("as_of")
+	if !ok || c.in.survey == nil || mapped(rules, f.Code) {
+		return nil
+	}
+	return f
 }
 
 // nested returns v when it is a list inside outer, nil when it is outer itself.
