@@ -65,21 +65,21 @@ func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, number annona.N
 
 // indexChanges compares the filters' columns of a record with what it brings.
 func (t *tx) indexChanges(tb *table, r *annona.StoredRecord, number annona.Number) (any, area bool, err error) {
-	for name := range tb.columns {
+	for code := range tb.columns {
 		now := ""
-		if i := slices.IndexFunc(r.Index, func(v annona.Value) bool { return isIndexed(v.Field) && indexColumn(v.Field) == name }); i >= 0 {
+		if i := slices.IndexFunc(r.Index, func(v annona.Value) bool { return isIndexed(v.Field) && v.Field.Code == code }); i >= 0 {
 			value, err := indexValue(r.Index[i])
 			if err != nil {
 				return false, false, err
 			}
 			now = columnText(value)
 		}
-		was, err := t.conn.text("SELECT "+name+" FROM "+tb.dataset+" WHERE number = ?", number)
+		was, err := t.conn.text("SELECT f_"+code+" FROM "+tb.dataset+" WHERE number = ?", number)
 		if err != nil {
 			return false, false, err
 		}
 		if was != now {
-			any, area = true, area || name == "f_area_code"
+			any, area = true, area || code == "area_code"
 		}
 	}
 	return any, area, nil

@@ -40,39 +40,32 @@ func (m membership) activeOn(day annona.Date) bool {
 	return m.StartDate <= day && (m.EndDate == "" || m.EndDate > day)
 }
 
-// writeMemberships replaces the memberships of an individual by those of its record, and
-// writes its household line. One that goes on keeps its number and id.
-func (t *tx) writeMemberships(w written, touched touches) error {
-	wanted, err := t.wantedMemberships(w)
-	if err != nil {
-		return err
-	}
+// writeMemberships replaces the memberships of an individual by those of its record. One that
+// goes on keeps its number and id.
+func (t *tx) writeMemberships(w written, wanted []membership, touched touches) (err error) {
 	var had []membership
 	if !w.created {
 		if had, err = readMemberships(t.conn, w.number); err != nil {
 			return err
 		}
 	}
-	if err := t.replaceMemberships(had, wanted, touched); err != nil {
-		return err
+	for i := range wanted {
+		wanted[i].individual = w.number
 	}
-	if w.created && len(wanted) == 0 {
-		return nil
-	}
-	return t.writeLine(w.number, wanted)
+	return t.replaceMemberships(had, wanted, touched)
 }
 
 // wantedMemberships resolves the households of a record's memberships. Of two that overlap in
 // one household the first counts: nobody is in it twice.
-func (t *tx) wantedMemberships(w written) ([]membership, error) {
-	wanted := make([]membership, 0, len(w.record.Memberships))
+func (t *tx) wantedMemberships(r *annona.StoredRecord) ([]membership, error) {
+	wanted := make([]membership, 0, len(r.Memberships))
 next:
-	for _, reported := range w.record.Memberships {
-		h, err := t.household(w.record.Source, reported.HouseholdKey)
+	for _, reported := range r.Memberships {
+		h, err := t.household(r.Source, reported.HouseholdKey)
 		if err != nil {
 			return nil, err
 		}
-		m := membership{individual: w.number, household: h, Membership: reported}
+		m := membership{household: h, Membership: reported}
 		for _, o := range wanted {
 			if m.overlaps(o) {
 				continue next
@@ -172,23 +165,3 @@ func (m membership) rank() int {
 	}
 	return 1
 }
-
-// writeLine writes the household line of an individual: that of the first primary membership
-// which is active today, empty when there is none.
-func (t *tx) writeLine(individual annona.Number, memberships []membership) error {
-	today := annona.DateOf(t.now)
-	for _, m := range memberships {
-		if m.NotPrimary || !m.activeOn(today) {
-			continue
-		}
-		return t.conn.exec(updateLine, m.household.number, m.household.uid, m.Role, m.RoleSourceCode, m.RelationshipToHead, m.household.area, individual)
-	}
-	return t.conn.exec(updateLine, nil, nil, nil, nil, nil, nil, individual)
-}
-
-const updateLine = `UPDATE individuals SET household_number = ?, household_uid = ?, role = ?, role_source_code = ?,
-	relationship_to_head = ?, area_code = ? WHERE number = ?`
-
-// refreshLines rewrites the household lines of those whose membership began or ended by date
-// alone since the last time.
-func (s *Store) refreshLines() error { return nil }

@@ -13,10 +13,11 @@ import (
 type table struct {
 	dataset string
 	noun    string
-	columns map[string]int // parameter of each column of the filters' index
+	columns map[string]int // parameter of each column of the filters' index, by code of its field
 	find    string
 	insert  string
 	update  string
+	params  int // of what both statements have in common
 }
 
 // tables returns the root datasets that have a table.
@@ -26,6 +27,9 @@ func tables() []table {
 
 // imageColumns are the columns that every write of a record sets, in the order of recordArgs.
 var imageColumns = [...]string{"updated_at", "clear", "sealed", "key_material", "version", "digest"}
+
+// lineColumns are the household line of an individual, set by every write as well.
+var lineColumns = [...]string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
 
 // recordColumns are those that a new record has beside them.
 var recordColumns = [...]string{"number", "uid", "source", "source_key", "received_at"}
@@ -49,13 +53,17 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 		return nil, err
 	}
 	set := append([]string{}, imageColumns[:]...)
+	if tb.dataset == "individuals" {
+		set = append(set, lineColumns[:]...)
+	}
 	tb.columns = map[string]int{}
 	for _, name := range all {
-		if strings.HasPrefix(name, "f_") {
+		if code, ok := strings.CutPrefix(name, "f_"); ok {
 			set = append(set, name)
-			tb.columns[name] = len(set)
+			tb.columns[code] = len(set)
 		}
 	}
+	tb.params = len(set)
 	added := append(append([]string{}, set...), recordColumns[:]...)
 	tb.find = "SELECT number, uid, digest, version FROM " + tb.dataset + " WHERE source = ? AND source_key = ?"
 	tb.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", tb.dataset, strings.Join(added, ", "), strings.Repeat(", ?", len(added)-1))
@@ -64,27 +72,38 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	return &tb, nil
 }
 
-// bindRecord binds what both statements have in common and returns the next parameter.
-func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, version int64, now string) (int, error) {
+// bindRecord binds what both statements have in common; their own parameters follow.
+func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, version int64, l line, now string) error {
 	if err := stmt.ClearBindings(); err != nil {
-		return 0, err
+		return err
 	}
-	for i, a := range []any{now, r.Clear, r.Sealed, r.KeyMaterial, version, r.Digest[:]} {
-		bind(stmt, i+1, a)
+	bindText(stmt, 1, now)
+	bindBytes(stmt, 2, r.Clear)
+	bindBytes(stmt, 3, r.Sealed)
+	bindBytes(stmt, 4, r.KeyMaterial)
+	stmt.BindInt64(5, version)
+	stmt.BindBytes(6, r.Digest[:])
+	if tb.dataset == "individuals" {
+		l.bind(stmt, len(imageColumns)+1)
 	}
-	for _, v := range r.Index {
+	return tb.bindIndex(stmt, r.Index)
+}
+
+// bindIndex binds the columns of the filters' index.
+func (tb *table) bindIndex(stmt *sqlite.Stmt, index []annona.Value) error {
+	for _, v := range index {
 		if !isIndexed(v.Field) {
 			continue
 		}
-		at, ok := tb.columns[indexColumn(v.Field)]
+		at, ok := tb.columns[v.Field.Code]
 		if !ok {
-			return 0, annona.Internal("write a record", errNoColumn)
+			return annona.Internal("write a record", errNoColumn)
 		}
 		value, err := indexValue(v)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		bind(stmt, at, value)
 	}
-	return len(imageColumns) + len(tb.columns) + 1, nil
+	return nil
 }

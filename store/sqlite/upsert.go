@@ -70,18 +70,23 @@ func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.L
 	if err != nil {
 		return w, err
 	}
-	switch {
-	case old.same:
+	if old.same {
 		loaded.Unchanged++
 		return w, nil
-	case old.number == 0:
+	}
+	memberships, err := t.wantedMemberships(r)
+	if err != nil {
+		return w, err
+	}
+	l := lineOf(memberships, annona.DateOf(t.now))
+	if old.number == 0 {
 		loaded.Created++
-		old, err = t.create(tb, r, actor)
+		old, err = t.create(tb, r, l, actor)
 		w = written{record: r, number: old.number, created: true}
-	default:
+	} else {
 		loaded.Changed++
 		w = written{record: r, number: old.number}
-		err = t.change(tb, r, old, actor, touched)
+		err = t.change(tb, r, old, l, actor, touched)
 	}
 	if err != nil {
 		return w, err
@@ -89,10 +94,7 @@ func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.L
 	if err := t.writeIdentifiers(tb.noun, w); err != nil {
 		return w, err
 	}
-	if tb.dataset == "individuals" {
-		return w, t.writeMemberships(w, touched)
-	}
-	return w, nil
+	return w, t.writeMemberships(w, memberships, touched)
 }
 
 func (t *tx) find(tb *table, r *annona.StoredRecord) (old stored, err error) {
@@ -106,7 +108,7 @@ func (t *tx) find(tb *table, r *annona.StoredRecord) (old stored, err error) {
 }
 
 // create writes a new record under the next number.
-func (t *tx) create(tb *table, r *annona.StoredRecord, actor string) (stored, error) {
+func (t *tx) create(tb *table, r *annona.StoredRecord, l line, actor string) (stored, error) {
 	number, err := t.next(tb.dataset)
 	if err != nil {
 		return stored{}, err
@@ -117,12 +119,11 @@ func (t *tx) create(tb *table, r *annona.StoredRecord, actor string) (stored, er
 		return made, err
 	}
 	now := annona.Instant(t.now)
-	at, err := tb.bindRecord(stmt, r, 1, now)
-	if err != nil {
+	if err := tb.bindRecord(stmt, r, 1, l, now); err != nil {
 		return made, err
 	}
 	for i, a := range []any{made.number, made.uid, r.Source, r.Key, now} {
-		bind(stmt, at+i, a)
+		bind(stmt, tb.params+1+i, a)
 	}
 	if err := run(stmt); err != nil {
 		return made, err
@@ -131,7 +132,7 @@ func (t *tx) create(tb *table, r *annona.StoredRecord, actor string) (stored, er
 }
 
 // change writes the next version of a record; its event keeps what it was before.
-func (t *tx) change(tb *table, r *annona.StoredRecord, old stored, actor string, touched touches) error {
+func (t *tx) change(tb *table, r *annona.StoredRecord, old stored, l line, actor string, touched touches) error {
 	before, err := t.before(tb, old.number)
 	if err != nil {
 		return err
@@ -145,11 +146,10 @@ func (t *tx) change(tb *table, r *annona.StoredRecord, old stored, actor string,
 	if err != nil {
 		return err
 	}
-	at, err := tb.bindRecord(stmt, r, old.version+1, annona.Instant(t.now))
-	if err != nil {
+	if err := tb.bindRecord(stmt, r, old.version+1, l, annona.Instant(t.now)); err != nil {
 		return err
 	}
-	bind(stmt, at, old.number)
+	bind(stmt, tb.params+1, old.number)
 	if err := run(stmt); err != nil {
 		return err
 	}

@@ -88,6 +88,9 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 	time.Sleep(time.Until(w.free))
 	began := time.Now()
 	err := w.transaction(ctx, func(t *tx) error {
+		if err := t.refreshLines(); err != nil {
+			return err
+		}
 		if err := fn(t); err != nil {
 			return err
 		}
