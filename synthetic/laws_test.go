@@ -290,6 +290,8 @@ func checkKin(m annona.Record, people map[string]annona.Record, check checker) {
 		switch to.Type {
 		case "parent":
 			gap := annona.AgeOn(born(m), born(other))
+			exact := value(m, "date_of_birth_precision") == "day" && value(other, "date_of_birth_precision") == "day"
+			check(gap >= 15 || !exact, m.Key, "a parent is at least 15 years older than the child")
 			check(gap >= 12 && gap <= 65, m.Key, "a parent is 12 to 65 years older than the child, not "+strconv.Itoa(gap))
 			check(value(m, "sex") != "female" || gap <= 47, m.Key, "a mother is at most 47 years older than the child")
 		case "guardian":
