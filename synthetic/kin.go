@@ -92,7 +92,7 @@ func (p *plan) bear(mother, father int, role string, limit int) {
 	limit = min(limit, 1+p.IntN(7-int(3*p.wealth)))
 	at := m.born + inYears(float64(16+p.IntN(10)+p.IntN(4)))
 	if p.chance(0.04) {
-		at -= 365
+		at -= 300
 	}
 	last := min(p.surveyed, m.born+inYears(45))
 	for ; at < last && limit > 0 && len(p.people) < most; at += day(420 + p.IntN(1300)) {
