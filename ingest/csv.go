@@ -193,6 +193,8 @@ func (r *csvReader) trimReturn() {
 func (r *csvReader) check() {
 	row := r.rest()[:r.size]
 	switch {
+	case len(row) > maxRow:
+		r.fault = reasonRowTooLarge
 	case r.count > 0 && len(r.cells) != r.count:
 		r.fault = reasonColumnCount
 		if bytes.IndexByte(row, '\n') < len(row)-1 {

@@ -85,6 +85,9 @@ func (r *ndjsonReader) scan() bool {
 // line.
 func (r *ndjsonReader) parse(line []byte) (skip bool) {
 	switch {
+	case len(line) > maxRow:
+		r.fault = reasonRowTooLarge
+		return false
 	case bytes.IndexByte(line, 0) >= 0:
 		r.fault = reasonControl
 		return false
