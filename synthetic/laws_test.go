@@ -57,7 +57,7 @@ func flagged(r annona.Record, code string) bool {
 func TestHouseholdsKeepTheLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r, err := synthetic.New(annona.Standard(), synthetic.Country{
-			Individuals: 400,
+			Individuals: 200,
 			Seed:        rapid.Uint64().Draw(t, "seed"),
 			AsOf:        annona.Date(rapid.SampledFrom([]string{"", "2012-02-29", "2050-12-31"}).Draw(t, "as_of")),
 			Duplicates:  rapid.SampledFrom([]float64{-1, 0, 0.2}).Draw(t, "duplicates"),

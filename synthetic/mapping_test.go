@@ -148,7 +148,8 @@ func said(values []annona.Value) map[string]string {
 	}
 	for code := range out {
 		missing := code != "as_of" && strings.HasSuffix(code, "_as_of") && out[strings.TrimSuffix(code, "_as_of")] == ""
-		if missing || strings.HasSuffix(code, "_source_code") {
+		received := strings.HasSuffix(code, "_source_code") || code == "scheme_name" // of an identifier
+		if missing || received {
 			delete(out, code)
 		}
 	}
