@@ -90,7 +90,7 @@ func (c *collector) members(steps []annona.GroupShape) {
 }
 
 // membershipColumns returns the individual's key and what the shape has of the membership;
-// nothing when it has nothing of it.
+// nothing when it lacks one of the two.
 func membershipColumns(shape *annona.Shape) []*annona.Field {
 	var key, columns []*annona.Field
 	for _, f := range shape.Columns {
@@ -101,7 +101,7 @@ func membershipColumns(shape *annona.Shape) []*annona.Field {
 			columns = append(columns, f)
 		}
 	}
-	if columns == nil {
+	if key == nil || columns == nil {
 		return nil
 	}
 	return append(key, columns...)
