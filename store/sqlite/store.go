@@ -128,12 +128,13 @@ func openWriting(path string) (*conn, error) {
 		return nil, err
 	}
 	for _, pragma := range []string{
-		"page_size = 8192", // before the first table; a row of a record with its images fits several times
+		"page_size = 4096", // before the first table; indexes of random values write a page for each new entry
 		"journal_mode = wal",
 		"synchronous = full", // a commit that returned survives a loss of power
 		"secure_delete = on",
 		"foreign_keys = on",
-		"cache_size = -65536", // KiB
+		"cache_size = -65536",        // KiB
+		"wal_autocheckpoint = 16000", // 64 MB: pages that many commits touch are copied once
 		"journal_size_limit = 67108864",
 	} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {

@@ -158,6 +158,8 @@ func testMembers(t *testing.T, r *registry) {
 		}
 	}
 	r.same("heads", cells(page, 1), []string{string(members.UIDs[0][:]), "", ""})
+	head := r.is(r.individuals, annona.RootHead, "sex", "female")
+	r.same("one head, none, several", cells(r.all(annona.NewScope(r.shape(r.households, "member_count"), head, nil, terms())), 0), []string{"4"})
 	without := r.all(annona.NewScope(r.shape(r.households, "member_count", "head_individual_id"), nil, women, terms()))
 	r.same("member counts without members", cells(without, 0), []string{"3", "0", "3"})
 	r.same("heads without members", cells(without, 1), cells(page, 1))

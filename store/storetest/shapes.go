@@ -1,6 +1,10 @@
 package storetest
 
-import "github.com/annona-exchange/annona"
+import (
+	"testing"
+
+	"github.com/annona-exchange/annona"
+)
 
 // Household makes a household of the standard dictionary for tests of one store alone.
 func Household(key string, v map[string]string) annona.StoredRecord {
@@ -42,4 +46,10 @@ func WithGroup(s *annona.Shape, group string, columns ...string) *annona.Shape {
 	inner, _ := annona.Standard().Dataset(f.Group)
 	s.Groups = append(s.Groups, annona.GroupShape{Field: f, Shape: Shape(inner, columns...)})
 	return s
+}
+
+// CheckTree walks the ledger of s and fails unless its tree is the one of its rows.
+func CheckTree(t *testing.T, s Store, want int) {
+	t.Helper()
+	newRegistry(t, s).checkTree(want)
 }
