@@ -25,7 +25,7 @@ type Secrets interface {
 	// Get returns a wrapped secret, nil when there is none.
 	Get(label string, version int) ([]byte, error)
 	// Put stores a wrapped secret. The first one stays: when that version is there already,
-	// Put changes nothing.
+	// Put changes nothing and may refuse. The vault reads back which one is in force.
 	Put(label string, version int, wrapped []byte) error
 	// Latest returns the highest version and its wrapped secret; 0 and nil when there is none.
 	Latest(label string) (version int, wrapped []byte, err error)
