@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,9 +124,11 @@ func (r *registry) agree() {
 			ValidFrom: "2020-01-01", ValidUntil: "2090-12-31", Status: "active",
 		}
 	}
+	few := agreement("narrow", "statistics", narrow)
+	few.RowCeiling = 4
 	full := agreement("full", "eligibility-assessment", everything)
 	full.APIKey = &annona.CredentialTerms{Reason: "the test exports everything"}
-	for _, a := range []annona.Agreement{full, agreement("narrow", "statistics", narrow), agreement("other", "monitoring", everything)} {
+	for _, a := range []annona.Agreement{full, few, agreement("other", "monitoring", everything)} {
 		_, err := r.gate.ApplyAgreement(r.Context(), operator, a)
 		r.check(err)
 	}
@@ -274,6 +277,9 @@ func (r *registry) ask(method, path, key, body string, headers ...string) answer
 		request.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Content-Type" {
+			request.Header.Del("Content-Type")
+		}
 		request.Header.Add(headers[i], headers[i+1])
 	}
 	transport := &http.Transport{DisableCompression: true}
@@ -292,6 +298,12 @@ func (r *registry) get(path, key string, headers ...string) answer {
 
 // logged returns the log, whole.
 func (r *registry) logged() string { return r.log.String() }
+
+func (r *registry) metricsText() string {
+	w := httptest.NewRecorder()
+	r.server.Metrics().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
+}
 
 type lockedBuffer struct {
 	mu sync.Mutex

@@ -20,7 +20,7 @@ agreement does not grant with 403. Every refusal is a problem (RFC 9457) with a 
 
 // newAPI returns the API that the operations are registered with, on huma.
 func newAPI(mux *routes, version, baseURL string) huma.API {
-	installProblems()
+	configureHuma()
 	document := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info:    &huma.Info{Title: "Annona", Version: version, Description: overview},

@@ -97,9 +97,11 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	w.Write(append(body, '\n'))
 }
 
-// installProblems replaces huma's error constructors, which are the process's: they would
-// repeat the submitted values, and answer bad input with 422.
-var installProblems = sync.OnceFunc(func() {
+// configureHuma sets what huma keeps for the whole process. Its own error constructors would
+// repeat the submitted values and answer bad input with 422, and it would take a member of a
+// body for another one in capitals.
+var configureHuma = sync.OnceFunc(func() {
+	huma.ValidateStrictCasing = true
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
 		return problemOf(translate(status, message, errs), annona.UID{})
 	}

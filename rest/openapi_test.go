@@ -1,0 +1,116 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// document is what the tests look at of the OpenAPI document.
+type document struct {
+	OpenAPI string
+	Paths   map[string]map[string]struct {
+		OperationID string
+		Summary     string
+		Security    []map[string][]string
+		Parameters  []struct {
+			Name, In, Description string
+			Required              bool
+		}
+		Responses map[string]struct {
+			Content map[string]struct {
+				Schema map[string]any
+			}
+		}
+	}
+	Components struct{ Schemas map[string]any }
+}
+
+func (r *registry) openAPI() document {
+	r.Helper()
+	var d document
+	r.check(json.Unmarshal([]byte(r.get("/openapi.json", "").body), &d))
+	return d
+}
+
+// The document lists exactly the routes of the mux: no route without an operation, no
+// operation without a route.
+func TestOpenAPIListsEveryRoute(t *testing.T) {
+	r := newRegistry(t)
+	var documented []string
+	for path, operations := range r.openAPI().Paths {
+		for method := range operations {
+			documented = append(documented, strings.ToUpper(method)+" "+path)
+		}
+	}
+	routes := slices.Sorted(slices.Values(r.server.mux.patterns))
+	slices.Sort(documented)
+	if !slices.Equal(documented, routes) {
+		t.Errorf("documented: %v\nrouted: %v", documented, routes)
+	}
+}
+
+func TestOpenAPIIsWellWritten(t *testing.T) {
+	r := newRegistry(t)
+	d := r.openAPI()
+	ids := map[string]bool{}
+	for path, operations := range d.Paths {
+		for method, o := range operations {
+			name := method + " " + path
+			if o.OperationID == "" || ids[o.OperationID] || o.Summary == "" {
+				t.Errorf("%s: id %q, summary %q", name, o.OperationID, o.Summary)
+			}
+			ids[o.OperationID] = true
+			people := strings.HasPrefix(path, "/v1/households") || strings.HasPrefix(path, "/v1/individuals") || path == "/v1/lookup"
+			if people != (len(o.Security) == 1) {
+				t.Errorf("%s: security %v", name, o.Security)
+			}
+			for _, p := range o.Parameters {
+				if p.Description == "" {
+					t.Errorf("%s: parameter %s says nothing", name, p.Name)
+				}
+				if p.In == "header" && p.Name != "If-None-Match" {
+					t.Errorf("%s: header %s", name, p.Name)
+				}
+			}
+			for status, response := range o.Responses {
+				if status < "400" && status != "default" {
+					continue
+				}
+				schema := response.Content["application/problem+json"].Schema
+				if schema["$ref"] != "#/components/schemas/Problem" {
+					t.Errorf("%s: %s is %v", name, status, response)
+				}
+			}
+		}
+	}
+	for name := range d.Components.Schemas {
+		if strings.HasPrefix(name, "Error") {
+			t.Errorf("the schema %s is huma's", name)
+		}
+	}
+	if d.Components.Schemas["Problem"] == nil {
+		t.Error("the schema Problem is missing")
+	}
+}
+
+// No operation about people answers without a key, whatever the router says it has.
+func TestEveryOperationAboutPeopleNeedsAKey(t *testing.T) {
+	r := newRegistry(t)
+	for _, pattern := range r.server.mux.patterns {
+		method, path, _ := strings.Cut(pattern, " ")
+		path = strings.NewReplacer("{id}", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "{file}", "individuals.xsd", "{version}", "1", "{list}", "sex").Replace(path)
+		body := ""
+		if method == http.MethodPost {
+			body = "{}"
+		}
+		a := r.ask(method, path, "", body)
+		public := slices.ContainsFunc([]string{"/healthz", "/readyz", "/docs", "/openapi.", "/v1/schemas/", "/v1/code-lists"},
+			func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+		if public == (a.status == 401) {
+			t.Errorf("%s: %d", pattern, a.status)
+		}
+	}
+}
