@@ -235,8 +235,40 @@ func TestTamperedSecretsDoNotOpen(t *testing.T) {
 	}
 }
 
-// Two processes make the same secret at once: the first one stored is used by both.
+// lateSecrets shows the secret of another process only when it is too late.
+type lateSecrets struct {
+	*keptSecrets
+	hidden string
+}
+
+func (l *lateSecrets) Latest(label string) (int, []byte, error) {
+	if label == l.hidden {
+		l.hidden = ""
+		return 0, nil, nil
+	}
+	return l.keptSecrets.Latest(label)
+}
+
+// Another process stored the secret between our look and our Put: both use the first one.
 func TestFirstStoredSecretWins(t *testing.T) {
+	dir, secrets, first := newVault(t, Production)
+	late := &lateSecrets{keptSecrets: secrets, hidden: "realm/shared"}
+	second, err := Open(dir, late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := annona.NewUID()
+	one := mustRealm(t, first, "shared").AppendID(nil, uid[:])
+	if other := mustRealm(t, second, "shared").AppendID(nil, uid[:]); !bytes.Equal(one, other) {
+		t.Error("two processes use different keys for one realm")
+	}
+	if late.hidden != "" {
+		t.Error("the race was not run")
+	}
+}
+
+// Two processes make the same realm at once, each from several requests.
+func TestRealmsAreSharedUnderConcurrency(t *testing.T) {
 	dir, secrets, v := newVault(t, Production)
 	other, err := Open(dir, secrets)
 	if err != nil {
