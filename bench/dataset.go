@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// Files of the repository that a registry is made with. The harness runs in its root.
+const (
+	mapping   = "examples/synthetic/mapping.yaml"
+	agreement = "examples/agreements/eligibility.yaml"
+	purpose   = "eligibility-assessment"
+)
+
+// dataset is a registry with a synthetic country in it, and a key for this run.
+type dataset struct {
+	size   int
+	folder string // holds registry/, the stamp, and what is made of the registry
+	keyID  string
+}
+
+func (d *dataset) registry() string { return filepath.Join(d.folder, "registry") }
+
+// header is the file that curl reads the key from, so that no list of processes shows it.
+func (d *dataset) header() string { return filepath.Join(d.folder, "header") }
+
+// dataset returns the registry of that size, made anew when what it is made of has changed.
+func (b *bench) dataset(ctx context.Context, size int) (*dataset, error) {
+	if d, ok := b.sets[size]; ok {
+		return d, nil
+	}
+	d := &dataset{size: size, folder: filepath.Join(b.folder, sizeName(size))}
+	stamp, err := b.stamp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if found, _ := os.ReadFile(filepath.Join(d.folder, "stamp")); string(found) != stamp {
+		if err := b.build(ctx, d, stamp); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.admit(ctx, d); err != nil {
+		return nil, err
+	}
+	b.sets[size] = d
+	return d, nil
+}
+
+// layout moves when the harness makes its data sets in another way.
+const layout = "1"
+
+// stamp is the fingerprint of what a registry is made of: what the generator writes, the
+// mapping, the dictionary and the tables of the store.
+func (b *bench) stamp(ctx context.Context) (string, error) {
+	hash := sha256.New()
+	hash.Write([]byte(layout))
+	for _, args := range [][]string{{"generate", "--individuals", "2000", "--seed", "1"}, {"dictionary", "print"}} {
+		out, err := b.annona(ctx, args...)
+		if err != nil {
+			return "", err
+		}
+		hash.Write(out)
+	}
+	tables, err := filepath.Glob("store/sqlite/*.sql")
+	if err != nil {
+		return "", err
+	}
+	for _, path := range append(tables, mapping) {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		hash.Write(content)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// build makes the registry. The stamp is written last: a run that is interrupted leaves a
+// folder that the next one makes anew.
+func (b *bench) build(ctx context.Context, d *dataset, stamp string) error {
+	note("making %s: %d individuals, once; this takes a while", d.folder, d.size)
+	started := time.Now()
+	if err := errors.Join(os.RemoveAll(d.folder), os.MkdirAll(d.folder, 0o700)); err != nil {
+		return err
+	}
+	if _, err := b.annona(ctx, "init", "--data", d.registry()); err != nil {
+		return err
+	}
+	if err := b.fill(ctx, d); err != nil {
+		return err
+	}
+	note("made %s in %.0f s", d.folder, time.Since(started).Seconds())
+	return os.WriteFile(filepath.Join(d.folder, "stamp"), []byte(stamp), 0o600)
+}
+
+// fill pipes the generator into the import and checks that everybody arrived.
+func (b *bench) fill(ctx context.Context, d *dataset) error {
+	generate := exec.CommandContext(ctx, b.program, "generate", "--individuals", fmt.Sprint(d.size), "--seed", "1")
+	generate.Stderr = os.Stderr
+	pipe, err := generate.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	load := exec.CommandContext(ctx, b.program, "import", "--data", d.registry(), "--mapping", mapping, "--json", "-")
+	load.Stdin, load.Stderr = pipe, os.Stderr
+	if err := generate.Start(); err != nil {
+		return err
+	}
+	out, failed := load.Output()
+	pipe.Close() // the generator ends, also when the import stopped early
+	if err := errors.Join(failed, generate.Wait()); err != nil {
+		return fmt.Errorf("generate | import: %w", err)
+	}
+	var report struct{ Individuals, Rejected int }
+	if err := json.Unmarshal(lastLine(out), &report); err != nil {
+		return fmt.Errorf("the last line of the import is not its report: %w", err)
+	}
+	if report.Individuals != d.size || report.Rejected != 0 {
+		return fmt.Errorf("of %d individuals %d were imported, %d rows refused", d.size, report.Individuals, report.Rejected)
+	}
+	return nil
+}
+
+// admit puts the agreement in force and makes a key for this run.
+func (b *bench) admit(ctx context.Context, d *dataset) error {
+	if _, err := b.annona(ctx, "agreement", "apply", "--data", d.registry(), agreement); err != nil {
+		return err
+	}
+	out, err := b.annona(ctx, "key", "create", "--data", d.registry(), "--agreement", "eligibility", "--json")
+	if err != nil {
+		return err
+	}
+	var key struct{ Key, ID string }
+	if err := json.Unmarshal(lastLine(out), &key); err != nil {
+		return fmt.Errorf("key create --json: %w", err)
+	}
+	d.keyID = key.ID
+	return os.WriteFile(d.header(), []byte("X-API-Key: "+key.Key+"\n"), 0o600)
+}
+
+// tidy revokes the keys of this run.
+func (b *bench) tidy() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, d := range b.sets {
+		_, err := b.annona(ctx, "key", "revoke", "--data", d.registry(), d.keyID)
+		if err = errors.Join(err, os.Remove(d.header())); err != nil {
+			note("a key of %s stays in force: %v", d.folder, err)
+		}
+	}
+}
