@@ -110,7 +110,8 @@ func (s *server) fetch(ctx context.Context, file, path string) (time.Duration, e
 // flat returns a database with one table that holds the same columns of the same rows, made
 // from our own CSV once per data set.
 func (b *bench) flat(ctx context.Context, set *dataset) (string, error) {
-	path := filepath.Join(set.folder, fmt.Sprintf("flat-%x.sqlite", sha256.Sum256([]byte(strings.Join(columns, ",")))[:4]))
+	fingerprint := sha256.Sum256([]byte(strings.Join(columns, ",")))
+	path := filepath.Join(set.folder, fmt.Sprintf("flat-%x.sqlite", fingerprint[:4]))
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
