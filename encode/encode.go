@@ -122,7 +122,7 @@ func (e *encoder) Begin(part int) error {
 	if err := e.closePart(); err != nil {
 		return err
 	}
-	e.part = part
+	e.part, e.have = part, nil
 	if e.archive != nil {
 		entry, err := e.archive.next(e.parts[part].Name)
 		if err != nil {
@@ -199,7 +199,6 @@ func (e *encoder) closePart() error {
 	if e.part < 0 {
 		return nil
 	}
-	e.have = nil
 	e.out.b = e.form.close(e.out.b)
 	if err := e.out.flush(); err != nil {
 		return e.fail(err)

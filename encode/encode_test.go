@@ -57,6 +57,33 @@ func TestPageIsDelivered(t *testing.T) {
 	}
 }
 
+// pieces remembers the sizes of what was written.
+type pieces struct{ sizes []int }
+
+func (w *pieces) Write(p []byte) (int, error) {
+	w.sizes = append(w.sizes, len(p))
+	return len(p), nil
+}
+
+// A large page leaves in pieces of 64 KiB, however large it is.
+func TestPieces(t *testing.T) {
+	d := annona.Standard()
+	shape := shapeOf(t, d, "individuals", "individual_id", "full_name")
+	var records []item
+	for range 9000 {
+		records = append(records, item{"individual_id": id("PA"), "full_name": "Abena Mensah"})
+	}
+	for _, format := range []Format{JSON, XML, NDJSON, CSV} {
+		var out pieces
+		encodeTo(t, &out, d, shape, records, len(records), Options{Format: format})
+		for i, size := range out.sizes {
+			if size > flushSize+1000 || size < flushSize && i < len(out.sizes)-1 {
+				t.Errorf("%s: piece %d of %d has %d bytes", format, i, len(out.sizes), size)
+			}
+		}
+	}
+}
+
 // An answer that was aborted is no document: readers notice.
 func TestAborted(t *testing.T) {
 	d := annona.Standard()
@@ -346,5 +373,30 @@ func TestPublishedOrder(t *testing.T) {
 	document, _ := write(t, d, shape, records, 1, Options{Format: NDJSON})
 	if want := `{"full_name":"Abena","identifiers":[{"value":"7"}],"lineage":"Asona"}` + "\n"; string(document) != want {
 		t.Errorf("%s", document)
+	}
+}
+
+// A country may declare a list of any type; its values are joined and parted like those of text.
+func TestListsOfDates(t *testing.T) {
+	d, err := annona.Standard().Extend(annona.Extension{Country: "GH", Fields: []annona.Field{{
+		Dataset: "individuals", Code: "visits", Type: annona.TypeDate, Many: true, Sensitivity: annona.Personal, AtRest: annona.Clear, Filter: annona.FilterNone,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := shapeOf(t, d, "individuals", "visits")
+	records := []item{{"visits": []string{"2026-01-01", "2026-02-01"}}}
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Format: NDJSON}, `{"visits":["2026-01-01","2026-02-01"]}` + "\n"},
+		{Options{Format: CSV}, "visits\r\n2026-01-01;2026-02-01\r\n"},
+		{Options{Format: XML, Schema: "individuals/3"}, xmlDeclaration + `<individuals schema="individuals/3">` + "\n" +
+			"<individual><visits><value>2026-01-01</value><value>2026-02-01</value></visits></individual>\n</individuals>\n"},
+	} {
+		if document, _ := write(t, d, shape, records, 1, c.o); string(document) != c.want {
+			t.Errorf("%s: %s", c.o.Format, document)
+		}
 	}
 }

@@ -1,9 +1,11 @@
 package encode
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/annona-exchange/annona"
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestNegotiate(t *testing.T) {
@@ -84,6 +86,55 @@ func TestOptionsRefused(t *testing.T) {
 	}
 	if _, err := Parts(households, Options{Format: CSV, Layout: Flat}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Which files an answer has follows from what was asked for, and so do their columns.
+func TestLinkedFiles(t *testing.T) {
+	d := annona.Standard()
+	for _, c := range []struct {
+		name    string
+		dataset string
+		fields  []string
+		want    map[string]string
+	}{
+		{"one file needs no key", "households", []string{"area_code"}, map[string]string{"households.csv": "area_code"}},
+		{"members without their key have no memberships", "households", []string{"household_id", "members.role"},
+			map[string]string{"households.csv": "household_id", "individuals.csv": "household_id,role"}},
+		{"members without membership", "households", []string{"household_id", "members.individual_id", "members.sex"},
+			map[string]string{"households.csv": "household_id", "individuals.csv": "household_id,individual_id,sex"}},
+		{"memberships", "households", []string{"household_id", "members.individual_id", "members.relationship_to_head"},
+			map[string]string{
+				"households.csv": "household_id", "individuals.csv": "household_id,individual_id,relationship_to_head",
+				"memberships.csv": "household_id,individual_id,relationship_to_head",
+			}},
+		{"memberships as a group", "households", []string{"household_id", "members.individual_id", "members.role", "members.memberships.is_primary"},
+			map[string]string{
+				"households.csv": "household_id", "individuals.csv": "household_id,individual_id,role",
+				"memberships.csv": "household_id,individual_id,is_primary",
+			}},
+		{"only groups", "households", []string{"household_id", "members.individual_id", "members.identifiers.value", "identifiers.scheme"},
+			map[string]string{
+				"households.csv": "household_id", "individuals.csv": "household_id,individual_id",
+				"identifiers.csv": "household_id,individual_id,scheme,value",
+			}},
+		{"individuals", "individuals", []string{"individual_id", "memberships.household_id", "memberships.individual_id", "relationships.type", "functioning.domain"},
+			map[string]string{
+				"individuals.csv": "individual_id", "memberships.csv": "household_id,individual_id",
+				"relationships.csv": "individual_id,type", "functioning.csv": "individual_id,domain",
+			}},
+	} {
+		parts, err := Parts(shapeOf(t, d, c.dataset, c.fields...), Options{Format: CSV, Layout: Linked})
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		got := map[string]string{}
+		for _, p := range parts {
+			got[p.Name] = strings.Join(p.Header(), ",")
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
 	}
 }
 

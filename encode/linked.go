@@ -137,25 +137,12 @@ func (f *linkedFile) table() (*table, error) {
 	return t, nil
 }
 
-// keys are the key columns of all that the rows of the path lie in.
+// keys are the key columns of the records and members that the rows of the path lie in.
 func (p path) keys() []string {
 	var keys []string
 	for _, step := range p.steps[:len(p.steps)-1] {
-		keys = append(keys, keysOf(step.Shape)...)
-	}
-	return keys
-}
-
-// keysOf returns the key of a root dataset, whether or not the shape has it, and the ids of
-// other rows that have one.
-func keysOf(shape *annona.Shape) []string {
-	if shape.Dataset.Root {
-		return []string{shape.Dataset.Key}
-	}
-	var keys []string
-	for _, f := range shape.Columns {
-		if f.Type == annona.TypeID {
-			keys = append(keys, f.Code)
+		if step.Shape.Dataset.Root {
+			keys = append(keys, step.Shape.Dataset.Key)
 		}
 	}
 	return keys
@@ -165,45 +152,37 @@ func keysOf(shape *annona.Shape) []string {
 func (p path) graft(t *table, keys, own []string) error {
 	last := len(p.steps) - 1
 	var at *tier
-	for i, step := range p.steps {
-		if i == last {
-			break
-		}
-		columns, rest, err := keyColumns(step.Shape, keys)
+	for _, step := range p.steps[:last] {
+		key, err := keyColumn(step.Shape, keys)
 		if err != nil {
 			return err
 		}
-		keys, at = rest, at.descend(t, step, columns)
+		keys, at = keys[len(key):], at.descend(t, step, key)
 	}
-	columns := make([]*annona.Field, len(keys), len(keys)+len(own)) // keys of depths that this path skips stay empty
+	columns := make([]*annona.Field, len(keys), len(keys)+len(own)) // a household's own rows have no individual's key
 	for _, code := range own {
-		i := slices.IndexFunc(p.columns, func(f *annona.Field) bool { return f.Code == code })
-		if i < 0 {
-			columns = append(columns, nil)
-			continue
+		var column *annona.Field
+		if i := slices.IndexFunc(p.columns, func(f *annona.Field) bool { return f.Code == code }); i >= 0 {
+			column = p.columns[i]
 		}
-		columns = append(columns, p.columns[i])
+		columns = append(columns, column)
 	}
 	at.descend(t, p.steps[last], columns)
 	return nil
 }
 
-// keyColumns takes from keys, in order, those of one depth. What is left belongs deeper.
-func keyColumns(shape *annona.Shape, keys []string) (columns []*annona.Field, rest []string, err error) {
-	for _, key := range keysOf(shape) {
-		i := slices.Index(keys, key)
-		if i < 0 {
-			continue // the rows of the file have a column of that name themselves
-		}
-		at := shape.Column(key)
-		if at < 0 {
-			return nil, nil, annona.Invalid("key_missing", "linked files are joined by %s; ask for this field of the %s too, or for another layout", key, shape.Dataset.Name).On("fields")
-		}
-		columns = append(columns, make([]*annona.Field, i)...)
-		columns = append(columns, shape.Columns[at])
-		keys = keys[i+1:]
+// keyColumn returns the key of one depth when it is the next one of the file; nothing when the
+// rows of the file have a column of that name themselves, or the depth has no key.
+func keyColumn(shape *annona.Shape, keys []string) ([]*annona.Field, error) {
+	key := shape.Dataset.Key
+	if len(keys) == 0 || keys[0] != key {
+		return nil, nil
 	}
-	return columns, keys, nil
+	at := shape.Column(key)
+	if at < 0 {
+		return nil, annona.Invalid("key_missing", "linked files are joined by %s; ask for this field of the %s too, or for another layout", key, shape.Dataset.Name).On("fields")
+	}
+	return shape.Columns[at : at+1 : at+1], nil
 }
 
 // descend returns the tier of that group below t, or the root when t is nil, and makes it when

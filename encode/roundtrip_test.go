@@ -52,9 +52,10 @@ func TestPlainRoundTrip(t *testing.T) {
 func TestLinkedRoundTrip(t *testing.T) {
 	d := annona.Standard()
 	rapid.Check(t, func(r *rapid.T) {
-		shape := nastyShape(r, d, "households", 2)
+		dataset := rapid.SampledFrom([]string{"individuals", "households"}).Draw(r, "dataset")
+		shape := nastyShape(r, d, dataset, 2)
 		records := nastyItems(r, shape, 4)
-		o := Options{Format: CSV, Modified: day()}
+		o := Options{Format: CSV, Layout: Linked, Modified: day()}
 		document, _ := write(t, d, shape, records, rapid.IntRange(1, 5).Draw(r, "page rows"), o)
 		parts, err := Parts(shape, o)
 		if err != nil {
@@ -104,7 +105,7 @@ func expectedRows(file string, header []string, shape *annona.Shape, records []i
 				below[k] = v
 			}
 			for _, f := range s.Columns {
-				if f.Type == annona.TypeID && it[f.Code] != nil {
+				if f.Code == s.Dataset.Key {
 					below[f.Code] = it[f.Code]
 				}
 			}
