@@ -1,8 +1,6 @@
 package sqlite
 
 import (
-	"slices"
-
 	"zombiezen.com/go/sqlite"
 
 	"github.com/annona-exchange/annona"
@@ -64,30 +62,32 @@ func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, number annona.N
 }
 
 // indexChanges compares the filters' columns of a record with what it brings.
-func (t *tx) indexChanges(tb *table, r *annona.StoredRecord, number annona.Number) (any, area bool, err error) {
-	for code := range tb.columns {
-		now := ""
-		if i := slices.IndexFunc(r.Index, func(v annona.Value) bool { return isIndexed(v.Field) && v.Field.Code == code }); i >= 0 {
-			value, err := indexValue(r.Index[i])
-			if err != nil {
-				return false, false, err
-			}
-			now = columnText(value)
-		}
-		was, err := t.conn.text("SELECT f_"+code+" FROM "+tb.dataset+" WHERE number = ?", number)
+func (t *tx) indexChanges(tb *table, r *annona.StoredRecord, number annona.Number) (changed, area bool, err error) {
+	brings := map[string]string{}
+	for _, v := range r.Index {
+		value, err := indexValue(v)
 		if err != nil {
 			return false, false, err
 		}
-		if was != now {
-			any, area = true, area || code == "area_code"
+		if isIndexed(v.Field) {
+			brings[v.Field.Code] = columnText(value)
 		}
 	}
-	return any, area, nil
+	_, err = t.conn.one(tb.index, func(s *sqlite.Stmt) {
+		for i, code := range tb.indexed {
+			differs := s.ColumnText(i) != brings[code]
+			changed, area = changed || differs, area || differs && code == areaCode
+		}
+	}, number)
+	return changed, area, err
 }
+
+// areaCode is the field of a household that its members' lines repeat.
+const areaCode = "area_code"
 
 func areaOf(r *annona.StoredRecord) string {
 	for _, v := range r.Index {
-		if v.Field.Code == "area_code" {
+		if v.Field.Code == areaCode {
 			return v.Text
 		}
 	}

@@ -67,12 +67,14 @@ func (t *tx) appendEntry(index int64, r *annona.LedgerRow) error {
 	}
 	var failed error
 	keep := func(id compact.NodeID, hash []byte) {
-		failed = errors.Join(failed, t.conn.exec("INSERT INTO ledger_nodes (level, idx, hash) VALUES (?, ?, ?)", int64(id.Level), int64(id.Index), hash))
+		if failed == nil {
+			failed = t.conn.exec("INSERT INTO ledger_nodes (level, idx, hash) VALUES (?, ?, ?)", int64(id.Level), int64(id.Index), hash)
+		}
 	}
 	if err := t.tree.edge.Append(r.Hash[:], keep); err != nil {
 		return err
 	}
-	return first(failed)
+	return failed
 }
 
 const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger"
@@ -115,18 +117,25 @@ func (s *Store) LedgerTree(ctx context.Context) (size int64, root [32]byte, err 
 	return size, root, err
 }
 
-// WalkLedger calls fn for each row in order of index, all of one consistent state.
+// WalkLedger calls fn for each row in order of index, all of one consistent state. An error
+// of fn ends the walk and comes back as it is.
 func (s *Store) WalkLedger(ctx context.Context, fn func(annona.LedgerRow) error) error {
-	return s.readers.read(ctx, "walk the ledger", func(c *conn) error {
+	var failed error
+	err := s.readers.read(ctx, "walk the ledger", func(c *conn) error {
 		return c.each("SELECT idx, id, at, kind, leaf, hash, request FROM ledger ORDER BY idx", func(stmt *sqlite.Stmt) error {
 			row := ledgerRow(stmt)
 			var err error
 			if row.Parts, err = ledgerParts(c, row.Index); err != nil {
 				return err
 			}
-			return fn(row)
+			failed = fn(row)
+			return failed
 		})
 	})
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 func ledgerRow(s *sqlite.Stmt) annona.LedgerRow {

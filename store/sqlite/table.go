@@ -14,6 +14,8 @@ type table struct {
 	dataset string
 	noun    string
 	columns map[string]int // parameter of each column of the filters' index, by code of its field
+	indexed []string       // the same codes, in order
+	index   string
 	find    string
 	insert  string
 	update  string
@@ -61,10 +63,12 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 		if code, ok := strings.CutPrefix(name, "f_"); ok {
 			set = append(set, name)
 			tb.columns[code] = len(set)
+			tb.indexed = append(tb.indexed, code)
 		}
 	}
 	tb.params = len(set)
 	added := append(append([]string{}, set...), recordColumns[:]...)
+	tb.index = "SELECT f_" + strings.Join(tb.indexed, ", f_") + " FROM " + tb.dataset + " WHERE number = ?"
 	tb.find = "SELECT number, uid, digest, version FROM " + tb.dataset + " WHERE source = ? AND source_key = ?"
 	tb.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", tb.dataset, strings.Join(added, ", "), strings.Repeat(", ?", len(added)-1))
 	tb.update = fmt.Sprintf("UPDATE %s SET %s = ? WHERE number = ?", tb.dataset, strings.Join(set, " = ?, "))

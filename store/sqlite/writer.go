@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -74,9 +73,18 @@ func errClosed() error {
 	return annona.Unavailable("store_closed", "the registry is being closed; try again")
 }
 
-// Update runs fn in one transaction. On error, cancellation or panic nothing of it is kept.
+// Update runs fn in one transaction. On error, cancellation or panic nothing of it is kept;
+// an error of fn comes back as it is.
 func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
-	return s.writer.update(ctx, "write to the registry", func(t *tx) error { return fn(t) })
+	var failed error
+	err := s.writer.update(ctx, "write to the registry", func(t *tx) error {
+		failed = fn(t)
+		return failed
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) error {
@@ -191,19 +199,14 @@ func (c *conn) transaction(ctx context.Context, fn func() error) error {
 			c.exec("ROLLBACK")
 		}
 	}()
-	if err := errors.Join(fn(), ctx.Err()); err != nil {
-		return first(err)
+	if err := fn(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	err := c.exec("COMMIT")
 	committed = err == nil
-	return err
-}
-
-// first returns the first of joined errors.
-func first(err error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()[0]
-	}
 	return err
 }
 

@@ -119,6 +119,29 @@ func testMove(t *testing.T, r *registry) {
 	r.same("no household any more", []string{string(page.Cell(0, 0)), string(page.Cell(1, 0))}, []string{"", ""})
 }
 
+// testMembershipIDs changes a membership and a household within one transaction.
+func testMembershipIDs(t *testing.T, r *registry) {
+	shape := r.withGroup(r.shape(r.individuals, "area_code"), "memberships", "membership_id", "role")
+	read := func() *annona.Page { return r.all(annona.NewScope(shape, nil, nil, terms())) }
+	r.update(func(tx annona.Tx) error {
+		for _, batch := range [][]annona.StoredRecord{
+			{r.household("h", values{"area_code": "XA-1"}), r.person("a", nil, member("h", "head"))},
+			{r.household("h", values{"area_code": "XA-2"}), r.person("b", nil, member("h", "child"))},
+		} {
+			if _, err := tx.Upsert(r.ctx, "tester", batch); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	before := read()
+	r.same("both stand in the household's area", cells(before, 0), []string{"XA-2", "XA-2"})
+	r.load(r.person("b", nil, member("h", "head")))
+	after := read()
+	r.same("a membership that changes keeps its id", cells(after.Groups[0].Page, 0), cells(before.Groups[0].Page, 0))
+	r.same("and has its new role", cells(after.Groups[0].Page, 1), []string{"head", "head"})
+}
+
 func testUnknownHousehold(t *testing.T, r *registry) {
 	err := r.Update(r.ctx, func(tx annona.Tx) error {
 		_, err := tx.Upsert(r.ctx, "tester", []annona.StoredRecord{r.person("secret-key", nil, member("no-such-household", "head"))})
@@ -147,8 +170,8 @@ func testRollback(t *testing.T, r *registry) {
 		}
 		return sentinel
 	})
-	if err == nil {
-		t.Fatal("no error")
+	if !errors.Is(err, sentinel) {
+		t.Fatalf("%v instead of the function's own error", err)
 	}
 	func() {
 		defer func() {

@@ -87,8 +87,8 @@ func testLedger(t *testing.T, r *registry) {
 		t.Error("an entry whose hash is not its leaf's was taken")
 	}
 	stop := errors.New("stop")
-	if err := r.WalkLedger(r.ctx, func(annona.LedgerRow) error { return stop }); err == nil {
-		t.Error("the walk does not stop")
+	if err := r.WalkLedger(r.ctx, func(annona.LedgerRow) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("the walk does not stop: %v", err)
 	}
 	r.checkTree(23)
 }

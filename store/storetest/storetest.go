@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"what has not changed is left alone", testVersions},
 		{"a change touches those it concerns", testTouched},
 		{"a move from one household to another", testMove},
+		{"a membership keeps its id", testMembershipIDs},
 		{"an unknown household is refused", testUnknownHousehold},
 		{"a failed transaction leaves nothing", testRollback},
 		{"a canceled request ends", testCancel},
