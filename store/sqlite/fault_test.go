@@ -17,7 +17,7 @@ func TestFault(t *testing.T) {
 		sqlite.ResultFull:            "store_full",
 		sqlite.ResultReadOnly:        "store_read_only",
 		sqlite.ResultCantOpen:        "store_unreadable",
-		sqlite.ResultCorruptVTab:    "store_damaged",
+		sqlite.ResultCorruptVTab:     "store_damaged",
 		sqlite.ResultIOErrWrite:      "store_io",
 		sqlite.ResultConstraintCheck: "internal",
 	} {

@@ -77,7 +77,7 @@ func (t *tx) appendEntry(index int64, r *annona.LedgerRow) error {
 	return failed
 }
 
-const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger"
+const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger_nodes WHERE level = 0"
 
 // readEdge reads the right edge of a tree of that size from the file.
 func readEdge(c *conn, size int64) (*compact.Range, error) {

@@ -94,6 +94,9 @@ func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.L
 	if err := t.writeIdentifiers(tb.noun, w); err != nil {
 		return w, err
 	}
+	if tb.dataset != "individuals" {
+		return w, nil
+	}
 	return w, t.writeMemberships(w, memberships, touched)
 }
 
