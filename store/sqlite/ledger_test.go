@@ -16,7 +16,7 @@ func TestVerifyFindsWhatAnotherProgramDid(t *testing.T) {
 		"nothing":           "",
 		"the last deleted":  "DELETE FROM ledger WHERE idx = (SELECT max(idx) FROM ledger)",
 		"one deleted":       "DELETE FROM ledger WHERE idx = 1",
-		"one moved in time": "UPDATE ledger SET at = at + 1 WHERE idx = 1",
+		"one moved in time": "UPDATE ledger SET at = at + 1000000 WHERE idx = 1",
 		"a leaf replaced":   "UPDATE ledger SET leaf = (SELECT leaf FROM ledger WHERE idx = 0) WHERE idx = 1",
 		"content replaced":  "UPDATE ledger_parts SET content = CAST('{}' AS BLOB) WHERE idx = 1 AND name = 'facts'",
 		"two swapped":       "UPDATE ledger SET idx = CASE idx WHEN 0 THEN -1 ELSE 0 END WHERE idx IN (0, 1)",
