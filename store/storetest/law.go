@@ -58,7 +58,7 @@ type belonging struct {
 
 func drawWorld(rt *rapid.T, r *registry, round int) *world {
 	w := &world{r: r}
-	var records []annona.StoredRecord
+	var former, records []annona.StoredRecord
 	for d, dataset := range []*annona.Dataset{r.households, r.individuals} {
 		last, err := r.LastNumber(r.ctx, dataset)
 		if err != nil {
@@ -71,6 +71,7 @@ func drawWorld(rt *rapid.T, r *registry, round int) *world {
 		h := &thing{number: w.first[0] + annona.Number(i+1), values: drawValues(rt, r, r.households)}
 		w.households = append(w.households, h)
 		records = append(records, r.household(key("household", i), h.values))
+		former = append(former, r.household(key("household", i), drawValues(rt, r, r.households)))
 	}
 	for i := range rapid.IntRange(0, 6).Draw(rt, "people") {
 		p := &thing{number: w.first[1] + annona.Number(i+1), values: drawValues(rt, r, r.individuals)}
@@ -89,6 +90,12 @@ func drawWorld(rt *rapid.T, r *registry, round int) *world {
 		}
 		w.people = append(w.people, p)
 		records = append(records, r.person(key("person", i), p.values, memberships...))
+		m := drawMembership(rt)
+		m.HouseholdKey = key("household", 0)
+		former = append(former, r.person(key("person", i), values{}, m))
+	}
+	if rapid.Bool().Draw(rt, "changed since") {
+		w.store(rt, former)
 	}
 	w.store(rt, records)
 	return w
@@ -101,7 +108,7 @@ func (w *world) store(rt *rapid.T, records []annona.StoredRecord) {
 		if _, err := tx.Upsert(r.ctx, "tester", records); err != nil {
 			return err
 		}
-		for _, p := range w.people {
+		for _, p := range w.people { // saying the same twice changes nothing
 			if err := w.storeRights(tx, p); err != nil {
 				return err
 			}
