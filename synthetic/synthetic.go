@@ -2,7 +2,8 @@
 // them, as a registry would report them. It serves the demo, the benchmarks and everybody
 // who wants to try Annona without real data.
 //
-// A country is the same for the same seed, on every machine. Each household is drawn from the
+// A country is the same for the same seed, on every machine of one architecture (others may
+// round a draw differently). Each household is drawn from the
 // seed and its own number, so a larger country begins with the same households as a smaller
 // one, up to the last of the smaller, which is cut to the number of individuals asked for.
 // Memory does not grow with the number of households.
