@@ -102,6 +102,22 @@ func TestRecordLinked(t *testing.T) {
 	}
 }
 
+// Rows that name their household themselves do not get its key a second time: a membership may
+// be in another household.
+func TestLinkedRowsWithKeys(t *testing.T) {
+	d := annona.Standard()
+	shape := shapeOf(t, d, "households", "household_id", "members.individual_id", "members.memberships.household_id", "members.memberships.is_primary")
+	records := []item{{"household_id": id("HA"), "members": []item{{
+		"individual_id": id("PA"), "memberships": []item{{"household_id": id("HA"), "is_primary": "false"}, {"household_id": id("HB"), "is_primary": "true"}},
+	}}}}
+	document, _ := write(t, d, shape, records, 1, Options{Format: CSV, Modified: day()})
+	files := unzip(t, document)
+	want := "individual_id,household_id,is_primary\r\n" + id("PA") + "," + id("HA") + ",false\r\n" + id("PA") + "," + id("HB") + ",true\r\n"
+	if got := string(files[len(files)-1].content); got != want {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestEmpty(t *testing.T) {
 	d := annona.Standard()
 	shape := shapeOf(t, d, "individuals", "individual_id", "full_name", "identifiers.value")

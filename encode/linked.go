@@ -38,7 +38,7 @@ func linkedParts(shape *annona.Shape) ([]Part, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(t.header) > 0 {
+		if len(t.header) > 0 { // else only groups of the records were asked for
 			parts = append(parts, t.part(f.name+".csv"))
 		}
 	}
@@ -108,7 +108,6 @@ func membershipColumns(shape *annona.Shape) []*annona.Field {
 }
 
 // table settles the columns of a file: first the keys of what its rows lie in, then their own.
-// Rows without columns of their own, of which only groups were asked for, need no file.
 func (f *linkedFile) table() (*table, error) {
 	slices.SortStableFunc(f.paths, func(a, b path) int { return len(a.steps) - len(b.steps) })
 	var own []string
@@ -118,9 +117,6 @@ func (f *linkedFile) table() (*table, error) {
 				own = append(own, column.Code)
 			}
 		}
-	}
-	if own == nil {
-		return &table{}, nil
 	}
 	var keys []string
 	for _, key := range f.paths[len(f.paths)-1].keys() {
