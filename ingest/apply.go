@@ -78,31 +78,6 @@ func (b *builder) outcome(r *rule, text string) outcome {
 	return o
 }
 
-func (b *builder) doubt(r *rule, o outcome) {
-	if o.flag != "" {
-		b.raise(o.flag, r.name)
-	}
-	for _, code := range o.unmapped {
-		b.count(r.name, code)
-	}
-}
-
-// count counts a code that the mapping does not have. Of each field so many different ones
-// are counted that the most frequent of a real code list are among them.
-func (b *builder) count(field, code string) {
-	if len(code) > maxUnmappedCode {
-		return
-	}
-	codes := b.unmapped[field]
-	if codes == nil {
-		codes = map[string]int{}
-		b.unmapped[field] = codes
-	}
-	if _, ok := codes[code]; ok || len(codes) < 10*maxUnmapped {
-		codes[strings.Clone(code)]++
-	}
-}
-
 // dateOfBirth puts a date of birth with how exact it is; without a date, the middle of the
 // year that a stated age implies.
 func (b *builder) dateOfBirth(r *rule, o outcome, cells []string) {

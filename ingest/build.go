@@ -1,10 +1,8 @@
 package ingest
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/annona-exchange/annona"
 )
@@ -275,31 +273,4 @@ func (b *builder) relationship(r *relationship, f frame, to string) annona.Relat
 	}
 	b.values = b.values[:start]
 	return out
-}
-
-// unused notes which columns of a file the mapping does not name.
-func (b *builder) unused(in *input, header []string) {
-	for _, column := range header {
-		if !slices.Contains(in.root.columns, column) && !slices.Contains(b.report.Unused[in.name], column) {
-			b.report.Unused[in.name] = append(b.report.Unused[in.name], column)
-		}
-	}
-}
-
-// result completes the report.
-func (b *builder) result() Report {
-	r := b.report
-	r.Flags, r.Unmapped = map[string]int{}, map[string][]UnmappedCode{}
-	for f, n := range b.flagged {
-		r.Flags[strings.TrimSuffix(f.code+":"+f.field, ":")] = n
-	}
-	for field, codes := range b.unmapped {
-		list := make([]UnmappedCode, 0, len(codes))
-		for _, code := range sortedKeys(codes) {
-			list = append(list, UnmappedCode{Code: code, Count: codes[code]})
-		}
-		slices.SortStableFunc(list, func(x, y UnmappedCode) int { return cmp.Compare(y.Count, x.Count) })
-		r.Unmapped[field] = list[:min(len(list), maxUnmapped)]
-	}
-	return r
 }

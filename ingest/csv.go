@@ -76,13 +76,8 @@ func (r *csvReader) scan() {
 		if !ok {
 			return
 		}
-		switch {
-		case end == len(r.rest()):
-			r.size = end
-			r.trimReturn()
-			return
-		case r.rest()[end] == '\n':
-			r.size = end + 1
+		if rest := r.rest(); end == len(rest) || rest[end] == '\n' {
+			r.size = min(end+1, len(rest))
 			r.trimReturn()
 			return
 		}
@@ -137,7 +132,7 @@ func (r *csvReader) scanQuoted(at int) (int, bool) {
 		q := bytes.IndexByte(r.rest()[i:], '"')
 		if q < 0 {
 			i = len(r.rest())
-			if i-at > maxCell {
+			if i-c.from > maxCell {
 				return r.broken(reasonCellTooLarge)
 			}
 			if bytes.Count(r.rest()[at:], newline) > maxCellLines || !r.fill() {
@@ -146,7 +141,7 @@ func (r *csvReader) scanQuoted(at int) (int, bool) {
 			continue
 		}
 		i += q
-		if i-at > maxCell {
+		if i-c.from > maxCell {
 			return r.broken(reasonCellTooLarge)
 		}
 		if i+1 == len(r.rest()) {

@@ -116,6 +116,17 @@ func TestCSVHugeCell(t *testing.T) {
 	}
 }
 
+func TestCSVLargestCell(t *testing.T) {
+	fits, above := strings.Repeat("x", maxCell), strings.Repeat("x", maxCell+1)
+	file := "a," + fits + "\na,\"" + fits + "\"\na," + above + "\na,\"" + above + "\"\n"
+	want := []string{"", "", reasonCellTooLarge, reasonCellTooLarge}
+	for i, row := range readRows(t, strings.NewReader(file), 2) {
+		if row.fault != want[i] || row.fault == "" && row.cells[1] != fits {
+			t.Errorf("row %d: fault %q", i+1, row.fault)
+		}
+	}
+}
+
 func TestCSVHugeRow(t *testing.T) {
 	line := strings.Repeat(strings.Repeat("y", 1000)+",", 6000)
 	got := readRows(t, strings.NewReader(line+"\na,b\n"), 2)

@@ -41,30 +41,6 @@ type Batch struct {
 // KnownAreas reports whether an area is on file. It is asked once per code.
 type KnownAreas func(ctx context.Context, code string) (bool, error)
 
-// Report counts what was read.
-type Report struct {
-	Rows        int                       `json:"rows"` // input rows, refused ones included
-	Individuals int                       `json:"individuals"`
-	Households  int                       `json:"households"` // records of households; one that changes from row to row counts each time
-	Rejected    int                       `json:"rejected"`
-	Flags       map[string]int            `json:"flags,omitempty"`    // by code:field
-	Unmapped    map[string][]UnmappedCode `json:"unmapped,omitempty"` // by field, most frequent first
-	Unused      map[string][]string       `json:"unused,omitempty"`   // by input, the columns of CSV files that the mapping does not name
-}
-
-// UnmappedCode is a code of the source that the mapping does not have.
-type UnmappedCode struct {
-	Code  string `json:"code"`
-	Count int    `json:"count"`
-}
-
-// The report names at most so many unmapped codes of a field, and none that is longer: those
-// are texts of people, not codes.
-const (
-	maxUnmapped     = 50
-	maxUnmappedCode = 60
-)
-
 // Read reads the sources in the order of the mapping's inputs, each by the input whose columns
 // it has, and yields batches. A household's record comes before those of its members. A code
 // of an area is known when the mapping declares it or known says so; known may be nil. Refused
