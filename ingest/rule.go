@@ -69,7 +69,7 @@ func target(d *annona.Dataset, doc fieldDoc, derived bool) (*annona.Field, error
 	f, ok := d.Field(doc.code)
 	switch {
 	case !ok:
-		return nil, malformed(doc.line, "the dictionary has no such field in %s", d.Name).On(doc.code)
+		return nil, malformed(doc.line, "the dictionary has no such field in %s; correct the name, or declare it with `annona dictionary apply`", d.Name).On(doc.code)
 	case f.Type == annona.TypeGroup:
 		return nil, malformed(doc.line, "this is a group: it stands under `groups`").On(doc.code)
 	case f.Type == annona.TypeID, f.Type == annona.TypeRef, f.Derived && !derived:
