@@ -68,11 +68,7 @@ func (x *Exchange) asOf(asked annona.Date) (annona.Date, error) {
 // query. today is read anew for each page.
 func (i *inquiry) scope(shape *annona.Shape, today annona.Date) annona.Scope {
 	rows := conjunction(i.grant.Conditions[i.question.Dataset], i.filter)
-	people := i.grant.Conditions["individuals"]
-	if i.question.Dataset == "individuals" {
-		people = rows
-	}
-	return annona.NewScope(shape, rows, people, annona.ScopeTerms{
+	return annona.NewScope(shape, rows, i.grant.Conditions["individuals"], annona.ScopeTerms{
 		Purpose:   i.grant.Purpose.Code,
 		Recipient: i.grant.Agreement.Partner.Name,
 		Basis:     i.grant.Purpose.Basis,
