@@ -23,7 +23,7 @@ type ScopeTerms struct {
 
 // NewScope makes a scope over one root dataset. shape says what to fetch. rows must hold for
 // each record, people for each individual who is shown or counted inside a household; nil
-// conditions hold always. For a scope over individuals the two are the same condition.
+// conditions hold always. The rows of a scope over individuals include people.
 func NewScope(shape *Shape, rows, people Condition, terms ScopeTerms) Scope {
 	return Scope{dataset: shape.Dataset, shape: shape, rows: rows, people: people, terms: terms}
 }

@@ -71,24 +71,27 @@ func AgeOn(birth, d Date) int {
 // exponents, digits beyond the scale (nothing is rounded away silently) and what does not
 // fit 64 bits.
 func ParseDecimal(s string, scale int) (int64, error) {
-	fault := Invalid("decimal_malformed", "a number has digits, an optional point and at most %d digits after it", scale)
 	digits := strings.TrimPrefix(s, "-")
 	whole, fraction, point := strings.Cut(digits, ".")
 	fraction = strings.TrimRight(fraction, "0")
 	if whole == "" || point && len(digits) == len(whole)+1 || len(fraction) > scale {
-		return 0, fault
+		return 0, decimalMalformed(scale)
 	}
 	for _, r := range digits {
 		if (r < '0' || r > '9') && r != '.' {
-			return 0, fault
+			return 0, decimalMalformed(scale)
 		}
 	}
 	sign := s[:len(s)-len(digits)]
 	n, err := strconv.ParseInt(sign+whole+fraction+strings.Repeat("0", scale-len(fraction)), 10, 64)
 	if err != nil {
-		return 0, fault
+		return 0, decimalMalformed(scale)
 	}
 	return n, nil
+}
+
+func decimalMalformed(scale int) error {
+	return Invalid("decimal_malformed", "a number has digits, an optional point and at most %d digits after it", scale)
 }
 
 // AppendDecimal appends the canonical text of a scaled integer to dst.

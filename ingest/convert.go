@@ -80,10 +80,10 @@ func (r *rule) convertOne(text, word string) outcome {
 }
 
 func (r *rule) convertCode(text, word string) outcome {
-	code, ok := r.codes[word]
-	if r.codes == nil {
-		code, ok = word, r.accepts(word)
+	if r.codes == nil && r.accepts(word) {
+		return outcome{value: word} // the source writes our codes: there is nothing more to keep
 	}
+	code, ok := r.codes[word]
 	if !ok {
 		return outcome{source: r.kept(text), flag: flagCodeUnmapped, unmapped: []string{word}}
 	}
