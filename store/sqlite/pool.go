@@ -93,7 +93,10 @@ func openReading(path string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, pragma := range []string{"query_only = on", "cache_size = -16384", "temp_store = memory"} {
+	// A reader goes through the file once: a small cache takes its pages from itself, a large
+	// one from the system, which costs more than it saves.
+	const readerCache = "cache_size = -2048" // KiB
+	for _, pragma := range []string{"query_only = on", readerCache, "temp_store = memory"} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {
 			c.Close()
 			return nil, fault("open the registry", err)
