@@ -3,7 +3,6 @@ package rest
 import (
 	"maps"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -34,6 +33,8 @@ type body struct {
 	began      bool
 	wire       wire
 }
+
+var errClientGone = annona.Unavailable("client_gone", "the client went away or stopped reading")
 
 // wire writes to the connection.
 type wire struct {
@@ -89,7 +90,10 @@ func (b *body) flush() error {
 	if err := b.wire.extend(); err != nil {
 		return err
 	}
-	return b.wire.control.Flush()
+	if err := b.wire.control.Flush(); err != nil {
+		return errClientGone.Because(err)
+	}
+	return nil
 }
 
 // complete ends the body. Without it a compressed body has no end either.
@@ -126,7 +130,7 @@ func (w *wire) Write(p []byte) (n int, err error) {
 		m, err := w.out.Write(part)
 		n += m
 		if err != nil {
-			return n, err
+			return n, errClientGone.Because(err)
 		}
 		p = p[m:]
 	}
@@ -138,7 +142,7 @@ func (w *wire) extend() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cut {
-		return os.ErrDeadlineExceeded
+		return errClientGone
 	}
 	w.control.SetWriteDeadline(time.Now().Add(w.timeout)) // a writer without deadlines is one in a test
 	return nil

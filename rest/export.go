@@ -106,11 +106,13 @@ func (d *download) answer(c huma.Context) {
 	s.end(d.body, r, d.run(r.Context()))
 }
 
-// run writes the export. On an error before the first byte nothing was sent; after it the
-// connection has to break off.
+// run writes the export until the client goes away or the server shuts down. On an error before
+// the first byte nothing was sent; after it the connection has to break off.
 func (d *download) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	client := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	defer context.AfterFunc(client, func() { cancel(errClientGone) })()
 	defer context.AfterFunc(d.server.draining, func() { cancel(errShuttingDown) })()
 	defer d.server.metrics.running(d.dataset, string(d.options.Format))()
 

@@ -149,18 +149,20 @@ func TestFailureBeforeTheFirstByte(t *testing.T) {
 
 // After the first byte there is no clean end: not plain, not compressed, in no format.
 func TestFailureAfterTheFirstByte(t *testing.T) {
-	stops := map[string]func(r *registry) error{
-		"the ledger fails": func(*registry) error { return errors.New("no space left") },
-		"the key is revoked": func(r *registry) error {
+	stops := map[string]func(r *registry) error{ // by the code in the log
+		"ledger_unavailable": func(*registry) error { return errors.New("no space left") },
+		"key_invalid": func(r *registry) error {
 			return r.gate.RevokeClient(context.Background(), operator, r.fullClient)
 		},
-		"the server shuts down": func(r *registry) error { r.stop(); return nil },
+		"shutting_down": func(r *registry) error { r.stop(); return nil },
 	}
-	for name, stop := range stops {
+	for code, stop := range stops {
 		for _, coding := range []string{"", "gzip", "zstd"} {
-			t.Run(name+" "+coding, func(t *testing.T) {
+			t.Run(code+" "+coding, func(t *testing.T) {
 				t.Parallel()
-				breaksOff(newRegistry(t), coding, stop)
+				r := newRegistry(t)
+				breaksOff(r, coding, stop)
+				r.aborted(code)
 			})
 		}
 	}
@@ -189,14 +191,13 @@ func breaksOff(r *registry, coding string, stop func(*registry) error) {
 	if !strings.Contains(text, "Wiśniewska") || strings.HasSuffix(strings.TrimSpace(text), "]}") || len(a.trailer.Values("Annona-Rows")) > 0 {
 		r.Error("not the first page alone")
 	}
-	r.aborted()
 }
 
-// aborted fails unless the log says that the request was cut.
-func (r *registry) aborted() {
+// aborted fails unless the log says that the request was cut, and why.
+func (r *registry) aborted(code string) {
 	r.Helper()
 	for range 100 {
-		if strings.Contains(r.logged(), `"aborted":true`) && strings.Contains(r.metricsText(), `class="aborted"`) {
+		if strings.Contains(r.logged(), `"code":"`+code+`","aborted":true`) && strings.Contains(r.metricsText(), `class="aborted"`) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond) // the line is written after the client has noticed
@@ -214,10 +215,36 @@ func TestClientThatStopsReading(t *testing.T) {
 	r.check(c.(*net.TCPConn).SetReadBuffer(4 << 10))
 	_, err = io.WriteString(c, "GET "+wholeFile+"&format=json HTTP/1.1\r\nHost: x\r\nX-API-Key: "+r.full+"\r\n\r\n")
 	r.check(err)
-	r.aborted()
+	r.aborted("client_gone")
 	rest, _ := io.ReadAll(c)
 	if bytes.HasSuffix(rest, []byte("0\r\n\r\n")) || bytes.Contains(rest, []byte("Annona-Rows:")) {
 		t.Error("the body ends cleanly")
+	}
+}
+
+// A client that goes away ends its export; the ledger knows why.
+func TestClientThatGoesAway(t *testing.T) {
+	r := newRegistry(t)
+	r.many(3000)
+	ctx, leave := context.WithCancel(t.Context())
+	r.beforeRelease(func(ctx context.Context, release int) error {
+		if release == 2 {
+			leave()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	})
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+wholeFile+"&format=csv", nil)
+	r.check(err)
+	request.Header.Set("X-API-Key", r.full)
+	response, err := http.DefaultClient.Do(request)
+	r.check(err)
+	io.Copy(io.Discard, response.Body)
+	response.Body.Close()
+	r.aborted("client_gone")
+	if strings.Contains(r.logged(), `"level":"ERROR"`) {
+		t.Errorf("somebody else's going is our error: %s", r.logged())
 	}
 }
 

@@ -58,6 +58,9 @@ func (s *Server) finish(out *response, r *http.Request, fault any) {
 			s.refuse(out, r, v.failure)
 		}
 	}
+	if v.failure != nil && r.Context().Err() != nil && annona.KindOf(v.failure) == annona.KindInternal {
+		v.failure = errClientGone // what failed did so because nobody waits for it any more
+	}
 	s.record(out)
 }
 

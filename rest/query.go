@@ -26,7 +26,6 @@ func (s *Server) checkQuery(c huma.Context, next func(huma.Context)) {
 		s.refuse(w, r, err)
 		return
 	}
-	r.URL.RawQuery = values.Encode() // one spelling for whoever reads it next
 	next(c)
 }
 

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/queryparam"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -192,6 +194,25 @@ func TestStrictJSON(t *testing.T) {
 		err := unmarshalStrictly([]byte("{"+text.String()+"}"), &into)
 		if (err != nil) != twice {
 			t.Fatalf("{%s}: %v", text.String(), err)
+		}
+	})
+}
+
+// A parameter that was checked is the one that an operation gets: huma reads the query in its
+// own way.
+func TestCheckedParametersAreTheOnesThatAreRead(t *testing.T) {
+	known := &huma.Operation{Parameters: []*huma.Param{{Name: "purpose", In: "query"}, {Name: "limit", In: "query"}}}
+	part := rapid.SampledFrom([]string{"purpose", "purpos%65", "limit", "l%69mit", "=", "&", "%3D", "%26", "+", "x", "1", "?", "#", "a"})
+	rapid.Check(t, func(t *rapid.T) {
+		raw := strings.Join(rapid.SliceOfN(part, 0, 12).Draw(t, "parts"), "")
+		values, err := url.ParseQuery(raw)
+		if err != nil || checkParameters(known, values) != nil {
+			return
+		}
+		for _, name := range []string{"purpose", "limit"} {
+			if got := queryparam.Get(raw, name); got != values.Get(name) {
+				t.Fatalf("%s of %q: %q, checked %q", name, raw, got, values.Get(name))
+			}
 		}
 	})
 }

@@ -1,0 +1,144 @@
+package rest
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
+)
+
+// sight says who in a world may be seen under an agreement: the law's own reading of it,
+// written once more so that it can disagree with the store.
+type sight struct {
+	w       *world
+	grant   *annona.Grant
+	purpose annona.PurposeTerms
+}
+
+// seen lists everybody and every household that may be seen, by key.
+func (s sight) seen() (keys []string) {
+	for _, p := range s.w.people {
+		if s.person(p) {
+			keys = append(keys, p.key)
+		}
+	}
+	for _, h := range s.w.homes {
+		if s.home(h) {
+			keys = append(keys, h.key)
+		}
+	}
+	return keys
+}
+
+// person: has a say, and meets the agreement's condition.
+func (s sight) person(p *person) bool {
+	consent := s.purpose.Basis == annona.BasisConsent
+	switch {
+	case p.restricted == annona.KindRestriction, p.restricted == annona.KindObjection && !consent, consent && !p.consented:
+		return false
+	}
+	return filter.Eval(s.grant.Conditions["individuals"], rowOf{s: s, person: p, through: p.primary()}, lawToday)
+}
+
+// home: somebody in it may be seen today, and it meets the agreement's condition.
+func (s sight) home(h *home) bool {
+	return len(s.members(h)) > 0 && filter.Eval(s.grant.Conditions["households"], rowOf{s: s, home: h}, lawToday)
+}
+
+// members are the members of today who may be seen.
+func (s sight) members(h *home) (members []rowOf) {
+	for _, p := range s.w.people {
+		for i, m := range p.memberships {
+			if m.HouseholdKey == h.key && activeOn(m, lawToday) && s.person(p) {
+				members = append(members, rowOf{s: s, person: p, through: &p.memberships[i]})
+			}
+		}
+	}
+	return members
+}
+
+func activeOn(m annona.Membership, day annona.Date) bool {
+	return m.StartDate <= day && (m.EndDate == "" || m.EndDate > day)
+}
+
+// primary returns the primary active membership.
+func (p *person) primary() *annona.Membership {
+	for i, m := range p.memberships {
+		if activeOn(m, lawToday) && !m.NotPrimary {
+			return &p.memberships[i]
+		}
+	}
+	return nil
+}
+
+// rowOf is a person or a household as a condition of an agreement looks at it: as it is.
+type rowOf struct {
+	s       sight
+	home    *home
+	person  *person
+	through *annona.Membership // through which the person is seen
+}
+
+func (r rowOf) Value(p annona.Path) (text string, present bool) {
+	switch {
+	case p.Root == annona.RootHead:
+		heads := slices.DeleteFunc(r.s.members(r.home), func(m rowOf) bool { return m.through.Role != "head" })
+		if len(heads) != 1 {
+			return "", false
+		}
+		return heads[0].Value(annona.Path{Root: annona.RootMember, Field: p.Field})
+	case p.Field.Dataset == "households":
+		text = r.homeValue(p.Field)
+	case p.Field.Code == "quality_flags":
+		text = joined(r.person.flags)
+	case p.Field.Derived:
+		text = r.lineValue(p.Field.Code)
+	default:
+		text = r.person.values[p.Field.Code]
+	}
+	return text, text != ""
+}
+
+func (r rowOf) homeValue(f *annona.Field) string {
+	h := r.home
+	if h == nil && r.through != nil {
+		h = r.s.w.home(r.through.HouseholdKey)
+	}
+	switch {
+	case h == nil:
+		return ""
+	case f.Code == "quality_flags":
+		return joined(h.flags)
+	case f.Code == "member_count":
+		return string(rune('0' + len(r.s.members(h))))
+	}
+	return h.values[f.Code]
+}
+
+func (r rowOf) lineValue(code string) string {
+	primary := r.person.primary()
+	switch {
+	case code == "area_code" && primary != nil:
+		return r.s.w.home(primary.HouseholdKey).values["area_code"]
+	case code == "role" && r.through != nil:
+		return r.through.Role
+	case code == "relationship_to_head" && r.through != nil:
+		return r.through.RelationshipToHead
+	}
+	return ""
+}
+
+func (r rowOf) Members(yield func(filter.Row) bool) {
+	for _, m := range r.s.members(r.home) {
+		if !yield(m) {
+			return
+		}
+	}
+}
+
+func (r rowOf) Within(code, area string) bool {
+	return code == area || strings.HasPrefix(code, area+"-")
+}
+
+func joined(values []string) string { return strings.Join(values, string(rune(annona.ListSeparator))) }
