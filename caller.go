@@ -2,6 +2,8 @@ package annona
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -107,4 +109,21 @@ func (g *Grant) Field(f *Field) (FieldGrant, bool) {
 		}
 	}
 	return FieldGrant{}, false
+}
+
+// Passes reports whether the grant gives a field of d unaltered. The name is one of a column, of
+// a group, or group.column, as quality flags name what they are about.
+func (g *Grant) Passes(d *Dataset, name string) bool {
+	head, column, nested := strings.Cut(name, ".")
+	f, ok := d.Field(head)
+	if !ok {
+		return false
+	}
+	granted, ok := g.Field(f)
+	if !ok || granted.Treatment != TreatPass {
+		return false
+	}
+	return !nested || slices.ContainsFunc(g.Fields[f.Group], func(in FieldGrant) bool {
+		return in.Field.Code == column && in.Treatment == TreatPass
+	})
 }

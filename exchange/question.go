@@ -42,7 +42,8 @@ func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Sha
 	if err != nil {
 		return nil, err
 	}
-	return s.selection(dataset, asked), nil
+	shape := s.selection(dataset, asked)
+	return shape, checkFlags(shape)
 }
 
 // selector turns names into shapes under one grant.
@@ -151,7 +152,11 @@ func (s selector) everything(dataset *annona.Dataset, nested bool) *annona.Shape
 			continue
 		}
 		group, _ := s.dictionary.Dataset(f.Group)
-		if inner := s.everything(group, true); len(inner.Columns)+len(inner.Groups) > 0 {
+		inner := s.everything(group, true)
+		if isFlags(f) && inner.Column(flagAbout) < 0 {
+			continue
+		}
+		if len(inner.Columns)+len(inner.Groups) > 0 {
 			shape.Groups = append(shape.Groups, annona.GroupShape{Field: f, Shape: inner})
 		}
 	}
@@ -176,6 +181,11 @@ func callersFilter(d *annona.Dictionary, grant *annona.Grant, q Question) (annon
 	}
 	if filter.UsesMembers(condition) && !filterable(grant, members(d)) {
 		return nil, filterNotGranted(members(d))
+	}
+	for leaf := range filter.Leaves(condition) {
+		if f, ok := flagsWithheld(d, grant, leaf); ok {
+			return nil, filterNotGranted(f)
+		}
 	}
 	for path := range filter.Paths(condition) {
 		if !filterable(grant, path.Field) {

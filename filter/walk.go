@@ -10,11 +10,38 @@ import (
 // as often as it names them. The gate holds them against the grant. A condition that only
 // counts members names no field: see UsesMembers.
 func Paths(c annona.Condition) iter.Seq[annona.Path] {
-	return func(yield func(annona.Path) bool) { walk(c, yield) }
+	return func(yield func(annona.Path) bool) {
+		for leaf := range Leaves(c) {
+			if !yield(pathOf(leaf)) {
+				return
+			}
+		}
+	}
 }
 
-// walk calls yield for each path until it returns false, and reports whether it never did.
-func walk(c annona.Condition, yield func(annona.Path) bool) bool {
+func pathOf(leaf annona.Condition) annona.Path {
+	switch c := leaf.(type) {
+	case annona.Compare:
+		return c.Path
+	case annona.Age:
+		return c.Path
+	case annona.In:
+		return c.Path
+	case annona.Has:
+		return c.Path
+	default:
+		return leaf.(annona.Within).Path
+	}
+}
+
+// Leaves yields every Compare, Age, In, Has and Within in the condition, also inside Exists and
+// Count.
+func Leaves(c annona.Condition) iter.Seq[annona.Condition] {
+	return func(yield func(annona.Condition) bool) { walk(c, yield) }
+}
+
+// walk calls yield for each leaf until it returns false, and reports whether it never did.
+func walk(c annona.Condition, yield func(annona.Condition) bool) bool {
 	switch c := c.(type) {
 	case annona.And:
 		return walkAll(c, yield)
@@ -26,21 +53,13 @@ func walk(c annona.Condition, yield func(annona.Path) bool) bool {
 		return walk(c.Of, yield)
 	case annona.Count:
 		return walk(c.Of, yield)
-	case annona.Compare:
-		return yield(c.Path)
-	case annona.Age:
-		return yield(c.Path)
-	case annona.In:
-		return yield(c.Path)
-	case annona.Has:
-		return yield(c.Path)
-	case annona.Within:
-		return yield(c.Path)
+	case annona.Compare, annona.Age, annona.In, annona.Has, annona.Within:
+		return yield(c)
 	}
 	return true
 }
 
-func walkAll(parts []annona.Condition, yield func(annona.Path) bool) bool {
+func walkAll(parts []annona.Condition, yield func(annona.Condition) bool) bool {
 	for _, part := range parts {
 		if !walk(part, yield) {
 			return false

@@ -18,8 +18,8 @@ type Plan struct {
 }
 
 type groupPlan struct {
-	code string
-	plan *Plan
+	plan  *Plan
+	flags *flagRule // nil: every row of the group may be shown
 }
 
 // transform appends what may be shown of a cell to dst.
@@ -38,7 +38,7 @@ func Compile(shape *annona.Shape, grant *annona.Grant, realm annona.Realm) *Plan
 	}
 	for _, g := range shape.Groups {
 		nested := Compile(g.Shape, grant, realm)
-		p.groups = append(p.groups, groupPlan{code: g.Field.Code, plan: nested})
+		p.groups = append(p.groups, groupPlan{plan: nested, flags: flagRuleOf(shape.Dataset, g, grant)})
 		if !nested.identify {
 			for _, code := range nested.mask {
 				p.mask = append(p.mask, g.Field.Code+"."+code)
@@ -95,6 +95,9 @@ func (p *Plan) redact(page *annona.Page, d *Disclosed) {
 		d.add(Subjects{Noun: p.noun, Fields: p.mask, Numbers: page.Numbers})
 	}
 	for i, g := range p.groups {
+		if g.flags != nil {
+			g.flags.leaveOut(&page.Groups[i])
+		}
 		g.plan.redact(page.Groups[i].Page, d)
 	}
 }
