@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"audit":             {""},
 	"vault":             {""},
 	"identity":          {""},
+	"store/postgres":    {""},
 	"store/sqlite":      {""},
 	"store/storetest":   {"", "filter", "filter/filtertest"},
 	"schema":            {""},
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"examples":          {},
 	"bench":             {},
 	"cmd/annona": {"", "audit", "encode", "examples", "exchange", "identity", "ingest", "rest", "schema",
-		"store/sqlite", "synthetic", "vault"},
+		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 
 // goFiles calls visit for each Go file of the project that is not a test.

@@ -22,7 +22,8 @@ type Store interface {
 	annona.Standings
 	annona.Subjects
 	annona.Reference
-	// Events returns the whole log, in order.
+	// Events returns the whole log, in order. It waits until every change that is committed
+	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
 }
 
@@ -48,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"an unknown household is refused", testUnknownHousehold},
 		{"a failed transaction leaves nothing", testRollback},
 		{"a canceled request ends", testCancel},
+		{"the log under concurrent writers", testLogConcurrent},
 		{"standings and the policy epoch", testStandings},
 		{"declared attributes", testDeclare},
 		{"areas", testAreas},

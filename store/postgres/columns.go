@@ -1,0 +1,178 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// column is a column of the index of filters.
+type column struct{ table, name, kind string }
+
+// addColumns gives every filterable field of the dictionary its column. It runs under the lock
+// of the schema, so that two nodes do not add the same one.
+func addColumns(c *conn, d *annona.Dictionary) error {
+	missing, err := missingColumns(c, d)
+	if err != nil {
+		return err
+	}
+	for _, m := range missing {
+		if err := c.exec("ALTER TABLE " + m.table + " ADD COLUMN " + m.name + " " + m.kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func missingColumns(c *conn, d *annona.Dictionary) (missing []column, err error) {
+	for _, t := range tables() {
+		dataset, ok := d.Dataset(t.dataset)
+		if !ok {
+			continue
+		}
+		have, err := columnsOf(c, t.dataset)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range dataset.Fields {
+			if name := indexColumn(f); isIndexed(f) && !slices.Contains(have, name) {
+				missing = append(missing, column{t.dataset, name, indexType(f)})
+			}
+		}
+	}
+	return missing, nil
+}
+
+// columnsOf returns the names of a table's columns.
+func columnsOf(c *conn, table string) (names []string, err error) {
+	err = c.each(`SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('annona.' || $1::text) AND attnum > 0 AND NOT attisdropped
+		ORDER BY attnum`, func(r row) error {
+		names = append(names, r.text(0))
+		return nil
+	}, table)
+	return names, err
+}
+
+// isIndexed reports whether the field has a column of its own beside the image.
+func isIndexed(f *annona.Field) bool {
+	return f.Filter == annona.FilterRange && !f.Derived && f.Type != annona.TypeGroup || isFlags(f)
+}
+
+// isFlags reports whether the field is the group of quality flags. Filters ask for the codes
+// in it, so that these have a column.
+func isFlags(f *annona.Field) bool { return f.Type == annona.TypeGroup && f.Code == "quality_flags" }
+
+// isList reports whether the field's column holds several values.
+func isList(f *annona.Field) bool { return f.Many || isFlags(f) }
+
+// indexColumn is the name of a field's column. Codes are snake_case and at most 60 characters
+// long: the dictionary has checked them, and the server keeps 63.
+func indexColumn(f *annona.Field) string { return "f_" + f.Code }
+
+func indexType(f *annona.Field) string {
+	if f.Type.IsNumeric() && !isList(f) {
+		return "bigint"
+	}
+	return `text COLLATE "C"`
+}
+
+// table is how the records of one root dataset are written.
+type table struct {
+	dataset string
+	noun    string
+	indexed []string       // codes of the fields that have columns, in order
+	at      map[string]int // position of each of them
+	columns []string       // of a new record: those of its own, the image's, the line's, the index
+	find    string
+	lock    string
+	update  string
+}
+
+// tables returns the root datasets that have a table.
+func tables() []table {
+	return []table{{dataset: "households", noun: "household"}, {dataset: "individuals", noun: "individual"}}
+}
+
+// recordColumns are set once, when a record is made.
+var recordColumns = []string{"number", "uid", "source", "source_key", "received_at"}
+
+// imageColumns are set by every write of a record.
+var imageColumns = []string{"updated_at", "clear", "sealed", "key_material", "version", "digest"}
+
+// lineColumns are the household line of an individual, set by every write as well.
+var lineColumns = []string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
+
+// table returns how a dataset is written; the columns are read once in a transaction.
+func (t *tx) table(dataset string) (*table, error) {
+	if known, ok := t.tables[dataset]; ok {
+		return known, nil
+	}
+	for _, known := range tables() {
+		if known.dataset == dataset {
+			return t.prepareTable(known)
+		}
+	}
+	return nil, annona.Invalid("unknown_dataset", "only households and individuals are loaded as records").On(dataset)
+}
+
+func (t *tx) prepareTable(tb table) (*table, error) {
+	all, err := columnsOf(t.conn, tb.dataset)
+	if err != nil {
+		return nil, err
+	}
+	tb.at = map[string]int{}
+	var compared []string
+	set := slices.Clone(imageColumns)
+	if tb.dataset == "individuals" {
+		set = append(set, lineColumns...)
+	}
+	for _, name := range all {
+		if code, ok := strings.CutPrefix(name, "f_"); ok {
+			tb.at[code] = len(tb.indexed)
+			tb.indexed = append(tb.indexed, code)
+			set, compared = append(set, name), append(compared, name+"::text")
+		}
+	}
+	tb.columns = append(slices.Clone(recordColumns), set...)
+	tb.find = `SELECT k.position, r.digest, r.number FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
+		JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`
+	tb.lock = "SELECT number, version, uid, digest, clear, sealed, key_material, " + strings.Join(compared, ", ") +
+		" FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
+	var assigned []string
+	for i, name := range set {
+		assigned = append(assigned, name+" = $"+itoa(i+2))
+	}
+	tb.update = "UPDATE " + tb.dataset + " SET " + strings.Join(assigned, ", ") + " WHERE number = $1"
+	t.tables[tb.dataset] = &tb
+	return &tb, nil
+}
+
+// recordValues are those of recordColumns.
+func recordValues(w *written, now string) []any {
+	return []any{int64(w.number), w.uid[:], w.record.Source, w.record.Key, now}
+}
+
+// setValues are those that every write sets, in the order of the table's columns.
+func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
+	r := w.record
+	dst = append(dst, now, value(r.Clear), value(r.Sealed), value(r.KeyMaterial), w.version, r.Digest[:])
+	if tb.dataset == "individuals" {
+		dst = w.line.values(dst)
+	}
+	index := make([]any, len(tb.indexed))
+	for _, v := range r.Index {
+		if !isIndexed(v.Field) {
+			continue
+		}
+		at, ok := tb.at[v.Field.Code]
+		if !ok {
+			return nil, annona.Internal("write a record", errNoColumn)
+		}
+		var err error
+		if index[at], err = indexValue(v); err != nil {
+			return nil, err
+		}
+	}
+	return append(dst, index...), nil
+}

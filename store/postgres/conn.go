@@ -1,0 +1,199 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/annona-exchange/annona"
+)
+
+// database is a connection or a transaction on one.
+type database interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// conn is a connection lent for one request. One goroutine uses it at a time.
+type conn struct {
+	ctx context.Context
+	db  database
+}
+
+// exec runs a statement that returns nothing of interest.
+func (c *conn) exec(sql string, args ...any) error {
+	_, err := c.db.Exec(c.ctx, sql, values(args)...)
+	return err
+}
+
+// each calls take for every row of the answer.
+func (c *conn) each(sql string, take func(row) error, args ...any) error {
+	rows, err := c.db.Query(c.ctx, sql, values(args)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := take(rows.RawValues()); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// one calls take for the first row of the answer and reports whether there was one.
+func (c *conn) one(sql string, take func(row), args ...any) (found bool, err error) {
+	err = c.each(sql, func(r row) error {
+		if !found {
+			take(r)
+		}
+		found = true
+		return nil
+	}, args...)
+	return found, err
+}
+
+// integer returns the number in the first column of the first row; 0 when there is none.
+func (c *conn) integer(sql string, args ...any) (n int64, err error) {
+	_, err = c.one(sql, func(r row) { n = r.integer(0) }, args...)
+	return n, err
+}
+
+func (c *conn) text(sql string, args ...any) (text string, err error) {
+	_, err = c.one(sql, func(r row) { text = r.text(0) }, args...)
+	return text, err
+}
+
+func (c *conn) counter(name string) (int64, error) {
+	return c.integer("SELECT value FROM counters WHERE name = $1", name)
+}
+
+// copyIn writes rows by COPY, the fastest way in.
+func (c *conn) copyIn(table string, columns []string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	n, err := c.db.CopyFrom(c.ctx, pgx.Identifier{"annona", table}, columns, pgx.CopyFromRows(rows))
+	if err == nil && n != int64(len(rows)) {
+		return errors.New("not every row was copied")
+	}
+	return err
+}
+
+// values prepares arguments for the driver. The empty text and nil bytes are absent: NULL.
+func values(args []any) []any {
+	for i, a := range args {
+		args[i] = value(a)
+	}
+	return args
+}
+
+func value(v any) any {
+	switch v := v.(type) {
+	case nil, int64, bool, []int64, []string, []bool, [][]byte, []int32:
+		return v
+	case int:
+		return int64(v)
+	case annona.Number:
+		return int64(v)
+	case string:
+		return orNull(v)
+	case annona.Date:
+		return orNull(string(v))
+	case []byte:
+		return bytesOrNull(v)
+	case annona.Image:
+		return bytesOrNull(v)
+	case annona.UID:
+		return v[:]
+	case time.Time:
+		return nanoseconds(v)
+	}
+	panic(fmt.Sprintf("postgres: no binding for %T", v)) // a mistake of this package
+}
+
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+func bytesOrNull(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// nanoseconds since 1970; the zero time is absent.
+func nanoseconds(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixNano()
+}
+
+// row is a row of an answer as the server sent it: text as it is, numbers and truth values in
+// network order, an absent value nil. It is good until the next row.
+type row [][]byte
+
+func (r row) integer(column int) int64 {
+	switch b := r[column]; len(b) {
+	case 8:
+		return int64(binary.BigEndian.Uint64(b))
+	case 4:
+		return int64(int32(binary.BigEndian.Uint32(b)))
+	}
+	return 0
+}
+
+func (r row) number(column int) annona.Number { return annona.Number(r.integer(column)) }
+func (r row) text(column int) string          { return string(r[column]) }
+func (r row) date(column int) annona.Date     { return annona.Date(r[column]) }
+func (r row) truth(column int) bool           { return len(r[column]) == 1 && r[column][0] == 1 }
+func (r row) absent(column int) bool          { return r[column] == nil }
+
+// bytes returns a copy of its own.
+func (r row) bytes(column int) []byte {
+	if len(r[column]) == 0 {
+		return nil
+	}
+	return append([]byte(nil), r[column]...)
+}
+
+func (r row) uid(column int) (u annona.UID) {
+	copy(u[:], r[column])
+	return u
+}
+
+func (r row) time(column int) time.Time {
+	if r.absent(column) {
+		return time.Time{}
+	}
+	return time.Unix(0, r.integer(column)).UTC()
+}
+
+// send runs statements one behind the other without waiting for each answer.
+func (c *conn) send(b *pgx.Batch) error {
+	if b.Len() == 0 {
+		return nil
+	}
+	return c.db.SendBatch(c.ctx, b).Close()
+}
+
+// instant is nanoseconds for an element of an array.
+func instant(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	n := t.UnixNano()
+	return &n
+}

@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
+
+// manyEvents are written together.
+const manyEvents = 2000
+
+// event appends an event. It gets its place in the log from the sequencer, after the commit.
+func (t *tx) event(e annona.Event) error {
+	e.ID = annona.NewUID()
+	t.events = append(t.events, e)
+	t.evented[subject{e.Dataset, e.Record}] = true
+	if len(t.events) < manyEvents {
+		return nil
+	}
+	return t.flushEvents()
+}
+
+const insertEvents = `WITH added AS (
+	INSERT INTO events (id, at, actor, dataset, record, version, kind, reason, before)
+	SELECT e.id, $1, nullif(e.actor, ''), e.dataset, e.record, e.version, e.kind, nullif(e.reason, ''), e.before
+	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::bytea[])
+		WITH ORDINALITY e (id, actor, dataset, record, version, kind, reason, before, position)
+	ORDER BY e.position RETURNING event)
+	INSERT INTO event_queue (event) SELECT event FROM added`
+
+// flushEvents writes the events that wait. Their records are locked by now, so that their
+// numbers ascend in the order in which each record changes.
+func (t *tx) flushEvents() error {
+	n := len(t.events)
+	if n == 0 {
+		return nil
+	}
+	ids, befores := make([][16]byte, n), make([][]byte, n)
+	actors, datasets, kinds, reasons := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	records, versions := make([]int64, n), make([]int64, n)
+	for i, e := range t.events {
+		ids[i], befores[i], actors[i], datasets[i] = e.ID, e.Before, e.Actor, e.Dataset
+		records[i], versions[i], kinds[i], reasons[i] = int64(e.Record), int64(e.Version), string(e.Kind), e.Reason
+	}
+	t.events = t.events[:0]
+	_, err := t.conn.db.Exec(t.conn.ctx, insertEvents, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores)
+	return err
+}
+
+// touches are the records that a transaction touches without changing them, and why.
+type touches map[subject]string
+
+// touchAll appends touched events, except for records that have an event of this transaction
+// already: one event makes every reader look again.
+func (t *tx) touchAll(touched touches, actor string) error {
+	for _, tb := range tables() {
+		var numbers []int64
+		for s := range maps.Keys(touched) {
+			if s.dataset == tb.dataset && !t.evented[s] {
+				numbers = append(numbers, int64(s.number))
+			}
+		}
+		slices.SortFunc(numbers, cmp.Compare)
+		if err := t.touch(tb.dataset, numbers, touched, actor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) touch(dataset string, numbers []int64, touched touches, actor string) error {
+	if len(numbers) == 0 {
+		return nil
+	}
+	var events []annona.Event
+	err := t.conn.each("SELECT number, version FROM "+dataset+" WHERE number = ANY ($1) ORDER BY number", func(r row) error {
+		events = append(events, annona.Event{
+			Actor: actor, Dataset: dataset, Record: r.number(0), Version: int(r.integer(1)), Kind: annona.EventTouched,
+			Reason: touched[subject{dataset, r.number(0)}],
+		})
+		return nil
+	}, numbers)
+	for _, e := range events {
+		if err := t.event(e); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// beforeImage packs what a record was: its clear image, its sealed image and what the vault
+// needs to open it, each after its length as uvarint.
+func beforeImage(clear, sealed, keyMaterial []byte) []byte {
+	var b []byte
+	for _, part := range [][]byte{clear, sealed, keyMaterial} {
+		b = binary.AppendUvarint(b, uint64(len(part)))
+		b = append(b, part...)
+	}
+	return b
+}

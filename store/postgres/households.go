@@ -1,0 +1,105 @@
+package postgres
+
+import "github.com/annona-exchange/annona"
+
+// householdKey is how a source names a household.
+type householdKey struct{ source, key string }
+
+// household is what a member's line repeats of it.
+type household struct {
+	number annona.Number
+	uid    annona.UID
+	area   string
+}
+
+// findHouseholds looks up the households that these memberships join. They are locked against
+// change: the line of a member repeats their area, and must not repeat a former one.
+func (t *tx) findHouseholds(changes []*written) error {
+	var sources, keys []string
+	asked := map[householdKey]bool{}
+	for _, w := range changes {
+		for _, m := range w.record.Memberships {
+			k := householdKey{w.record.Source, m.HouseholdKey}
+			if _, known := t.known[k]; known || asked[k] {
+				continue
+			}
+			asked[k] = true
+			sources, keys = append(sources, k.source), append(keys, k.key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return t.conn.each(`SELECT h.source, h.source_key, h.number, h.uid, h.f_area_code FROM unnest($1::text[], $2::text[]) k (source, key)
+		JOIN households h ON h.source = k.source COLLATE "C" AND h.source_key = k.key COLLATE "C" ORDER BY h.number FOR SHARE OF h`, func(r row) error {
+		t.known[householdKey{r.text(0), r.text(1)}] = household{r.number(2), r.uid(3), r.text(4)}
+		return nil
+	}, sources, keys)
+}
+
+// householdsChanged follows changes of households to their members: their line repeats the
+// area, and whoever selects people by their household has to look again.
+func (t *tx) householdsChanged(tb *table, changes []*written, touched touches) error {
+	var changed, moved []int64
+	var areas []string
+	for _, w := range changes {
+		t.known[householdKey{w.record.Source, w.record.Key}] = household{w.number, w.uid, areaOf(w.record)}
+		if w.created {
+			continue
+		}
+		differs, area, err := tb.indexDiffers(w)
+		if err != nil {
+			return err
+		}
+		if differs {
+			changed = append(changed, int64(w.number))
+		}
+		if area {
+			moved, areas = append(moved, int64(w.number)), append(areas, areaOf(w.record))
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	err := t.conn.each("SELECT individual FROM memberships WHERE household = ANY ($1)", func(r row) error {
+		touched[subject{"individuals", r.number(0)}] = "household"
+		return nil
+	}, changed)
+	if err != nil || len(moved) == 0 {
+		return err
+	}
+	return t.conn.exec(`UPDATE individuals i SET area_code = nullif(h.area, '') FROM unnest($1::bigint[], $2::text[]) h (number, area)
+		JOIN memberships m ON m.household = h.number WHERE i.number = m.individual AND i.household_number = h.number`, moved, areas)
+}
+
+// indexDiffers compares the filters' columns of a record with what it brings.
+func (tb *table) indexDiffers(w *written) (differs, area bool, err error) {
+	brings := map[string]string{}
+	for _, v := range w.record.Index {
+		value, err := indexValue(v)
+		if err != nil {
+			return false, false, err
+		}
+		if isIndexed(v.Field) {
+			brings[v.Field.Code] = columnText(value)
+		}
+	}
+	for i, code := range tb.indexed {
+		if w.index[i] != brings[code] {
+			differs, area = true, area || code == areaCode
+		}
+	}
+	return differs, area, nil
+}
+
+// areaCode is the field of a household that its members' lines repeat.
+const areaCode = "area_code"
+
+func areaOf(r *annona.StoredRecord) string {
+	for _, v := range r.Index {
+		if v.Field.Code == areaCode {
+			return v.Text
+		}
+	}
+	return ""
+}

@@ -1,0 +1,216 @@
+package postgres
+
+import (
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// lowering writes one query. Conditions become SQL with parameters only, in the order in which
+// they are written.
+//
+// Truth has two values although SQL has three: an absent value makes a comparison NULL, which
+// no And, Or or WHERE takes for true; the only place where NULL and false differ is a
+// negation, and that is written IS NOT TRUE.
+type lowering struct {
+	sql   strings.Builder
+	args  []any
+	terms annona.ScopeTerms
+
+	people     annona.Condition // of individuals inside households
+	restricted bool             // somebody has a restriction that matters to this scope
+	depth      int              // of conditions about people inside conditions about people
+	aliases    int
+	err        error
+}
+
+// view is what the roots of a path mean at one place of the query.
+type view struct {
+	individual string // alias of the individual that the condition is about
+	membership string // alias of the membership through which it is seen; empty outside households
+	household  string // expression for the number of the household
+	self       string // alias of the household that the condition is about; empty for individuals
+	member     *view  // the member that the enclosing Exists or Count speaks of
+}
+
+func (l *lowering) write(parts ...string) {
+	for _, p := range parts {
+		l.sql.WriteString(p)
+	}
+}
+
+// bind writes a parameter.
+func (l *lowering) bind(value any) {
+	l.args = append(l.args, value)
+	l.write("$", itoa(len(l.args)))
+}
+
+// alias returns a name that the query has not used yet.
+func (l *lowering) alias(prefix string) string {
+	l.aliases++
+	return prefix + itoa(l.aliases)
+}
+
+func (l *lowering) fail(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+}
+
+// condition writes c as seen from v.
+func (l *lowering) condition(c annona.Condition, v view) {
+	switch c := c.(type) {
+	case nil:
+		l.write("TRUE")
+	case annona.And:
+		l.join(c, " AND ", "TRUE", v)
+	case annona.Or:
+		l.join(c, " OR ", "FALSE", v)
+	case annona.Not:
+		l.write("((")
+		l.condition(c.Of, v)
+		l.write(") IS NOT TRUE)")
+	case annona.Compare:
+		l.column(c.Path, v)
+		l.write(operator(c.Op))
+		l.constant(c.Path.Field, c.Value)
+	case annona.Age:
+		l.condition(c.Bind(l.terms.AsOf), v)
+	case annona.In:
+		l.in(c, v)
+	case annona.Has:
+		l.write("(")
+		l.column(c.Path, v)
+		l.write(" IS NOT NULL)")
+	case annona.Within:
+		l.within(c, v)
+	case annona.Exists:
+		l.write("EXISTS (SELECT 1 ")
+		l.members(v, c.Of)
+		l.write(")")
+	case annona.Count:
+		l.write("((SELECT count(*) ")
+		l.members(v, c.Of)
+		l.write(")", operator(c.Op))
+		l.bind(c.N)
+		l.write(")")
+	default:
+		l.fail(annona.Invalid("filter_unsupported", "the store cannot select by this condition"))
+	}
+}
+
+// join writes conditions in halves, so that a thousand of them stay shallow: the engine
+// bounds the depth of an expression.
+func (l *lowering) join(parts []annona.Condition, between, empty string, v view) {
+	switch len(parts) {
+	case 0:
+		l.write(empty)
+	case 1:
+		l.condition(parts[0], v)
+	default:
+		half := len(parts) / 2
+		l.write("(")
+		l.join(parts[:half], between, empty, v)
+		l.write(between)
+		l.join(parts[half:], between, empty, v)
+		l.write(")")
+	}
+}
+
+func (l *lowering) in(c annona.In, v view) {
+	if isList(c.Path.Field) {
+		l.anyOf(c, v)
+		return
+	}
+	if len(c.Values) == 0 {
+		l.write("FALSE")
+		return
+	}
+	l.write("(")
+	l.column(c.Path, v)
+	l.write(" IN (")
+	for i, value := range c.Values {
+		if i > 0 {
+			l.write(", ")
+		}
+		l.constant(c.Path.Field, value)
+	}
+	l.write("))")
+}
+
+// anyOf writes an In over a field with many values: its column holds them between separators.
+func (l *lowering) anyOf(c annona.In, v view) {
+	l.write("EXISTS (SELECT 1 FROM (SELECT ")
+	l.column(c.Path, v)
+	l.write(" AS list) many WHERE FALSE")
+	for _, value := range c.Values {
+		l.write(" OR strpos(list, ")
+		l.bind(listSeparator + value.Text + listSeparator)
+		l.write(") > 0")
+	}
+	l.write(")")
+}
+
+// within writes the area and all that lies inside it. It depends on nothing outside, so it is
+// computed once. IS TRUE keeps the engine from joining by it: a page is read along the order
+// of numbers.
+func (l *lowering) within(c annona.Within, v view) {
+	l.write("((")
+	l.column(c.Path, v)
+	l.write(" IN (WITH RECURSIVE inside (code) AS (SELECT ")
+	l.bind(c.Area)
+	l.write("::text COLLATE \"C\" UNION SELECT a.code FROM inside i JOIN areas a ON a.parent = i.code) SELECT code FROM inside)) IS TRUE)")
+}
+
+// members writes FROM and WHERE of the visible active members of a household that satisfy of.
+func (l *lowering) members(v view, of annona.Condition) {
+	member := l.fromMembers(v)
+	if of == nil {
+		return
+	}
+	l.write(" AND (")
+	outer := v
+	outer.member = &member
+	l.condition(of, outer)
+	l.write(")")
+}
+
+// fromMembers writes FROM and WHERE of the visible active members of a household, without
+// more.
+func (l *lowering) fromMembers(v view) view {
+	m, i := l.alias("m"), l.alias("i")
+	l.write("FROM memberships ", m, " JOIN individuals ", i, " ON ", i, ".number = ", m, ".individual WHERE ", m, ".household = ", v.household)
+	l.active(m)
+	member := memberView(i, m)
+	l.visible(member)
+	return member
+}
+
+func individualView(alias string) view {
+	return view{individual: alias, household: alias + ".household_number"}
+}
+
+func memberView(individual, membership string) view {
+	return view{individual: individual, membership: membership, household: individual + ".household_number"}
+}
+
+func householdView(alias string) view {
+	return view{self: alias, household: alias + ".number"}
+}
+
+func operator(op annona.Op) string {
+	return [...]string{" = ", " <> ", " < ", " <= ", " > ", " >= "}[op]
+}
+
+// constant writes what a field's column is compared with. The empty text is a constant here,
+// not an absent value.
+func (l *lowering) constant(f *annona.Field, c annona.Constant) {
+	switch {
+	case f.Type.IsNumeric() && !isList(f):
+		l.bind(c.Int)
+	case c.Text == "":
+		l.write("''")
+	default:
+		l.bind(c.Text)
+	}
+}

@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"strconv"
+
+	"github.com/annona-exchange/annona"
+)
+
+// memberReading follows the visible active members of the households of a page, all by one
+// query, and derives what a household shows of them.
+type memberReading struct {
+	page   *annona.Page
+	row    int // of the household whose members are read
+	group  *annona.Group
+	idOf   int // column household_id of the members
+	head   int // column head_individual_id of the page
+	count  int // column member_count of the page
+	heads  int
+	people int
+	headID annona.UID
+}
+
+// members fills the group of members, the head and the member count of the rows from that
+// row on.
+func (r *pageReading) members(page *annona.Page, from int) error {
+	m := &memberReading{page: page, row: from, head: page.Shape.Column("head_individual_id"), count: page.Shape.Column("member_count"), idOf: -1}
+	shape := &annona.Shape{}
+	if at := page.Shape.Group("members"); at >= 0 {
+		m.group, shape = &page.Groups[at], page.Shape.Groups[at].Shape
+		m.idOf = shape.Column("household_id")
+	}
+	if m.group == nil && m.head < 0 && m.count < 0 || page.Count == from {
+		return nil
+	}
+	plan := newRecordPlan(shape, "i", memberColumns(), "household_id")
+	if m.group == nil {
+		plan.unpacker, plan.clear, plan.sealed = nil, -1, -1
+	}
+	inner := 0
+	if m.group != nil {
+		inner = m.group.Page.Count
+	}
+	if err := r.readMembers(plan, m, page.Numbers[from:]); err != nil {
+		return err
+	}
+	m.endTo(page.Count)
+	if m.group == nil {
+		return nil
+	}
+	return r.groups(m.group.Page, inner)
+}
+
+func (r *pageReading) readMembers(plan *rowPlan, m *memberReading, households []annona.Number) error {
+	l := r.next()
+	l.write("SELECT p.position, g.* FROM unnest(")
+	l.bind(numberList(households))
+	l.write("::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT m.rank, ", plan.list(),
+		" FROM memberships m JOIN individuals i ON i.number = m.individual WHERE m.household = p.number")
+	l.active("m")
+	l.visible(memberView("i", "m"))
+	l.write(" ORDER BY m.rank, m.number) g")
+	if l.err != nil {
+		return l.err
+	}
+	first := m.row
+	return r.inOrder(l, func(values row, position int) error {
+		m.endTo(first + position)
+		return m.read(plan, values)
+	})
+}
+
+// read takes one member of the current household.
+func (m *memberReading) read(plan *rowPlan, values row) error {
+	m.people++
+	if values.integer(1) == 0 {
+		m.heads++
+		m.headID = values.uid(3)
+	}
+	if m.group == nil {
+		return nil
+	}
+	if m.idOf >= 0 {
+		m.group.Page.Columns[m.idOf].Append(m.page.UIDs[m.row][:])
+	}
+	return plan.read(values[2:], m.group.Page)
+}
+
+// endTo ends the households before that row.
+func (m *memberReading) endTo(row int) {
+	for ; m.row < row; m.row++ {
+		if m.group != nil {
+			m.group.EndRow()
+		}
+		if m.count >= 0 {
+			c := &m.page.Columns[m.count]
+			c.Data = strconv.AppendInt(c.Data, int64(m.people), 10)
+			c.EndCell()
+		}
+		if m.head >= 0 {
+			c := &m.page.Columns[m.head]
+			if m.heads == 1 {
+				c.Data = append(c.Data, m.headID[:]...)
+			}
+			c.EndCell()
+		}
+		m.people, m.heads = 0, 0
+	}
+}
+
+// memberColumns are the derived columns of an individual as seen through a membership.
+func memberColumns() map[string]string {
+	columns := qualify("i", individualColumns())
+	delete(columns, "household_id")
+	for _, code := range []string{"role", "role_source_code", "relationship_to_head"} {
+		columns[code] = "m." + code
+	}
+	return columns
+}
+
+// numberList is a parameter: the numbers of a page.
+func numberList(numbers []annona.Number) []int64 {
+	list := make([]int64, len(numbers))
+	for i, n := range numbers {
+		list[i] = int64(n)
+	}
+	return list
+}

@@ -1,0 +1,230 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/annona-exchange/annona"
+)
+
+//go:embed schema.sql
+var schemaV1 string
+
+// migrations grow at the end only.
+func migrations() []string { return []string{schemaV1} }
+
+// Setup says what Migrate prepares beside the schema.
+type Setup struct {
+	// Dictionary is the standard dictionary: its filterable fields get columns. May be nil.
+	Dictionary *annona.Dictionary
+	// App is the role that serves. It is made when it is missing, and gets what serving needs
+	// and no more: no change of the schema, no change of what is written once. Empty: the
+	// owner serves.
+	App string
+}
+
+// Status is the version of a schema and the one that this program brings. Version 0: the
+// database holds no registry.
+type Status struct{ Version, Latest int }
+
+// Migrate brings the schema of a registry up to date, as its owner. It may run twice, and on
+// two nodes at once: one waits for the other. Errors have the codes store_too_new,
+// store_foreign, role_malformed or those of Open.
+func Migrate(ctx context.Context, url string, s Setup) (Status, error) {
+	if s.App != "" && !roleName.MatchString(s.App) {
+		return Status{}, annona.Invalid("role_malformed", "a database role has lower-case letters, digits and underscores").On("app-role")
+	}
+	return migrate(ctx, url, s, migrations())
+}
+
+var roleName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+const migrating = "bring the registry's schema up to date"
+
+func migrate(ctx context.Context, url string, s Setup, steps []string) (status Status, err error) {
+	err = asOwner(ctx, url, func(c *conn) error {
+		if err := lockSchema(c); err != nil {
+			return err
+		}
+		if status, err = readStatus(c, len(steps)); err != nil {
+			return err
+		}
+		if err := c.apply(steps, &status); err != nil {
+			return err
+		}
+		if s.Dictionary != nil {
+			if err := addColumns(c, s.Dictionary); err != nil {
+				return err
+			}
+		}
+		return grantAll(c, s.App)
+	})
+	return status, ended(ctx, migrating, err)
+}
+
+// MigrationStatus reads the version of the schema and changes nothing.
+func MigrationStatus(ctx context.Context, url string) (status Status, err error) {
+	err = asOwner(ctx, url, func(c *conn) error {
+		status, err = readStatus(c, len(migrations()))
+		return err
+	})
+	return status, ended(ctx, "read the version of the schema", err)
+}
+
+// asOwner runs fn in one transaction on a connection of its own.
+func asOwner(ctx context.Context, url string, fn func(*conn) error) error {
+	config, err := parse(url, altering)
+	if err != nil {
+		return err
+	}
+	session, err := dial(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = session.Close(ctx) // what matters is committed by now
+	}()
+	p, err := session.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer rollBack(p)
+	if err := fn(&conn{ctx: ctx, db: p}); err != nil {
+		return err
+	}
+	return commit(p)
+}
+
+// lockSchema makes those who change the schema take turns, until the transaction ends.
+func lockSchema(c *conn) error {
+	return c.exec("SELECT pg_advisory_xact_lock($1)", int64(schemaLock))
+}
+
+// readStatus reads the version of the schema and refuses one that this program cannot use.
+func readStatus(c *conn, latest int) (Status, error) {
+	status := Status{Latest: latest}
+	tables, err := c.integer("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('annona') AND relkind = 'r'")
+	if err != nil || tables == 0 {
+		return status, err
+	}
+	ours, err := c.integer("SELECT count(*) FROM pg_class WHERE oid = to_regclass('annona.schema_version')")
+	if err != nil {
+		return status, err
+	}
+	if ours == 0 {
+		return status, annona.Conflict("store_foreign", "the schema annona of the database was not made by Annona; choose another database")
+	}
+	version, err := c.integer("SELECT version FROM annona.schema_version")
+	status.Version = int(version)
+	if status.Version > latest {
+		return status, annona.Conflict("store_too_new", "the database was written by a newer version of Annona; use that version or a newer one")
+	}
+	return status, err
+}
+
+// apply runs the steps that the schema lacks.
+func (c *conn) apply(steps []string, status *Status) error {
+	if status.Version == 0 {
+		for _, sql := range []string{
+			"CREATE SCHEMA IF NOT EXISTS annona", "CREATE SCHEMA IF NOT EXISTS annona_keys",
+			"CREATE TABLE schema_version (version bigint NOT NULL)", "INSERT INTO schema_version VALUES (0)",
+		} {
+			if err := c.exec(sql); err != nil {
+				return err
+			}
+		}
+	}
+	for _, sql := range steps[status.Version:] {
+		if _, err := c.db.Exec(c.ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		status.Version++
+	}
+	return c.exec("UPDATE schema_version SET version = $1", status.Version)
+}
+
+// checkSchema says whether a store can work with the schema as it is.
+func checkSchema(c *conn, d *annona.Dictionary) error {
+	status, err := readStatus(c, len(migrations()))
+	if err != nil {
+		return err
+	}
+	if status.Version == 0 {
+		return annona.Invalid("store_missing", "the database holds no registry; make one with annona init")
+	}
+	if status.Version < status.Latest {
+		return errOutdated()
+	}
+	if d == nil {
+		return nil
+	}
+	missing, err := missingColumns(c, d)
+	if err == nil && len(missing) > 0 {
+		return errOutdated()
+	}
+	return err
+}
+
+func errOutdated() error {
+	return annona.Conflict("store_outdated", "the database was written by an older version of Annona; run annona migrate as its owner")
+}
+
+// grants are what the serving role may do with each table beside reading it. What is written
+// once (events, the log, the ledger, versions of agreements, secrets) it can neither change
+// nor delete.
+var grants = []struct{ rights, tables string }{
+	{"INSERT, UPDATE", "households, individuals, areas, restrictions, consents, clients"},
+	{"INSERT, UPDATE, DELETE", "relationships"},
+	{"INSERT, DELETE", "memberships, identifier_index, event_queue, ledger_queue"},
+	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_leaves, ledger_nodes"},
+	{"UPDATE", "counters"},
+	{"SELECT, INSERT", "annona_keys.secrets"},
+}
+
+// grantAll gives the serving role what it needs. When the owner is a superuser, the role also
+// gets the settings that keep values out of the server's log.
+func grantAll(c *conn, app string) error {
+	if app == "" {
+		return nil
+	}
+	role := pgx.Identifier{app}.Sanitize()
+	known, err := c.integer("SELECT count(*) FROM pg_roles WHERE rolname = $1", app)
+	if err != nil {
+		return err
+	}
+	var statements []string
+	if known == 0 {
+		statements = append(statements, "CREATE ROLE "+role+" LOGIN")
+	}
+	statements = append(statements,
+		"GRANT USAGE ON SCHEMA annona, annona_keys TO "+role,
+		"GRANT SELECT ON ALL TABLES IN SCHEMA annona TO "+role,
+		"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona TO "+role)
+	for _, g := range grants {
+		statements = append(statements, "GRANT "+g.rights+" ON "+g.tables+" TO "+role)
+	}
+	super, err := c.one("SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper", func(row) {})
+	if err != nil {
+		return err
+	}
+	if super {
+		statements = slices.Concat(statements, []string{
+			"ALTER ROLE " + role + " SET log_error_verbosity = 'terse'",
+			"ALTER ROLE " + role + " SET log_parameter_max_length = 0",
+			"ALTER ROLE " + role + " SET log_parameter_max_length_on_error = 0",
+		})
+	}
+	for _, sql := range statements {
+		if err := c.exec(sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}

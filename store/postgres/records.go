@@ -1,0 +1,174 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/annona-exchange/annona"
+)
+
+// pageReading is the reading of one page, in one read transaction.
+type pageReading struct {
+	conn  *conn
+	scope annona.Scope
+	low   *lowering
+}
+
+// ReadPage appends rows of the scope to page. See annona.Records.
+func (s *Store) ReadPage(ctx context.Context, scope annona.Scope, after, until annona.Number, limit int, page *annona.Page) (more bool, err error) {
+	if until == 0 {
+		until = math.MaxInt64
+	}
+	if limit <= 0 || after >= until {
+		return after < until, s.checkScope(scope)
+	}
+	from := page.Count
+	err = s.readRows(ctx, scope, page, limit, func(l *lowering, alias string) {
+		l.write(" AND ", alias, ".number > ")
+		l.bind(after)
+		l.write(" AND ", alias, ".number <= ")
+		l.bind(until)
+	})
+	full := page.Count-from == limit
+	return full && page.Numbers[len(page.Numbers)-1] < until, err
+}
+
+// ReadOne appends the row with that UID, or nothing when it is not in the scope.
+func (s *Store) ReadOne(ctx context.Context, scope annona.Scope, uid annona.UID, page *annona.Page) error {
+	return s.readRows(ctx, scope, page, 1, func(l *lowering, alias string) {
+		l.write(" AND ", alias, ".uid = ")
+		l.bind(uid)
+	})
+}
+
+// Lookup appends the rows of the scope that hold the identifier: at most two.
+func (s *Store) Lookup(ctx context.Context, scope annona.Scope, id annona.IdentifierIndex, page *annona.Page) error {
+	if err := checkIdentifier(id); err != nil {
+		return err
+	}
+	return s.readRows(ctx, scope, page, 2, func(l *lowering, alias string) {
+		l.write(" AND ", alias, ".number IN (SELECT number FROM identifier_index WHERE hash = ")
+		l.bind(id.Hash)
+		l.write(" AND scheme = ")
+		l.bind(id.Scheme)
+		l.write(" AND noun = ")
+		l.bind(scope.Dataset().Noun)
+		l.write(")")
+	})
+}
+
+// LastNumber returns the highest number given out in a root dataset; 0 when it is empty.
+func (s *Store) LastNumber(ctx context.Context, dataset *annona.Dataset) (annona.Number, error) {
+	var last int64
+	sequence, ok := sequences[dataset.Name]
+	if !ok {
+		return 0, errDataset(dataset.Name)
+	}
+	err := s.readers.ask(ctx, "read the last number", func(c *conn) (err error) {
+		last, err = c.integer("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM " + sequence)
+		return err
+	})
+	return annona.Number(last), err
+}
+
+func (s *Store) checkScope(scope annona.Scope) error {
+	if !scope.Valid() {
+		return errScope()
+	}
+	if name := scope.Dataset().Name; name != "individuals" && name != "households" {
+		return errDataset(name)
+	}
+	return nil
+}
+
+// errScope refuses the zero Scope: there is no way in without one.
+func errScope() error {
+	return annona.Internal("read records", errors.New("no scope was given"))
+}
+
+func errDataset(name string) error {
+	return annona.Invalid("unknown_dataset", "only households and individuals are records of their own").On(name)
+}
+
+// sequences give out the numbers of records.
+var sequences = map[string]string{"households": "households_number", "individuals": "individuals_number"}
+
+// readRows reads the rows of the scope that also satisfy choose, with their groups.
+func (s *Store) readRows(ctx context.Context, scope annona.Scope, page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
+	if err := s.checkScope(scope); err != nil {
+		return err
+	}
+	return s.readers.read(ctx, "read a page of "+scope.Dataset().Name, func(c *conn) error {
+		low, err := newLowering(c, scope)
+		if err != nil {
+			return err
+		}
+		r := &pageReading{conn: c, scope: scope, low: low}
+		if scope.Dataset().Name == "households" {
+			return r.households(page, limit, choose)
+		}
+		return r.individuals(page, limit, choose)
+	})
+}
+
+func (r *pageReading) individuals(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
+	const alias = "s"
+	plan := newRecordPlan(page.Shape, alias, qualify(alias, individualColumns()))
+	l := r.low
+	l.write("SELECT ", plan.list(), " FROM individuals s WHERE TRUE")
+	choose(l, alias)
+	if rows := r.scope.Rows(); rows != nil {
+		l.write(" AND (")
+		l.condition(rows, individualView(alias))
+		l.write(")")
+	}
+	l.allowed(alias)
+	from := page.Count
+	if err := r.fill(plan, limit, page); err != nil {
+		return err
+	}
+	return r.groups(page, from)
+}
+
+func (r *pageReading) households(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
+	const alias = "s"
+	plan := newRecordPlan(page.Shape, alias, qualify(alias, householdColumns()), "head_individual_id", "member_count")
+	l := r.low
+	l.write("SELECT ", plan.list(), " FROM households s WHERE TRUE")
+	choose(l, alias)
+	if rows := r.scope.Rows(); rows != nil {
+		l.write(" AND (")
+		l.condition(rows, householdView(alias))
+		l.write(")")
+	}
+	l.householdVisible(householdView(alias))
+	from := page.Count
+	if err := r.fill(plan, limit, page); err != nil {
+		return err
+	}
+	return r.members(page, from)
+}
+
+// fill runs the query that was lowered and appends its rows.
+func (r *pageReading) fill(plan *rowPlan, limit int, page *annona.Page) error {
+	l := r.low
+	l.write(" ORDER BY s.number LIMIT ")
+	l.bind(limit)
+	if l.err != nil {
+		return l.err
+	}
+	return r.conn.each(l.sql.String(), func(values row) error { return plan.read(values, page) }, l.args...)
+}
+
+// next starts another query of the same scope.
+func (r *pageReading) next() *lowering {
+	return &lowering{terms: r.low.terms, people: r.low.people, restricted: r.low.restricted}
+}
+
+func qualify(alias string, columns map[string]string) map[string]string {
+	for code, name := range columns {
+		columns[code] = alias + "." + name
+	}
+	return columns
+}

@@ -1,0 +1,108 @@
+package postgres
+
+import (
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// rowPlan is how the rows of a query become rows of a page. It is made once for a query.
+//
+// The first two columns of a query over records are number and uid.
+type rowPlan struct {
+	shape     *annona.Shape
+	selected  []string // expressions, in order
+	cells     []cell
+	blank     []int // derived columns that this query does not fill and nobody else does
+	clear     int   // column of the clear image; -1: nothing to unpack
+	sealed    int   // column of the sealed image, its key material behind it; -1: not needed
+	unpacker  *annona.Unpacker
+	isRecords bool
+}
+
+// cell takes one column of the query to one column of the page.
+type cell struct{ page, query int }
+
+// newRecordPlan plans rows of households or individuals. expressions are those of the derived
+// columns; later are the derived columns that are filled from other queries.
+func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]string, later ...string) *rowPlan {
+	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: -1, sealed: -1, isRecords: true}
+	p.planDerived(expressions, later)
+	if p.unpacker = annona.NewUnpacker(shape, false); p.unpacker.Fills() {
+		p.clear = p.add(alias + ".clear")
+	}
+	if annona.NewUnpacker(shape, true).Fills() {
+		p.sealed = p.add(alias + ".sealed")
+		p.add(alias + ".key_material")
+	}
+	return p
+}
+
+// newGroupPlan plans rows of a group that is kept in columns, not in an image.
+func newGroupPlan(shape *annona.Shape, expressions map[string]string, later ...string) *rowPlan {
+	p := &rowPlan{shape: shape, clear: -1, sealed: -1}
+	p.planDerived(expressions, later)
+	return p
+}
+
+func (p *rowPlan) planDerived(expressions map[string]string, later []string) {
+	for i, f := range p.shape.Columns {
+		if !f.Derived && p.isRecords {
+			continue
+		}
+		expression, ok := expressions[f.Code]
+		switch {
+		case ok:
+			p.cells = append(p.cells, cell{page: i, query: p.add(expression)})
+		case !contains(later, f.Code):
+			p.blank = append(p.blank, i)
+		}
+	}
+}
+
+// add selects an expression, once, and returns its column.
+func (p *rowPlan) add(expression string) int {
+	for i, have := range p.selected {
+		if have == expression {
+			return i
+		}
+	}
+	p.selected = append(p.selected, expression)
+	return len(p.selected) - 1
+}
+
+func (p *rowPlan) list() string { return strings.Join(p.selected, ", ") }
+
+// read appends a row of the query, from the first of the plan's columns on.
+func (p *rowPlan) read(values row, page *annona.Page) error {
+	if p.isRecords {
+		page.Numbers = append(page.Numbers, values.number(0))
+		page.UIDs = append(page.UIDs, values.uid(1))
+	}
+	for _, c := range p.cells {
+		page.Columns[c.page].Append(values[c.query])
+	}
+	for _, i := range p.blank {
+		page.Columns[i].EndCell()
+	}
+	if p.sealed >= 0 {
+		page.Sealed.Append(values[p.sealed])
+		page.Keys.Append(values[p.sealed+1])
+	}
+	if p.clear >= 0 {
+		if err := p.unpacker.Unpack(page, values[p.clear]); err != nil {
+			return annona.Internal("read a stored record", err)
+		}
+	}
+	page.Count++
+	return nil
+}
+
+func contains(codes []string, code string) bool {
+	for _, c := range codes {
+		if c == code {
+			return true
+		}
+	}
+	return false
+}

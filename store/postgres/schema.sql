@@ -1,0 +1,250 @@
+-- The registry. Text compares by its bytes, so every text column has COLLATE "C". Instants are
+-- nanoseconds since 1970: what a ledger entry commits to comes back to the last digit.
+
+-- Counters that move in a transaction: the policy epoch and the day of the household lines.
+CREATE TABLE counters (
+	name  text COLLATE "C" PRIMARY KEY,
+	value bigint NOT NULL
+);
+INSERT INTO counters (name, value) VALUES ('policy_epoch', 1), ('lines_day', 0);
+
+-- Numbers. A sequence gives them out without a lock; one that a failed change took stays unused.
+CREATE SEQUENCE households_number;
+CREATE SEQUENCE individuals_number;
+CREATE SEQUENCE memberships_number;
+CREATE SEQUENCE relationships_number;
+
+-- Records. What an export shows stands first; the columns f_* are the index of filters and
+-- are added from the dictionary. f_area_code is always there: the store itself needs it.
+CREATE TABLE households (
+	number       bigint PRIMARY KEY,
+	version      bigint NOT NULL,
+	uid          uuid NOT NULL,
+	digest       bytea NOT NULL,
+	source       text COLLATE "C" NOT NULL,
+	updated_at   text COLLATE "C" NOT NULL,
+	received_at  text COLLATE "C" NOT NULL,
+	clear        bytea,
+	sealed       bytea,
+	key_material bytea,
+	source_key   text COLLATE "C" NOT NULL,
+	f_area_code  text COLLATE "C"
+);
+ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL; -- sealed bytes do not shrink
+CREATE UNIQUE INDEX households_uid ON households (uid);
+CREATE UNIQUE INDEX households_source ON households (source, source_key);
+CREATE INDEX households_area ON households (f_area_code);
+
+-- The household line (household_number to area_code) is that of the primary membership.
+CREATE TABLE individuals (
+	number               bigint PRIMARY KEY,
+	version              bigint NOT NULL,
+	uid                  uuid NOT NULL,
+	household_number     bigint,
+	household_uid        uuid,
+	digest               bytea NOT NULL,
+	source               text COLLATE "C" NOT NULL,
+	updated_at           text COLLATE "C" NOT NULL,
+	received_at          text COLLATE "C" NOT NULL,
+	role                 text COLLATE "C",
+	role_source_code     text COLLATE "C",
+	relationship_to_head text COLLATE "C",
+	area_code            text COLLATE "C",
+	clear                bytea,
+	sealed               bytea,
+	key_material         bytea,
+	source_key           text COLLATE "C" NOT NULL
+);
+ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL;
+CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
+CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
+CREATE INDEX individuals_area ON individuals (area_code);
+
+-- Memberships lie with their household, its head first (rank 0), in order of number.
+CREATE TABLE memberships (
+	household            bigint NOT NULL,
+	rank                 bigint NOT NULL,
+	number               bigint NOT NULL,
+	individual           bigint NOT NULL,
+	uid                  uuid NOT NULL,
+	is_primary           boolean NOT NULL,
+	role                 text COLLATE "C",
+	role_source_code     text COLLATE "C",
+	relationship_to_head text COLLATE "C",
+	recipient_type       text COLLATE "C",
+	start_date           text COLLATE "C",
+	end_date             text COLLATE "C",
+	PRIMARY KEY (household, rank, number)
+);
+CREATE INDEX memberships_individual ON memberships (individual, number);
+CREATE INDEX memberships_start ON memberships (start_date) WHERE start_date IS NOT NULL;
+CREATE INDEX memberships_end ON memberships (end_date) WHERE end_date IS NOT NULL;
+
+-- to_number is NULL until the other individual arrives.
+CREATE TABLE relationships (
+	from_number bigint NOT NULL,
+	number      bigint NOT NULL,
+	uid         uuid NOT NULL,
+	to_number   bigint,
+	to_key      text COLLATE "C" NOT NULL,
+	source      text COLLATE "C" NOT NULL,
+	type        text COLLATE "C",
+	start_date  text COLLATE "C",
+	end_date    text COLLATE "C",
+	end_reason  text COLLATE "C",
+	PRIMARY KEY (from_number, number)
+);
+CREATE INDEX relationships_unresolved ON relationships (source, to_key) WHERE to_number IS NULL;
+
+CREATE TABLE identifier_index (
+	hash      bytea NOT NULL,
+	scheme    text COLLATE "C" NOT NULL,
+	noun      text COLLATE "C" NOT NULL,
+	number    bigint NOT NULL,
+	shareable boolean NOT NULL,
+	PRIMARY KEY (hash, scheme, noun, number)
+);
+CREATE INDEX identifier_index_holder ON identifier_index (number, noun);
+
+CREATE TABLE areas (
+	code        text COLLATE "C" PRIMARY KEY,
+	parent      text COLLATE "C",
+	level       bigint NOT NULL,
+	names       text COLLATE "C" NOT NULL,
+	valid_from  text COLLATE "C",
+	valid_to    text COLLATE "C",
+	replaced_by text COLLATE "C"
+);
+CREATE INDEX areas_parent ON areas (parent);
+
+-- Lists of purposes and recipients have the unit separator before, between and behind.
+CREATE TABLE restrictions (
+	id             uuid PRIMARY KEY,
+	position       bigint GENERATED ALWAYS AS IDENTITY,
+	subject        bigint NOT NULL,
+	kind           text COLLATE "C" NOT NULL,
+	purposes       text COLLATE "C",
+	recipients     text COLLATE "C",
+	ground         text COLLATE "C",
+	effective_date text COLLATE "C",
+	expiry_date    text COLLATE "C",
+	lifted_at      bigint,
+	recorded_at    bigint
+);
+CREATE INDEX restrictions_subject ON restrictions (subject);
+
+CREATE TABLE consents (
+	id             uuid PRIMARY KEY,
+	position       bigint GENERATED ALWAYS AS IDENTITY,
+	subject        bigint NOT NULL,
+	purposes       text COLLATE "C",
+	recipients     text COLLATE "C",
+	status         text COLLATE "C" NOT NULL,
+	notice_version text COLLATE "C",
+	medium         text COLLATE "C",
+	signed_date    text COLLATE "C",
+	effective_date text COLLATE "C",
+	expiry_date    text COLLATE "C",
+	withdrawn_at   bigint,
+	recorded_at    bigint
+);
+CREATE INDEX consents_subject ON consents (subject);
+
+CREATE TABLE agreements (
+	name    text COLLATE "C" NOT NULL,
+	version bigint NOT NULL,
+	body    text COLLATE "C" NOT NULL,
+	at      bigint NOT NULL,
+	PRIMARY KEY (name, version)
+);
+
+CREATE TABLE clients (
+	id         uuid PRIMARY KEY,
+	position   bigint GENERATED ALWAYS AS IDENTITY,
+	key_id     text COLLATE "C" NOT NULL UNIQUE,
+	hash       bytea NOT NULL,
+	agreement  text COLLATE "C" NOT NULL,
+	label      text COLLATE "C",
+	demo       boolean NOT NULL,
+	networks   text COLLATE "C",
+	created_at bigint,
+	expires_at bigint,
+	revoked_at bigint
+);
+
+CREATE TABLE extensions (
+	position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	body     text COLLATE "C" NOT NULL
+);
+
+-- Changes. A writer inserts an event while it holds the lock of the record, and its number
+-- into the queue; the sequencer moves committed numbers from the queue into the log. Only the
+-- log has an order. event ascends among the changes of one record and means nothing else.
+CREATE TABLE events (
+	event   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id      uuid NOT NULL,
+	at      bigint NOT NULL,
+	actor   text COLLATE "C",
+	client  uuid,
+	purpose text COLLATE "C",
+	dataset text COLLATE "C" NOT NULL,
+	record  bigint NOT NULL,
+	version bigint NOT NULL,
+	kind    text COLLATE "C" NOT NULL,
+	reason  text COLLATE "C",
+	before  bytea
+);
+ALTER TABLE events ALTER COLUMN before SET STORAGE EXTERNAL;
+CREATE TABLE event_queue (event bigint PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE TABLE log (
+	seq   bigint PRIMARY KEY,
+	event bigint NOT NULL
+);
+
+-- The ledger. Entries are written as they come; the sequencer gives them their leaves in the
+-- tree. Content and salt of the parts lie apart, so that they can be deleted.
+CREATE TABLE ledger (
+	entry   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id      uuid NOT NULL,
+	at      bigint,
+	kind    text COLLATE "C" NOT NULL,
+	leaf    bytea NOT NULL,
+	hash    bytea NOT NULL,
+	request uuid NOT NULL
+);
+CREATE INDEX ledger_releases ON ledger (request) WHERE kind = 'release';
+CREATE INDEX ledger_outcomes ON ledger (request) WHERE kind = 'outcome';
+
+CREATE TABLE ledger_parts (
+	entry    bigint NOT NULL,
+	position bigint NOT NULL,
+	name     text COLLATE "C" NOT NULL,
+	salt     bytea NOT NULL,
+	content  bytea,
+	noun     text COLLATE "C",
+	min      bigint NOT NULL,
+	max      bigint NOT NULL,
+	PRIMARY KEY (entry, position)
+);
+CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, min, max) WHERE max > 0;
+
+CREATE TABLE ledger_queue (entry bigint PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE TABLE ledger_leaves (
+	idx   bigint PRIMARY KEY,
+	entry bigint NOT NULL
+);
+CREATE UNIQUE INDEX ledger_leaves_entry ON ledger_leaves (entry);
+CREATE TABLE ledger_nodes (
+	level bigint NOT NULL,
+	idx   bigint NOT NULL,
+	hash  bytea NOT NULL,
+	PRIMARY KEY (level, idx)
+);
+
+-- The wrapped secrets of the vault, in a schema of their own.
+CREATE TABLE annona_keys.secrets (
+	label   text COLLATE "C" NOT NULL,
+	version bigint NOT NULL,
+	wrapped bytea NOT NULL,
+	PRIMARY KEY (label, version)
+);

@@ -1,0 +1,271 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/transparency-dev/merkle/compact"
+
+	"github.com/annona-exchange/annona"
+)
+
+// The advisory locks of a registry. They belong to its database alone.
+const (
+	schemaLock    = 0x414e4e01
+	sequencerLock = 0x414e4e02
+	agreementLock = 0x414e4e03 // with the hash of a name
+)
+
+const (
+	shortWait   = 2 * time.Millisecond   // between looks at the queues of a leader who has work
+	longWait    = 20 * time.Millisecond  // of one who has none
+	leadWait    = 250 * time.Millisecond // between attempts to become the leader
+	drainTime   = 2 * time.Second        // for what is left when the store is closed
+	manyQueued  = 10_000                 // events or entries of one batch
+	settleLimit = 60 * time.Second
+)
+
+// Channel is where the sequencer notifies of each batch that it has put into the log.
+const Channel = "annona_log"
+
+// sequencer gives committed changes and entries their places. A database hands out numbers
+// before commits, so whoever reads by such a number can miss one that commits late. Here
+// writers only queue; the one sequencer that holds the lock numbers what it sees committed,
+// and readers see only what is numbered. Nobody waits for anybody.
+type sequencer struct {
+	config *pgxpool.Config
+	wake   chan struct{}
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func startSequencer(config *pgxpool.Config) *sequencer {
+	ctx, cancel := context.WithCancel(context.Background())
+	q := &sequencer{config: config, wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{})}
+	go q.run(ctx)
+	return q
+}
+
+func (q *sequencer) stop() {
+	q.cancel()
+	<-q.done
+}
+
+// poke tells the sequencer of this process that there is work.
+func (q *sequencer) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run leads whenever it can, on a connection of its own that is replaced when it dies. A
+// failure is no reason to stop: the queues keep everything, and Settle tells who waits.
+func (q *sequencer) run(ctx context.Context) {
+	defer close(q.done)
+	for ctx.Err() == nil {
+		_ = q.live(ctx)
+		sleep(ctx, leadWait)
+	}
+}
+
+// live is the life of one connection.
+func (q *sequencer) live(ctx context.Context) error {
+	c, err := dial(ctx, q.config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = c.Close(ctx) // ends the session and with it the lock
+	}()
+	l := &leader{session: c}
+	for {
+		leads, err := l.elect(ctx)
+		if err != nil {
+			return err
+		}
+		if leads {
+			return q.lead(ctx, l)
+		}
+		if !sleep(ctx, leadWait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// lead moves what is queued until the connection dies or the store is closed.
+func (q *sequencer) lead(ctx context.Context, l *leader) error {
+	wait := shortWait
+	for ctx.Err() == nil {
+		moved, err := l.batch(context.WithoutCancel(ctx))
+		if err != nil {
+			return err
+		}
+		if moved >= manyQueued {
+			continue
+		}
+		wait = min(2*wait, longWait)
+		if moved > 0 {
+			wait = shortWait
+		}
+		select {
+		case <-q.wake:
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+	return l.drain()
+}
+
+// sleep reports whether it slept to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// leader is a session that holds the lock of the sequencer.
+type leader struct {
+	session *pgx.Conn
+	edge    *compact.Range // right edge of the ledger's tree; nil: to be read
+}
+
+func (l *leader) elect(ctx context.Context) (leads bool, err error) {
+	err = l.session.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(sequencerLock)).Scan(&leads)
+	return leads, err
+}
+
+// drain moves what is left when the store is closed.
+func (l *leader) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	for {
+		if moved, err := l.batch(ctx); err != nil || moved == 0 {
+			return err
+		}
+	}
+}
+
+// batch moves what is committed out of the queues, in one transaction, and returns how much.
+func (l *leader) batch(ctx context.Context) (moved int, err error) {
+	var waiting bool
+	err = l.session.QueryRow(ctx, "SELECT EXISTS (SELECT FROM event_queue) OR EXISTS (SELECT FROM ledger_queue)").Scan(&waiting)
+	if err != nil || !waiting {
+		return 0, err
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			l.edge = nil
+		}
+	}()
+	p, err := l.session.Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer rollBack(p)
+	c := &conn{ctx: ctx, db: p}
+	events, err := moveEvents(c)
+	if err != nil {
+		return 0, err
+	}
+	leaves, err := l.moveEntries(c)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.exec("SELECT pg_notify($1::text, '')", Channel); err != nil {
+		return 0, err
+	}
+	err = p.Commit(ctx)
+	kept = err == nil
+	return max(events, leaves), err
+}
+
+// moveEvents gives queued events their numbers in the log, gapless. Among the events of one
+// record their order is the order of their changes: each was queued under the record's lock.
+func moveEvents(c *conn) (int, error) {
+	done, err := c.db.Exec(c.ctx, `WITH moved AS (
+			DELETE FROM event_queue WHERE event = ANY (ARRAY (SELECT event FROM event_queue ORDER BY event LIMIT $1)) RETURNING event)
+		INSERT INTO log (seq, event)
+		SELECT (SELECT coalesce(max(seq), 0) FROM log) + row_number() OVER (ORDER BY event), event FROM moved`, int64(manyQueued))
+	return int(done.RowsAffected()), err
+}
+
+// moveEntries gives queued entries their leaves and grows the tree.
+func (l *leader) moveEntries(c *conn) (int, error) {
+	var entries []int64
+	var hashes [][]byte
+	err := c.each(`WITH moved AS (
+			DELETE FROM ledger_queue WHERE entry = ANY (ARRAY (SELECT entry FROM ledger_queue ORDER BY entry LIMIT $1)) RETURNING entry)
+		SELECT e.entry, e.hash FROM moved m JOIN ledger e ON e.entry = m.entry ORDER BY e.entry`, func(r row) error {
+		entries, hashes = append(entries, r.integer(0)), append(hashes, r.bytes(1))
+		return nil
+	}, int64(manyQueued))
+	if err != nil || len(entries) == 0 {
+		return 0, err
+	}
+	size, err := c.integer(ledgerSize)
+	if err != nil {
+		return 0, err
+	}
+	if l.edge == nil || l.edge.End() != uint64(size) {
+		if l.edge, err = readEdge(c, size); err != nil {
+			return 0, err
+		}
+	}
+	leaves := make([][]any, len(entries))
+	var nodes [][]any
+	keep := func(id compact.NodeID, hash []byte) {
+		nodes = append(nodes, []any{int64(id.Level), int64(id.Index), hash})
+	}
+	for i, entry := range entries {
+		leaves[i] = []any{size + int64(i), entry}
+		if err := l.edge.Append(hashes[i], keep); err != nil {
+			return 0, err
+		}
+	}
+	if err := c.copyIn("ledger_leaves", []string{"idx", "entry"}, leaves); err != nil {
+		return 0, err
+	}
+	return len(entries), c.copyIn("ledger_nodes", []string{"level", "idx", "hash"}, nodes)
+}
+
+// Settle waits until every change and entry that is committed now has its place in the log
+// and in the ledger. It fails with the code store_unsettled when no node numbers them.
+func (s *Store) Settle(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	var event, entry int64
+	err := s.readers.ask(limited, "look at the queues", func(c *conn) error {
+		_, err := c.one("SELECT (SELECT max(event) FROM event_queue), (SELECT max(entry) FROM ledger_queue)", func(r row) {
+			event, entry = r.integer(0), r.integer(1)
+		})
+		return err
+	})
+	for wait := time.Millisecond; err == nil && (event > 0 || entry > 0); wait = min(2*wait, longWait) {
+		s.sequencer.poke()
+		if !sleep(limited, wait) {
+			err = limited.Err()
+			break
+		}
+		err = s.readers.ask(limited, "look at the queues", func(c *conn) error {
+			_, err := c.one("SELECT EXISTS (SELECT FROM event_queue WHERE event <= $1), EXISTS (SELECT FROM ledger_queue WHERE entry <= $2)", func(r row) {
+				if !r.truth(0) && !r.truth(1) {
+					event, entry = 0, 0
+				}
+			}, event, entry)
+			return err
+		})
+	}
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		return annona.Unavailable("store_unsettled", "nobody numbers what was written: check that a node of Annona can write to the database")
+	}
+	return err
+}
