@@ -29,6 +29,7 @@ type cluster struct {
 	bin       string
 	owner     *syscall.Credential // nil: as the tests themselves
 	databases atomic.Int64
+	template  sync.Once
 }
 
 var shared struct {
@@ -167,12 +168,12 @@ func (c *cluster) session(t testing.TB, role, database string) *pgx.Conn {
 }
 
 // newDatabase makes an empty database, dropped when the test ends.
-func (c *cluster) newDatabase(t testing.TB) string {
+func (c *cluster) newDatabase(t testing.TB, options ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", c.databases.Add(1))
 	s := c.session(t, "postgres", "postgres")
-	mustExec(t, s, "CREATE DATABASE "+name)
-	t.Cleanup(func() { mustExec(t, s, "DROP DATABASE "+name+" WITH (FORCE)") })
+	mustExec(t, s, "CREATE DATABASE "+name+" "+strings.Join(options, " "))
+	t.Cleanup(func() { mustExec(t, c.session(t, "postgres", "postgres"), "DROP DATABASE "+name+" WITH (FORCE)") })
 	return name
 }
 
@@ -183,14 +184,18 @@ func mustExec(t testing.TB, s *pgx.Conn, sql string, args ...any) {
 	}
 }
 
-// newRegistry makes a database with an empty registry that the role app may serve.
+// newRegistry makes a database with an empty registry that the role app may serve. It is a
+// copy of one that was made by Migrate.
 func (c *cluster) newRegistry(t testing.TB) string {
 	t.Helper()
-	name := c.newDatabase(t)
-	if _, err := Migrate(context.Background(), c.url("postgres", name), Setup{Dictionary: annona.Standard(), App: "app"}); err != nil {
-		t.Fatalf("migrate: %v", causes(err))
-	}
-	return name
+	c.template.Do(func() {
+		s := c.session(t, "postgres", "postgres")
+		mustExec(t, s, "CREATE DATABASE registry")
+		if _, err := Migrate(context.Background(), c.url("postgres", "registry"), Setup{Dictionary: annona.Standard(), App: "app"}); err != nil {
+			t.Fatalf("migrate: %v", causes(err))
+		}
+	})
+	return c.newDatabase(t, "TEMPLATE registry")
 }
 
 // open opens a registry.
