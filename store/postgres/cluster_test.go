@@ -201,7 +201,12 @@ func (c *cluster) newRegistry(t testing.TB) string {
 // open opens a registry.
 func (c *cluster) open(t testing.TB, role, database string) tested {
 	t.Helper()
-	s, err := Open(context.Background(), Options{URL: c.url(role, database), Dictionary: annona.Standard(), Clock: storetest.Clock})
+	return c.openURL(t, c.url(role, database))
+}
+
+func (c *cluster) openURL(t testing.TB, url string) tested {
+	t.Helper()
+	s, err := Open(context.Background(), Options{URL: url, Dictionary: annona.Standard(), Clock: storetest.Clock})
 	if err != nil {
 		t.Fatalf("open: %v", causes(err))
 	}

@@ -78,9 +78,10 @@ func parse(address string, u use) (*pgxpool.Config, error) {
 	if c.ConnectTimeout == 0 || c.ConnectTimeout > 30*time.Second {
 		c.ConnectTimeout = 10 * time.Second
 	}
-	// A request that ends takes its query with it and leaves the connection for the next one.
+	// A request that ends takes its query with it and leaves the connection for the next one. A
+	// query that is about to end by itself is not worth the new session that stops it.
 	c.BuildContextWatcherHandler = func(p *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: p, DeadlineDelay: 2 * time.Second}
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: p, CancelRequestDelay: 50 * time.Millisecond, DeadlineDelay: 3 * time.Second}
 	}
 	config.AfterConnect = checkServer
 	if u == altering {

@@ -41,7 +41,7 @@ func (r *pageReading) membershipGroup(page *annona.Page, from int, group *annona
 	l := r.next()
 	l.write("SELECT p.position, g.* FROM unnest(")
 	l.bind(numberList(page.Numbers[from:]))
-	l.write("::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some(),
+	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some(),
 		" FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = p.number")
 	l.active("m")
 	l.write(" ORDER BY m.number) g")
@@ -57,7 +57,7 @@ func (r *pageReading) relationshipGroup(page *annona.Page, from int, group *anno
 	l := r.next()
 	l.write("SELECT p.position, g.* FROM unnest(")
 	l.bind(numberList(page.Numbers[from:]))
-	l.write("::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some(),
+	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some(),
 		" FROM relationships r JOIN individuals i ON i.number = r.to_number WHERE r.from_number = p.number")
 	l.visible(individualView("i"))
 	l.write(" ORDER BY r.number) g")

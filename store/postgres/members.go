@@ -54,7 +54,7 @@ func (r *pageReading) readMembers(plan *rowPlan, m *memberReading, households []
 	l := r.next()
 	l.write("SELECT p.position, g.* FROM unnest(")
 	l.bind(numberList(households))
-	l.write("::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT m.rank, ", plan.list(),
+	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT m.rank, ", plan.list(),
 		" FROM memberships m JOIN individuals i ON i.number = m.individual WHERE m.household = p.number")
 	l.active("m")
 	l.visible(memberView("i", "m"))
@@ -117,11 +117,16 @@ func memberColumns() map[string]string {
 	return columns
 }
 
-// numberList is a parameter: the numbers of a page.
-func numberList(numbers []annona.Number) []int64 {
-	list := make([]int64, len(numbers))
+// numberList is a parameter: the numbers of a page as the text of an array, which costs no
+// allocation for each of them.
+func numberList(numbers []annona.Number) string {
+	b := make([]byte, 0, 2+8*len(numbers))
+	b = append(b, '{')
 	for i, n := range numbers {
-		list[i] = int64(n)
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
 	}
-	return list
+	return string(append(b, '}'))
 }

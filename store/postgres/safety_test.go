@@ -156,9 +156,13 @@ func TestOpenRefuses(t *testing.T) {
 	defer func() {
 		mustExec(t, admin, "ALTER SYSTEM RESET fsync")
 		mustExec(t, admin, "SELECT pg_reload_conf()")
-		waitFor(t, "fsync", func() bool { return ask(t, admin, "SELECT count(*) FROM pg_settings WHERE name = 'fsync' AND setting = 'on'") == 1 })
+		waitFor(t, "fsync", func() bool {
+			return ask(t, admin, "SELECT count(*) FROM pg_settings WHERE name = 'fsync' AND setting = 'on'") == 1
+		})
 	}()
-	waitFor(t, "fsync off", func() bool { return ask(t, admin, "SELECT count(*) FROM pg_settings WHERE name = 'fsync' AND setting = 'off'") == 1 })
+	waitFor(t, "fsync off", func() bool {
+		return ask(t, admin, "SELECT count(*) FROM pg_settings WHERE name = 'fsync' AND setting = 'off'") == 1
+	})
 	if _, err := Open(t.Context(), Options{URL: c.url("app", registry)}); annona.CodeOf(err) != "store_not_durable" {
 		t.Errorf("fsync off: %v", causes(err))
 	}

@@ -13,7 +13,7 @@ func ranges() *compact.RangeFactory {
 	return &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
 }
 
-const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger_leaves"
+const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger_nodes WHERE level = 0"
 
 // readEdge reads the right edge of a tree of that size.
 func readEdge(c *conn, size int64) (*compact.Range, error) {
@@ -61,25 +61,40 @@ func (s *Store) LedgerTree(ctx context.Context) (size int64, root [32]byte, err 
 const walkStep = 1000
 
 // WalkLedger calls fn for each row in order of index, all of one consistent state, which holds
-// every entry that is committed now. An error of fn ends the walk and comes back as it is.
+// every entry that is committed now. An entry that has lost its leaf comes last, with the
+// index -1. An error of fn ends the walk and comes back as it is.
 func (s *Store) WalkLedger(ctx context.Context, fn func(annona.LedgerRow) error) error {
 	if err := s.Settle(ctx); err != nil {
 		return err
 	}
 	var failed error
+	visit := func(rows []annona.LedgerRow) error {
+		for _, row := range rows {
+			if failed = fn(row); failed != nil {
+				return failed
+			}
+		}
+		return nil
+	}
 	err := s.readers.read(ctx, "walk the ledger", func(c *conn) error {
 		for after := int64(-1); ; {
-			rows, err := ledgerRows(c, after)
-			if err != nil || len(rows) == 0 {
+			rows, err := c.entries(selectLeaves, after, walkStep)
+			if err != nil {
 				return err
 			}
-			for _, row := range rows {
-				if failed = fn(row); failed != nil {
-					return failed
-				}
+			if len(rows) == 0 {
+				break
+			}
+			if err := visit(rows); err != nil {
+				return err
 			}
 			after = rows[len(rows)-1].Index
 		}
+		lost, err := c.entries(selectLost, walkStep)
+		if err != nil {
+			return err
+		}
+		return visit(lost)
 	})
 	if failed != nil {
 		return failed
@@ -87,12 +102,19 @@ func (s *Store) WalkLedger(ctx context.Context, fn func(annona.LedgerRow) error)
 	return err
 }
 
-// ledgerRows returns the entries behind that index, with their parts.
-func ledgerRows(c *conn, after int64) (rows []annona.LedgerRow, err error) {
+const selectLeaves = `SELECT e.entry, l.idx, e.id, e.at, e.kind, e.leaf, e.hash, e.request
+	FROM ledger_leaves l JOIN ledger e ON e.entry = l.entry WHERE l.idx > $1 ORDER BY l.idx LIMIT $2`
+
+// selectLost finds entries that have no leaf although they do not wait for one.
+const selectLost = `SELECT e.entry, -1::bigint, e.id, e.at, e.kind, e.leaf, e.hash, e.request FROM ledger e
+	WHERE NOT EXISTS (SELECT FROM ledger_leaves l WHERE l.entry = e.entry) AND NOT EXISTS (SELECT FROM ledger_queue q WHERE q.entry = e.entry)
+	ORDER BY e.entry LIMIT $1`
+
+// entries returns the entries that a query selects, with their parts.
+func (c *conn) entries(sql string, args ...any) (rows []annona.LedgerRow, err error) {
 	var entries []int64
 	at := map[int64]int{}
-	err = c.each(`SELECT e.entry, l.idx, e.id, e.at, e.kind, e.leaf, e.hash, e.request
-		FROM ledger_leaves l JOIN ledger e ON e.entry = l.entry WHERE l.idx > $1 ORDER BY l.idx LIMIT $2`, func(r row) error {
+	err = c.each(sql, func(r row) error {
 		entry := annona.LedgerRow{
 			Index: r.integer(1), ID: r.uid(2), At: r.time(3), Kind: annona.EntryKind(r.text(4)), Leaf: r.bytes(5), Request: r.uid(7),
 		}
@@ -100,7 +122,7 @@ func ledgerRows(c *conn, after int64) (rows []annona.LedgerRow, err error) {
 		at[r.integer(0)] = len(rows)
 		entries, rows = append(entries, r.integer(0)), append(rows, entry)
 		return nil
-	}, after, walkStep)
+	}, args...)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
