@@ -18,6 +18,9 @@ type Question struct {
 	// NilReasons adds to each column its companion that says why a value is absent. Flat
 	// formats leave it false and carry such a companion only when Fields names it.
 	NilReasons bool
+	// Plain is for an answer that has no place for repeated groups: those that Fields does not
+	// name are not read, one that it names is refused.
+	Plain bool
 }
 
 // maxFields bounds the names in Question.Fields.
@@ -34,7 +37,7 @@ func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Sha
 	if len(q.Fields) > maxFields {
 		return nil, annona.TooLarge("too_many_fields", "name at most %d fields", maxFields).On("fields")
 	}
-	s := selector{dictionary: d, grant: grant, nilReasons: q.NilReasons}
+	s := selector{dictionary: d, grant: grant, nilReasons: q.NilReasons, plain: q.Plain}
 	if len(q.Fields) == 0 {
 		return s.everything(dataset, false), nil
 	}
@@ -51,6 +54,7 @@ type selector struct {
 	dictionary *annona.Dictionary
 	grant      *annona.Grant
 	nilReasons bool
+	plain      bool
 }
 
 // wanted is what was asked of a dataset: names of columns, and of groups with what was asked
@@ -82,6 +86,9 @@ func (s selector) add(dataset *annona.Dataset, w *wanted, name string) error {
 	if f.Type != annona.TypeGroup {
 		w.columns = append(w.columns, f.Code)
 		return nil
+	}
+	if s.plain {
+		return annona.Invalid("group_not_plain", "the answer has no place for a repeated group; ask for layout=linked, or for another format").On(f.Code)
 	}
 	group, _ := s.dictionary.Dataset(f.Group)
 	if !nested {
@@ -148,7 +155,7 @@ func (s selector) everything(dataset *annona.Dataset, nested bool) *annona.Shape
 			shape.Columns = append(shape.Columns, f)
 			continue
 		}
-		if nested && f.Group == "memberships" {
+		if s.plain || nested && f.Group == "memberships" {
 			continue
 		}
 		group, _ := s.dictionary.Dataset(f.Group)

@@ -57,10 +57,11 @@ func notAcceptable(err error) error {
 }
 
 // written completes a question by what the form of its answer calls for: nested formats say of
-// each absent value why it is absent.
+// each absent value why it is absent, a plain file has no place for groups.
 func written(q exchange.Question, o encode.Options) (exchange.Question, exchange.Form) {
-	q.NilReasons = o.Format != encode.CSV
-	return q, exchange.Form{Format: string(o.Format), Layout: string(layoutOf(q.Dataset, o))}
+	layout := layoutOf(q.Dataset, o)
+	q.NilReasons, q.Plain = o.Format != encode.CSV, layout == encode.Plain
+	return q, exchange.Form{Format: string(o.Format), Layout: string(layout)}
 }
 
 // layoutOf is the layout of an answer, also when none was asked for.

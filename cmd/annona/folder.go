@@ -5,11 +5,13 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"slices"
 	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/rest"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
 )
@@ -22,6 +24,7 @@ type folder struct {
 	vault    *vault.Vault
 	keys     *identity.Keys
 	gate     *exchange.Exchange
+	metrics  *rest.Metrics
 	declared int // extensions of the dictionary that are in force
 }
 
@@ -83,28 +86,53 @@ func (f *folder) open(ctx context.Context) (err error) {
 		return err
 	}
 	f.keys = identity.NewKeys(f.store, f.vault.KeyHash, time.Now, f.vault.Demo())
+	f.metrics = rest.NewMetrics()
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
-		Records:    f.store, Writer: f.store, Ledger: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
-		Vault: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
+		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
+		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
 	})
 	return nil
 }
 
 // dictionary reads the standard dictionary with all that was declared.
 func (f *folder) dictionary(ctx context.Context) (*annona.Dictionary, error) {
+	versions, err := f.dictionaries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.declared = len(versions) - 1
+	return versions[f.declared], nil
+}
+
+// dictionaries returns the dictionary of every schema version, the standard first.
+func (f *folder) dictionaries(ctx context.Context) ([]*annona.Dictionary, error) {
 	extensions, err := f.store.Extensions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := annona.Standard()
+	versions := []*annona.Dictionary{annona.Standard()}
 	for _, x := range extensions {
-		if d, err = d.Extend(x); err != nil {
+		extended, err := versions[len(versions)-1].Extend(x)
+		if err != nil {
 			return nil, err
 		}
+		versions = append(versions, extended)
 	}
-	f.declared = len(extensions)
-	return d, nil
+	return versions, nil
+}
+
+// earlier returns the dictionary of a schema version, for whoever holds an export of it.
+func (f *folder) earlier(version int) (*annona.Dictionary, bool) {
+	versions, err := f.dictionaries(context.Background())
+	if err != nil {
+		return nil, false
+	}
+	i := slices.IndexFunc(versions, func(d *annona.Dictionary) bool { return d.Version == version })
+	if i < 0 {
+		return nil, false
+	}
+	return versions[i], true
 }
 
 // refresh puts attributes in force that another process has declared meanwhile.

@@ -68,7 +68,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	}
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Dictionary: f.gate.CurrentDictionary, Log: log,
-		TrustedProxies: o.proxies, Ready: f.ready, Version: version,
+		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version,
 	})
 	if err != nil {
 		return err
