@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -42,8 +43,12 @@ func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
 	return errors.Join(do(f), f.Close())
 }
 
-// makeFolder makes a new registry in an empty or missing folder.
+// makeFolder makes a new registry in an empty or missing folder. Interrupted, it can run again:
+// each step takes what an earlier run has made.
 func makeFolder(path string, kind vault.Kind) error {
+	if exists(path, sqlite.FileName) {
+		return annona.Conflict("registry_exists", "the folder holds a registry already; use it as it is, or choose another folder")
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return annona.Invalid("folder_unusable", "the data folder cannot be made: %s", reason(err))
 	}
@@ -52,7 +57,7 @@ func makeFolder(path string, kind vault.Kind) error {
 		return err
 	}
 	defer secrets.Close()
-	if _, err := vault.Create(path, kind, secrets); err != nil {
+	if err := makeVault(path, kind, secrets); err != nil {
 		return err
 	}
 	store, err := sqlite.Open(path, sqlite.Options{Create: true, Dictionary: annona.Standard()})
@@ -60,6 +65,20 @@ func makeFolder(path string, kind vault.Kind) error {
 		return err
 	}
 	return store.Close()
+}
+
+func makeVault(path string, kind vault.Kind, secrets *sqlite.Secrets) error {
+	begin := vault.Create
+	if exists(path, vault.RootFile) {
+		begin = vault.Finish
+	}
+	_, err := begin(path, kind, secrets)
+	return err
+}
+
+func exists(folder, name string) bool {
+	_, err := os.Lstat(filepath.Join(folder, name))
+	return err == nil
 }
 
 // openFolder opens an existing registry. Whoever calls it closes it.

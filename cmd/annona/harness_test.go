@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for something that must happen; it decides nothing else.
-const patience = 60 * time.Second
+const patience = 20 * time.Second
 
 // The agreements of the examples, by their purpose.
 const (
@@ -387,7 +388,7 @@ func (a answer) code() string {
 
 func (s *server) ask(r *http.Request) (a answer) {
 	s.t.Helper()
-	response, err := http.DefaultClient.Do(r)
+	response, err := plain.Do(r)
 	if err != nil {
 		return answer{err: err}
 	}
@@ -424,6 +425,33 @@ func (s *server) export(dataset string, query url.Values) []byte {
 		s.t.Fatalf("export of %s: trailers %v", dataset, a.trailer)
 	}
 	return a.body
+}
+
+// plain is a client that takes bodies as they are.
+var plain = &http.Client{Transport: &http.Transport{DisableCompression: true}}
+
+// narrow is a client whose connections take in little at a time: what it does not read stays
+// with the server.
+var narrow = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, DialContext: (&net.Dialer{
+	Control: func(_, _ string, c syscall.RawConn) (failed error) {
+		err := c.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+		return errors.Join(err, failed)
+	},
+}).DialContext}}
+
+// slowExport begins an export and reads its first bytes only. The body is closed when the test
+// ends.
+func (s *server) slowExport(dataset string, query url.Values) *http.Response {
+	s.t.Helper()
+	response, err := narrow.Do(s.request(http.MethodGet, "/v1/"+dataset+"/export", query, nil))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { response.Body.Close() })
+	if _, err := io.ReadFull(response.Body, make([]byte, 64)); err != nil || response.StatusCode != http.StatusOK {
+		s.t.Fatalf("the export does not begin: status %d, %v", response.StatusCode, err)
+	}
+	return response
 }
 
 // logs returns the structured lines that the server has logged.

@@ -94,12 +94,13 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 type writing struct {
 	load    *exchange.Load // nil in a dry run
 	batches chan ingest.Batch
-	done    chan struct{}
+	failed  chan struct{} // closed when a batch could not be written: err says why
+	done    chan struct{} // closed when the last batch is dealt with
 	err     error
 }
 
 func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Mapping) (*writing, error) {
-	w := &writing{batches: make(chan ingest.Batch, 1), done: make(chan struct{})}
+	w := &writing{batches: make(chan ingest.Batch, 1), failed: make(chan struct{}), done: make(chan struct{})}
 	if !i.DryRun {
 		var err error
 		if w.load, err = f.gate.StartLoad(ctx, operator(), m.Source(), m.Areas()); err != nil {
@@ -112,7 +113,9 @@ func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Ma
 			if w.load == nil || w.err != nil {
 				continue
 			}
-			_, w.err = w.load.Put(ctx, b.Households, b.Individuals)
+			if _, w.err = w.load.Put(ctx, b.Households, b.Individuals); w.err != nil {
+				close(w.failed)
+			}
 		}
 	}()
 	return w, nil
@@ -122,7 +125,7 @@ var errWriting = errors.New("writing has failed")
 
 func (w *writing) write(b ingest.Batch) error {
 	select {
-	case <-w.done:
+	case <-w.failed:
 		return errWriting
 	case w.batches <- b:
 		return nil

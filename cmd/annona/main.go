@@ -90,6 +90,9 @@ func run(ctx context.Context, args []string, c console) int {
 
 // report prints an error for the person who reads it.
 func (c console) report(err error) {
+	if errors.Is(err, context.Canceled) {
+		err = annona.Unavailable("interrupted", "interrupted; what was written before stays, and the same command can run again")
+	}
 	var known *annona.Error
 	if !errors.As(err, &known) {
 		fmt.Fprintln(c.err, "error:", err)
