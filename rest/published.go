@@ -34,7 +34,7 @@ func (s *Server) registerPublished() {
 // SchemaFile names one schema document, and for CSVW the export that it describes.
 type SchemaFile struct {
 	File   string   `path:"file" example:"individuals.xsd" doc:"Dataset and kind of schema."`
-	Fields []string `query:"fields" doc:"For csvw: the fields of the export."`
+	Fields []string `query:"fields" nullable:"false" doc:"For csvw: the fields of the export."`
 	Layout string   `query:"layout" enum:"linked,flat,plain" doc:"For csvw: the layout of the export."`
 }
 
@@ -125,7 +125,7 @@ func (s *Server) document(mediaType string, write func(io.Writer) error) (*reply
 
 type codeListsOutput struct {
 	Body struct {
-		CodeLists []codeListEntry `json:"code_lists"`
+		CodeLists []codeListEntry `json:"code_lists" nullable:"false"`
 	}
 }
 
