@@ -114,6 +114,24 @@ func TestWhatAnAgreementGrants(t *testing.T) {
 	}
 }
 
+// last_updated tells that something changed which is not granted.
+func TestLastUpdatedIsGrantedByNameOnly(t *testing.T) {
+	a := agreement()
+	g, err := decide(t, a, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have := granted(g, "individuals"); slices.Contains(have, "last_updated") || !slices.Contains(have, "received_at") {
+		t.Errorf("granted with the class of personal fields: %v", have)
+	}
+	terms := a.Datasets["individuals"]
+	terms.Fields = append(terms.Fields, "last_updated")
+	a.Datasets["individuals"] = terms
+	if g, err = decide(t, a, request); err != nil || !slices.Contains(granted(g, "individuals"), "last_updated") {
+		t.Errorf("not granted by name: %v", err)
+	}
+}
+
 func TestAPlainKeyIsCapped(t *testing.T) {
 	g, err := decide(t, agreement(), request)
 	if err != nil {

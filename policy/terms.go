@@ -128,11 +128,18 @@ func grants(terms annona.DatasetTerms, f *annona.Field) bool {
 	if slices.Contains(terms.Fields, f.Code) {
 		return true
 	}
+	if f.Code == movesUnseen && f.Derived {
+		return false
+	}
 	if slices.Contains(terms.Fields, f.Base.Code) && f.Aspect != annona.AspectSourceCode {
 		return true
 	}
 	return f.Sensitivity != annona.Special && slices.Contains(terms.Sensitivities, f.Sensitivity)
 }
+
+// movesUnseen is the field that moves whenever anything of its record changes, also what the
+// agreement withholds. So it goes with no class: whoever grants it does so by name.
+const movesUnseen = "last_updated"
 
 func checkNames(dataset *annona.Dataset, terms annona.DatasetTerms) error {
 	names := slices.Concat(terms.Fields, terms.Except)
