@@ -65,7 +65,7 @@ func (i importCommand) readMapping(d *annona.Dictionary) (*ingest.Mapping, error
 func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest.Mapping) (imported, error) {
 	started := time.Now()
 	report := imported{DryRun: i.DryRun}
-	sources, size, err := i.sources(c)
+	sources, size, err := sourcesOf(i.Input, c)
 	if err != nil {
 		return report, err
 	}
@@ -150,60 +150,6 @@ func (f *folder) knownArea(ctx context.Context, code string) (bool, error) {
 	return known[code], err
 }
 
-// sources opens nothing yet; it looks whether the files are there and how long they are.
-func (i importCommand) sources(c console) (sources []ingest.Source, size int64, err error) {
-	for _, path := range i.Input {
-		if path == "-" {
-			sources = append(sources, ingest.Source{Name: "standard input", Open: once(c.in)})
-			continue
-		}
-		info, err := os.Stat(path)
-		if err != nil || info.IsDir() {
-			return nil, 0, annona.Invalid("file_unreadable", "the input is no file that can be read").On(filepath.Base(path))
-		}
-		size += info.Size()
-		sources = append(sources, ingest.Source{
-			Name: filepath.Base(path), Size: info.Size(),
-			Open: func() (io.ReadCloser, error) { return os.Open(path) },
-		})
-	}
-	return sources, size, nil
-}
-
-// once hands standard input out; it cannot be read twice.
-func once(in io.Reader) func() (io.ReadCloser, error) {
-	opened := false
-	return func() (io.ReadCloser, error) {
-		if opened {
-			return nil, annona.Invalid("input_read_twice", "standard input can be read once only; give the mapping's inputs as files")
-		}
-		opened = true
-		return io.NopCloser(in), nil
-	}
-}
-
-// counted moves the bar by what is read.
-func counted(open func() (io.ReadCloser, error), bar *progress) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		file, err := open()
-		if err != nil {
-			return nil, err
-		}
-		return &countingReader{ReadCloser: file, bar: bar}, nil
-	}
-}
-
-type countingReader struct {
-	io.ReadCloser
-	bar *progress
-}
-
-func (r *countingReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	r.bar.add(int64(n))
-	return n, err
-}
-
 func (i importCommand) rejectFolder() string {
 	if i.Rejects != "" {
 		return i.Rejects
@@ -256,6 +202,8 @@ func (i importCommand) print(c console, r imported, failed error) error {
 	switch {
 	case r.DryRun:
 		fmt.Fprintln(c.out, "This was a dry run: nothing was written.")
+	case failed == nil && r.Rows == 0:
+		fmt.Fprintln(c.out, "The files hold no rows.")
 	case failed == nil && r.Created+r.Changed == 0:
 		fmt.Fprintln(c.out, "Nothing changed: every record was on file as it is.")
 	default:
