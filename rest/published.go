@@ -45,6 +45,9 @@ type schemaVersionInput struct {
 	SchemaFile
 }
 
+// errGroupNotPlain is what the gate answers to an export of these fields in this layout.
+var errGroupNotPlain = annona.Invalid("group_not_plain", "the answer has no place for a repeated group; ask for layout=linked, or for another format")
+
 var errNoSchema = annona.NotFound("there is no such schema; there are individuals and households as .xsd, .schema.json and .csvw.json, in the versions that this installation has had")
 
 func (s *Server) schemaInForce(_ context.Context, in *schemaInput) (*reply, error) {
@@ -105,6 +108,9 @@ func (s *Server) csvw(d *annona.Dictionary, dataset *annona.Dataset, in SchemaFi
 	o := encode.Options{Format: encode.CSV}
 	if o.Layout, err = encode.ParseLayout(in.Layout); err != nil {
 		return nil, err
+	}
+	if len(in.Fields) > 0 && len(shape.Groups) > 0 && layoutOf(dataset.Name, o) == encode.Plain {
+		return nil, errGroupNotPlain.On(shape.Groups[0].Field.Code)
 	}
 	if _, err := encode.Parts(shape, o); err != nil {
 		return nil, err // an export would be refused too
