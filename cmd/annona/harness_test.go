@@ -224,6 +224,19 @@ func copyFolder(t testing.TB, from, to string) {
 	}
 }
 
+// surveyOf writes a survey of that many people who live alone.
+func surveyOf(t testing.TB, people int) (file string) {
+	t.Helper()
+	var text strings.Builder
+	text.WriteString(surveyHeader)
+	for n := range people {
+		text.WriteString(surveyRow(n+1, "clerks"))
+	}
+	file = filepath.Join(t.TempDir(), "survey.csv")
+	writeFile(t, file, []byte(text.String()))
+	return file
+}
+
 // transcript collects what a process writes.
 type transcript struct {
 	mu   sync.Mutex
