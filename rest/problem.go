@@ -117,7 +117,7 @@ var configureHuma = sync.OnceFunc(func() {
 func translate(status int, message string, errs []error) error {
 	switch status {
 	case http.StatusUnsupportedMediaType:
-		return refused(status, annona.Invalid("unsupported_media_type", "the body is application/json").On("Content-Type"))
+		return refused(status, annona.Invalid("unsupported_media_type", "send the body as JSON, with the header Content-Type: application/json").On("Content-Type"))
 	case http.StatusRequestEntityTooLarge:
 		return refused(status, annona.TooLarge("body_too_large", "the body is shorter than %d bytes", maxBody))
 	case http.StatusRequestTimeout:
@@ -147,6 +147,9 @@ func malformed(detail *huma.ErrorDetail) error {
 	switch {
 	case strings.HasPrefix(detail.Message, "unexpected property"):
 		return annona.Invalid("unknown_member", "the body has a member that this operation does not know")
+	case strings.HasPrefix(detail.Message, "expected required property "):
+		missing := strings.TrimSuffix(strings.TrimPrefix(detail.Message, "expected required property "), " to be present")
+		return annona.Invalid("body_invalid", "the body lacks this member").On(missing)
 	case place == "body" && strings.HasPrefix(detail.Message, "expected"):
 		return annona.Invalid("body_invalid", "%s", detail.Message).On(name)
 	case place == "body":
