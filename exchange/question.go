@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/filter"
 )
 
 // Question is what a caller asks of one dataset.
@@ -173,52 +172,6 @@ func (s selector) everything(dataset *annona.Dataset, nested bool) *annona.Shape
 func (s selector) granted(f *annona.Field) bool {
 	_, ok := s.grant.Field(f)
 	return ok
-}
-
-// callersFilter compiles the caller's filter and refuses one that names a field which the
-// grant does not pass unaltered: what a filter selects would tell what the grant hides.
-func callersFilter(d *annona.Dictionary, grant *annona.Grant, q Question) (annona.Condition, error) {
-	if q.Filter == "" {
-		return nil, nil
-	}
-	dataset, _ := d.Dataset(q.Dataset)
-	condition, err := filter.Compile(d, dataset, q.Filter)
-	if err != nil {
-		return nil, err
-	}
-	if filter.UsesMembers(condition) && !filterable(grant, members(d)) {
-		return nil, filterNotGranted(members(d))
-	}
-	for leaf := range filter.Leaves(condition) {
-		if f, ok := flagsWithheld(d, grant, leaf); ok {
-			return nil, filterNotGranted(f)
-		}
-	}
-	for path := range filter.Paths(condition) {
-		if !filterable(grant, path.Field) {
-			return nil, filterNotGranted(path.Field)
-		}
-		if path.Root == annona.RootHead && !filterable(grant, members(d)) {
-			return nil, filterNotGranted(members(d))
-		}
-	}
-	return condition, nil
-}
-
-// members is the field through which a household shows who belongs to it, and who is its head.
-func members(d *annona.Dictionary) *annona.Field {
-	households, _ := d.Dataset("households")
-	f, _ := households.Field("members")
-	return f
-}
-
-func filterable(grant *annona.Grant, f *annona.Field) bool {
-	granted, ok := grant.Field(f)
-	return ok && granted.Treatment == annona.TreatPass
-}
-
-func filterNotGranted(f *annona.Field) error {
-	return annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered").On(f.Code)
 }
 
 // withheld names the fields of a dataset that the grant does not give: the same for every row.

@@ -48,7 +48,7 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	if len(t.fields[r.Dataset]) == 0 {
 		return nil, annona.Forbidden("dataset_not_granted", "the agreement does not grant this dataset").On(r.Dataset)
 	}
-	return t.grant(r.Caller.Strength, purpose), nil
+	return t.grant(r.Caller.Strength, purpose)
 }
 
 func inForce(a *annona.Agreement, today annona.Date) error {
@@ -76,10 +76,10 @@ func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
 }
 
 // grant cuts what the agreement grants down to the caps of the credential's strength.
-func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) *annona.Grant {
+func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) (*annona.Grant, error) {
 	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: t.fields, Conditions: t.rows, RowCeiling: t.agreement.RowCeiling}
 	if strength > annona.StrengthAPIKey {
-		return g
+		return g, nil
 	}
 	caps := annona.CredentialTerms{RowCeiling: annona.DefaultAPIKeyRows}
 	if t.agreement.APIKey != nil {
@@ -87,10 +87,14 @@ func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) *an
 		g.Raised = caps.Reason
 	}
 	g.RowCeiling = tighter(g.RowCeiling, caps.RowCeiling)
+	if t.telling && !caps.SpecialFields {
+		return nil, annona.Forbidden("credential_too_weak",
+			"the agreement selects people by a special field, and a plain API key gets none; use a stronger credential, or have special fields raised in the agreement")
+	}
 	if t.special && !caps.SpecialFields {
 		g.Fields = withoutSpecial(t.fields)
 	}
-	return g
+	return g, nil
 }
 
 // tighter returns the lower of two ceilings, of which 0 means none.
