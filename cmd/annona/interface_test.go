@@ -181,10 +181,10 @@ func TestStoppedByTheRegistry(t *testing.T) {
 			must(t, "key", "revoke", "--data", data, key.ID)
 		}, http.StatusUnauthorized, "key_invalid"},
 		{"agreement suspended", func(t *testing.T, data string, _ apiKey) {
-			must(t, "agreement", "apply", "--data", data, changedAgreement(t, "status: active", "status: suspended"))
+			must(t, "agreement", "apply", "--data", data, changedAgreement(t, "eligibility", "status: active", "status: suspended"))
 		}, http.StatusForbidden, "agreement_not_active"},
 		{"agreement changed", func(t *testing.T, data string, _ apiKey) {
-			must(t, "agreement", "apply", "--data", data, changedAgreement(t, "except: [payment_account, ", "except: [payment_account, full_name, "))
+			must(t, "agreement", "apply", "--data", data, changedAgreement(t, "eligibility", "except: [payment_account, ", "except: [payment_account, full_name, "))
 		}, http.StatusOK, "agreement_changed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -213,10 +213,10 @@ func TestStoppedByTheRegistry(t *testing.T) {
 	}
 }
 
-// changedAgreement returns the file of the agreement eligibility with one text replaced.
-func changedAgreement(t testing.TB, from, to string) (file string) {
+// changedAgreement returns the file of an agreement with one text replaced.
+func changedAgreement(t testing.TB, name, from, to string) (file string) {
 	t.Helper()
-	text, err := os.ReadFile(agreementFile("eligibility"))
+	text, err := os.ReadFile(agreementFile(name))
 	if err != nil {
 		t.Fatal(err)
 	}
