@@ -111,7 +111,7 @@ func TestNoLedgerNoData(t *testing.T) {
 }
 
 // TestARestrictionReachesPagesThatWereReadAhead restricts somebody on a later page while the
-// first page is being handed over: the readers have that later page already.
+// second is being handed over: the readers have that later page already.
 func TestARestrictionReachesPagesThatWereReadAhead(t *testing.T) {
 	r := newRegistry(t, country)
 	subject := exchange.Subject{Source: synthetic.Source, Key: "I0012000"}
@@ -121,7 +121,7 @@ func TestARestrictionReachesPagesThatWereReadAhead(t *testing.T) {
 	}
 	to := &receiver{}
 	to.onPage = func(n int) error {
-		if n > 1 {
+		if n != 2 {
 			return nil
 		}
 		time.Sleep(200 * time.Millisecond) // time for the readers to read ahead
