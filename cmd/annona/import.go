@@ -198,6 +198,9 @@ func (i importCommand) print(c console, r imported, failed error) error {
 	if i.JSON {
 		return json.NewEncoder(c.out).Encode(r)
 	}
+	if failed != nil && r.Rows == 0 {
+		return nil // the error says it all
+	}
 	fmt.Fprintf(c.out, "rows %d: individuals %d, households %d, rejected %d, in %.1f s\n", r.Rows, r.Individuals, r.Households, r.Rejected, r.Seconds)
 	switch {
 	case r.DryRun:
