@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for something that must happen; it decides nothing else.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // The agreements of the examples, by their purpose.
 const (

@@ -384,6 +384,24 @@ func inAllForms(t testing.TB, dataset string, bodies map[string][]byte, visit fu
 	return count
 }
 
+// sideBySide holds the records of linked files to those of a nested form.
+func sideBySide(t testing.TB, what string, nested, files iter.Seq[item]) {
+	t.Helper()
+	next, stop := iter.Pull(files)
+	defer stop()
+	count := 0
+	for r := range nested {
+		count++
+		if other, ok := next(); !ok || !equal(r.asCSV(false), other) {
+			t.Errorf("%s: record %d differs in %v", what, count, differing(r.asCSV(false), other))
+			return
+		}
+	}
+	if _, more := next(); more {
+		t.Errorf("%s: the files have more than %d records", what, count)
+	}
+}
+
 // differing names what differs, without the values.
 func differing(a, b item) (names []string) {
 	for name := range maps.Keys(a.values) {
