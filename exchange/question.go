@@ -65,15 +65,15 @@ type wanted struct {
 
 func (s selector) parse(dataset *annona.Dataset, names []string) (*wanted, error) {
 	w := &wanted{groups: map[string]*wanted{}}
-	for _, name := range names {
+	for i, name := range names {
 		if err := s.add(dataset, w, name); err != nil {
-			return nil, err
+			return nil, err.AtPosition(i + 1)
 		}
 	}
 	return w, nil
 }
 
-func (s selector) add(dataset *annona.Dataset, w *wanted, name string) error {
+func (s selector) add(dataset *annona.Dataset, w *wanted, name string) *annona.Error {
 	head, rest, nested := strings.Cut(name, ".")
 	f, ok := dataset.Field(head)
 	if !ok || nested && f.Type != annona.TypeGroup {
@@ -106,8 +106,8 @@ func (s selector) add(dataset *annona.Dataset, w *wanted, name string) error {
 }
 
 // unknownField does not repeat what was asked: it may be anything, also somebody's name.
-func unknownField(dataset *annona.Dataset) error {
-	return annona.Invalid("unknown_field", "a name in the list is no field of %s; the schema %s.schema.json lists them", dataset.Name, dataset.Name).On("fields")
+func unknownField(dataset *annona.Dataset) *annona.Error {
+	return annona.Invalid("unknown_field", "the name at this position of the list is no field of %s; the schema %s.schema.json lists them. Names are separated by commas, without spaces", dataset.Name, dataset.Name).On("fields")
 }
 
 // selection is the shape of what was asked for.

@@ -58,12 +58,20 @@ func inForce(a *annona.Agreement, today annona.Date) error {
 	return nil
 }
 
+// CheckPurpose refuses what cannot be the code of a purpose (400 purpose_unknown).
+func CheckPurpose(code string) error {
+	if !name.MatchString(code) {
+		return annona.Invalid("purpose_unknown", "a purpose is a code of lower-case letters, digits and hyphens").On("purpose")
+	}
+	return nil
+}
+
 func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
 	if r.Purpose == "" {
 		return annona.PurposeTerms{}, annona.Invalid("purpose_missing", "say what the data is for: purpose=<code of a purpose in your agreement>").On("purpose")
 	}
-	if !name.MatchString(r.Purpose) {
-		return annona.PurposeTerms{}, annona.Invalid("purpose_unknown", "a purpose is a code of lower-case letters, digits and hyphens").On("purpose")
+	if err := CheckPurpose(r.Purpose); err != nil {
+		return annona.PurposeTerms{}, err
 	}
 	purpose, ok := a.Purpose(r.Purpose)
 	if !ok {

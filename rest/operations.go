@@ -155,7 +155,7 @@ func refusable(o huma.Operation, statuses ...int) huma.Operation {
 
 // examples are refusals as the reference shows them, one for each status.
 var examples = []error{
-	annona.Invalid("unknown_field", "a name in the list is no field of individuals; the schema individuals.schema.json lists them").On("fields"),
+	annona.Invalid("unknown_field", "the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces").On("fields").AtPosition(3),
 	errKeyMissing,
 	annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered").On("full_name").AtPosition(17),
 	annona.NotFound("no such record, or not one that you may see"),

@@ -35,7 +35,7 @@ func filtered(path, filter string) string { return path + "&filter=" + url.Query
 func badQuestions() []scenario {
 	terms := strings.TrimSuffix(strings.Repeat("individual.sex == 'female' || ", 1000), " || ")
 	return []scenario{
-		{name: "unknown field", path: onePage + "&fields=sex," + secretive, status: 400, code: "unknown_field", contain: []string{`"name":"fields"`}},
+		{name: "unknown field", path: onePage + "&fields=sex," + secretive, status: 400, code: "unknown_field", contain: []string{`"name":"fields"`, `"position":2`}},
 		{name: "empty field", path: onePage + "&fields=sex,,", status: 400, code: "unknown_field"},
 		{name: "column of no group", path: onePage + "&fields=sex.value", status: 400, code: "unknown_field"},
 		{name: "unknown filter field", path: filtered(onePage, "individual."+"zuberi"+" == 1"), status: 400, code: "unknown_field", contain: []string{`"position":`}},
