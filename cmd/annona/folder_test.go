@@ -15,6 +15,7 @@ import (
 // TestDamagedFolders: a folder that is not what it was is refused in words, by every command, and
 // is not touched.
 func TestDamagedFolders(t *testing.T) {
+	t.Parallel()
 	whole := newRegistry(t)
 	must(t, "import", "--data", whole, "--mapping", ghanaMapping, ghanaSample)
 	other := newRegistry(t)
@@ -124,6 +125,7 @@ func filesOf(t testing.TB, folder string) string {
 // TestDamageInTheMidst: a page of the store that was overwritten on the disk stops what reads it,
 // with a body that breaks off or a refusal. Nothing of the page is shown.
 func TestDamageInTheMidst(t *testing.T) {
+	t.Parallel()
 	data := copyOfCountry(t)
 	key := createKey(t, data, "eligibility").Key
 	path := filepath.Join(data, "annona.sqlite")

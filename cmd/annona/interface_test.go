@@ -17,6 +17,7 @@ import (
 // The interface that others rely on, word for word.
 
 func TestKeyCreateJSON(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	out := must(t, "key", "create", "--data", data, "--agreement", "eligibility", "--json")
 	var members map[string]string
@@ -40,6 +41,7 @@ func TestKeyCreateJSON(t *testing.T) {
 }
 
 func TestImportJSON(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	out := must(t, "import", "--data", data, "--mapping", ghanaMapping, "--json", ghanaSample)
 	var members map[string]any
@@ -55,6 +57,7 @@ func TestImportJSON(t *testing.T) {
 }
 
 func TestCommandLinesThatAreWrong(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	for _, args := range [][]string{
 		{},
@@ -81,7 +84,7 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		"not_found":       {"key", "create", "--data", data, "--agreement", "nobody"},
 		"id_malformed":    {"key", "revoke", "--data", data, "abc"},
 		"store_missing":   {"verify", "--data", t.TempDir()},
-		"root_key_exists": {"init", "--data", data},
+		"registry_exists": {"init", "--data", data},
 		"listen_failed":   {"serve", "--data", data, "--listen", "nowhere"},
 		"subject_unnamed": {"subject", "restrict", "--data", data},
 		"file_unreadable": {"import", "--data", data, "--mapping", ghanaMapping, "no-such-file.csv"},
@@ -103,6 +106,7 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 // TestWorkWhileServing imports a large country while a server runs on the folder and exports are
 // taken from it. Agreements, keys and verification work meanwhile too.
 func TestWorkWhileServing(t *testing.T) {
+	t.Parallel()
 	const people = 30_000
 	file := filepath.Join(t.TempDir(), "country.ndjson")
 	generate(t, file, people)
@@ -171,6 +175,7 @@ func countIDs(t testing.TB, body []byte) int {
 // TestStoppedByTheRegistry: what the registry takes back ends a running export, also one whose
 // reader does not read, and refuses new requests.
 func TestStoppedByTheRegistry(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		stop   func(t *testing.T, data string, key apiKey)

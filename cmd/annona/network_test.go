@@ -3,6 +3,7 @@ package main
 import "testing"
 
 func TestNetworkFlag(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"192.0.2.0/24": "192.0.2.0/24", "192.0.2.7": "192.0.2.7/32", "2001:db8::/32": "2001:db8::/32", "2001:db8::1": "2001:db8::1/128",
 	} {

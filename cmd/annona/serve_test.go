@@ -14,6 +14,7 @@ import (
 
 // TestShutdown: SIGTERM breaks off the bodies that run, and the program ends well.
 func TestShutdown(t *testing.T) {
+	t.Parallel()
 	data := copyOfCountry(t)
 	s := serveFolder(t, data, createKey(t, data, "eligibility").Key)
 	slow := s.slowExport("households", about(eligibility, "format", "json"))
@@ -34,6 +35,7 @@ func TestShutdown(t *testing.T) {
 
 // TestClientThatGoesAway is recorded as an abort of its own.
 func TestClientThatGoesAway(t *testing.T) {
+	t.Parallel()
 	data := copyOfCountry(t)
 	s := serveFolder(t, data, createKey(t, data, "eligibility").Key)
 	slow := s.slowExport("households", about(eligibility, "format", "xml"))
@@ -50,6 +52,7 @@ func TestClientThatGoesAway(t *testing.T) {
 // TestNothingOfThePerson asks well and badly, and then looks for what is personal in the logs, the
 // metrics and the refusals.
 func TestNothingOfThePerson(t *testing.T) {
+	t.Parallel()
 	data := copyOfCountry(t)
 	address := freeAddress(t)
 	key := createKey(t, data, "eligibility").Key
@@ -140,6 +143,7 @@ func freeAddress(t testing.TB) string {
 }
 
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	s := serveFolder(t, data, "")
 	for _, path := range []string{"/healthz", "/readyz", "/docs", "/openapi.json", "/v1/code-lists/sex"} {

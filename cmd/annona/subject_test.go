@@ -89,6 +89,7 @@ func (d *district) mustSee(what string, want bool) {
 }
 
 func TestRestriction(t *testing.T) {
+	t.Parallel()
 	d := newDistrict(t)
 	hassan := inDistrict("P-1002")
 	before := d.export("households", about(eligibility, "format", "json"))
@@ -124,6 +125,7 @@ func TestRestriction(t *testing.T) {
 
 // TestRestrictionByID names somebody by the id that a partner knows.
 func TestRestrictionByID(t *testing.T) {
+	t.Parallel()
 	d := newDistrict(t)
 	var found struct {
 		ID string `json:"individual_id"`
@@ -139,6 +141,7 @@ func TestRestrictionByID(t *testing.T) {
 }
 
 func TestSubjectRefusals(t *testing.T) {
+	t.Parallel()
 	d := newDistrict(t)
 	for code, args := range map[string][]string{
 		"subject_unnamed": {"--source", "district-registry"},
@@ -181,6 +184,7 @@ func (d *district) mustResearch(what string, want int) {
 // TestConsent: under the basis consent nobody is shown who did not give it, and objection does not
 // matter; under another basis it is the other way round.
 func TestConsent(t *testing.T) {
+	t.Parallel()
 	d := newDistrict(t)
 	hassan, wanjiru := inDistrict("P-1002"), inDistrict("P-1004")
 	d.mustResearch("without consent", 0)
@@ -223,6 +227,7 @@ func TestConsent(t *testing.T) {
 // TestWithdrawalDuringExport: who withdraws consent or is restricted while an export runs is not in
 // the pages that have not left.
 func TestWithdrawalDuringExport(t *testing.T) {
+	t.Parallel()
 	const people = 30_000 // the last page leaves long after the connection has taken all it can hold
 	data := newRegistry(t)
 	must(t, "import", "--data", data, "--mapping", ghanaMapping, surveyOf(t, people))
@@ -268,6 +273,7 @@ func everybodyConsents(t testing.TB, data string, people int) {
 
 // TestRightsAreInTheLedger: each act is an entry of its own that names the person by number only.
 func TestRightsAreInTheLedger(t *testing.T) {
+	t.Parallel()
 	data := newRegistry(t)
 	must(t, "import", "--data", data, "--mapping", ghanaMapping, ghanaSample)
 	entries := func() (n int64) {

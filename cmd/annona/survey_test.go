@@ -19,6 +19,7 @@ import (
 // formats, and compares every value of every row. The small file of our own covers the same
 // path when the survey itself is not there.
 func TestSurvey(t *testing.T) {
+	t.Parallel()
 	t.Run("sample", func(t *testing.T) { takeThrough(t, ghanaSample, 12, 4) })
 	t.Run("whole", func(t *testing.T) {
 		file := filepath.Join(os.Getenv("ANNONA_TESTDATA"), "ghana-glss", "individuals.csv")
