@@ -254,7 +254,8 @@ func TestExtend(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			d, err := annona.Standard().Extend(annona.Extension{Country: c.country, Fields: []annona.Field{attribute(c.vary)}, CodeLists: c.lists})
+			x := annona.Extension{Country: c.country, Fields: []annona.Field{attribute(c.vary)}, CodeLists: c.lists}
+			d, err := annona.Standard().Extend(x)
 			if c.refused != "" {
 				if annona.CodeOf(err) != c.refused || annona.KindOf(err) != annona.KindInvalid {
 					t.Fatalf("got %v (%s), want %s", err, annona.CodeOf(err), c.refused)
@@ -266,6 +267,13 @@ func TestExtend(t *testing.T) {
 			}
 			if d.Version != annona.Standard().Version+1 {
 				t.Errorf("the version is %d, want one more than before", d.Version)
+			}
+			if annona.Standard().Declares(x) || !d.Declares(x) {
+				t.Errorf("before, all was declared: %v; after: %v", annona.Standard().Declares(x), d.Declares(x))
+			}
+			x.Fields[0].Label = "Another"
+			if d.Declares(x) {
+				t.Error("another label is declared already")
 			}
 		})
 	}

@@ -82,3 +82,31 @@ func isCode(code string) bool {
 	return code != "" && printable(code) && strings.TrimSpace(code) == code &&
 		!strings.ContainsRune(code, ListMark) && !strings.ContainsFunc(code, unicode.IsControl)
 }
+
+// Declares reports whether all of the extension is in the dictionary already, as it stands there.
+func (d *Dictionary) Declares(x Extension) bool {
+	for _, f := range x.Fields {
+		s, ok := d.Dataset(f.Dataset)
+		if !ok {
+			return false
+		}
+		have, ok := s.Field(f.Code)
+		if !ok {
+			return false
+		}
+		f.Country, f.Base, f.Aspect = x.Country, have.Base, AspectValue
+		if f.Tag == 0 {
+			f.Tag = have.Tag
+		}
+		if f != *have {
+			return false
+		}
+	}
+	for _, l := range x.CodeLists {
+		have, ok := d.CodeList(l.Name)
+		if !ok || have.Version != l.Version || have.Open != l.Open || have.Country != x.Country || !slices.Equal(have.Codes, l.Codes) {
+			return false
+		}
+	}
+	return true
+}

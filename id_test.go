@@ -28,7 +28,8 @@ func TestParseUIDRefuses(t *testing.T) {
 }
 
 func TestNewUIDsDiffer(t *testing.T) {
-	if annona.NewUID() == annona.NewUID() || annona.NewUID() == (annona.UID{}) {
+	first, second := annona.NewUID(), annona.NewUID()
+	if first == second || first == (annona.UID{}) {
 		t.Error("fresh ids repeat")
 	}
 }

@@ -87,12 +87,17 @@ func (x *Exchange) putClient(ctx context.Context, caller annona.Caller, verb ann
 	})
 }
 
-// Declare extends the dictionary by a country's attributes and puts it in force.
+// Declare extends the dictionary by a country's attributes and puts it in force. What it
+// declares already changes nothing: the schema version stays.
 func (x *Exchange) Declare(ctx context.Context, caller annona.Caller, extension annona.Extension) (*annona.Dictionary, error) {
 	if err := operatorOnly(caller); err != nil {
 		return nil, err
 	}
-	extended, err := x.CurrentDictionary().Extend(extension)
+	current := x.CurrentDictionary()
+	if current.Declares(extension) {
+		return current, nil
+	}
+	extended, err := current.Extend(extension)
 	if err != nil {
 		return nil, err
 	}

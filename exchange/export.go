@@ -22,10 +22,11 @@ type Export struct {
 }
 
 // Receiver is where an export goes: an encoder. Page is called only after the ledger entry
-// of that page is durable.
+// of that page is durable; End once, behind the last page. What failed to end is not complete.
 type Receiver interface {
 	Begin(part int) error
 	Page(d *privacy.Disclosed) error
+	End() error
 }
 
 // Sent counts what was handed over.
@@ -104,15 +105,23 @@ func (e *Export) Run(ctx context.Context, parts []*annona.Shape, to Receiver, cu
 	defer context.AfterFunc(ctx, cut)()
 	go e.watch(ctx, cancel)
 
-	var sent Sent
+	sent, err := e.send(ctx, parts, to)
+	if err != nil {
+		return sent, e.aborted(ctx, sent, cause(ctx, err))
+	}
+	err = e.x.outcome(context.WithoutCancel(ctx), e.i, audit.Complete, sent.Pages, sent.Rows, "")
+	return sent, err
+}
+
+// send hands over every part, and the end.
+func (e *Export) send(ctx context.Context, parts []*annona.Shape, to Receiver) (sent Sent, err error) {
 	for n, shape := range parts {
 		p := &pass{Export: e, shape: shape, part: n, to: to, sent: &sent}
 		if err := p.run(ctx); err != nil {
-			return sent, e.aborted(ctx, sent, cause(ctx, err))
+			return sent, err
 		}
 	}
-	err := e.x.outcome(context.WithoutCancel(ctx), e.i, audit.Complete, sent.Pages, sent.Rows, "")
-	return sent, err
+	return sent, to.End()
 }
 
 // cause prefers the reason why the export was stopped to the failure that the stop brought

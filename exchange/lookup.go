@@ -38,15 +38,10 @@ func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question,
 func (x *Exchange) identifier(i *inquiry, scheme, value string) (annona.IdentifierIndex, error) {
 	var none annona.IdentifierIndex
 	d := x.CurrentDictionary()
-	identifiers, _ := d.Dataset("identifiers")
-	for _, code := range []string{"scheme", "value"} {
-		f, ok := identifiers.Field(code)
-		granted, has := annona.FieldGrant{}, false
-		if ok {
-			granted, has = i.grant.Field(f)
-		}
-		if !has || granted.Treatment != annona.TreatPass {
-			return none, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers unaltered, so that none can be looked up").On("identifiers")
+	dataset, _ := d.Dataset(i.question.Dataset)
+	for _, name := range []string{"identifiers.scheme", "identifiers.value"} {
+		if !i.grant.Passes(dataset, name) {
+			return none, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers of %s unaltered, so that none can be looked up", dataset.Name).On(name)
 		}
 	}
 	list, _ := d.CodeList("identifier_type")

@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"slices"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/filter"
@@ -64,29 +63,17 @@ func (x *Exchange) asOf(asked annona.Date) (annona.Date, error) {
 	return d, nil
 }
 
-// scope is the whole of narrowing: the one condition that every row must meet, as part of the
-// query. today is read anew for each page.
+// scope is the whole of narrowing: what the agreement lets the caller see, and what the caller
+// picks from it, as part of the query. today is read anew for each page.
 func (i *inquiry) scope(shape *annona.Shape, today annona.Date) annona.Scope {
-	rows := conjunction(i.grant.Conditions[i.question.Dataset], i.filter)
-	return annona.NewScope(shape, rows, i.grant.Conditions["individuals"], annona.ScopeTerms{
+	seen := i.grant.Conditions
+	return annona.NewScope(shape, seen[i.question.Dataset], seen["individuals"], annona.ScopeTerms{
 		Purpose:   i.grant.Purpose.Code,
 		Recipient: i.grant.Agreement.Partner.Name,
 		Basis:     i.grant.Purpose.Basis,
 		AsOf:      i.asOf,
 		Today:     today,
-	})
-}
-
-func conjunction(conditions ...annona.Condition) annona.Condition {
-	conditions = slices.DeleteFunc(conditions, func(c annona.Condition) bool { return c == nil })
-	switch len(conditions) {
-	case 0:
-		return nil
-	case 1:
-		return conditions[0]
-	default:
-		return annona.And(conditions)
-	}
+	}).WithHouseholds(seen["households"]).Choosing(i.filter)
 }
 
 // plan compiles the column plan of a shape.

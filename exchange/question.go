@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/filter"
 )
 
 // Question is what a caller asks of one dataset.
@@ -18,6 +17,9 @@ type Question struct {
 	// NilReasons adds to each column its companion that says why a value is absent. Flat
 	// formats leave it false and carry such a companion only when Fields names it.
 	NilReasons bool
+	// Plain is for an answer that has no place for repeated groups: those that Fields does not
+	// name are not read, one that it names is refused.
+	Plain bool
 }
 
 // maxFields bounds the names in Question.Fields.
@@ -34,7 +36,7 @@ func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Sha
 	if len(q.Fields) > maxFields {
 		return nil, annona.TooLarge("too_many_fields", "name at most %d fields", maxFields).On("fields")
 	}
-	s := selector{dictionary: d, grant: grant, nilReasons: q.NilReasons}
+	s := selector{dictionary: d, grant: grant, nilReasons: q.NilReasons, plain: q.Plain}
 	if len(q.Fields) == 0 {
 		return s.everything(dataset, false), nil
 	}
@@ -51,6 +53,7 @@ type selector struct {
 	dictionary *annona.Dictionary
 	grant      *annona.Grant
 	nilReasons bool
+	plain      bool
 }
 
 // wanted is what was asked of a dataset: names of columns, and of groups with what was asked
@@ -62,15 +65,15 @@ type wanted struct {
 
 func (s selector) parse(dataset *annona.Dataset, names []string) (*wanted, error) {
 	w := &wanted{groups: map[string]*wanted{}}
-	for _, name := range names {
+	for i, name := range names {
 		if err := s.add(dataset, w, name); err != nil {
-			return nil, err
+			return nil, err.AtPosition(i + 1)
 		}
 	}
 	return w, nil
 }
 
-func (s selector) add(dataset *annona.Dataset, w *wanted, name string) error {
+func (s selector) add(dataset *annona.Dataset, w *wanted, name string) *annona.Error {
 	head, rest, nested := strings.Cut(name, ".")
 	f, ok := dataset.Field(head)
 	if !ok || nested && f.Type != annona.TypeGroup {
@@ -82,6 +85,9 @@ func (s selector) add(dataset *annona.Dataset, w *wanted, name string) error {
 	if f.Type != annona.TypeGroup {
 		w.columns = append(w.columns, f.Code)
 		return nil
+	}
+	if s.plain {
+		return annona.Invalid("group_not_plain", "the answer has no place for a repeated group; ask for layout=linked, or for another format").On(f.Code)
 	}
 	group, _ := s.dictionary.Dataset(f.Group)
 	if !nested {
@@ -100,8 +106,8 @@ func (s selector) add(dataset *annona.Dataset, w *wanted, name string) error {
 }
 
 // unknownField does not repeat what was asked: it may be anything, also somebody's name.
-func unknownField(dataset *annona.Dataset) error {
-	return annona.Invalid("unknown_field", "a name in the list is no field of %s; the schema %s.schema.json lists them", dataset.Name, dataset.Name).On("fields")
+func unknownField(dataset *annona.Dataset) *annona.Error {
+	return annona.Invalid("unknown_field", "the name at this position of the list is no field of %s; the schema %s.schema.json lists them. Names are separated by commas, without spaces", dataset.Name, dataset.Name).On("fields")
 }
 
 // selection is the shape of what was asked for.
@@ -148,7 +154,7 @@ func (s selector) everything(dataset *annona.Dataset, nested bool) *annona.Shape
 			shape.Columns = append(shape.Columns, f)
 			continue
 		}
-		if nested && f.Group == "memberships" {
+		if s.plain || nested && f.Group == "memberships" {
 			continue
 		}
 		group, _ := s.dictionary.Dataset(f.Group)
@@ -166,52 +172,6 @@ func (s selector) everything(dataset *annona.Dataset, nested bool) *annona.Shape
 func (s selector) granted(f *annona.Field) bool {
 	_, ok := s.grant.Field(f)
 	return ok
-}
-
-// callersFilter compiles the caller's filter and refuses one that names a field which the
-// grant does not pass unaltered: what a filter selects would tell what the grant hides.
-func callersFilter(d *annona.Dictionary, grant *annona.Grant, q Question) (annona.Condition, error) {
-	if q.Filter == "" {
-		return nil, nil
-	}
-	dataset, _ := d.Dataset(q.Dataset)
-	condition, err := filter.Compile(d, dataset, q.Filter)
-	if err != nil {
-		return nil, err
-	}
-	if filter.UsesMembers(condition) && !filterable(grant, members(d)) {
-		return nil, filterNotGranted(members(d))
-	}
-	for leaf := range filter.Leaves(condition) {
-		if f, ok := flagsWithheld(d, grant, leaf); ok {
-			return nil, filterNotGranted(f)
-		}
-	}
-	for path := range filter.Paths(condition) {
-		if !filterable(grant, path.Field) {
-			return nil, filterNotGranted(path.Field)
-		}
-		if path.Root == annona.RootHead && !filterable(grant, members(d)) {
-			return nil, filterNotGranted(members(d))
-		}
-	}
-	return condition, nil
-}
-
-// members is the field through which a household shows who belongs to it, and who is its head.
-func members(d *annona.Dictionary) *annona.Field {
-	households, _ := d.Dataset("households")
-	f, _ := households.Field("members")
-	return f
-}
-
-func filterable(grant *annona.Grant, f *annona.Field) bool {
-	granted, ok := grant.Field(f)
-	return ok && granted.Treatment == annona.TreatPass
-}
-
-func filterNotGranted(f *annona.Field) error {
-	return annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered").On(f.Code)
 }
 
 // withheld names the fields of a dataset that the grant does not give: the same for every row.

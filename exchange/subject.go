@@ -6,6 +6,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
+	"github.com/annona-exchange/annona/policy"
 )
 
 // Subject names one individual for the operator: by the key that a source gave, or by the
@@ -48,7 +49,7 @@ func (x *Exchange) Restrict(ctx context.Context, caller annona.Caller, s Subject
 	if err := operatorOnly(caller); err != nil {
 		return r.ID, err
 	}
-	if err := checkDays(r.EffectiveDate, r.ExpiryDate); err != nil {
+	if err := checkRight(r.Purposes, r.EffectiveDate, r.ExpiryDate); err != nil {
 		return r.ID, err
 	}
 	number, err := x.subject(ctx, s)
@@ -98,7 +99,7 @@ func (x *Exchange) GiveConsent(ctx context.Context, caller annona.Caller, s Subj
 	if len(c.Purposes) == 0 || len(c.Recipients) == 0 {
 		return c.ID, annona.Invalid("consent_unspecific", "a consent names its purposes and its recipients")
 	}
-	if err := checkDays(c.EffectiveDate, c.ExpiryDate); err != nil {
+	if err := checkRight(c.Purposes, c.EffectiveDate, c.ExpiryDate); err != nil {
 		return c.ID, err
 	}
 	number, err := x.subject(ctx, s)
@@ -139,6 +140,16 @@ func (x *Exchange) WithdrawConsent(ctx context.Context, caller annona.Caller, s 
 		withdrawn++
 	}
 	return withdrawn, nil
+}
+
+// checkRight refuses what could never take effect.
+func checkRight(purposes []string, from, until annona.Date) error {
+	for _, purpose := range purposes {
+		if err := policy.CheckPurpose(purpose); err != nil {
+			return err
+		}
+	}
+	return checkDays(from, until)
 }
 
 func checkDays(from, until annona.Date) error {

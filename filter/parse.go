@@ -50,7 +50,7 @@ func malformed(fault *common.Error) error {
 	if fault.Location == common.NoLocation {
 		return tooDeep()
 	}
-	return annona.Invalid("filter_malformed", "the filter cannot be read from here on; look for a missing quote, bracket or operator").AtPosition(fault.Location.Column() + 1)
+	return annona.Invalid("filter_malformed", "the filter cannot be read from here on; look for a missing quote, bracket or operator (equal is ==, and is &&, or is ||, not is !)").AtPosition(fault.Location.Column() + 1)
 }
 
 func tooDeep() *annona.Error {

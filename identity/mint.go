@@ -54,9 +54,9 @@ func checkExpiry(now, expires time.Time) error {
 	case expires.IsZero():
 		return annona.Invalid("expiry_required", "a key has an expiry; give one at most %d days from now", int(MaxLife.Hours()/24))
 	case !expires.After(now):
-		return annona.Invalid("expiry_past", "the expiry of a key lies in the future")
+		return annona.Invalid("expiry_past", "a key expires in the future; give it 1 to %d days", int(MaxLife.Hours()/24))
 	case expires.After(now.Add(MaxLife)):
-		return annona.Invalid("expiry_too_far", "a key lives at most %d days; mint the next one before it expires", int(MaxLife.Hours()/24))
+		return annona.Invalid("expiry_too_far", "a key lives at most %d days; make the next one before it expires", int(MaxLife.Hours()/24))
 	}
 	return nil
 }

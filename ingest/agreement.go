@@ -42,11 +42,11 @@ func agreementFault(name, format string, args ...any) error {
 func checkNames(a *annona.Agreement) error {
 	switch {
 	case !agreementName.MatchString(a.Name) || len(a.Name) > 60:
-		return agreementFault("name", "an agreement has a name in small letters, digits and dashes, of at most 60 characters")
+		return agreementFault("name", "an agreement has a name of lower-case letters, digits and hyphens, at most 60 characters long")
 	case a.Partner.Name == "" || len(a.Partner.Country) != 2:
 		return agreementFault("partner", "the partner has a name and a country of two letters")
 	case !agreementName.MatchString(a.Realm):
-		return agreementFault("id_realm", "the id realm has a name in small letters, digits and dashes")
+		return agreementFault("id_realm", "an id realm has a name of lower-case letters, digits and hyphens")
 	case !slices.Contains(recipientRoles, a.Recipient):
 		return agreementFault("recipient_role", "the role is one of %v", recipientRoles)
 	}
@@ -61,7 +61,7 @@ func checkPurposes(a *annona.Agreement) error {
 	for _, p := range a.Purposes {
 		switch {
 		case !agreementName.MatchString(p.Code) || seen[p.Code]:
-			return agreementFault("purposes", "each purpose has a code of its own, in small letters, digits and dashes")
+			return agreementFault("purposes", "each purpose has a code of its own, of lower-case letters, digits and hyphens")
 		case !slices.Contains(lawfulBases, p.Basis):
 			return agreementFault("legal_basis", "the lawful basis of a purpose is one of %v", lawfulBases)
 		case !isDate(p.ValidUntil):

@@ -104,7 +104,7 @@ var sourceName = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*$`)
 
 func compile(doc *mappingDoc, d *annona.Dictionary) (*Mapping, error) {
 	if !sourceName.MatchString(string(doc.Source)) || len(doc.Source) > 60 {
-		return nil, annona.Invalid("mapping_malformed", "`source` names the source system in small letters, digits, dots and dashes").On("source")
+		return nil, annona.Invalid("mapping_malformed", "`source` names the source system in lower-case letters, digits, dots and hyphens").On("source")
 	}
 	if len(doc.Inputs) == 0 {
 		return nil, annona.Invalid("mapping_malformed", "a mapping has at least one input").On("inputs")
@@ -194,7 +194,7 @@ func (c *compiler) form(doc inputDoc) error {
 		return annona.Invalid("mapping_malformed", format, args...).On(c.in.name)
 	}
 	if !sourceName.MatchString(strings.ReplaceAll(c.in.name, "_", "-")) {
-		return annona.Invalid("mapping_malformed", "each input has a name in small letters, digits and dashes").On("inputs")
+		return annona.Invalid("mapping_malformed", "each input has a name of lower-case letters, digits and hyphens").On("inputs")
 	}
 	if c.in.format != FormatCSV && c.in.format != FormatNDJSON {
 		return fault("`format` is csv or ndjson")

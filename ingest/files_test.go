@@ -52,6 +52,8 @@ status: active
 `
 	for name, test := range map[string]struct{ old, new, want string }{
 		"unknown key":            {"floor: api_key", "floor: api_key\nflor: x", "line 9"},
+		"a table for a list":     {"[{code: p, legal_basis: consent}]", "{code: p}", "not of the kind that this key takes"},
+		"a list for a word":      {"status: active", "status: [active]", "line 12 of the agreement: what stands here is not of the kind"},
 		"name":                   {"name: a\n", "name: A b\n", "name"},
 		"country":                {"country: GH", "country: Ghana", "partner"},
 		"realm":                  {"id_realm: a", "id_realm: ''", "id_realm"},

@@ -138,8 +138,11 @@ func (r *reader) readHeader(f file, rows *csvReader) (csvHead, error) {
 	own := head.names[head.own:]
 	for _, column := range f.in.root.columns {
 		i := slices.Index(own, column)
-		if i < 0 || slices.Contains(own[i+1:], column) {
-			return head, annona.Invalid("input_columns", "the file %q has this column not once; is the delimiter right, and the mapping the one for this file?", f.source.Name).On(column)
+		switch {
+		case i < 0:
+			return head, annona.Invalid("input_columns", "the header of %q does not have this column; is the mapping the one for this file, and the delimiter right?", f.source.Name).On(column)
+		case slices.Contains(own[i+1:], column):
+			return head, annona.Invalid("input_columns", "the header of %q has this column more than once; rename the other one", f.source.Name).On(column)
 		}
 		head.wanted = append(head.wanted, i+head.own)
 	}

@@ -48,8 +48,21 @@ func yamlFault(what string, err error) error {
 	if !errors.As(err, &fault) || fault.GetToken() == nil {
 		return annona.Invalid("file_malformed", "the %s is not valid YAML", what)
 	}
-	return annona.Invalid("file_malformed", "line %d of the %s: %s", fault.GetToken().Position.Line, what, fault.GetMessage()).
-		AtPosition(fault.GetToken().Position.Line)
+	line := fault.GetToken().Position.Line
+	return annona.Invalid("file_malformed", "line %d of the %s: %s", line, what, inOurWords(fault)).AtPosition(line)
+}
+
+// inOurWords says what the YAML library found wrong without the names of our types.
+func inOurWords(fault yaml.Error) string {
+	var value *yaml.TypeError
+	var node *yaml.UnexpectedNodeTypeError
+	if errors.As(fault, &value) || errors.As(fault, &node) {
+		return "what stands here is not of the kind that this key takes (one word, a list or a table)"
+	}
+	if key, ok := strings.CutPrefix(fault.GetMessage(), "unknown field "); ok {
+		return "there is no key " + key + " here"
+	}
+	return fault.GetMessage()
 }
 
 // lineOf is the line on which a node stands.

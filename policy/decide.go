@@ -48,7 +48,7 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	if len(t.fields[r.Dataset]) == 0 {
 		return nil, annona.Forbidden("dataset_not_granted", "the agreement does not grant this dataset").On(r.Dataset)
 	}
-	return t.grant(r.Caller.Strength, purpose), nil
+	return t.grant(r.Caller.Strength, purpose)
 }
 
 func inForce(a *annona.Agreement, today annona.Date) error {
@@ -58,12 +58,20 @@ func inForce(a *annona.Agreement, today annona.Date) error {
 	return nil
 }
 
+// CheckPurpose refuses what cannot be the code of a purpose (400 purpose_unknown).
+func CheckPurpose(code string) error {
+	if !name.MatchString(code) {
+		return annona.Invalid("purpose_unknown", "a purpose is a code of lower-case letters, digits and hyphens").On("purpose")
+	}
+	return nil
+}
+
 func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
 	if r.Purpose == "" {
 		return annona.PurposeTerms{}, annona.Invalid("purpose_missing", "say what the data is for: purpose=<code of a purpose in your agreement>").On("purpose")
 	}
-	if !name.MatchString(r.Purpose) {
-		return annona.PurposeTerms{}, annona.Invalid("purpose_unknown", "a purpose is a code of lower-case letters, digits and hyphens").On("purpose")
+	if err := CheckPurpose(r.Purpose); err != nil {
+		return annona.PurposeTerms{}, err
 	}
 	purpose, ok := a.Purpose(r.Purpose)
 	if !ok {
@@ -76,10 +84,10 @@ func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
 }
 
 // grant cuts what the agreement grants down to the caps of the credential's strength.
-func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) *annona.Grant {
+func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) (*annona.Grant, error) {
 	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: t.fields, Conditions: t.rows, RowCeiling: t.agreement.RowCeiling}
 	if strength > annona.StrengthAPIKey {
-		return g
+		return g, nil
 	}
 	caps := annona.CredentialTerms{RowCeiling: annona.DefaultAPIKeyRows}
 	if t.agreement.APIKey != nil {
@@ -87,10 +95,14 @@ func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) *an
 		g.Raised = caps.Reason
 	}
 	g.RowCeiling = tighter(g.RowCeiling, caps.RowCeiling)
+	if t.telling && !caps.SpecialFields {
+		return nil, annona.Forbidden("credential_too_weak",
+			"the agreement selects people by a special field, and a plain API key gets none; use a stronger credential, or have special fields raised in the agreement")
+	}
 	if t.special && !caps.SpecialFields {
 		g.Fields = withoutSpecial(t.fields)
 	}
-	return g
+	return g, nil
 }
 
 // tighter returns the lower of two ceilings, of which 0 means none.

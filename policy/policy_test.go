@@ -114,6 +114,53 @@ func TestWhatAnAgreementGrants(t *testing.T) {
 	}
 }
 
+// Who is seen under a condition on a special field tells the field: the condition needs what
+// the field needs.
+func TestAConditionOnASpecialField(t *testing.T) {
+	a := agreement()
+	terms := a.Datasets["individuals"]
+	terms.Condition = "individual.is_disabled == true"
+	a.Datasets["individuals"] = terms
+	for _, dataset := range []string{"individuals", "households"} {
+		r := request
+		r.Dataset = dataset
+		if _, err := decide(t, a, r); annona.CodeOf(err) != "credential_too_weak" {
+			t.Errorf("%s: a plain key gets those of whom the condition holds: %v", dataset, err)
+		}
+		r.Caller.Strength = annona.StrengthOAuth
+		if _, err := decide(t, a, r); err != nil {
+			t.Errorf("%s: %v", dataset, err)
+		}
+	}
+	a.APIKey = &annona.CredentialTerms{SpecialFields: true, Reason: "a disability program"}
+	if _, err := decide(t, a, request); err != nil {
+		t.Errorf("raised: %v", err)
+	}
+	terms.Fields = nil
+	a.Datasets["individuals"] = terms
+	if _, err := policy.Compile(&a, annona.Standard()); annona.CodeOf(err) != "condition_special" {
+		t.Errorf("the field is not granted: %v", err)
+	}
+}
+
+// last_updated tells that something changed which is not granted.
+func TestLastUpdatedIsGrantedByNameOnly(t *testing.T) {
+	a := agreement()
+	g, err := decide(t, a, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have := granted(g, "individuals"); slices.Contains(have, "last_updated") || !slices.Contains(have, "received_at") {
+		t.Errorf("granted with the class of personal fields: %v", have)
+	}
+	terms := a.Datasets["individuals"]
+	terms.Fields = append(terms.Fields, "last_updated")
+	a.Datasets["individuals"] = terms
+	if g, err = decide(t, a, request); err != nil || !slices.Contains(granted(g, "individuals"), "last_updated") {
+		t.Errorf("not granted by name: %v", err)
+	}
+}
+
 func TestAPlainKeyIsCapped(t *testing.T) {
 	g, err := decide(t, agreement(), request)
 	if err != nil {

@@ -21,6 +21,7 @@ type Terms struct {
 	fields    map[string][]annona.FieldGrant
 	rows      map[string]annona.Condition
 	special   bool // some granted field is special
+	telling   bool // some condition names a special field: who is seen tells it
 }
 
 // Compile checks an agreement against the dictionary and resolves what it grants. It refuses
@@ -45,7 +46,29 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 			return nil, err
 		}
 	}
+	if err := t.checkTelling(); err != nil {
+		return nil, err
+	}
 	return t, t.narrowAreas(d)
+}
+
+// checkTelling refuses a condition on a special field that the agreement does not grant:
+// whoever is seen at all would tell it.
+func (t *Terms) checkTelling() error {
+	for dataset, condition := range t.rows {
+		for path := range filter.Paths(condition) {
+			if path.Field.Sensitivity != annona.Special {
+				continue
+			}
+			t.telling = true
+			granted := func(g annona.FieldGrant) bool { return g.Field.Code == path.Field.Code }
+			if !slices.ContainsFunc(t.fields[path.Field.Dataset], granted) {
+				return annona.Invalid("condition_special",
+					"the condition on %s names a special field, so that whoever is seen tells it; grant the field by name too", dataset).On(path.Field.Code)
+			}
+		}
+	}
+	return nil
 }
 
 func isSpecial(g annona.FieldGrant) bool { return g.Field.Sensitivity == annona.Special }
@@ -128,11 +151,18 @@ func grants(terms annona.DatasetTerms, f *annona.Field) bool {
 	if slices.Contains(terms.Fields, f.Code) {
 		return true
 	}
+	if f.Code == movesUnseen && f.Derived {
+		return false
+	}
 	if slices.Contains(terms.Fields, f.Base.Code) && f.Aspect != annona.AspectSourceCode {
 		return true
 	}
 	return f.Sensitivity != annona.Special && slices.Contains(terms.Sensitivities, f.Sensitivity)
 }
+
+// movesUnseen is the field that moves whenever anything of its record changes, also what the
+// agreement withholds. So it goes with no class: whoever grants it does so by name.
+const movesUnseen = "last_updated"
 
 func checkNames(dataset *annona.Dataset, terms annona.DatasetTerms) error {
 	names := slices.Concat(terms.Fields, terms.Except)

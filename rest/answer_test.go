@@ -199,7 +199,7 @@ func TestPublished(t *testing.T) {
 // The metadata of CSV on the Web has exactly the columns of the export that it is asked for.
 func TestCSVWHasTheColumnsOfTheExport(t *testing.T) {
 	r := newRegistry(t)
-	for _, query := range []string{"fields=sex,individual_id,date_of_birth", "fields=full_name,sex_nil_reason", "fields=individual_id,identifiers.value&layout=plain"} {
+	for _, query := range []string{"fields=sex,individual_id,date_of_birth", "fields=full_name,sex_nil_reason", "fields=full_name&layout=plain"} {
 		file := r.get(wholeFile+"&format=csv&"+query, r.full)
 		described := r.get("/v1/schemas/individuals.csvw.json?"+query, "")
 		var metadata struct {
@@ -215,6 +215,13 @@ func TestCSVWHasTheColumnsOfTheExport(t *testing.T) {
 		header, _, _ := strings.Cut(file.body, "\n")
 		if strings.TrimSpace(header) != strings.Join(names, ",") {
 			t.Errorf("%s: the file has %s, the metadata %v", query, header, names)
+		}
+	}
+	for _, query := range []string{"fields=individual_id,identifiers.value&layout=plain", "fields=identifiers"} {
+		for _, path := range []string{wholeFile + "&format=csv&", "/v1/schemas/individuals.csvw.json?"} {
+			if a := r.get(path+query, r.full); a.status != 400 || a.problem(t).Code != "group_not_plain" {
+				t.Errorf("%s%s: %d %s", path, query, a.status, a.body)
+			}
 		}
 	}
 }

@@ -125,12 +125,6 @@ func (d *download) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.encoder.End(); err != nil {
-		return err
-	}
-	if err := d.body.complete(); err != nil {
-		return err
-	}
 	trailer := d.body.out.Header()
 	trailer.Set("Annona-Rows", strconv.FormatInt(sent.Rows, 10))
 	trailer.Set("Annona-Release", d.export.Request().String())
@@ -146,6 +140,14 @@ func (d *download) Page(page *privacy.Disclosed) error {
 		return err
 	}
 	return d.body.flush()
+}
+
+// End ends the document and the body.
+func (d *download) End() error {
+	if err := d.encoder.End(); err != nil {
+		return err
+	}
+	return d.body.complete()
 }
 
 func (d *download) header() http.Header {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -18,10 +19,12 @@ type document struct {
 		Parameters  []struct {
 			Name, In, Description string
 			Required              bool
+			Schema                struct{ Type any }
 		}
 		Responses map[string]struct {
 			Content map[string]struct {
-				Schema map[string]any
+				Schema  map[string]any
+				Example *Problem
 			}
 		}
 	}
@@ -71,6 +74,9 @@ func TestOpenAPIIsWellWritten(t *testing.T) {
 				if p.Description == "" {
 					t.Errorf("%s: parameter %s says nothing", name, p.Name)
 				}
+				if _, several := p.Schema.Type.([]any); several {
+					t.Errorf("%s: parameter %s has the types %v: the reference cannot offer to fill it in", name, p.Name, p.Schema.Type)
+				}
 				if p.In == "header" && p.Name != "If-None-Match" {
 					t.Errorf("%s: header %s", name, p.Name)
 				}
@@ -79,9 +85,12 @@ func TestOpenAPIIsWellWritten(t *testing.T) {
 				if status < "400" && status != "default" {
 					continue
 				}
-				schema := response.Content["application/problem+json"].Schema
-				if schema["$ref"] != "#/components/schemas/Problem" {
+				problem := response.Content["application/problem+json"]
+				if problem.Schema["$ref"] != "#/components/schemas/Problem" {
 					t.Errorf("%s: %s is %v", name, status, response)
+				}
+				if status != "default" && (problem.Example == nil || strconv.Itoa(problem.Example.Status) != status) {
+					t.Errorf("%s: the example of %s is %v", name, status, problem.Example)
 				}
 			}
 		}

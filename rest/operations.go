@@ -7,6 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/annona-exchange/annona"
 )
 
 const overview = `Annona exchanges household and individual data between a social registry and its partners.
@@ -79,7 +81,7 @@ func (s *Server) registerDataset(noun string) {
 		Method: http.MethodGet, Path: "/v1/" + dataset, OperationID: "search" + name + "s",
 		Summary:     "A page of " + dataset,
 		Description: "Records in the order in which they came on file. The next page is asked for with the cursor in next (JSON, XML) or the header Annona-Next (every format); the last page has none. CSV holds the single-valued columns.",
-		Responses:   answers("A page.", pageFormats),
+		Responses:   withCursor(answers("A page.", pageFormats)),
 	}, http.StatusGone), s.search(dataset))
 	huma.Register(s.api, people(huma.Operation{
 		Method: http.MethodGet, Path: "/v1/" + dataset + "/{id}", OperationID: "get" + name,
@@ -145,10 +147,33 @@ func refusable(o huma.Operation, statuses ...int) huma.Operation {
 	for _, status := range statuses {
 		o.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status),
-			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}, Example: exampleOf(status)}},
 		}
 	}
 	return o
+}
+
+// examples are refusals as the reference shows them, one for each status.
+var examples = []error{
+	annona.Invalid("unknown_field", "the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces").On("fields").AtPosition(3),
+	errKeyMissing,
+	annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered").On("full_name").AtPosition(17),
+	annona.NotFound("no such record, or not one that you may see"),
+	refused(http.StatusNotAcceptable, annona.Invalid("not_acceptable", "answers are application/json, application/xml, text/csv or application/x-ndjson").On("Accept")),
+	annona.Conflict("identifier_ambiguous", "several records that you may see hold this identifier; report it to the registry"),
+	annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after"),
+	annona.Internal("answer the request", nil),
+	errShuttingDown,
+}
+
+func exampleOf(status int) *Problem {
+	request := annona.UID{0x7d, 0x0f, 0x0a, 0x3c, 0x5d, 0x0b, 0x4f, 0x6f, 0x9a, 0x57, 0xc1, 0xf0, 0xe2, 0xb4, 0xd6, 0xa8}
+	for _, err := range examples {
+		if p := problemOf(err, request); p.Status == status {
+			return p
+		}
+	}
+	return nil
 }
 
 var (
@@ -185,6 +210,13 @@ func withExportHeaders(responses map[string]*huma.Response) map[string]*huma.Res
 		"Annona-Release":      "Trailer: the id under which the ledger holds this export.",
 	} {
 		responses["200"].Headers[name] = &huma.Param{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
+	}
+	return responses
+}
+
+func withCursor(responses map[string]*huma.Response) map[string]*huma.Response {
+	responses["200"].Headers["Annona-Next"] = &huma.Param{
+		Description: "The cursor of the next page, for after. Absent on the last page.", Schema: &huma.Schema{Type: huma.TypeString},
 	}
 	return responses
 }

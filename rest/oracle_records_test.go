@@ -39,7 +39,7 @@ func valuesOf(d *annona.Dataset, values map[string]string) (out []annona.Value) 
 	return out
 }
 
-func groupsOf(d *annona.Dataset, documents []document, flags []string) (out []annona.GroupItems) {
+func groupsOf(d *annona.Dataset, documents []card, flags []string) (out []annona.GroupItems) {
 	var items [][]annona.Value
 	for _, x := range documents {
 		items = append(items, itemOf("identifiers", map[string]string{"scheme": x.scheme, "value": x.value, "issuer": x.issuer}))

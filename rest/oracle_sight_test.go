@@ -140,5 +140,3 @@ func (r rowOf) Members(yield func(filter.Row) bool) {
 func (r rowOf) Within(code, area string) bool {
 	return code == area || strings.HasPrefix(code, area+"-")
 }
-
-func joined(values []string) string { return strings.Join(values, string(rune(annona.ListSeparator))) }

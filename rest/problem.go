@@ -19,9 +19,9 @@ type Problem struct {
 	Title     string `json:"title" doc:"What the status means." example:"Bad Request"`
 	Status    int    `json:"status" doc:"HTTP status." example:"400"`
 	Code      string `json:"code" doc:"Stable name of the problem, for machines." example:"unknown_field"`
-	Detail    string `json:"detail" doc:"What happened and what to do." example:"a name in the list is no field of individuals; the schema individuals.schema.json lists them"`
+	Detail    string `json:"detail" doc:"What happened and what to do." example:"the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces"`
 	Name      string `json:"name,omitempty" doc:"The parameter, field or column concerned." example:"fields"`
-	Position  int    `json:"position,omitempty" doc:"Where in the filter, in characters from 1." example:"17"`
+	Position  int    `json:"position,omitempty" doc:"Where in the filter, in characters, or in the list of fields; from 1." example:"3"`
 	RequestID string `json:"request_id" doc:"Id of this request; name it when you ask for help." example:"7d0f0a3c5d0b4f6f9a57c1f0e2b4d6a8"`
 }
 
@@ -117,7 +117,7 @@ var configureHuma = sync.OnceFunc(func() {
 func translate(status int, message string, errs []error) error {
 	switch status {
 	case http.StatusUnsupportedMediaType:
-		return refused(status, annona.Invalid("unsupported_media_type", "the body is application/json").On("Content-Type"))
+		return refused(status, annona.Invalid("unsupported_media_type", "send the body as JSON, with the header Content-Type: application/json").On("Content-Type"))
 	case http.StatusRequestEntityTooLarge:
 		return refused(status, annona.TooLarge("body_too_large", "the body is shorter than %d bytes", maxBody))
 	case http.StatusRequestTimeout:
@@ -147,6 +147,9 @@ func malformed(detail *huma.ErrorDetail) error {
 	switch {
 	case strings.HasPrefix(detail.Message, "unexpected property"):
 		return annona.Invalid("unknown_member", "the body has a member that this operation does not know")
+	case strings.HasPrefix(detail.Message, "expected required property "):
+		missing := strings.TrimSuffix(strings.TrimPrefix(detail.Message, "expected required property "), " to be present")
+		return annona.Invalid("body_invalid", "the body lacks this member").On(missing)
 	case place == "body" && strings.HasPrefix(detail.Message, "expected"):
 		return annona.Invalid("body_invalid", "%s", detail.Message).On(name)
 	case place == "body":

@@ -34,7 +34,7 @@ func (s *Server) registerPublished() {
 // SchemaFile names one schema document, and for CSVW the export that it describes.
 type SchemaFile struct {
 	File   string   `path:"file" example:"individuals.xsd" doc:"Dataset and kind of schema."`
-	Fields []string `query:"fields" doc:"For csvw: the fields of the export."`
+	Fields []string `query:"fields" nullable:"false" doc:"For csvw: the fields of the export."`
 	Layout string   `query:"layout" enum:"linked,flat,plain" doc:"For csvw: the layout of the export."`
 }
 
@@ -44,6 +44,9 @@ type schemaVersionInput struct {
 	Version string `path:"version" example:"1" doc:"Schema version: the number in Annona-Schema."`
 	SchemaFile
 }
+
+// errGroupNotPlain is what the gate answers to an export of these fields in this layout.
+var errGroupNotPlain = annona.Invalid("group_not_plain", "the answer has no place for a repeated group; ask for layout=linked, or for another format")
 
 var errNoSchema = annona.NotFound("there is no such schema; there are individuals and households as .xsd, .schema.json and .csvw.json, in the versions that this installation has had")
 
@@ -106,6 +109,9 @@ func (s *Server) csvw(d *annona.Dictionary, dataset *annona.Dataset, in SchemaFi
 	if o.Layout, err = encode.ParseLayout(in.Layout); err != nil {
 		return nil, err
 	}
+	if len(in.Fields) > 0 && len(shape.Groups) > 0 && layoutOf(dataset.Name, o) == encode.Plain {
+		return nil, errGroupNotPlain.On(shape.Groups[0].Field.Code)
+	}
 	if _, err := encode.Parts(shape, o); err != nil {
 		return nil, err // an export would be refused too
 	}
@@ -125,7 +131,7 @@ func (s *Server) document(mediaType string, write func(io.Writer) error) (*reply
 
 type codeListsOutput struct {
 	Body struct {
-		CodeLists []codeListEntry `json:"code_lists"`
+		CodeLists []codeListEntry `json:"code_lists" nullable:"false"`
 	}
 }
 

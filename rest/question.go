@@ -17,7 +17,7 @@ import (
 // Asked is what every question about people has: the parameters purpose, fields and as_of.
 type Asked struct {
 	Purpose string   `query:"purpose" required:"true" example:"eligibility-assessment" doc:"What the data is for: the code of a purpose in your agreement."`
-	Fields  []string `query:"fields" example:"individual_id,date_of_birth,sex" doc:"The columns you want, separated by commas; a repeated group by its name, one of its columns as group.column. Without it: everything that your agreement grants."`
+	Fields  []string `query:"fields" nullable:"false" example:"individual_id,date_of_birth,sex" doc:"The columns you want, separated by commas; a repeated group by its name, one of its columns as group.column. Without it: everything that your agreement grants."`
 	AsOf    string   `query:"as_of" example:"2026-01-31" doc:"The day on which ages and memberships are read. Without it: today."`
 }
 
@@ -57,10 +57,11 @@ func notAcceptable(err error) error {
 }
 
 // written completes a question by what the form of its answer calls for: nested formats say of
-// each absent value why it is absent.
+// each absent value why it is absent, a plain file has no place for groups.
 func written(q exchange.Question, o encode.Options) (exchange.Question, exchange.Form) {
-	q.NilReasons = o.Format != encode.CSV
-	return q, exchange.Form{Format: string(o.Format), Layout: string(layoutOf(q.Dataset, o))}
+	layout := layoutOf(q.Dataset, o)
+	q.NilReasons, q.Plain = o.Format != encode.CSV, layout == encode.Plain
+	return q, exchange.Form{Format: string(o.Format), Layout: string(layout)}
 }
 
 // layoutOf is the layout of an answer, also when none was asked for.

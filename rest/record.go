@@ -92,11 +92,11 @@ type lookupInput struct {
 	Accepts
 	Body struct {
 		Dataset string   `json:"dataset,omitempty" enum:"individuals,households" default:"individuals" doc:"Where to look."`
-		Type    string   `json:"type" minLength:"1" maxLength:"100" doc:"Type of the identifier: a code of the list identifier_type." example:"national_id_number"`
-		Value   private  `json:"value" doc:"The identifier as it stands on the document. It is compared by its blind index and kept nowhere."`
+		Type    string   `json:"type" minLength:"1" maxLength:"100" doc:"Type of the identifier: a code of the list identifier_type, as a record shows it in scheme." example:"national_id_number"`
+		Value   private  `json:"value" doc:"The identifier as it stands on the document. It is compared by its blind index and kept nowhere." example:"ABC-1234567-8"`
 		Purpose string   `json:"purpose" minLength:"1" doc:"What the data is for: the code of a purpose in your agreement." example:"eligibility-assessment"`
-		Fields  []string `json:"fields,omitempty" maxItems:"500" nullable:"false" doc:"As the parameter fields of a search."`
-		AsOf    string   `json:"as_of,omitempty" doc:"As the parameter as_of of a search."`
+		Fields  []string `json:"fields,omitempty" maxItems:"500" nullable:"false" doc:"As the parameter fields of a search." example:"[\"individual_id\",\"date_of_birth\"]"`
+		AsOf    string   `json:"as_of,omitempty" doc:"As the parameter as_of of a search." example:"2026-01-31"`
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"github.com/swaggest/swgui/v5emb"
 
 	"github.com/annona-exchange/annona"
 )
@@ -47,8 +46,6 @@ var referenceFiles = map[string]string{
 	"favicon-32x32.png":               "",
 }
 
-var swagger = sync.OnceValue(func() http.Handler { return v5emb.New("Annona", "/openapi.json", "/docs") })
-
 func (s *Server) referenceFile(_ context.Context, in *referenceInput) (*reply, error) {
 	mediaType, known := referenceFiles[in.File]
 	if !known {
@@ -59,7 +56,7 @@ func (s *Server) referenceFile(_ context.Context, in *referenceInput) (*reply, e
 		w.Header().Set("Content-Security-Policy", referencePolicy)
 		w.Header().Set("Cache-Control", publicly)
 		if mediaType == "" {
-			swagger().ServeHTTP(w, r)
+			s.swagger.ServeHTTP(w, r)
 			return
 		}
 		page, err := reference.ReadFile("reference/" + in.File)

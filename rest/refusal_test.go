@@ -35,7 +35,7 @@ func filtered(path, filter string) string { return path + "&filter=" + url.Query
 func badQuestions() []scenario {
 	terms := strings.TrimSuffix(strings.Repeat("individual.sex == 'female' || ", 1000), " || ")
 	return []scenario{
-		{name: "unknown field", path: onePage + "&fields=sex," + secretive, status: 400, code: "unknown_field", contain: []string{`"name":"fields"`}},
+		{name: "unknown field", path: onePage + "&fields=sex," + secretive, status: 400, code: "unknown_field", contain: []string{`"name":"fields"`, `"position":2`}},
 		{name: "empty field", path: onePage + "&fields=sex,,", status: 400, code: "unknown_field"},
 		{name: "column of no group", path: onePage + "&fields=sex.value", status: 400, code: "unknown_field"},
 		{name: "unknown filter field", path: filtered(onePage, "individual."+"zuberi"+" == 1"), status: 400, code: "unknown_field", contain: []string{`"position":`}},
@@ -79,7 +79,7 @@ func badQuestions() []scenario {
 		{name: "flat individuals", path: wholeFile + "&format=csv&layout=flat", status: 400, code: "layout_unsuitable"},
 		{name: "linked xml", path: wholeFile + "&format=xml&layout=linked", status: 400, code: "layout_unsuitable"},
 		{name: "spreadsheet json", path: wholeFile + "&format=json&profile=spreadsheet", status: 400, code: "profile_unsuitable"},
-		{name: "no column left", path: wholeFile + "&format=csv&fields=identifiers", status: 400, code: "no_columns"},
+		{name: "no column left", path: wholeFile + "&format=csv&fields=identifiers", status: 400, code: "group_not_plain"},
 		{name: "page in a foreign format", path: onePage, headers: []string{"Accept", "text/html"}, status: 406, code: "not_acceptable", contain: []string{"text/csv"}},
 		{name: "page in no format", path: onePage, headers: []string{"Accept", "application/json;q=0"}, status: 406, code: "not_acceptable"},
 		{name: "a body on GET", path: onePage, body: `{"purpose":"x"}`, status: 400, code: "body_unexpected"},

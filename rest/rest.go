@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/swaggest/swgui/v5emb"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
@@ -81,6 +82,7 @@ type Server struct {
 	metrics  *Metrics
 	api      huma.API
 	codings  codings
+	swagger  http.Handler    // the files of the reference that are not ours
 	draining context.Context // done when the server shuts down: exports end, readiness too
 	drain    context.CancelCauseFunc
 }
@@ -92,6 +94,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o.withDefaults(), mux: newRoutes()}
 	s.metrics = s.Options.Metrics
+	s.swagger = v5emb.New("Annona", "/openapi.json", "/docs")
 	s.draining, s.drain = context.WithCancelCause(context.Background())
 	s.api = newAPI(s.mux, s.Version, s.BaseURL)
 	s.register()

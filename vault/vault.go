@@ -67,6 +67,30 @@ func Create(dir string, kind Kind, secrets Secrets) (*Vault, error) {
 	return v, v.load()
 }
 
+// Finish takes up what an interrupted Create has left in dir: a root key of that kind, and not a
+// single secret yet. Where there are secrets it opens the vault.
+func Finish(dir string, kind Kind, secrets Secrets) (*Vault, error) {
+	root, err := readRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	if root.kind != kind {
+		return nil, annona.Conflict("root_key_kind", "the root key in the folder is that of a %s installation; demo and production never share one, choose an empty folder", root.kind)
+	}
+	version, _, err := secrets.Latest(classInstallation.label)
+	switch {
+	case err != nil:
+		return nil, annona.Internal("read the key store", err)
+	case version > 0:
+		return Open(dir, secrets)
+	}
+	v := &Vault{root: root, secrets: secrets, realms: map[string]*realm{}}
+	if _, err := v.secret(classInstallation.label); err != nil {
+		return nil, err
+	}
+	return v, v.load()
+}
+
 // Open opens the vault of the installation in dir. It refuses a root key that other accounts
 // may read, one that is malformed, and one that does not open the secrets on file.
 func Open(dir string, secrets Secrets) (*Vault, error) {

@@ -130,6 +130,25 @@ func TestCreateNeverOverwrites(t *testing.T) {
 	}
 }
 
+func TestFinish(t *testing.T) {
+	dir, secrets, made := newVault(t, Production)
+	_, err := Finish(dir, Demo, secrets)
+	wantCode(t, err, "root_key_kind")
+	again, err := Finish(dir, Production, secrets)
+	if err != nil || again.Digest(nil) != made.Digest(nil) {
+		t.Errorf("a finished vault is another one: %v", err)
+	}
+	clear(secrets.wrapped)
+	if _, err := Finish(dir, Production, secrets); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, secrets); err != nil {
+		t.Errorf("what was finished does not open: %v", err)
+	}
+	_, err = Finish(t.TempDir(), Production, newSecrets())
+	wantCode(t, err, "root_key_missing")
+}
+
 func TestCreateRefuses(t *testing.T) {
 	_, secrets, _ := newVault(t, Production)
 	_, err := Create(t.TempDir(), Production, secrets)

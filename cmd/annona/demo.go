@@ -14,6 +14,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/examples"
 	"github.com/annona-exchange/annona/ingest"
+	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/synthetic"
 	"github.com/annona-exchange/annona/vault"
 )
@@ -97,24 +98,42 @@ func (d demoCommand) earlier() (made demo, err error) {
 	return made, json.Unmarshal(content, &made)
 }
 
+// write replaces demo.json in one step.
 func (d demoCommand) write(made demo) error {
 	content, err := json.MarshalIndent(made, "", "  ")
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(d.Data, demoFile)
-	if err := errors.Join(os.WriteFile(path, append(content, '\n'), 0o600), os.Chmod(path, 0o600)); err != nil {
+	file, err := os.CreateTemp(d.Data, demoFile+".*") // for its owner only
+	if err == nil {
+		_, err = file.Write(append(content, '\n'))
+		err = errors.Join(err, file.Close())
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), filepath.Join(d.Data, demoFile))
+	}
+	if err != nil {
 		return annona.Invalid("folder_unusable", "the credentials of the demo cannot be written: %s", reason(err))
 	}
 	return nil
 }
 
+// make makes the demo, or goes on where a run before was interrupted: the same country loads
+// once.
 func (d demoCommand) make(ctx context.Context, c console) (made demo, err error) {
-	if err := makeFolder(d.Data, vault.Demo); err != nil {
-		return made, err
+	if !exists(d.Data, sqlite.FileName) {
+		if err := makeFolder(d.Data, vault.Demo); err != nil {
+			return made, err
+		}
 	}
 	err = dataFlag{Data: d.Data}.with(ctx, func(f *folder) error {
-		if made.Individuals, made.Households, err = d.populate(ctx, c, f); err != nil {
+		if !f.vault.Demo() {
+			return annona.Forbidden("folder_not_demo", "this folder holds a real registry; choose another one for the demo")
+		}
+		if err := d.populate(ctx, c, f); err != nil {
+			return err
+		}
+		if made.Individuals, made.Households, err = f.onFile(ctx); err != nil {
 			return err
 		}
 		for _, name := range demoAgreements {
@@ -133,21 +152,20 @@ func (d demoCommand) make(ctx context.Context, c console) (made demo, err error)
 const demoBatch = 2000
 
 // populate loads the synthetic country.
-func (d demoCommand) populate(ctx context.Context, c console, f *folder) (individuals, households int, err error) {
+func (d demoCommand) populate(ctx context.Context, c console, f *folder) error {
 	country, err := synthetic.New(f.gate.CurrentDictionary(), synthetic.Country{Individuals: d.Individuals, Seed: d.Seed})
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	load, err := f.gate.StartLoad(ctx, operator(), synthetic.Source, country.Areas())
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	bar := newProgress(c, int64(d.Individuals), "synthetic individuals")
 	var houses, people []annona.Record
 	put := func() error {
 		_, err := load.Put(ctx, houses, people)
 		bar.add(int64(len(people)))
-		individuals, households = individuals+len(people), households+len(houses)
 		houses, people = houses[:0], people[:0]
 		return err
 	}
@@ -157,15 +175,27 @@ func (d demoCommand) populate(ctx context.Context, c console, f *folder) (indivi
 			continue
 		}
 		if err := put(); err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
 	if err := put(); err != nil {
-		return 0, 0, err
+		return err
 	}
 	bar.done()
 	_, err = load.Finish(ctx)
-	return individuals, households, err
+	return err
+}
+
+// onFile counts what is on file.
+func (f *folder) onFile(ctx context.Context) (individuals, households int, err error) {
+	var counts [2]annona.Number
+	for i, name := range []string{"individuals", "households"} {
+		dataset, _ := f.gate.CurrentDictionary().Dataset(name)
+		if counts[i], err = f.store.LastNumber(ctx, dataset); err != nil {
+			return 0, 0, err
+		}
+	}
+	return int(counts[0]), int(counts[1]), nil
 }
 
 // agree puts one of the example agreements in force and makes a key for it.

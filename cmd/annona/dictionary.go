@@ -50,8 +50,13 @@ func (a dictionaryApply) Run(ctx context.Context, c console) error {
 		return err
 	}
 	return a.with(ctx, func(f *folder) error {
+		before := f.gate.CurrentDictionary()
 		extended, err := f.gate.Declare(ctx, operator(), extension)
 		if err != nil {
+			return err
+		}
+		if extended == before {
+			_, err = fmt.Fprintf(c.out, "Nothing changed: the dictionary declares all of it already; the schema version is %d.\n", extended.Version)
 			return err
 		}
 		_, err = fmt.Fprintf(c.out, "The dictionary has %d attributes and %d code lists of %s; the schema version is %d.\n",

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/rest"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
 )
@@ -22,6 +25,7 @@ type folder struct {
 	vault    *vault.Vault
 	keys     *identity.Keys
 	gate     *exchange.Exchange
+	metrics  *rest.Metrics
 	declared int // extensions of the dictionary that are in force
 }
 
@@ -39,8 +43,12 @@ func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
 	return errors.Join(do(f), f.Close())
 }
 
-// makeFolder makes a new registry in an empty or missing folder.
+// makeFolder makes a new registry in an empty or missing folder. Interrupted, it can run again:
+// each step takes what an earlier run has made.
 func makeFolder(path string, kind vault.Kind) error {
+	if exists(path, sqlite.FileName) {
+		return annona.Conflict("registry_exists", "the folder holds a registry already; use it as it is, or choose another folder")
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return annona.Invalid("folder_unusable", "the data folder cannot be made: %s", reason(err))
 	}
@@ -49,7 +57,7 @@ func makeFolder(path string, kind vault.Kind) error {
 		return err
 	}
 	defer secrets.Close()
-	if _, err := vault.Create(path, kind, secrets); err != nil {
+	if err := makeVault(path, kind, secrets); err != nil {
 		return err
 	}
 	store, err := sqlite.Open(path, sqlite.Options{Create: true, Dictionary: annona.Standard()})
@@ -57,6 +65,20 @@ func makeFolder(path string, kind vault.Kind) error {
 		return err
 	}
 	return store.Close()
+}
+
+func makeVault(path string, kind vault.Kind, secrets *sqlite.Secrets) error {
+	begin := vault.Create
+	if exists(path, vault.RootFile) {
+		begin = vault.Finish
+	}
+	_, err := begin(path, kind, secrets)
+	return err
+}
+
+func exists(folder, name string) bool {
+	_, err := os.Lstat(filepath.Join(folder, name))
+	return err == nil
 }
 
 // openFolder opens an existing registry. Whoever calls it closes it.
@@ -83,28 +105,53 @@ func (f *folder) open(ctx context.Context) (err error) {
 		return err
 	}
 	f.keys = identity.NewKeys(f.store, f.vault.KeyHash, time.Now, f.vault.Demo())
+	f.metrics = rest.NewMetrics()
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
-		Records:    f.store, Writer: f.store, Ledger: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
-		Vault: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
+		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
+		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
 	})
 	return nil
 }
 
 // dictionary reads the standard dictionary with all that was declared.
 func (f *folder) dictionary(ctx context.Context) (*annona.Dictionary, error) {
+	versions, err := f.dictionaries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.declared = len(versions) - 1
+	return versions[f.declared], nil
+}
+
+// dictionaries returns the dictionary of every schema version, the standard first.
+func (f *folder) dictionaries(ctx context.Context) ([]*annona.Dictionary, error) {
 	extensions, err := f.store.Extensions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := annona.Standard()
+	versions := []*annona.Dictionary{annona.Standard()}
 	for _, x := range extensions {
-		if d, err = d.Extend(x); err != nil {
+		extended, err := versions[len(versions)-1].Extend(x)
+		if err != nil {
 			return nil, err
 		}
+		versions = append(versions, extended)
 	}
-	f.declared = len(extensions)
-	return d, nil
+	return versions, nil
+}
+
+// earlier returns the dictionary of a schema version, for whoever holds an export of it.
+func (f *folder) earlier(version int) (*annona.Dictionary, bool) {
+	versions, err := f.dictionaries(context.Background())
+	if err != nil {
+		return nil, false
+	}
+	i := slices.IndexFunc(versions, func(d *annona.Dictionary) bool { return d.Version == version })
+	if i < 0 {
+		return nil, false
+	}
+	return versions[i], true
 }
 
 // refresh puts attributes in force that another process has declared meanwhile.

@@ -65,7 +65,7 @@ func (i importCommand) readMapping(d *annona.Dictionary) (*ingest.Mapping, error
 func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest.Mapping) (imported, error) {
 	started := time.Now()
 	report := imported{DryRun: i.DryRun}
-	sources, size, err := i.sources(c)
+	sources, size, err := sourcesOf(i.Input, c)
 	if err != nil {
 		return report, err
 	}
@@ -94,12 +94,13 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 type writing struct {
 	load    *exchange.Load // nil in a dry run
 	batches chan ingest.Batch
-	done    chan struct{}
+	failed  chan struct{} // closed when a batch could not be written: err says why
+	done    chan struct{} // closed when the last batch is dealt with
 	err     error
 }
 
 func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Mapping) (*writing, error) {
-	w := &writing{batches: make(chan ingest.Batch, 1), done: make(chan struct{})}
+	w := &writing{batches: make(chan ingest.Batch, 1), failed: make(chan struct{}), done: make(chan struct{})}
 	if !i.DryRun {
 		var err error
 		if w.load, err = f.gate.StartLoad(ctx, operator(), m.Source(), m.Areas()); err != nil {
@@ -112,7 +113,9 @@ func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Ma
 			if w.load == nil || w.err != nil {
 				continue
 			}
-			_, w.err = w.load.Put(ctx, b.Households, b.Individuals)
+			if _, w.err = w.load.Put(ctx, b.Households, b.Individuals); w.err != nil {
+				close(w.failed)
+			}
 		}
 	}()
 	return w, nil
@@ -122,7 +125,7 @@ var errWriting = errors.New("writing has failed")
 
 func (w *writing) write(b ingest.Batch) error {
 	select {
-	case <-w.done:
+	case <-w.failed:
 		return errWriting
 	case w.batches <- b:
 		return nil
@@ -145,60 +148,6 @@ func (w *writing) finish(ctx context.Context, complete bool) (annona.Loaded, err
 func (f *folder) knownArea(ctx context.Context, code string) (bool, error) {
 	known, err := f.store.AreaExists(ctx, []string{code})
 	return known[code], err
-}
-
-// sources opens nothing yet; it looks whether the files are there and how long they are.
-func (i importCommand) sources(c console) (sources []ingest.Source, size int64, err error) {
-	for _, path := range i.Input {
-		if path == "-" {
-			sources = append(sources, ingest.Source{Name: "standard input", Open: once(c.in)})
-			continue
-		}
-		info, err := os.Stat(path)
-		if err != nil || info.IsDir() {
-			return nil, 0, annona.Invalid("file_unreadable", "the input is no file that can be read").On(filepath.Base(path))
-		}
-		size += info.Size()
-		sources = append(sources, ingest.Source{
-			Name: filepath.Base(path), Size: info.Size(),
-			Open: func() (io.ReadCloser, error) { return os.Open(path) },
-		})
-	}
-	return sources, size, nil
-}
-
-// once hands standard input out; it cannot be read twice.
-func once(in io.Reader) func() (io.ReadCloser, error) {
-	opened := false
-	return func() (io.ReadCloser, error) {
-		if opened {
-			return nil, annona.Invalid("input_read_twice", "standard input can be read once only; give the mapping's inputs as files")
-		}
-		opened = true
-		return io.NopCloser(in), nil
-	}
-}
-
-// counted moves the bar by what is read.
-func counted(open func() (io.ReadCloser, error), bar *progress) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		file, err := open()
-		if err != nil {
-			return nil, err
-		}
-		return &countingReader{ReadCloser: file, bar: bar}, nil
-	}
-}
-
-type countingReader struct {
-	io.ReadCloser
-	bar *progress
-}
-
-func (r *countingReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	r.bar.add(int64(n))
-	return n, err
 }
 
 func (i importCommand) rejectFolder() string {
@@ -249,10 +198,15 @@ func (i importCommand) print(c console, r imported, failed error) error {
 	if i.JSON {
 		return json.NewEncoder(c.out).Encode(r)
 	}
+	if failed != nil && r.Rows == 0 {
+		return nil // the error says it all
+	}
 	fmt.Fprintf(c.out, "rows %d: individuals %d, households %d, rejected %d, in %.1f s\n", r.Rows, r.Individuals, r.Households, r.Rejected, r.Seconds)
 	switch {
 	case r.DryRun:
 		fmt.Fprintln(c.out, "This was a dry run: nothing was written.")
+	case failed == nil && r.Rows == 0:
+		fmt.Fprintln(c.out, "The files hold no rows.")
 	case failed == nil && r.Created+r.Changed == 0:
 		fmt.Fprintln(c.out, "Nothing changed: every record was on file as it is.")
 	default:

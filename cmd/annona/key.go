@@ -20,16 +20,16 @@ type keyCommand struct {
 
 type keyCreate struct {
 	dataFlag
-	Agreement string         `required:"" help:"Agreement that the key is bound to."`
-	Label     string         `help:"What the key is for; no personal data."`
-	Days      int            `default:"90" help:"Days until it expires, 1 to 366."`
-	Network   []netip.Prefix `help:"Network that it may be used from, as 192.0.2.0/24; may be repeated. None: anywhere."`
-	JSON      bool           `name:"json" help:"Print JSON."`
+	Agreement string    `required:"" placeholder:"NAME" help:"Agreement that the key is bound to."`
+	Label     string    `placeholder:"TEXT" help:"What the key is for; no personal data."`
+	Days      int       `default:"90" help:"Days until it expires, 1 to 366."`
+	Network   []network `placeholder:"NETWORK" help:"Network or address that it may be used from, as 192.0.2.0/24; may be repeated. None: anywhere."`
+	JSON      bool      `name:"json" help:"Print JSON."`
 }
 
 func (k keyCreate) Run(ctx context.Context, c console) error {
 	return k.with(ctx, func(f *folder) error {
-		key, client, err := f.createKey(ctx, k.Agreement, k.Label, k.Days, k.Network)
+		key, client, err := f.createKey(ctx, k.Agreement, k.Label, k.Days, prefixes(k.Network))
 		if err != nil {
 			return err
 		}

@@ -56,13 +56,26 @@ const (
 	exitUsage   = 2 // the command line itself is wrong
 )
 
+const description = `The open exchange between social registries, programs and case workers.
+
+To try it: annona demo. For a registry of your own: init, import, agreement apply, key create, serve.`
+
+// helpFor is the command line that explains the command of a command line that is wrong.
+func helpFor(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context.Selected() != nil {
+		return wrong.Context.Selected().FullPath() + " --help"
+	}
+	return "annona --help"
+}
+
 // run runs one command line and returns its exit code.
 func run(ctx context.Context, args []string, c console) int {
 	var commands cli
 	exit := -1
 	parser, err := kong.New(&commands,
 		kong.Name("annona"),
-		kong.Description("The open exchange between social registries, programs and case workers."),
+		kong.Description(description),
 		kong.Writers(c.out, c.err),
 		kong.Exit(func(code int) { exit = code }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -72,13 +85,17 @@ func run(ctx context.Context, args []string, c console) int {
 		fmt.Fprintln(c.err, "error:", err)
 		return exitFailure
 	}
+	if len(args) == 0 {
+		fmt.Fprint(c.err, "error: name a command\nhint: annona --help lists them; annona demo shows the product\n")
+		return exitUsage
+	}
 	command, err := parser.Parse(args)
 	if exit >= 0 {
 		return exit // help was asked for and printed
 	}
 	if err != nil {
 		fmt.Fprintln(c.err, "error:", err)
-		fmt.Fprintln(c.err, "hint: annona --help")
+		fmt.Fprintln(c.err, "hint:", helpFor(err))
 		return exitUsage
 	}
 	if err := command.Run(); err != nil {
@@ -90,6 +107,9 @@ func run(ctx context.Context, args []string, c console) int {
 
 // report prints an error for the person who reads it.
 func (c console) report(err error) {
+	if errors.Is(err, context.Canceled) {
+		err = annona.Unavailable("interrupted", "interrupted; what was written before stays, and the same command can run again")
+	}
 	var known *annona.Error
 	if !errors.As(err, &known) {
 		fmt.Fprintln(c.err, "error:", err)

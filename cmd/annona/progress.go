@@ -43,8 +43,16 @@ func (p *progress) add(n int64) {
 	}
 	if now := time.Now(); now.After(p.next) {
 		p.next = now.Add(between)
-		fmt.Fprintf(p.out, "%s: %d of %d\n", p.what, p.count, p.total)
+		fmt.Fprintf(p.out, "%s: %d%s\n", p.what, p.count, p.ofTotal())
 	}
+}
+
+// ofTotal says how much there is in all, where that is known; of standard input it is not.
+func (p *progress) ofTotal() string {
+	if p.total == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" of %d", p.total)
 }
 
 func (p *progress) done() {

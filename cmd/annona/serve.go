@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -14,9 +16,9 @@ import (
 
 type serveCommand struct {
 	dataFlag
-	Listen  string         `default:"127.0.0.1:8080" help:"Address to listen on."`
-	Metrics string         `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
-	Proxy   []netip.Prefix `help:"Network of a proxy whose X-Forwarded-For is believed; may be repeated."`
+	Listen  string    `default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Address to listen on."`
+	Metrics string    `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
+	Proxy   []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
@@ -31,16 +33,30 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 				return err
 			}
 		}
-		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, proxies: s.Proxy})
+		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, proxies: prefixes(s.Proxy)})
 	})
 }
 
 func listen(address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, annona.Unavailable("listen_failed", "cannot listen on this address: it is in use, not this machine's, or malformed").On(address)
+		return nil, annona.Unavailable("listen_failed", "%s", whyNot(err)).On(address)
 	}
 	return listener, nil
+}
+
+// whyNot says what keeps us from listening, and what to do.
+func whyNot(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another program listens there already; stop it, or choose another port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "the address is none of this machine's"
+	case errors.Is(err, syscall.EACCES):
+		return "this account may not use that port; choose one above 1023"
+	default:
+		return "an address to listen on is written 127.0.0.1:8080"
+	}
 }
 
 func mustBeLoopback(address net.Addr) error {
@@ -68,7 +84,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	}
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Dictionary: f.gate.CurrentDictionary, Log: log,
-		TrustedProxies: o.proxies, Ready: f.ready, Version: version,
+		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version,
 	})
 	if err != nil {
 		return err

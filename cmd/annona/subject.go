@@ -16,10 +16,10 @@ type subjectCommand struct {
 
 // who names the individual.
 type who struct {
-	Source string `help:"Source system that reported the individual."`
-	Key    string `help:"Key of the individual in that source."`
-	ID     string `name:"id" help:"Or: id of the individual as a partner knows it."`
-	Realm  string `help:"Id realm of that partner's agreement."`
+	Source string `placeholder:"NAME" help:"Source system that reported the individual."`
+	Key    string `placeholder:"KEY" help:"Key of the individual in that source."`
+	ID     string `name:"id" placeholder:"ID" help:"Or: id of the individual as a partner knows it."`
+	Realm  string `placeholder:"NAME" help:"Id realm of that partner's agreement."`
 }
 
 func (w who) subject() (exchange.Subject, error) {
@@ -37,7 +37,7 @@ type right struct {
 	who
 	Purpose   []string `help:"Purpose concerned; may be repeated. None: all."`
 	Recipient []string `sep:"none" help:"Partner concerned; may be repeated. None: all."`
-	Ground    string   `help:"Ground, as a code; no personal data."`
+	Ground    string   `placeholder:"CODE" help:"Ground, as a code; no personal data."`
 	From      string   `help:"First day; today when left out." placeholder:"2006-01-02"`
 	Until     string   `help:"Last day; open when left out." placeholder:"2006-01-02"`
 	Lift      bool     `help:"Lift what was recorded instead."`

@@ -32,11 +32,11 @@ func fault(doing string, err error) error {
 	case sqlite.ResultReadOnly, sqlite.ResultPerm, sqlite.ResultAuth:
 		return annona.Unavailable("store_read_only", "the data folder cannot be written; nothing of this change was kept. Check its owner and permissions").Because(cause)
 	case sqlite.ResultCantOpen:
-		return annona.Unavailable("store_unreadable", "the data folder cannot be opened; check its owner and permissions").Because(cause)
+		return annona.Unavailable("store_unreadable", "the data folder cannot be opened for writing; check its owner, its permissions, and that its disk is mounted for writing").Because(cause)
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		return annona.Unavailable("store_damaged", "the registry's file is damaged; stop, keep a copy of the folder, and restore a backup").Because(cause)
 	case sqlite.ResultIOErr:
-		return annona.Unavailable("store_io", "the disk of the data folder reports errors; nothing of this change was kept").Because(cause)
+		return annona.Unavailable("store_io", "the disk of the data folder is full or reports errors; nothing of this change was kept. Look at its free space first").Because(cause)
 	}
 	return annona.Internal(doing, cause)
 }

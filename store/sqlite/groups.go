@@ -33,7 +33,7 @@ func (r *reading) groups(page *annona.Page, from int) error {
 	return nil
 }
 
-// membershipGroup fills the active memberships of individuals.
+// membershipGroup fills the active memberships of individuals in households that may be seen.
 func (r *reading) membershipGroup(page *annona.Page, from int, group *annona.Group, shape *annona.Shape) error {
 	plan := newGroupPlan(shape, map[string]string{
 		"membership_id": "m.uid", "household_id": "h.uid", "role": "m.role", "role_source_code": "m.role_source_code",
@@ -45,6 +45,10 @@ func (r *reading) membershipGroup(page *annona.Page, from int, group *annona.Gro
 	l.bind(numberList(page.Numbers[from:]))
 	l.write(") p CROSS JOIN memberships m ON m.individual = p.value CROSS JOIN households h ON h.number = m.household WHERE TRUE")
 	l.active("m")
+	l.meets(l.homes, householdView("h"))
+	if l.day != l.terms.Today { // today, the individual makes it visible
+		l.householdVisible(householdView("h"))
+	}
 	return r.groupRows(l, plan, page, from, group, shape.Column("individual_id"))
 }
 

@@ -34,7 +34,7 @@ func (r *reading) members(page *annona.Page, from int) error {
 	if m.group == nil && m.head < 0 && m.count < 0 || page.Count == from {
 		return nil
 	}
-	plan := newRecordPlan(shape, "i", memberColumns(), "household_id")
+	plan := newRecordPlan(shape, "i", memberColumns(r.low.homeOf(homeAlias)), "household_id")
 	if m.group == nil {
 		plan.unpacker, plan.clear, plan.sealed = nil, -1, -1
 	}
@@ -56,9 +56,16 @@ func (r *reading) readMembers(plan *rowPlan, m *memberReading, households []anno
 	l := r.next()
 	l.write("SELECT p.key, m.rank, ", plan.list(), " FROM json_each(")
 	l.bind(numberList(households))
-	l.write(") p CROSS JOIN memberships m ON m.household = p.value CROSS JOIN individuals i ON i.number = m.individual WHERE TRUE")
+	l.write(") p CROSS JOIN memberships m ON m.household = p.value CROSS JOIN individuals i ON i.number = m.individual")
+	member := memberView("i", "m")
+	member.home = l.homeOf(homeAlias)
+	l.joinHome(member)
+	l.write(" WHERE TRUE")
 	l.active("m")
-	l.visible(memberView("i", "m"))
+	l.visible(member)
+	if plan.shape.Column("role") < 0 {
+		l.write(" ORDER BY p.key, m.number") // the head stands first only where everybody sees who it is
+	}
 	if l.err != nil {
 		return l.err
 	}
@@ -108,8 +115,8 @@ func (m *memberReading) endTo(row int) {
 }
 
 // memberColumns are the derived columns of an individual as seen through a membership.
-func memberColumns() map[string]string {
-	columns := qualify("i", individualColumns())
+func memberColumns(home string) map[string]string {
+	columns := individualColumns("i", home)
 	delete(columns, "household_id")
 	for _, code := range []string{"role", "role_source_code", "relationship_to_head"} {
 		columns[code] = "m." + code

@@ -6,16 +6,27 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
+// relationship is what stays of a relationship when its individual is reported again.
+type relationship struct {
+	number int64
+	uid    annona.UID
+	toKey  string
+	kind   string
+	taken  bool
+}
+
 // writeRelationships replaces the relationships of an individual by those of its record, and
-// joins those of others that have been waiting for it.
-func (t *tx) writeRelationships(w written, loaded *annona.Loaded, touched touches) error {
+// joins those of others that have been waiting for it. One that goes on keeps its number and
+// id: a change of something else must not show in them.
+func (t *tx) writeRelationships(w written, loaded *annona.Loaded, touched touches) (err error) {
+	var had []relationship
 	if !w.created {
-		if err := t.conn.exec("DELETE FROM relationships WHERE from_number = ?", w.number); err != nil {
+		if had, err = t.removeRelationships(w.number); err != nil {
 			return err
 		}
 	}
 	for i := range w.record.Relationships {
-		if err := t.insertRelationship(w, &w.record.Relationships[i], loaded); err != nil {
+		if err := t.insertRelationship(w, &w.record.Relationships[i], had, loaded); err != nil {
 			return err
 		}
 	}
@@ -25,11 +36,35 @@ func (t *tx) writeRelationships(w written, loaded *annona.Loaded, touched touche
 	return t.resolveRelationships(w, touched)
 }
 
-func (t *tx) insertRelationship(w written, r *annona.Relationship, loaded *annona.Loaded) error {
+// removeRelationships deletes the relationships of an individual and returns them.
+func (t *tx) removeRelationships(of annona.Number) (had []relationship, err error) {
+	err = t.conn.each("SELECT number, uid, to_key, type FROM relationships WHERE from_number = ?", func(s *sqlite.Stmt) error {
+		had = append(had, relationship{number: s.ColumnInt64(0), uid: columnUID(s, 1), toKey: s.ColumnText(2), kind: s.ColumnText(3)})
+		return nil
+	}, of)
+	if err != nil || len(had) == 0 {
+		return nil, err
+	}
+	return had, t.conn.exec("DELETE FROM relationships WHERE from_number = ?", of)
+}
+
+// identify gives a relationship the number and id that it had, or new ones.
+func (t *tx) identify(r *annona.Relationship, had []relationship) (int64, annona.UID, error) {
+	for i := range had {
+		if o := &had[i]; !o.taken && o.toKey == r.ToKey && o.kind == r.Type {
+			o.taken = true
+			return o.number, o.uid, nil
+		}
+	}
+	number, err := t.next("relationships")
+	return number, annona.NewUID(), err
+}
+
+func (t *tx) insertRelationship(w written, r *annona.Relationship, had []relationship, loaded *annona.Loaded) error {
 	if r.ToKey == "" {
 		return annona.Invalid("relationship_without_key", "a relationship names the other individual by its source key")
 	}
-	number, err := t.next("relationships")
+	number, uid, err := t.identify(r, had)
 	if err != nil {
 		return err
 	}
@@ -45,7 +80,7 @@ func (t *tx) insertRelationship(w written, r *annona.Relationship, loaded *annon
 	}
 	return t.conn.exec(`INSERT INTO relationships (from_number, number, uid, to_number, to_key, source, type, start_date, end_date, end_reason)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		w.number, number, annona.NewUID(), other, r.ToKey, w.record.Source, r.Type, r.StartDate, r.EndDate, r.EndReason)
+		w.number, number, uid, other, r.ToKey, w.record.Source, r.Type, r.StartDate, r.EndDate, r.EndReason)
 }
 
 // resolveRelationships joins relationships to a new individual. What is seen of the others

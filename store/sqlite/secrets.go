@@ -35,6 +35,9 @@ type Secrets struct {
 func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	path := filepath.Join(dir, SecretsFileName)
 	if err := prepareFile(path, create); err != nil {
+		if annona.CodeOf(err) == "store_missing" {
+			return nil, annona.Conflict("secrets_missing", "the data folder has no %s, so that nothing in it can be opened; put the file back from its copy", SecretsFileName)
+		}
 		return nil, err
 	}
 	c, err := openWriting(path)

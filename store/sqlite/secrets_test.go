@@ -8,7 +8,7 @@ import (
 
 func TestSecrets(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := OpenSecrets(dir, false); annona.CodeOf(err) != "store_missing" {
+	if _, err := OpenSecrets(dir, false); annona.CodeOf(err) != "secrets_missing" {
 		t.Fatalf("a folder without secrets: %v", err)
 	}
 	s, err := OpenSecrets(dir, true)

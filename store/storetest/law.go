@@ -3,14 +3,11 @@ package storetest
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/filter"
 	"github.com/annona-exchange/annona/filter/filtertest"
 )
 
@@ -27,9 +24,18 @@ func testLaw(t *testing.T, r *registry) {
 			ts := drawTerms(rt)
 			people := individuals.Draw(rt, "people")
 			rows := households.Draw(rt, "rows")
-			w.compare(rt, annona.NewScope(r.shape(r.individuals, "sex"), people, people, ts), w.individualsSeen(people, ts))
-			w.compare(rt, annona.NewScope(r.shape(r.households, "member_count"), rows, people, ts), w.householdsSeen(rows, people, ts))
-			w.compare(rt, annona.NewScope(r.shape(r.households, "member_count"), rows, nil, ts), w.householdsSeen(rows, nil, ts))
+			s := sight{w: w, people: people, rows: rows, terms: ts}
+			w.compare(rt, annona.NewScope(r.shape(r.individuals, "sex"), people, people, ts), s.individuals(nil))
+			w.compare(rt, annona.NewScope(r.shape(r.households, "member_count"), rows, people, ts), s.households(nil))
+			w.compare(rt, annona.NewScope(r.shape(r.households, "member_count"), rows, nil, ts), sight{w: w, rows: rows, terms: ts}.households(nil))
+
+			s.narrow = true
+			chosen := individuals.Draw(rt, "chosen people")
+			scope := annona.NewScope(r.shape(r.individuals, "sex"), people, people, ts).WithHouseholds(rows)
+			w.compare(rt, scope.Choosing(chosen), s.individuals(chosen))
+			chosen = households.Draw(rt, "chosen households")
+			scope = annona.NewScope(r.shape(r.households, "member_count"), rows, people, ts).WithHouseholds(rows)
+			w.compare(rt, scope.Choosing(chosen), s.households(chosen))
 		}
 	})
 }
@@ -177,151 +183,10 @@ func (w *world) compare(rt *rapid.T, scope annona.Scope, want []annona.Number) {
 	}
 	page := annona.NewPage(scope.Shape())
 	if _, err := w.r.ReadPage(w.r.ctx, scope, first, 0, 1000, page); err != nil {
-		rt.Fatalf("%s: %v", format(w.r, scope), err)
+		rt.Fatalf("%s: %v", scope.Dataset().Name, err)
 	}
 	if !slices.Equal(page.Numbers, want) {
-		rt.Fatalf("%s %s (people: %s; %+v): the store says %v, package filter %v",
-			scope.Dataset().Name, format(w.r, scope), text(w.r.individuals, scope.People()), scope.Terms(), page.Numbers, want)
+		rt.Fatalf("%s %+v (people: %+v; households: %+v; chosen: %+v; %+v): the store says %v, package filter %v",
+			scope.Dataset().Name, scope.Rows(), scope.People(), scope.Households(), scope.Chosen(), scope.Terms(), page.Numbers, want)
 	}
-}
-
-func format(r *registry, scope annona.Scope) string { return text(scope.Dataset(), scope.Rows()) }
-
-func text(d *annona.Dataset, c annona.Condition) string { return fmt.Sprintf("%+v", c) }
-
-// allowed is what an individual has said.
-func (p *thing) allowed(ts annona.ScopeTerms) bool {
-	consent := ts.Basis == annona.BasisConsent
-	switch {
-	case ts.Unbounded:
-		return true
-	case p.restricted == annona.KindRestriction, p.restricted == annona.KindObjection && !consent:
-		return false
-	}
-	return p.consented || !consent
-}
-
-func active(m annona.Membership) bool {
-	return m.StartDate <= Today && (m.EndDate == "" || m.EndDate > Today)
-}
-
-// primary returns the individual's primary active membership.
-func (p *thing) primary() *belonging {
-	for i, m := range p.memberships {
-		if active(m.Membership) && !m.NotPrimary {
-			return &p.memberships[i]
-		}
-	}
-	return nil
-}
-
-// membersOf returns the active members of a household of whom ok holds.
-func (w *world) membersOf(h *thing, ok func(*thing) bool) (members []row) {
-	for _, p := range w.people {
-		for i, m := range p.memberships {
-			if m.household == h && active(m.Membership) && ok(p) {
-				members = append(members, row{w: w, individual: p, through: &p.memberships[i]})
-			}
-		}
-	}
-	return members
-}
-
-func (w *world) individualsSeen(c annona.Condition, ts annona.ScopeTerms) (seen []annona.Number) {
-	for _, p := range w.people {
-		if p.allowed(ts) && w.holds(c, p, ts, 0) {
-			seen = append(seen, p.number)
-		}
-	}
-	return seen
-}
-
-func (w *world) householdsSeen(rows, people annona.Condition, ts annona.ScopeTerms) (seen []annona.Number) {
-	visible := func(p *thing) bool { return p.allowed(ts) && w.holds(people, p, ts, 1) }
-	for _, h := range w.households {
-		empty := len(w.membersOf(h, func(*thing) bool { return true })) == 0
-		consent := ts.Basis == annona.BasisConsent && !ts.Unbounded
-		if len(w.membersOf(h, visible)) == 0 && (!empty || consent) {
-			continue
-		}
-		if filter.Eval(rows, row{w: w, household: h, visible: visible}, Today) {
-			seen = append(seen, h.number)
-		}
-	}
-	return seen
-}
-
-// holds reports whether a condition about people holds. Inside a condition about people,
-// members are counted without that condition.
-func (w *world) holds(c annona.Condition, p *thing, ts annona.ScopeTerms, depth int) bool {
-	visible := func(p *thing) bool { return p.allowed(ts) && (depth > 0 || w.holds(c, p, ts, depth+1)) }
-	return filter.Eval(c, row{w: w, individual: p, through: p.primary(), visible: visible}, Today)
-}
-
-// row is a filter.Row over a world.
-type row struct {
-	w          *world
-	household  *thing     // of a condition on households
-	individual *thing     // of a condition on individuals, or of a member
-	through    *belonging // the membership through which the individual is seen
-	visible    func(*thing) bool
-}
-
-func (r row) Value(p annona.Path) (string, bool) {
-	switch {
-	case p.Root == annona.RootHead:
-		heads := slices.DeleteFunc(r.w.membersOf(r.household, r.visible), func(m row) bool { return m.through.Role != "head" })
-		if len(heads) != 1 {
-			return "", false
-		}
-		return heads[0].Value(annona.Path{Root: annona.RootMember, Field: p.Field})
-	case p.Field.Dataset == "households":
-		return r.householdValue(p.Field)
-	case p.Field.Derived:
-		return r.lineValue(p.Field.Code)
-	}
-	text := r.individual.values[p.Field.Code]
-	return text, text != ""
-}
-
-func (r row) householdValue(f *annona.Field) (string, bool) {
-	h := r.household
-	if h == nil && r.through != nil {
-		h = r.through.household
-	}
-	if h == nil {
-		return "", false
-	}
-	if f.Code == "member_count" {
-		return strconv.Itoa(len(r.w.membersOf(h, r.visible))), true
-	}
-	text := h.values[f.Code]
-	return text, text != ""
-}
-
-// lineValue is a field of the household line: role and relationship are those of the
-// membership through which the individual is seen, the area is that of the primary household.
-func (r row) lineValue(code string) (string, bool) {
-	text := ""
-	switch primary := r.individual.primary(); {
-	case code == "area_code" && primary != nil:
-		text = primary.household.values["area_code"]
-	case code == "role" && r.through != nil:
-		text = r.through.Role
-	case code == "relationship_to_head" && r.through != nil:
-		text = r.through.RelationshipToHead
-	}
-	return text, text != ""
-}
-
-func (r row) Members(yield func(filter.Row) bool) {
-	for _, m := range r.w.membersOf(r.household, r.visible) {
-		if !yield(m) {
-			return
-		}
-	}
-}
-
-func (r row) Within(code, area string) bool {
-	return code == area || strings.HasPrefix(code, area+"-")
 }

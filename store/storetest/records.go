@@ -142,7 +142,7 @@ func testMembers(t *testing.T, r *registry) {
 		"members", "household_id", "nationality", "role", "individual_id", "full_name")
 	women := r.is(r.individuals, annona.RootSelf, "sex", "female")
 	page := r.all(annona.NewScope(shape, nil, women, terms()))
-	r.same("member counts", cells(page, 2), []string{"3", "0", "3"}) // men: nobody visible
+	r.same("member counts", cells(page, 2), []string{"3", "3"}) // men: nobody visible; empty: nobody at all, which looks the same
 	members := page.Groups[0].Page
 	r.same("members", cells(members, 1), []string{"mother", "child", "last day", "a", "b", "mother"})
 	r.same("roles", cells(members, 2), []string{"head", "child", "", "head", "head", "other"})
@@ -157,11 +157,11 @@ func testMembers(t *testing.T, r *registry) {
 			}
 		}
 	}
-	r.same("heads", cells(page, 1), []string{string(members.UIDs[0][:]), "", ""})
+	r.same("heads", cells(page, 1), []string{string(members.UIDs[0][:]), ""})
 	head := r.is(r.individuals, annona.RootHead, "sex", "female")
 	r.same("one head, none, several", cells(r.all(annona.NewScope(r.shape(r.households, "member_count"), head, nil, terms())), 0), []string{"4"})
 	without := r.all(annona.NewScope(r.shape(r.households, "member_count", "head_individual_id"), nil, women, terms()))
-	r.same("member counts without members", cells(without, 0), []string{"3", "0", "3"})
+	r.same("member counts without members", cells(without, 0), []string{"3", "3"})
 	r.same("heads without members", cells(without, 1), cells(page, 1))
 }
 

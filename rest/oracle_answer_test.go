@@ -1,0 +1,138 @@
+package rest
+
+import (
+	"archive/zip"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// ask makes a call and follows its cursors to the end.
+func (in *installation) ask(c call) []answer {
+	var answers []answer
+	query := maps.Clone(c.query)
+	for range 12 {
+		a := in.serve(c.method, in.target(c, query), c.body, c.headers)
+		answers = append(answers, a)
+		in.tally[fmt.Sprint("answers ", a.status, " ", c.method, " ", c.path)]++
+		next := a.header.Get("Annona-Next")
+		if next == "" {
+			break
+		}
+		query.Set("after", next)
+	}
+	return answers
+}
+
+func (in *installation) target(c call, query url.Values) string {
+	target := c.path
+	if c.record != "" {
+		target = strings.Replace(target, "{id}", in.wireID(c), 1)
+	}
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	return target
+}
+
+// wireID is the id of the call's record in this world; of one that is not here, nobody's.
+func (in *installation) wireID(c call) string {
+	if c.realm == "no id" {
+		return c.record
+	}
+	uid, ok := in.ids[c.record]
+	if !ok {
+		uid = annona.NewUID()
+	}
+	realm, err := in.vault.Realm(c.realm)
+	in.check(err)
+	return string(realm.AppendID(nil, uid[:]))
+}
+
+// plain is what was answered but for what differs between any two worlds: random ids become
+// the order of their first appearance, tags only whether there is one.
+func (in *installation) plain(answers []answer) string {
+	text := wireIDs.ReplaceAllStringFunc(in.exact(answers), in.nth)
+	return entityTags.ReplaceAllString(text, "Etag")
+}
+
+// exact is what was answered but for what differs between any two answers: request ids and
+// sealed tokens.
+func (in *installation) exact(answers []answer) string {
+	var b strings.Builder
+	for _, a := range answers {
+		fmt.Fprintln(&b, a.status, a.err)
+		writeHeader(&b, a, a.header)
+		text := in.text(a)
+		if next := a.header.Get("Annona-Next"); next != "" {
+			text = strings.ReplaceAll(text, next, "NEXT")
+		}
+		fmt.Fprintln(&b, ledgerID.ReplaceAllString(text, "REQUEST"))
+		writeHeader(&b, a, a.trailer)
+	}
+	return b.String()
+}
+
+var (
+	ledgerID   = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
+	wireIDs    = regexp.MustCompile(`\b[a-z2-7]{26}\b`)
+	entityTags = regexp.MustCompile(`(?m)^Etag .*$`)
+)
+
+// nth numbers an id by its first appearance.
+func (in *installation) nth(id string) string {
+	if in.ordinal[id] == "" {
+		in.ordinal[id] = fmt.Sprintf("ID%d", len(in.ordinal))
+	}
+	return in.ordinal[id]
+}
+
+func writeHeader(w io.Writer, a answer, h http.Header) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		value := strings.Join(h[name], "; ")
+		switch name {
+		case "Annona-Next":
+			value = fmt.Sprintf("%d characters", len(value))
+		case "Annona-Request", "Annona-Release":
+			value = ledgerID.ReplaceAllString(value, "REQUEST")
+		case "Content-Length":
+			if a.header.Get("Content-Encoding") != "" {
+				continue
+			}
+		}
+		fmt.Fprintln(w, name, value)
+	}
+}
+
+// text is the body, decoded; of an archive, the names and the content of its files.
+func (in *installation) text(a answer) string {
+	if a.header.Get("Content-Type") == zipped && a.err == nil && a.body != "" {
+		return in.files(a.body)
+	}
+	text, err := decoded(a)
+	if err != nil && a.err == nil && a.body != "" {
+		in.Fatalf("%d %v: %v", a.status, a.header, err)
+	}
+	return text
+}
+
+func (in *installation) files(body string) string {
+	archive, err := zip.NewReader(strings.NewReader(body), int64(len(body)))
+	in.check(err)
+	var b strings.Builder
+	for _, f := range archive.File {
+		content, err := f.Open()
+		in.check(err)
+		text, err := io.ReadAll(content)
+		in.check(err)
+		fmt.Fprintf(&b, "%s %s\n%s", f.Name, f.Modified.UTC(), text)
+	}
+	return b.String()
+}

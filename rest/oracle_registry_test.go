@@ -1,0 +1,208 @@
+package rest
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/filter/filtertest"
+	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/store/sqlite"
+	"github.com/annona-exchange/annona/vault"
+)
+
+// keep is what all registries of the law share: the vault, and an empty registry to copy.
+type keep struct {
+	*testing.T
+	vault *vault.Vault
+	empty []byte
+	tally map[string]int // of what was tried
+}
+
+func newKeep(t *testing.T) *keep {
+	dir := t.TempDir()
+	secrets, err := sqlite.OpenSecrets(dir, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { secrets.Close() })
+	v, err := vault.Create(dir, vault.Production, secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &keep{T: t, vault: v, tally: map[string]int{}}
+	s, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
+	k.check(errors.Join(err, s.Close()))
+	k.empty, err = os.ReadFile(filepath.Join(dir, sqlite.FileName))
+	k.check(err)
+	return k
+}
+
+func (k *keep) check(err error) {
+	k.Helper()
+	if err != nil {
+		k.Fatal(err)
+	}
+}
+
+// installation is a registry that holds one world and answers in memory.
+type installation struct {
+	*keep
+	store   *sqlite.Store
+	gate    *exchange.Exchange
+	server  *Server
+	now     time.Time
+	key     string                // of the caller whom the law is about
+	homes   []string              // keys, in the order in which they came on file
+	people  []string              // likewise
+	ids     map[string]annona.UID // of records, by key
+	ordinal map[string]string     // of wire ids, by order of appearance
+}
+
+// open opens an empty registry with the agreement.
+func (k *keep) open(t lawTerms) *installation {
+	in := &installation{keep: k, ids: map[string]annona.UID{}, ordinal: map[string]string{}, now: lawToday.Time().Add(12 * time.Hour)}
+	clock := func() time.Time { return in.now }
+	dir := k.TempDir()
+	k.check(os.WriteFile(filepath.Join(dir, sqlite.FileName), k.empty, 0o600))
+	var err error
+	in.store, err = sqlite.Open(dir, sqlite.Options{Dictionary: annona.Standard(), Clock: clock, Readers: 1})
+	in.check(err)
+	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
+	in.gate = exchange.New(exchange.Config{
+		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store,
+		Subjects: in.store, Reference: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
+	})
+	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
+	in.check(err)
+	in.key = in.admit(t.agreement)
+	return in
+}
+
+func (in *installation) close() { in.check(in.store.Close()) }
+
+// admit puts an agreement in force and mints a key of it.
+func (in *installation) admit(a annona.Agreement) (key string) {
+	_, err := in.gate.ApplyAgreement(in.Context(), operator, a)
+	in.check(err)
+	key, client, err := identity.Mint(in.vault.KeyHash, false, in.now, in.now.AddDate(0, 0, 30), a.Name, "law", nil)
+	in.check(err)
+	in.check(in.gate.CreateClient(in.Context(), operator, client))
+	return key
+}
+
+// load puts a world on file, over what is there. Whoever the world does not have any more is
+// restricted: imports remove nobody.
+func (in *installation) load(w *world) {
+	l, err := in.gate.StartLoad(in.Context(), operator, "law", filtertest.Areas())
+	in.check(err)
+	_, err = l.Put(in.Context(), w.records())
+	in.check(err)
+	present := map[string]bool{}
+	err = in.store.Update(in.Context(), func(tx annona.Tx) error {
+		for _, p := range w.people {
+			present[p.key] = true
+			if err := in.putRights(tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	in.check(err)
+	in.learnIDs(w)
+	for _, key := range in.people {
+		if !present[key] {
+			in.putAway(key)
+		}
+	}
+}
+
+// learnIDs notes the ids of a world's records, which came on file in the order of the world.
+func (in *installation) learnIDs(w *world) {
+	for _, h := range w.homes {
+		if !slices.Contains(in.homes, h.key) {
+			in.homes = append(in.homes, h.key)
+		}
+	}
+	for _, p := range w.people {
+		if !slices.Contains(in.people, p.key) {
+			in.people = append(in.people, p.key)
+		}
+	}
+	for name, keys := range map[string][]string{"households": in.homes, "individuals": in.people} {
+		d, _ := annona.Standard().Dataset(name)
+		scope := annona.NewScope(&annona.Shape{Dataset: d}, nil, nil, annona.ScopeTerms{Unbounded: true, AsOf: lawToday, Today: lawToday})
+		page := annona.NewPage(scope.Shape())
+		_, err := in.store.ReadPage(in.Context(), scope, 0, 0, 1000, page)
+		in.check(err)
+		for i, key := range keys {
+			in.ids[key] = page.UIDs[i]
+		}
+	}
+}
+
+// putRights makes the rights on file those of the world; each kind has one record.
+func (in *installation) putRights(tx annona.Tx, p *person) error {
+	number, err := in.store.SubjectByKey(in.Context(), "law", p.key)
+	if err != nil {
+		return err
+	}
+	lifted := func(holds bool) time.Time {
+		if holds {
+			return time.Time{}
+		}
+		return in.now
+	}
+	id := func(kind byte) annona.UID { return annona.UID{kind, byte(number)} }
+	status := map[bool]string{true: "given", false: "withdrawn"}
+	return errors.Join(
+		tx.PutRestriction(in.Context(), annona.Restriction{ID: id(1), Subject: number, Kind: annona.KindRestriction, LiftedAt: lifted(p.restricted == annona.KindRestriction)}),
+		tx.PutRestriction(in.Context(), annona.Restriction{ID: id(2), Subject: number, Kind: annona.KindObjection, LiftedAt: lifted(p.restricted == annona.KindObjection)}),
+		tx.PutRestriction(in.Context(), annona.Restriction{ID: id(3), Subject: number, Kind: annona.KindRestriction, Purposes: []string{"another"}, LiftedAt: lifted(p.elsewhere)}),
+		tx.PutRestriction(in.Context(), annona.Restriction{ID: id(4), Subject: number, Kind: annona.KindRestriction, Recipients: []string{"another"}, LiftedAt: lifted(p.elsewhere)}),
+		tx.PutConsent(in.Context(), annona.Consent{ID: id(5), Subject: number, Purposes: []string{lawPurpose}, Recipients: []string{"law-partner"}, Status: status[p.consented], EffectiveDate: "2000-01-01"}),
+		tx.PutConsent(in.Context(), annona.Consent{ID: id(6), Subject: number, Purposes: []string{"another"}, Recipients: []string{"law-partner"}, Status: "given", EffectiveDate: "2000-01-01"}),
+	)
+}
+
+// putAway restricts somebody whom the world does not have any more.
+func (in *installation) putAway(key string) {
+	in.check(in.store.Update(in.Context(), func(tx annona.Tx) error {
+		return in.putRights(tx, &person{key: key, restricted: annona.KindRestriction})
+	}))
+}
+
+// serve answers a request in memory.
+func (in *installation) serve(method, target, body string, headers map[string]string) (a answer) {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header.Set("X-API-Key", in.key)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range headers {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if fault := recover(); fault != nil {
+				a.err = errAborted
+			}
+		}()
+		in.server.ServeHTTP(w, r)
+	}()
+	result := w.Result()
+	a.status, a.header, a.trailer, a.body = result.StatusCode, result.Header, result.Trailer, w.Body.String()
+	return a
+}
+
+var errAborted = errors.New("the answer broke off")

@@ -1,0 +1,164 @@
+package rest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"pgregory.net/rapid"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
+	"github.com/annona-exchange/annona/filter/filtertest"
+	"github.com/annona-exchange/annona/policy"
+)
+
+const lawPurpose = "law-purpose"
+
+// lawTerms is an agreement and what it grants to an API key.
+type lawTerms struct {
+	agreement annona.Agreement
+	grant     *annona.Grant
+	named     []*annona.Field // by the agreement's conditions
+}
+
+// drawTerms draws an agreement: classes, single fields, exceptions, treatments, areas, row
+// conditions, basis and caps.
+func drawTerms(rt *rapid.T) lawTerms {
+	d := annona.Standard()
+	a := annona.Agreement{
+		Name: "law", Partner: annona.Partner{Name: "law-partner", Country: "XA"}, Realm: "law", Floor: "api_key",
+		Purposes: []annona.PurposeTerms{{Code: lawPurpose, Basis: rapid.SampledFrom([]annona.Basis{
+			annona.BasisPublicInterest, annona.BasisPublicInterest, annona.BasisConsent}).Draw(rt, "basis")}},
+		Areas:     rapid.SampledFrom([][]string{nil, nil, {"XA-1"}, {"XA-2", "XA-1-1"}}).Draw(rt, "areas"),
+		ValidFrom: "2000-01-01", ValidUntil: "2099-12-31", Status: "active",
+		RowCeiling: rapid.SampledFrom([]int64{0, 0, 0, 3}).Draw(rt, "ceiling"),
+		Datasets:   map[string]annona.DatasetTerms{},
+	}
+	if rapid.Bool().Draw(rt, "special") {
+		a.APIKey = &annona.CredentialTerms{SpecialFields: true, Reason: "the law"}
+	}
+	wide := rapid.IntRange(0, 2).Draw(rt, "wide") > 0
+	for s := range d.Datasets() {
+		a.Datasets[s.Name] = drawDatasetTerms(rt, s, wide)
+	}
+	t := lawTerms{agreement: a}
+	for _, name := range []string{"individuals", "households"} {
+		t.drawCondition(rt, name)
+	}
+	compiled, err := policy.Compile(&t.agreement, d)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	t.grant, err = policy.Decide(compiled, policy.Request{
+		Caller: annona.Caller{Strength: annona.StrengthAPIKey}, Verb: annona.VerbSearch, Dataset: "individuals", Purpose: lawPurpose, Today: lawToday,
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	return t
+}
+
+// drawDatasetTerms grants whole classes but for some fields, or a few fields by name. Every
+// agreement grants the ids, so that each dataset is granted.
+func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool) (terms annona.DatasetTerms) {
+	all := fieldCodes(s)
+	pick := func(most int, label string) (names []string) {
+		names = rapid.SliceOfNDistinct(rapid.SampledFrom(all), 0, min(most, len(all)), rapid.ID[string]).Draw(rt, label)
+		return slices.DeleteFunc(names, func(name string) bool { return name == s.Key || name == "last_updated" })
+	}
+	if wide {
+		terms.Sensitivities = []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}
+		terms.Except = slices.Concat(pick(len(all)/12, "except"), rapid.SampledFrom(withheldTogether).Draw(rt, "withheld together"))
+		terms.Except = slices.DeleteFunc(terms.Except, func(name string) bool { return !slices.Contains(all, name) })
+	}
+	terms.Fields = pick(10, "fields")
+	if s.Key != "" {
+		terms.Fields = append(terms.Fields, s.Key)
+	}
+	terms.Treatments, terms.Bands = map[string]annona.Treatment{}, map[string]int64{}
+	treat := func(code string, treatments ...annona.Treatment) {
+		if _, ok := s.Field(code); ok {
+			terms.Treatments[code] = rapid.SampledFrom(append(treatments, annona.TreatPass)).Draw(rt, code+" treatment")
+			terms.Bands[code] = 5
+		}
+	}
+	treat("date_of_birth", annona.TreatYear, annona.TreatMonth)
+	treat("poverty_score", annona.TreatBand)
+	treat("full_name", annona.TreatMask)
+	if s.Name == "identifiers" {
+		treat("value", annona.TreatMask, annona.TreatPass, annona.TreatPass)
+	}
+	return terms
+}
+
+// withheldTogether are fields that tell of the same: one alone would hide nothing.
+var withheldTogether = [][]string{
+	nil, nil, nil,
+	{"role", "role_source_code", "relationship_to_head", "head_individual_id"},
+	{"household_id", "memberships", "members", "role", "role_source_code", "relationship_to_head", "area_code", "area_code_source_code"},
+	{"household_id", "memberships", "members", "role", "role_source_code", "relationship_to_head", "area_code", "head_individual_id", "member_count"},
+	{"identifiers", "value"},
+	{"quality_flags"},
+}
+
+func fieldCodes(s *annona.Dataset) (codes []string) {
+	for f := range s.Columns() {
+		codes = append(codes, f.Code)
+	}
+	return codes
+}
+
+// String says what the agreement grants, shortly.
+func (t lawTerms) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "basis %s, areas %v, ceiling %d", t.agreement.Purposes[0].Basis, t.agreement.Areas, t.grant.RowCeiling)
+	for name, terms := range t.agreement.Datasets {
+		fmt.Fprintf(&b, "\n  %s: %v but %v and %v, treated %v, where %s", name, terms.Sensitivities, terms.Except, terms.Fields, terms.Treatments, terms.Condition)
+	}
+	return b.String()
+}
+
+// drawCondition draws a row condition. One on individuals does not count members: who is
+// counted there decides about others, whoever may see them.
+func (t *lawTerms) drawCondition(rt *rapid.T, name string) {
+	d := annona.Standard()
+	dataset, _ := d.Dataset(name)
+	terms := t.agreement.Datasets[name]
+	var c annona.Condition
+	var err error
+	switch rapid.IntRange(0, 3).Draw(rt, "condition on "+name) {
+	case 0:
+		c = filtertest.Condition(d, dataset).Draw(rt, "condition")
+	case 1:
+		c, err = filter.Compile(d, dataset, rapid.SampledFrom(map[string][]string{
+			"individuals": {"individual.sex == 'female'", "household.poverty_score < 10", "age_on(individual.date_of_birth, as_of) >= 18"},
+			"households":  {"household.poverty_score < 10", "members.exists(m, m.sex == 'female')", "has(head.sex)"},
+		}[name]).Draw(rt, "text"))
+	default:
+		return
+	}
+	if err != nil {
+		rt.Fatal(err)
+	}
+	var named []*annona.Field
+	for p := range filter.Paths(c) {
+		if p.Field.Sensitivity == annona.Special || name == "individuals" && p.Field.Code == "member_count" {
+			return
+		}
+		named = append(named, p.Field)
+	}
+	t.named = append(t.named, named...)
+	terms.Condition = filter.Format(c)
+	t.agreement.Datasets[name] = terms
+}
+
+// grants reports whether the agreement grants a column, whatever it makes of it.
+func (t *lawTerms) grants(dataset, column string) bool {
+	return slices.ContainsFunc(t.grant.Fields[dataset], func(g annona.FieldGrant) bool { return g.Field.Code == column })
+}
+
+// names reports whether a condition of the agreement names a field.
+func (t *lawTerms) names(dataset, column string) bool {
+	return slices.ContainsFunc(t.named, func(f *annona.Field) bool { return f.Dataset == dataset && f.Code == column })
+}

@@ -1,0 +1,105 @@
+package rest
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// The oracle law: in two worlds that differ only in what a caller may not see, every answer is
+// equal: status, headers, body, order, counts, cursors, and whether it was complete.
+func TestTheOracleLaw(t *testing.T) {
+	k := newKeep(t)
+	t.Cleanup(k.report)
+	rapid.Check(t, func(rt *rapid.T) {
+		terms := drawTerms(rt)
+		w := drawWorld(rt)
+		other, changes := drawOther(rt, w, terms)
+		k.tally["pairs of worlds"]++
+		for _, name := range changes {
+			k.tally["change: "+name]++
+		}
+		calls := drawCalls(rt, terms)
+
+		here, there := k.open(terms), k.open(terms)
+		defer here.close()
+		defer there.close()
+		here.load(w)
+		there.load(other)
+		var before []answer
+		for _, c := range calls {
+			a, b := here.ask(c), there.ask(c)
+			before = append(before, a...)
+			same(rt, here.plain(a), there.plain(b), c, terms, changes)
+		}
+
+		// The same law for one world that changes while the caller looks at it. Ids and tags
+		// must stand still too.
+		here.now = here.now.Add(time.Minute)
+		here.load(other)
+		here.now = here.now.Add(-time.Minute)
+		for _, c := range calls {
+			after := here.ask(c)
+			n := min(len(after), len(before))
+			same(rt, here.exact(before[:n]), here.exact(after), c, terms, changes)
+			before = before[n:]
+		}
+	})
+}
+
+// report says how much was tried: go test -v shows it.
+func (k *keep) report() {
+	for _, what := range slices.Sorted(maps.Keys(k.tally)) {
+		k.Logf("%6d %s", k.tally[what], what)
+	}
+}
+
+// drawCalls draws calls through every door about people, and through one of the others.
+func drawCalls(rt *rapid.T, terms lawTerms) (calls []call) {
+	table := doors(terms)
+	var public []string
+	for _, route := range slices.Sorted(maps.Keys(table)) {
+		if !aboutPeople(route) {
+			public = append(public, route)
+			continue
+		}
+		for range callsPerDoor {
+			calls = append(calls, table[route](rt))
+		}
+	}
+	return append(calls, table[rapid.SampledFrom(public).Draw(rt, "public")](rt))
+}
+
+const callsPerDoor = 3
+
+func aboutPeople(route string) bool {
+	return strings.Contains(route, "/v1/households") || strings.Contains(route, "/v1/individuals") || strings.Contains(route, "/v1/lookup")
+}
+
+// TestEveryRouteIsADoor: whoever adds a route has to say how the law calls it.
+func TestEveryRouteIsADoor(t *testing.T) {
+	in := newKeep(t).open(rapid.Custom(drawTerms).Example(1))
+	defer in.close()
+	table := doors(lawTerms{})
+	for _, route := range in.server.mux.patterns {
+		if table[route] == nil {
+			t.Errorf("the oracle law knows no call of %s", route)
+		}
+		delete(table, route)
+	}
+	for route := range table {
+		t.Errorf("the oracle law calls %s, which is no route", route)
+	}
+}
+
+func same(rt *rapid.T, a, b string, c call, terms lawTerms, changes []string) {
+	rt.Helper()
+	if a != b {
+		rt.Fatalf("%v\nunder %+v\nafter %q: the worlds' answers differ:\n%s", c, terms, changes, cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")))
+	}
+}

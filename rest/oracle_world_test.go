@@ -1,0 +1,188 @@
+package rest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pgregory.net/rapid"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter/filtertest"
+)
+
+// The days of the law. Every call is made today.
+const (
+	lawToday    annona.Date = filtertest.AsOf
+	lawTomorrow annona.Date = "2024-03-02"
+)
+
+// world is all that a registry holds about people, in memory.
+type world struct {
+	homes  []*home
+	people []*person
+}
+
+// home is a household.
+type home struct {
+	key         string
+	values      map[string]string // by name of the column, companions included
+	identifiers []card
+	flags       []string
+}
+
+type person struct {
+	key           string
+	values        map[string]string
+	identifiers   []card
+	flags         []string
+	memberships   []annona.Membership
+	relationships []annona.Relationship
+	restricted    annona.RestrictionKind // in all that is done; empty: not at all
+	elsewhere     bool                   // restricted, but for another purpose and another partner
+	consented     bool
+}
+
+// card is an identifier on paper.
+type card struct{ scheme, value, issuer string }
+
+func (w *world) clone() *world {
+	c := &world{}
+	for _, h := range w.homes {
+		c.homes = append(c.homes, &home{h.key, maps.Clone(h.values), slices.Clone(h.identifiers), slices.Clone(h.flags)})
+	}
+	for _, p := range w.people {
+		o := *p
+		o.values, o.identifiers, o.flags = maps.Clone(p.values), slices.Clone(p.identifiers), slices.Clone(p.flags)
+		o.memberships, o.relationships = slices.Clone(p.memberships), slices.Clone(p.relationships)
+		c.people = append(c.people, &o)
+	}
+	return c
+}
+
+func (w *world) home(key string) *home {
+	i := slices.IndexFunc(w.homes, func(h *home) bool { return h.key == key })
+	return w.homes[i]
+}
+
+// drawWorld draws a small registry: one to five households and up to eight people.
+func drawWorld(rt *rapid.T) *world {
+	w := &world{}
+	for i := range rapid.IntRange(1, 5).Draw(rt, "homes") {
+		w.homes = append(w.homes, drawHome(rt, fmt.Sprintf("h%d", i)))
+	}
+	for i := range rapid.IntRange(1, 8).Draw(rt, "people") {
+		w.people = append(w.people, drawPerson(rt, fmt.Sprintf("p%d", i), w))
+	}
+	return w
+}
+
+func drawHome(rt *rapid.T, key string) *home {
+	return &home{key, drawValues(rt, "households", "area_code", "poverty_score"), drawDocuments(rt), drawFlags(rt)}
+}
+
+// drawPerson draws a person who is in none, one or two of the world's households.
+func drawPerson(rt *rapid.T, key string, w *world) *person {
+	return &person{
+		key: key, values: drawValues(rt, "individuals", "sex", "date_of_birth"), identifiers: drawDocuments(rt), flags: drawFlags(rt),
+		restricted:  rapid.SampledFrom([]annona.RestrictionKind{"", "", "", annona.KindRestriction, annona.KindObjection}).Draw(rt, "restricted"),
+		elsewhere:   rapid.IntRange(0, 3).Draw(rt, "elsewhere") == 0,
+		consented:   rapid.IntRange(0, 3).Draw(rt, "consented") > 0,
+		memberships: drawMemberships(rt, w), relationships: drawRelationships(rt),
+	}
+}
+
+// drawMemberships draws at most one primary membership: that is the rule of the data model.
+func drawMemberships(rt *rapid.T, w *world) (out []annona.Membership) {
+	for n := range rapid.SampledFrom([]int{0, 1, 1, 1, 2}).Draw(rt, "memberships") {
+		m := drawMembership(rt, rapid.SampledFrom(w.homes).Draw(rt, "of").key)
+		m.NotPrimary = n > 0 || rapid.IntRange(0, 4).Draw(rt, "not primary") == 0
+		if !slices.ContainsFunc(out, func(o annona.Membership) bool { return o.HouseholdKey == m.HouseholdKey }) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func drawMembership(rt *rapid.T, household string) annona.Membership {
+	return annona.Membership{
+		HouseholdKey:       household,
+		Role:               rapid.SampledFrom([]string{"", "head", "head", "spouse", "child"}).Draw(rt, "role"),
+		RoleSourceCode:     rapid.SampledFrom([]string{"", "01", "02"}).Draw(rt, "role source code"),
+		RelationshipToHead: rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(rt, "relationship to head"),
+		RecipientType:      rapid.SampledFrom([]string{"", "primary", "secondary"}).Draw(rt, "recipient"),
+		StartDate:          rapid.SampledFrom([]annona.Date{"", "", "2019-02-28", lawToday, lawTomorrow}).Draw(rt, "start"),
+		EndDate:            rapid.SampledFrom([]annona.Date{"", "", "", lawToday, lawTomorrow}).Draw(rt, "end"),
+	}
+}
+
+// drawRelationships draws relationships to people on file and to some who never come.
+func drawRelationships(rt *rapid.T) (out []annona.Relationship) {
+	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(rt, "relationships") {
+		to := fmt.Sprintf("p%d", rapid.IntRange(0, 9).Draw(rt, "to"))
+		if !slices.ContainsFunc(out, func(o annona.Relationship) bool { return o.ToKey == to }) {
+			out = append(out, annona.Relationship{ToKey: to, Type: rapid.SampledFrom([]string{"parent", "spouse"}).Draw(rt, "type")})
+		}
+	}
+	return out
+}
+
+var (
+	lawSchemes   = []string{"national_id_number", "household_id_number"}
+	lawDocuments = []string{"A-1", "A-2", "A-3"}
+)
+
+// drawDocuments draws identifiers from so few that they clash.
+func drawDocuments(rt *rapid.T) (out []card) {
+	for range rapid.SampledFrom([]int{0, 1, 1, 2}).Draw(rt, "identifiers") {
+		d := card{
+			rapid.SampledFrom(lawSchemes).Draw(rt, "scheme"), rapid.SampledFrom(lawDocuments).Draw(rt, "document"),
+			rapid.SampledFrom([]string{"", "office"}).Draw(rt, "issuer"),
+		}
+		if !slices.ContainsFunc(out, func(o card) bool { return o.scheme == d.scheme && o.value == d.value }) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func drawFlags(rt *rapid.T) []string {
+	return rapid.SampledFrom([][]string{nil, nil, {"no_head"}, {"id_disputed", "survey_stale"}}).Draw(rt, "flags")
+}
+
+// drawValues draws values of some columns of a dataset, and nearly always of those named.
+func drawValues(rt *rapid.T, dataset string, nearlyAlways ...string) map[string]string {
+	d, _ := annona.Standard().Dataset(dataset)
+	values := map[string]string{}
+	for _, name := range nearlyAlways {
+		if f, ok := d.Field(name); ok && rapid.IntRange(0, 7).Draw(rt, "absent") > 0 {
+			values[name] = drawValue(rt, f)
+		}
+	}
+	for _, f := range rapid.SliceOfNDistinct(rapid.SampledFrom(reportedColumns(d)), 0, 9, (*annona.Field).ImageTag).Draw(rt, "columns") {
+		values[f.Code] = drawValue(rt, f)
+	}
+	return values
+}
+
+func drawValue(rt *rapid.T, f *annona.Field) string {
+	pool := filtertest.Values(annona.Standard(), f)
+	text := rapid.SampledFrom(pool).Draw(rt, f.Code)
+	if f.Many && rapid.Bool().Draw(rt, "two") {
+		text = joined(slices.Compact([]string{text, pool[0]}))
+	}
+	return text
+}
+
+func joined(values []string) string { return strings.Join(values, string(rune(annona.ListSeparator))) }
+
+// reportedColumns are the single-valued columns that a source reports.
+func reportedColumns(d *annona.Dataset) (columns []*annona.Field) {
+	for f := range d.Columns() {
+		if !f.Derived && f.Type != annona.TypeGroup && len(filtertest.Values(annona.Standard(), f)) > 0 {
+			columns = append(columns, f)
+		}
+	}
+	return columns
+}
