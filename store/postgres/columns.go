@@ -89,6 +89,9 @@ type table struct {
 	update  string
 }
 
+// sequences give out the numbers of records.
+var sequences = map[string]string{"households": "households_number", "individuals": "individuals_number"}
+
 // tables returns the root datasets that have a table.
 func tables() []table {
 	return []table{{dataset: "households", noun: "household"}, {dataset: "individuals", noun: "individual"}}

@@ -31,7 +31,7 @@ func (r *pageReading) groups(page *annona.Page, from int) error {
 	return nil
 }
 
-// membershipGroup fills the active memberships of individuals.
+// membershipGroup fills the active memberships of individuals in households that may be seen.
 func (r *pageReading) membershipGroup(page *annona.Page, from int, group *annona.Group, shape *annona.Shape) error {
 	plan := newGroupPlan(shape, map[string]string{
 		"membership_id": "m.uid", "household_id": "h.uid", "role": "m.role", "role_source_code": "m.role_source_code",
@@ -44,6 +44,10 @@ func (r *pageReading) membershipGroup(page *annona.Page, from int, group *annona
 	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some(),
 		" FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = p.number")
 	l.active("m")
+	l.meets(l.homes, householdView("h"))
+	if l.day != l.terms.Today { // today, the individual makes it visible
+		l.householdVisible(householdView("h"))
+	}
 	l.write(" ORDER BY m.number) g")
 	return r.groupRows(l, plan, page, from, group, shape.Column("individual_id"))
 }

@@ -18,8 +18,11 @@ type lowering struct {
 	terms annona.ScopeTerms
 
 	people     annona.Condition // of individuals inside households
+	homes      annona.Condition // of households in which people are seen
 	restricted bool             // somebody has a restriction that matters to this scope
 	depth      int              // of conditions about people inside conditions about people
+	day        annona.Date      // on which ages and memberships are read in this part
+	choosing   bool             // this part is the caller's: it finds only what is shown
 	aliases    int
 	err        error
 }
@@ -30,6 +33,7 @@ type view struct {
 	membership string // alias of the membership through which it is seen; empty outside households
 	household  string // expression for the number of the household
 	self       string // alias of the household that the condition is about; empty for individuals
+	home       string // alias of the individual's household where that may be seen; empty: it may always
 	member     *view  // the member that the enclosing Exists or Count speaks of
 }
 
@@ -75,7 +79,7 @@ func (l *lowering) condition(c annona.Condition, v view) {
 		l.write(operator(c.Op))
 		l.constant(c.Path.Field, c.Value)
 	case annona.Age:
-		l.condition(c.Bind(l.terms.AsOf), v)
+		l.condition(c.Bind(l.day), v)
 	case annona.In:
 		l.in(c, v)
 	case annona.Has:
@@ -164,7 +168,7 @@ func (l *lowering) within(c annona.Within, v view) {
 
 // members writes FROM and WHERE of the visible active members of a household that satisfy of.
 func (l *lowering) members(v view, of annona.Condition) {
-	member := l.fromMembers(v)
+	member := l.fromMembers(v, of != nil)
 	if of == nil {
 		return
 	}
@@ -176,12 +180,17 @@ func (l *lowering) members(v view, of annona.Condition) {
 }
 
 // fromMembers writes FROM and WHERE of the visible active members of a household, without
-// more.
-func (l *lowering) fromMembers(v view) view {
+// more; asked when a condition on them follows.
+func (l *lowering) fromMembers(v view, asked bool) view {
 	m, i := l.alias("m"), l.alias("i")
-	l.write("FROM memberships ", m, " JOIN individuals ", i, " ON ", i, ".number = ", m, ".individual WHERE ", m, ".household = ", v.household)
-	l.active(m)
 	member := memberView(i, m)
+	l.write("FROM memberships ", m, " JOIN individuals ", i, " ON ", i, ".number = ", m, ".individual")
+	if asked && l.choosing {
+		member.home = l.homeOf(l.alias("h"))
+		l.joinHome(member)
+	}
+	l.write(" WHERE ", m, ".household = ", v.household)
+	l.active(m)
 	l.visible(member)
 	return member
 }

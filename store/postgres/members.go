@@ -32,7 +32,7 @@ func (r *pageReading) members(page *annona.Page, from int) error {
 	if m.group == nil && m.head < 0 && m.count < 0 || page.Count == from {
 		return nil
 	}
-	plan := newRecordPlan(shape, "i", memberColumns(), "household_id")
+	plan := newRecordPlan(shape, "i", memberColumns(r.low.homeOf(homeAlias)), "household_id")
 	if m.group == nil {
 		plan.unpacker, plan.clear, plan.sealed = nil, -1, -1
 	}
@@ -55,10 +55,18 @@ func (r *pageReading) readMembers(plan *rowPlan, m *memberReading, households []
 	l.write("SELECT p.position, g.* FROM unnest(")
 	l.bind(numberList(households))
 	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT m.rank, ", plan.list(),
-		" FROM memberships m JOIN individuals i ON i.number = m.individual WHERE m.household = p.number")
+		" FROM memberships m JOIN individuals i ON i.number = m.individual")
+	member := memberView("i", "m")
+	member.home = l.homeOf(homeAlias)
+	l.joinHome(member)
+	l.write(" WHERE m.household = p.number")
 	l.active("m")
-	l.visible(memberView("i", "m"))
-	l.write(" ORDER BY m.rank, m.number) g")
+	l.visible(member)
+	if plan.shape.Column("role") < 0 {
+		l.write(" ORDER BY m.number) g") // the head stands first only where everybody sees who it is
+	} else {
+		l.write(" ORDER BY m.rank, m.number) g")
+	}
 	if l.err != nil {
 		return l.err
 	}
@@ -108,8 +116,8 @@ func (m *memberReading) endTo(row int) {
 }
 
 // memberColumns are the derived columns of an individual as seen through a membership.
-func memberColumns() map[string]string {
-	columns := qualify("i", individualColumns())
+func memberColumns(home string) map[string]string {
+	columns := individualColumns("i", home)
 	delete(columns, "household_id")
 	for _, code := range []string{"role", "role_source_code", "relationship_to_head"} {
 		columns[code] = "m." + code

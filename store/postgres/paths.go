@@ -39,7 +39,7 @@ func (l *lowering) individualColumn(f *annona.Field, v view) {
 	case v.membership != "" && (f.Code == "role" || f.Code == "relationship_to_head"):
 		l.write(v.membership, ".", f.Code)
 	default:
-		l.derivedColumn(f, v.individual, individualColumns())
+		l.derivedColumn(f, individualColumns(v.individual, v.home))
 	}
 }
 
@@ -50,16 +50,24 @@ func (l *lowering) householdColumn(f *annona.Field, v view, alias string) {
 	case f.Code == "member_count":
 		l.memberCount(v)
 	default:
-		l.derivedColumn(f, alias, householdColumns())
+		l.derivedColumn(f, householdColumns(alias))
 	}
 }
 
 // primaryHouseholdColumn writes a field of an individual's one primary active household.
 func (l *lowering) primaryHouseholdColumn(f *annona.Field, v view) {
 	if f.Derived && f.Code == "member_count" {
-		l.write("CASE WHEN ", v.household, " IS NOT NULL THEN ")
+		number := v.household
+		if v.home != "" {
+			number = v.home + ".number"
+		}
+		l.write("CASE WHEN ", number, " IS NOT NULL THEN ")
 		l.memberCount(v)
 		l.write(" END")
+		return
+	}
+	if v.home != "" {
+		l.householdColumn(f, v, v.home)
 		return
 	}
 	h := l.alias("h")
@@ -78,36 +86,51 @@ func (l *lowering) memberCount(v view) {
 func (l *lowering) headColumn(f *annona.Field, v view) {
 	m, i := l.alias("m"), l.alias("i")
 	head := memberView(i, m)
+	if l.choosing {
+		head.home = l.homeOf(l.alias("h"))
+	}
 	l.write("(SELECT max(")
 	l.individualColumn(f, head)
-	l.write(") FROM memberships ", m, " JOIN individuals ", i, " ON ", i, ".number = ", m, ".individual WHERE ", m, ".household = ", v.household, " AND ", m, ".rank = 0")
+	l.write(") FROM memberships ", m, " JOIN individuals ", i, " ON ", i, ".number = ", m, ".individual")
+	l.joinHome(head)
+	l.write(" WHERE ", m, ".household = ", v.household, " AND ", m, ".rank = 0")
 	l.active(m)
 	l.visible(head)
 	l.write(" HAVING count(*) = 1)")
 }
 
 // derivedColumn writes a field that the store derives by a column of the record itself.
-func (l *lowering) derivedColumn(f *annona.Field, alias string, columns map[string]string) {
-	name, ok := columns[f.Code]
+func (l *lowering) derivedColumn(f *annona.Field, columns map[string]string) {
+	expression, ok := columns[f.Code]
 	if !ok {
 		l.fail(annona.Invalid("field_not_filterable", "the field cannot be used in a filter").On(f.Code))
 		return
 	}
-	l.write(alias, ".", name)
+	l.write(expression)
 }
 
-// individualColumns are the columns of derived fields of an individual.
-func individualColumns() map[string]string {
-	return map[string]string{
-		"individual_id": "uid", "household_id": "household_uid", "role": "role", "role_source_code": "role_source_code",
+// individualColumns are the expressions of derived fields of an individual. What comes through
+// its household is absent where home, the household as it may be seen, is.
+func individualColumns(alias, home string) map[string]string {
+	columns := map[string]string{
+		"individual_id": "uid", "source_system": "source", "last_updated": "updated_at", "received_at": "received_at",
+	}
+	qualify(alias, columns)
+	for code, name := range map[string]string{
+		"household_id": "household_uid", "role": "role", "role_source_code": "role_source_code",
 		"relationship_to_head": "relationship_to_head", "area_code": "area_code",
-		"source_system": "source", "last_updated": "updated_at", "received_at": "received_at",
+	} {
+		columns[code] = alias + "." + name
+		if home != "" {
+			columns[code] = "CASE WHEN " + home + ".number IS NOT NULL THEN " + alias + "." + name + " END"
+		}
 	}
+	return columns
 }
 
-// householdColumns are the columns of derived fields of a household.
-func householdColumns() map[string]string {
-	return map[string]string{
+// householdColumns are the expressions of derived fields of a household.
+func householdColumns(alias string) map[string]string {
+	return qualify(alias, map[string]string{
 		"household_id": "uid", "source_system": "source", "last_updated": "updated_at", "received_at": "received_at",
-	}
+	})
 }

@@ -91,9 +91,6 @@ func errDataset(name string) error {
 	return annona.Invalid("unknown_dataset", "only households and individuals are records of their own").On(name)
 }
 
-// sequences give out the numbers of records.
-var sequences = map[string]string{"households": "households_number", "individuals": "individuals_number"}
-
 // readRows reads the rows of the scope that also satisfy choose, with their groups.
 func (s *Store) readRows(ctx context.Context, scope annona.Scope, page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	if err := s.checkScope(scope); err != nil {
@@ -114,16 +111,17 @@ func (s *Store) readRows(ctx context.Context, scope annona.Scope, page *annona.P
 
 func (r *pageReading) individuals(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	const alias = "s"
-	plan := newRecordPlan(page.Shape, alias, qualify(alias, individualColumns()))
 	l := r.low
-	l.write("SELECT ", plan.list(), " FROM individuals s WHERE TRUE")
+	v := individualView(alias)
+	v.home = l.homeOf(homeAlias)
+	plan := newRecordPlan(page.Shape, alias, individualColumns(alias, v.home))
+	l.write("SELECT ", plan.list(), " FROM individuals s")
+	l.joinHome(v)
+	l.write(" WHERE TRUE")
 	choose(l, alias)
-	if rows := r.scope.Rows(); rows != nil {
-		l.write(" AND (")
-		l.condition(rows, individualView(alias))
-		l.write(")")
-	}
+	l.meetsAlone(r.scope.Rows(), individualView(alias))
 	l.allowed(alias)
+	l.choose(r.scope.Chosen(), v)
 	from := page.Count
 	if err := r.fill(plan, limit, page); err != nil {
 		return err
@@ -133,16 +131,13 @@ func (r *pageReading) individuals(page *annona.Page, limit int, choose func(l *l
 
 func (r *pageReading) households(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	const alias = "s"
-	plan := newRecordPlan(page.Shape, alias, qualify(alias, householdColumns()), "head_individual_id", "member_count")
+	plan := newRecordPlan(page.Shape, alias, householdColumns(alias), "head_individual_id", "member_count")
 	l := r.low
 	l.write("SELECT ", plan.list(), " FROM households s WHERE TRUE")
 	choose(l, alias)
-	if rows := r.scope.Rows(); rows != nil {
-		l.write(" AND (")
-		l.condition(rows, householdView(alias))
-		l.write(")")
-	}
+	l.meets(r.scope.Rows(), householdView(alias))
 	l.householdVisible(householdView(alias))
+	l.choose(r.scope.Chosen(), householdView(alias))
 	from := page.Count
 	if err := r.fill(plan, limit, page); err != nil {
 		return err
@@ -163,7 +158,7 @@ func (r *pageReading) fill(plan *rowPlan, limit int, page *annona.Page) error {
 
 // next starts another query of the same scope.
 func (r *pageReading) next() *lowering {
-	return &lowering{terms: r.low.terms, people: r.low.people, restricted: r.low.restricted}
+	return &lowering{terms: r.low.terms, day: r.low.day, people: r.low.people, homes: r.low.homes, restricted: r.low.restricted}
 }
 
 func qualify(alias string, columns map[string]string) map[string]string {

@@ -4,8 +4,18 @@ import "github.com/annona-exchange/annona"
 
 var relationshipColumns = []string{"from_number", "number", "uid", "to_number", "to_key", "source", "type", "start_date", "end_date", "end_reason"}
 
+// relationship is what stays of a relationship when its individual is reported again.
+type relationship struct {
+	number int64
+	uid    annona.UID
+	toKey  string
+	kind   string
+	taken  bool
+}
+
 // writeRelationships replaces the relationships of individuals by those of their records, and
-// joins those of others that have been waiting for them.
+// joins those of others that have been waiting for them. One that goes on keeps its number and
+// id: a change of something else must not show in them.
 func (t *tx) writeRelationships(people []*written, loaded *annona.Loaded, touched touches) error {
 	people = lastWords(people)
 	var known []int64
@@ -14,12 +24,11 @@ func (t *tx) writeRelationships(people []*written, loaded *annona.Loaded, touche
 			known = append(known, int64(w.number))
 		}
 	}
-	if len(known) > 0 {
-		if err := t.conn.exec("DELETE FROM relationships WHERE from_number = ANY ($1)", known); err != nil {
-			return err
-		}
+	had, err := t.removeRelationships(known)
+	if err != nil {
+		return err
 	}
-	if err := t.insertRelationships(people, loaded); err != nil {
+	if err := t.insertRelationships(people, had, loaded); err != nil {
 		return err
 	}
 	return t.resolveRelationships(people, touched)
@@ -41,7 +50,52 @@ func lastWords(people []*written) []*written {
 	return last
 }
 
-func (t *tx) insertRelationships(people []*written, loaded *annona.Loaded) error {
+// removeRelationships deletes the relationships of individuals and returns them.
+func (t *tx) removeRelationships(of []int64) (had map[annona.Number][]relationship, err error) {
+	had = map[annona.Number][]relationship{}
+	if len(of) == 0 {
+		return had, nil
+	}
+	err = t.conn.each(`WITH gone AS (DELETE FROM relationships WHERE from_number = ANY ($1) RETURNING *)
+		SELECT from_number, number, uid, to_key, type FROM gone ORDER BY number`, func(r row) error {
+		had[r.number(0)] = append(had[r.number(0)], relationship{number: r.integer(1), uid: r.uid(2), toKey: r.text(3), kind: r.text(4)})
+		return nil
+	}, of)
+	return had, err
+}
+
+// identify gives relationships the numbers and ids that they had, or new ones.
+func (t *tx) identify(people []*written, had map[annona.Number][]relationship) ([]relationship, error) {
+	var all []relationship
+	var fresh []int
+	for _, w := range people {
+		for i := range w.record.Relationships {
+			r := continues(&w.record.Relationships[i], had[w.number])
+			if r.number == 0 {
+				fresh = append(fresh, len(all))
+			}
+			all = append(all, r)
+		}
+	}
+	numbers, err := t.next("relationships_number", len(fresh))
+	for i, n := range numbers {
+		all[fresh[i]] = relationship{number: n, uid: annona.NewUID()}
+	}
+	return all, err
+}
+
+// continues takes the relationship that r goes on with; the zero one when r is new.
+func continues(r *annona.Relationship, had []relationship) relationship {
+	for i := range had {
+		if o := &had[i]; !o.taken && o.toKey == r.ToKey && o.kind == r.Type {
+			o.taken = true
+			return *o
+		}
+	}
+	return relationship{}
+}
+
+func (t *tx) insertRelationships(people []*written, had map[annona.Number][]relationship, loaded *annona.Loaded) error {
 	var sources, keys []string
 	for _, w := range people {
 		for _, r := range w.record.Relationships {
@@ -63,18 +117,19 @@ func (t *tx) insertRelationships(people []*written, loaded *annona.Loaded) error
 	if err != nil {
 		return err
 	}
-	numbers, err := t.next("relationships_number", len(keys))
+	identified, err := t.identify(people, had)
 	if err != nil {
 		return err
 	}
 	var rows [][]any
 	for _, w := range people {
 		for _, r := range w.record.Relationships {
-			at, uid := len(rows), annona.NewUID()
+			at := len(rows)
+			uid := identified[at].uid
 			if others[at] == nil {
 				loaded.Unresolved++
 			}
-			rows = append(rows, []any{int64(w.number), numbers[at], uid[:], others[at], r.ToKey, w.record.Source, orNull(r.Type),
+			rows = append(rows, []any{int64(w.number), identified[at].number, uid[:], others[at], r.ToKey, w.record.Source, orNull(r.Type),
 				orNull(string(r.StartDate)), orNull(string(r.EndDate)), orNull(r.EndReason)})
 		}
 	}

@@ -5,7 +5,7 @@ import "github.com/annona-exchange/annona"
 // newLowering starts a query of the scope. What does not matter to anybody on file is asked
 // once, here, and then left out of the query.
 func newLowering(c *conn, scope annona.Scope) (*lowering, error) {
-	l := &lowering{terms: scope.Terms(), people: scope.People()}
+	l := &lowering{terms: scope.Terms(), day: scope.Terms().AsOf, people: scope.People(), homes: scope.Households()}
 	if scope.Dataset().Name == "individuals" && l.people == nil {
 		l.people = scope.Rows()
 	}
@@ -20,26 +20,81 @@ func newLowering(c *conn, scope annona.Scope) (*lowering, error) {
 	return l, err
 }
 
-// active writes that a membership holds on the scope's as-of date.
+// active writes that a membership holds on the day of this part of the query.
 func (l *lowering) active(membership string) {
 	l.write(" AND (", membership, ".start_date IS NULL OR ", membership, ".start_date <= ")
-	l.bind(l.terms.AsOf)
+	l.bind(l.day)
 	l.write(") AND (", membership, ".end_date IS NULL OR ", membership, ".end_date > ")
-	l.bind(l.terms.AsOf)
+	l.bind(l.day)
 	l.write(")")
 }
 
-// visible writes that an individual may be shown or counted inside a household. Within the
-// condition about people itself, households are looked at without that condition.
+// agreed lowers a part of the query that decides what may be seen: today, whatever day the
+// caller asks about, and of values as they are.
+func (l *lowering) agreed(part func()) {
+	day, choosing := l.day, l.choosing
+	l.day, l.choosing = l.terms.Today, false
+	part()
+	l.day, l.choosing = day, choosing
+}
+
+// meets writes that a condition which decides what may be seen holds.
+func (l *lowering) meets(c annona.Condition, v view) {
+	if c == nil {
+		return
+	}
+	l.write(" AND (")
+	l.agreed(func() { l.condition(c, v) })
+	l.write(")")
+}
+
+// meetsAlone is meets for a condition about people: whoever decides about somebody in it is
+// looked at without that condition.
+func (l *lowering) meetsAlone(c annona.Condition, v view) {
+	l.depth++
+	l.meets(c, v)
+	l.depth--
+}
+
+// visible writes that an individual may be shown or counted inside a household.
 func (l *lowering) visible(v view) {
-	if l.depth == 0 && l.people != nil {
-		l.depth++
-		l.write(" AND (")
-		l.condition(l.people, view{individual: v.individual, household: v.household})
-		l.write(")")
-		l.depth--
+	if l.depth == 0 {
+		l.meetsAlone(l.people, view{individual: v.individual, household: v.household})
 	}
 	l.allowed(v.individual)
+}
+
+// homeAlias is the household in which an individual of the main query is seen.
+const homeAlias = "home"
+
+// homeOf returns the alias of the household in which people are seen; empty when every
+// household may be.
+func (l *lowering) homeOf(alias string) string {
+	if l.homes == nil {
+		return ""
+	}
+	return alias
+}
+
+// joinHome joins the primary household of an individual, as v.home, when it may be seen.
+func (l *lowering) joinHome(v view) {
+	if v.home == "" {
+		return
+	}
+	l.write(" LEFT JOIN households ", v.home, " ON ", v.home, ".number = ", v.individual, ".household_number")
+	l.meets(l.homes, householdView(v.home))
+}
+
+// choose writes what the caller picks.
+func (l *lowering) choose(c annona.Condition, v view) {
+	if c == nil {
+		return
+	}
+	l.write(" AND (")
+	l.choosing = true
+	l.condition(c, v)
+	l.choosing = false
+	l.write(")")
 }
 
 // allowed writes what the individual has said: no restriction or objection in force, and
@@ -93,21 +148,23 @@ func (l *lowering) given(c string) {
 	l.write(")")
 }
 
-// householdVisible writes that a household has somebody who is visible, or nobody at all who
-// could have consented.
+// householdVisible writes that somebody is visible who is a member today. A household of nobody
+// is not seen: otherwise one whose last visible member has gone would tell that somebody is
+// left in it.
 func (l *lowering) householdVisible(v view) {
-	consent := l.terms.Basis == annona.BasisConsent && !l.terms.Unbounded
-	if l.people == nil && !l.restricted && !consent {
+	everybody := l.people == nil && !l.restricted
+	if everybody && l.terms.Unbounded {
 		return
 	}
-	l.write(" AND (EXISTS (SELECT 1 ")
-	l.members(v, nil)
-	l.write(")")
-	if !consent {
-		m := l.alias("m")
-		l.write(" OR NOT EXISTS (SELECT 1 FROM memberships ", m, " WHERE ", m, ".household = ", v.household)
-		l.active(m)
-		l.write(")")
-	}
+	l.write(" AND EXISTS (SELECT 1 ")
+	l.agreed(func() {
+		if everybody && l.terms.Basis != annona.BasisConsent {
+			m := l.alias("m")
+			l.write("FROM memberships ", m, " WHERE ", m, ".household = ", v.household)
+			l.active(m)
+			return
+		}
+		l.members(v, nil)
+	})
 	l.write(")")
 }
