@@ -20,8 +20,9 @@ import (
 // folder is a data folder that is open: the store, the vault and the gate before them.
 type folder struct {
 	path     string
-	store    *sqlite.Store
-	secrets  *sqlite.Secrets
+	database string // its URL; empty: the folder's own file
+	store    store
+	secrets  secrets
 	vault    *vault.Vault
 	keys     *identity.Keys
 	gate     *exchange.Exchange
@@ -31,16 +32,26 @@ type folder struct {
 
 // dataFlag is the flag that every command on a data folder takes.
 type dataFlag struct {
-	Data string `required:"" type:"path" placeholder:"DIR" help:"Data folder of the registry."`
+	Data     string `required:"" type:"path" placeholder:"DIR" help:"Data folder of the registry."`
+	Database string `placeholder:"URL" help:"PostgreSQL database of the registry, as postgres://role@host/name, instead of a file in the data folder, which then keeps the root key only."`
 }
 
 // with opens the folder for one command and closes it behind it.
 func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
-	f, err := openFolder(ctx, d.Data)
+	f, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(f), f.Close())
+}
+
+// open opens an existing registry. Whoever calls it closes it.
+func (d dataFlag) open(ctx context.Context) (*folder, error) {
+	f := &folder{path: d.Data, database: d.Database}
+	if err := f.open(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // makeFolder makes a new registry in an empty or missing folder. Interrupted, it can run again:
@@ -67,7 +78,7 @@ func makeFolder(path string, kind vault.Kind) error {
 	return store.Close()
 }
 
-func makeVault(path string, kind vault.Kind, secrets *sqlite.Secrets) error {
+func makeVault(path string, kind vault.Kind, secrets vault.Secrets) error {
 	begin := vault.Create
 	if exists(path, vault.RootFile) {
 		begin = vault.Finish
@@ -81,20 +92,18 @@ func exists(folder, name string) bool {
 	return err == nil
 }
 
-// openFolder opens an existing registry. Whoever calls it closes it.
+// openFolder opens a registry that lies in its folder.
 func openFolder(ctx context.Context, path string) (*folder, error) {
-	f := &folder{path: path}
-	if err := f.open(ctx); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return dataFlag{Data: path}.open(ctx)
 }
 
 func (f *folder) open(ctx context.Context) (err error) {
-	if f.store, err = sqlite.Open(f.path, sqlite.Options{Dictionary: annona.Standard()}); err != nil {
-		return err
+	if f.database != "" {
+		err = f.openDatabase(ctx)
+	} else {
+		err = f.openFiles()
 	}
-	if f.secrets, err = sqlite.OpenSecrets(f.path, false); err != nil {
+	if err != nil {
 		return err
 	}
 	if f.vault, err = vault.Open(f.path, f.secrets); err != nil {

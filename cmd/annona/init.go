@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/annona-exchange/annona/vault"
@@ -8,12 +9,24 @@ import (
 
 type initCommand struct {
 	dataFlag
+	AppRole string `placeholder:"ROLE" help:"Database role that will serve without rights on the schema; it is made when it is missing. Without it, the owner serves."`
 }
 
-func (i initCommand) Run(c console) error {
+func (i initCommand) Run(ctx context.Context, c console) error {
+	if i.Database != "" {
+		return i.inDatabase(ctx, c)
+	}
 	if err := makeFolder(i.Data, vault.Production); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(c.out, "An empty registry is in %s.\nKeep its root.key safe, and apart from backups of the rest: without it the registry cannot be opened.\n", i.Data)
+	return err
+}
+
+func (i initCommand) inDatabase(ctx context.Context, c console) error {
+	if err := makeDatabase(ctx, i.Data, i.Database, i.AppRole); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(c.out, "An empty registry is in the database, its root.key in %s.\nKeep root.key safe, and apart from backups of the database: without it the registry cannot be opened.\n", i.Data)
 	return err
 }

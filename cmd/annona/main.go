@@ -31,6 +31,7 @@ type cli struct {
 	Key        keyCommand        `cmd:"" help:"API keys."`
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
 	Verify     verifyCommand     `cmd:"" help:"Walk the ledger and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
