@@ -5,29 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/store/postgres/postgrestest"
 	"github.com/annona-exchange/annona/store/storetest"
 )
 
-// cluster is a PostgreSQL of the tests' own, in a temporary folder, reached through a socket
-// there. It runs as an unprivileged user: the server refuses to run as root.
+// cluster is the PostgreSQL of this run.
 type cluster struct {
-	dir       string
-	bin       string
-	owner     *syscall.Credential // nil: as the tests themselves
+	*postgrestest.Cluster
 	databases atomic.Int64
 	template  sync.Once
 }
@@ -38,12 +31,10 @@ var shared struct {
 	err     error
 }
 
-var errNotInstalled = errors.New("PostgreSQL is not installed; on Debian or Ubuntu: sudo apt-get install postgresql")
-
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared.cluster != nil {
-		shared.cluster.remove()
+		shared.cluster.Remove()
 	}
 	os.Exit(code)
 }
@@ -51,8 +42,13 @@ func TestMain(m *testing.M) {
 // testCluster starts the cluster of this run, once.
 func testCluster(t testing.TB) *cluster {
 	t.Helper()
-	shared.once.Do(func() { shared.cluster, shared.err = startCluster() })
-	if errors.Is(shared.err, errNotInstalled) {
+	shared.once.Do(func() {
+		started, err := postgrestest.Start()
+		if shared.err = err; err == nil {
+			shared.cluster = &cluster{Cluster: started}
+		}
+	})
+	if errors.Is(shared.err, postgrestest.ErrNotInstalled) {
 		t.Skip(shared.err)
 	}
 	if shared.err != nil {
@@ -61,105 +57,10 @@ func testCluster(t testing.TB) *cluster {
 	return shared.cluster
 }
 
-// serverBin returns the folder of initdb and pg_ctl.
-func serverBin() (string, error) {
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if path, err := exec.LookPath("initdb"); err == nil {
-		found = append(found, path)
-	}
-	for i := len(found) - 1; i >= 0; i-- {
-		if path, err := filepath.EvalSymlinks(found[i]); err == nil {
-			return filepath.Dir(path), nil
-		}
-	}
-	return "", errNotInstalled
-}
-
-func startCluster() (*cluster, error) {
-	bin, err := serverBin()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "annona-pg")
-	if err != nil {
-		return nil, err
-	}
-	c := &cluster{dir: dir, bin: bin}
-	if os.Getuid() == 0 {
-		if err := c.dropRights(); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(dir))
-		}
-	}
-	if err := c.run("initdb", "-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	hba := "local all needs_password scram-sha-256\nlocal all all trust\n"
-	if err := os.WriteFile(filepath.Join(c.data(), "pg_hba.conf"), []byte(hba), 0o644); err != nil {
-		return nil, err
-	}
-	if err := c.start(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	return c, nil
-}
-
-// dropRights makes the folder belong to somebody who is not root.
-func (c *cluster) dropRights() error {
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, _ := strconv.ParseUint(u.Uid, 10, 32)
-		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-		c.owner = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		return os.Chown(c.dir, int(uid), int(gid))
-	}
-	return errors.New("there is no user postgres or nobody to run the server as")
-}
-
-func (c *cluster) data() string    { return filepath.Join(c.dir, "data") }
-func (c *cluster) logFile() string { return filepath.Join(c.dir, "log") }
-
-func (c *cluster) run(program string, args ...string) error {
-	cmd := exec.Command(filepath.Join(c.bin, program), args...)
-	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	if c.owner != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner}
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", program, err, out)
-	}
-	return nil
-}
-
-func (c *cluster) start(settings ...string) error {
-	options := "-c listen_addresses='' -c max_connections=200 -c shared_buffers=128MB -c max_wal_size=2GB -c unix_socket_directories=" + c.dir
-	for _, s := range settings {
-		options += " -c " + s
-	}
-	return c.run("pg_ctl", "-D", c.data(), "-l", c.logFile(), "-w", "-o", options, "start")
-}
-
-func (c *cluster) stop(mode string) error {
-	return c.run("pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
-}
-
-func (c *cluster) remove() {
-	_ = c.stop("immediate") // nothing in it is wanted any more
-	_ = os.RemoveAll(c.dir)
-}
-
-// url names a database of the cluster for a role.
-func (c *cluster) url(role, database string) string {
-	return fmt.Sprintf("postgres://%s@/%s?host=%s", role, database, c.dir)
-}
-
 // session is a connection of somebody else.
 func (c *cluster) session(t testing.TB, role, database string) *pgx.Conn {
 	t.Helper()
-	s, err := pgx.Connect(context.Background(), c.url(role, database))
+	s, err := pgx.Connect(context.Background(), c.URL(role, database))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +92,7 @@ func (c *cluster) newRegistry(t testing.TB) string {
 	c.template.Do(func() {
 		s := c.session(t, "postgres", "postgres")
 		mustExec(t, s, "CREATE DATABASE registry")
-		if _, err := Migrate(context.Background(), c.url("postgres", "registry"), Setup{Dictionary: annona.Standard(), App: "app"}); err != nil {
+		if _, err := Migrate(context.Background(), c.URL("postgres", "registry"), Setup{Dictionary: annona.Standard(), App: "app"}); err != nil {
 			t.Fatalf("migrate: %v", causes(err))
 		}
 	})
@@ -201,7 +102,7 @@ func (c *cluster) newRegistry(t testing.TB) string {
 // open opens a registry.
 func (c *cluster) open(t testing.TB, role, database string) tested {
 	t.Helper()
-	return c.openURL(t, c.url(role, database))
+	return c.openURL(t, c.URL(role, database))
 }
 
 func (c *cluster) openURL(t testing.TB, url string) tested {

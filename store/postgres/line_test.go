@@ -11,7 +11,7 @@ import (
 // TestLinesFollowTheCalendar moves somebody by date alone: nothing is written on the day.
 func TestLinesFollowTheCalendar(t *testing.T) {
 	c := testCluster(t)
-	url := c.url("app", c.newRegistry(t))
+	url := c.URL("app", c.newRegistry(t))
 	s := c.openURL(t, url)
 	tomorrow := storetest.Today.AddDays(1)
 	err := load(t, s.Store, storetest.Household("old", map[string]string{"area_code": "XA-1"}), storetest.Household("new", map[string]string{"area_code": "XA-2"}),

@@ -22,7 +22,7 @@ func serverCode(err error) string {
 func TestMigrateFromSeveralNodes(t *testing.T) {
 	c := testCluster(t)
 	database := c.newDatabase(t)
-	url := c.url("postgres", database)
+	url := c.URL("postgres", database)
 	if status, err := MigrationStatus(t.Context(), url); err != nil || status != (Status{0, 1}) {
 		t.Fatalf("an empty database: %+v, %v", status, causes(err))
 	}
@@ -49,7 +49,7 @@ func TestMigrateFromSeveralNodes(t *testing.T) {
 func TestMigrateFromThePreviousSchema(t *testing.T) {
 	c := testCluster(t)
 	database := c.newRegistry(t)
-	url := c.url("postgres", database)
+	url := c.URL("postgres", database)
 	put(t, c.open(t, "app", database).Store, "p", "1")
 	broken := []string{schemaV1, "CREATE TABLE half (n bigint)", "no SQL at all"}
 	if _, err := migrate(t.Context(), url, Setup{}, broken); err == nil {
@@ -87,7 +87,7 @@ func TestMigrateAsAnOrdinaryOwner(t *testing.T) {
 	database := c.newDatabase(t)
 	mustExec(t, admin, "ALTER DATABASE "+database+" OWNER TO ordinary")
 	for range 2 {
-		if _, err := Migrate(t.Context(), c.url("ordinary", database), Setup{Dictionary: annona.Standard(), App: "app"}); err != nil {
+		if _, err := Migrate(t.Context(), c.URL("ordinary", database), Setup{Dictionary: annona.Standard(), App: "app"}); err != nil {
 			t.Fatal(causes(err))
 		}
 	}

@@ -57,7 +57,7 @@ func TestViolationsLeaveNoValue(t *testing.T) {
 			t.Errorf("%s: the error says what it must not: %s", name, text)
 		}
 	}
-	log, err := os.ReadFile(c.logFile())
+	log, err := os.ReadFile(c.LogFile())
 	if err != nil || len(log) == 0 {
 		t.Fatal("the server's log cannot be read: ", err)
 	}
@@ -131,15 +131,15 @@ func TestOpenRefuses(t *testing.T) {
 		{"in the clear", "postgres://app@db.example/x", "store_without_tls"},
 		{"in the clear, explicitly", "postgres://app@db.example/x?sslmode=disable", "store_without_tls"},
 		{"nobody there", nobody, "store_unreachable"},
-		{"wrong password", c.url("needs_password", registry) + "&passfile=" + passfile, "store_denied"},
-		{"unknown role", c.url("nobody_knows", registry), "store_denied"},
-		{"no such database", c.url("app", "nowhere"), "store_missing"},
-		{"empty database", c.url("app", "postgres"), "store_missing"},
-		{"not ours", c.url("postgres", foreign), "store_foreign"},
-		{"newer", c.url("app", newer), "store_too_new"},
-		{"older", c.url("app", older), "store_outdated"},
-		{"commits may be lost", c.url("app", careless), "store_not_durable"},
-		{"values in the log", c.url("talkative", registry), "store_logs_values"},
+		{"wrong password", c.URL("needs_password", registry) + "&passfile=" + passfile, "store_denied"},
+		{"unknown role", c.URL("nobody_knows", registry), "store_denied"},
+		{"no such database", c.URL("app", "nowhere"), "store_missing"},
+		{"empty database", c.URL("app", "postgres"), "store_missing"},
+		{"not ours", c.URL("postgres", foreign), "store_foreign"},
+		{"newer", c.URL("app", newer), "store_too_new"},
+		{"older", c.URL("app", older), "store_outdated"},
+		{"commits may be lost", c.URL("app", careless), "store_not_durable"},
+		{"values in the log", c.URL("talkative", registry), "store_logs_values"},
 	} {
 		s, err := Open(t.Context(), Options{URL: x.url, Dictionary: annona.Standard()})
 		if err == nil {
@@ -163,7 +163,7 @@ func TestOpenRefuses(t *testing.T) {
 	waitFor(t, "fsync off", func() bool {
 		return ask(t, admin, "SELECT count(*) FROM pg_settings WHERE name = 'fsync' AND setting = 'off'") == 1
 	})
-	if _, err := Open(t.Context(), Options{URL: c.url("app", registry)}); annona.CodeOf(err) != "store_not_durable" {
+	if _, err := Open(t.Context(), Options{URL: c.URL("app", registry)}); annona.CodeOf(err) != "store_not_durable" {
 		t.Errorf("fsync off: %v", causes(err))
 	}
 }
@@ -178,7 +178,7 @@ func TestServerRestarts(t *testing.T) {
 		cut <- s.readers.ask(context.Background(), "sleep", func(c *conn) error { return c.exec("SELECT pg_sleep(60)") })
 	}()
 	waitFor(t, "a query", func() bool { return s.readers.Stat().AcquiredConns() > 0 })
-	if err := c.stop("fast"); err != nil {
+	if err := c.Down("fast"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-cut; annona.CodeOf(err) != "store_io" && annona.CodeOf(err) != "store_unreachable" {
@@ -193,7 +193,7 @@ func TestServerRestarts(t *testing.T) {
 			t.Errorf("%s without a server: %v", name, causes(err))
 		}
 	}
-	if err := c.start(); err != nil {
+	if err := c.Up(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Epoch(t.Context()); err != nil {

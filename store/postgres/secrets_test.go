@@ -8,10 +8,10 @@ import (
 
 func TestSecrets(t *testing.T) {
 	c := testCluster(t)
-	if _, err := OpenSecrets(t.Context(), c.url("app", "postgres")); annona.CodeOf(err) != "store_missing" {
+	if _, err := OpenSecrets(t.Context(), c.URL("app", "postgres")); annona.CodeOf(err) != "store_missing" {
 		t.Fatalf("a database without secrets: %v", err)
 	}
-	s, err := OpenSecrets(t.Context(), c.url("app", c.newRegistry(t)))
+	s, err := OpenSecrets(t.Context(), c.URL("app", c.newRegistry(t)))
 	if err != nil {
 		t.Fatal(causes(err))
 	}

@@ -1,0 +1,128 @@
+// Package postgrestest starts a PostgreSQL server of a test's own, in a temporary folder,
+// reached through a socket in that folder. It knows how to start and stop one, and nothing of
+// what is kept in it. It is for tests and benchmarks only.
+package postgrestest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// ErrNotInstalled says that this machine has no PostgreSQL, and how it gets one. Tests skip.
+var ErrNotInstalled = errors.New("PostgreSQL is not installed; on Debian or Ubuntu: sudo apt-get install postgresql")
+
+// Cluster is a server with its databases. Everybody who reaches its folder is let in, except
+// for a role named needs_password.
+type Cluster struct {
+	dir   string
+	bin   string
+	owner *syscall.Credential // nil: the user of the test
+}
+
+// Start makes a cluster and starts its server. Whoever calls it calls Remove.
+func Start() (*Cluster, error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "annona-pg")
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{dir: dir, bin: bin}
+	if err := c.make(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return c, nil
+}
+
+// programs returns the folder of initdb and pg_ctl.
+func programs() (string, error) {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // the pattern is well formed
+	if path, err := exec.LookPath("initdb"); err == nil {
+		found = append(found, path)
+	}
+	for i := len(found) - 1; i >= 0; i-- {
+		if path, err := filepath.EvalSymlinks(found[i]); err == nil {
+			return filepath.Dir(path), nil
+		}
+	}
+	return "", ErrNotInstalled
+}
+
+func (c *Cluster) make() error {
+	if os.Getuid() == 0 {
+		if err := c.dropRights(); err != nil {
+			return err
+		}
+	}
+	if err := c.run("initdb", "-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
+		return err
+	}
+	access := "local all needs_password scram-sha-256\nlocal all all trust\n"
+	if err := os.WriteFile(filepath.Join(c.data(), "pg_hba.conf"), []byte(access), 0o644); err != nil {
+		return err
+	}
+	return c.Up()
+}
+
+// dropRights has the server run as somebody else: it refuses to run as root.
+func (c *Cluster) dropRights() error {
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, _ := strconv.ParseUint(u.Uid, 10, 32) // the system's own numbers
+		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+		c.owner = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		return os.Chown(c.dir, int(uid), int(gid))
+	}
+	return errors.New("there is no user postgres or nobody to run the server as")
+}
+
+func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
+
+// LogFile is where the server writes what happens.
+func (c *Cluster) LogFile() string { return filepath.Join(c.dir, "log") }
+
+// URL names a database of the cluster, for a role.
+func (c *Cluster) URL(role, database string) string {
+	return fmt.Sprintf("postgres://%s@/%s?host=%s", role, database, c.dir)
+}
+
+// Up starts the server.
+func (c *Cluster) Up() error {
+	const settings = "-c listen_addresses='' -c max_connections=200 -c shared_buffers=128MB -c max_wal_size=2GB -c unix_socket_directories="
+	return c.run("pg_ctl", "-D", c.data(), "-l", c.LogFile(), "-w", "-o", settings+c.dir, "start")
+}
+
+// Down stops the server: smart, fast or immediate.
+func (c *Cluster) Down(mode string) error {
+	return c.run("pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
+}
+
+// Remove stops the server and deletes all that it kept.
+func (c *Cluster) Remove() {
+	_ = c.Down("immediate") // nothing of it is wanted any more
+	_ = os.RemoveAll(c.dir)
+}
+
+func (c *Cluster) run(program string, args ...string) error {
+	cmd := exec.Command(filepath.Join(c.bin, program), args...)
+	cmd.Dir = c.dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	if c.owner != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, out)
+	}
+	return nil
+}
