@@ -36,6 +36,9 @@ var settings = map[string]string{
 	"lock_timeout":                        "10s",
 	"statement_timeout":                   "120s",
 	"idle_in_transaction_session_timeout": "120s",
+	"tcp_keepalives_idle":                 "10", // a node that has vanished gives its locks back within half a minute
+	"tcp_keepalives_interval":             "5",
+	"tcp_keepalives_count":                "3",
 }
 
 func settingsOf(u use) map[string]string {
@@ -149,7 +152,7 @@ func checkServer(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-// dial makes one connection of its own, outside of any pool.
+// dial makes a connection outside of any pool.
 func dial(ctx context.Context, config *pgxpool.Config) (*pgx.Conn, error) {
 	c, err := pgx.ConnectConfig(ctx, config.ConnConfig.Copy())
 	if err != nil {

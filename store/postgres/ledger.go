@@ -104,7 +104,12 @@ func (a *appender) flush() {
 	for _, waiting := range batch {
 		rows = append(rows, waiting.rows...)
 	}
-	err := a.store.transaction(context.Background(), func(t *tx) error { return t.conn.insertEntries(rows) })
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout) // it is the batch's, not that of one request
+	defer cancel()
+	err := a.store.transaction(ctx, func(t *tx) error { return t.conn.insertEntries(rows) })
+	if err != nil && ctx.Err() != nil {
+		err = errBusy()
+	}
 	for _, waiting := range batch {
 		waiting.done, waiting.err = true, fault("append to the ledger", err)
 	}

@@ -22,7 +22,8 @@ const (
 	shortWait   = 2 * time.Millisecond   // between looks at the queues of a leader who has work
 	longWait    = 20 * time.Millisecond  // of one who has none
 	leadWait    = 250 * time.Millisecond // between attempts to become the leader
-	drainTime   = 2 * time.Second        // for what is left when the store is closed
+	batchTime   = 60 * time.Second       // for one batch; then the connection counts as dead
+	drainTime   = 2 * time.Second        // for a batch of what is left when the store is closed
 	manyQueued  = 10_000                 // events or entries of one batch
 	settleLimit = 60 * time.Second
 )
@@ -101,7 +102,7 @@ func (q *sequencer) live(ctx context.Context) error {
 func (q *sequencer) lead(ctx context.Context, l *leader) error {
 	wait := shortWait
 	for ctx.Err() == nil {
-		moved, err := l.batch(context.WithoutCancel(ctx))
+		moved, err := l.batch(batchTime)
 		if err != nil {
 			return err
 		}
@@ -144,17 +145,17 @@ func (l *leader) elect(ctx context.Context) (leads bool, err error) {
 
 // drain moves what is left when the store is closed.
 func (l *leader) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
 	for {
-		if moved, err := l.batch(ctx); err != nil || moved == 0 {
+		if moved, err := l.batch(drainTime); err != nil || moved < manyQueued {
 			return err
 		}
 	}
 }
 
 // batch moves what is committed out of the queues, in one transaction, and returns how much.
-func (l *leader) batch(ctx context.Context) (moved int, err error) {
+func (l *leader) batch(limit time.Duration) (moved int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit) // a batch is finished also when the store is being closed
+	defer cancel()
 	var waiting bool
 	err = l.session.QueryRow(ctx, "SELECT EXISTS (SELECT FROM event_queue) OR EXISTS (SELECT FROM ledger_queue)").Scan(&waiting)
 	if err != nil || !waiting {
