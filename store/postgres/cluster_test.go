@@ -57,6 +57,18 @@ func testCluster(t testing.TB) *cluster {
 	return shared.cluster
 }
 
+// ownCluster starts a cluster for one test that stops it meanwhile.
+func ownCluster(t testing.TB) *cluster {
+	t.Helper()
+	testCluster(t) // skips where nothing is installed
+	started, err := postgrestest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(started.Remove)
+	return &cluster{Cluster: started}
+}
+
 // session is a connection of somebody else.
 func (c *cluster) session(t testing.TB, role, database string) *pgx.Conn {
 	t.Helper()
@@ -68,13 +80,12 @@ func (c *cluster) session(t testing.TB, role, database string) *pgx.Conn {
 	return s
 }
 
-// newDatabase makes an empty database, dropped when the test ends.
+// newDatabase makes an empty database. It goes with the cluster: dropping one takes a checkpoint.
 func (c *cluster) newDatabase(t testing.TB, options ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", c.databases.Add(1))
 	s := c.session(t, "postgres", "postgres")
 	mustExec(t, s, "CREATE DATABASE "+name+" "+strings.Join(options, " "))
-	t.Cleanup(func() { mustExec(t, c.session(t, "postgres", "postgres"), "DROP DATABASE "+name+" WITH (FORCE)") })
 	return name
 }
 

@@ -185,6 +185,41 @@ func TestOutsiderDelaysNobody(t *testing.T) {
 	}
 }
 
+// TestManyQueued queues more than one batch holds, in one commit.
+func TestManyQueued(t *testing.T) {
+	c := testCluster(t)
+	database := c.newRegistry(t)
+	s := c.open(t, "app", database)
+	session := c.session(t, "postgres", database)
+	const many = 2*manyQueued + 500
+	mustExec(t, session, `WITH e AS (INSERT INTO annona.events (id, at, dataset, record, version, kind)
+		SELECT gen_random_uuid(), 0, 'individuals', 1, n, 'changed' FROM generate_series(1, $1) n ORDER BY n RETURNING event)
+		INSERT INTO annona.event_queue SELECT event FROM e`, many)
+	if err := s.Settle(t.Context()); err != nil {
+		t.Fatal(causes(err))
+	}
+	if n := ask(t, session, "SELECT count(*) FROM annona.log JOIN annona.events USING (event) WHERE version = seq"); n != many {
+		t.Errorf("%d of %d versions of a record stand in their order", n, many)
+	}
+}
+
+// TestNotifiesOfABatch listens where followers of the log will.
+func TestNotifiesOfABatch(t *testing.T) {
+	c := testCluster(t)
+	database := c.newRegistry(t)
+	listener := c.session(t, "app", database)
+	mustExec(t, listener, "LISTEN "+Channel)
+	s := c.open(t, "app", database)
+	put(t, s.Store, "p", "1")
+	n, err := listener.WaitForNotification(t.Context())
+	if err != nil || n.Payload != "" {
+		t.Fatalf("%+v, %v", n, err)
+	}
+	if n := ask(t, listener, "SELECT count(*) FROM annona.log"); n != 1 {
+		t.Errorf("notified of a log of %d events, want 1", n)
+	}
+}
+
 // TestDeadlockIsRunAgain makes two changes wait for each other.
 func TestDeadlockIsRunAgain(t *testing.T) {
 	c := testCluster(t)

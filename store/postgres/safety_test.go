@@ -170,7 +170,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // TestServerRestarts takes the server away under an open store and brings it back.
 func TestServerRestarts(t *testing.T) {
-	c := testCluster(t)
+	c := ownCluster(t)
 	s := c.open(t, "app", c.newRegistry(t))
 	put(t, s.Store, "before", "1")
 	cut := make(chan error)
