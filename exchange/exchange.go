@@ -43,7 +43,6 @@ type Exchange struct {
 	Config
 	dictionary atomic.Pointer[annona.Dictionary]
 	terms      sync.Map // termsKey → *policy.Terms
-	plans      sync.Map // planKey → *shapes
 }
 
 type termsKey struct {

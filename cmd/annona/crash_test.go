@@ -163,3 +163,20 @@ func (p *process) waitUntilWritten(data string, bytes int64) {
 		}
 	}
 }
+
+// TestInterruptedImport: an import that is asked to stop says that what it did stays.
+func TestInterruptedImport(t *testing.T) {
+	t.Parallel()
+	const people = 20_000
+	data, input := newRegistry(t), surveyOf(t, people)
+	p := start(t, "import", "--data", data, "--mapping", ghanaMapping, "--json", input)
+	p.waitUntilWritten(data, 2<<20)
+	if code := p.stop(); code != exitFailure || !strings.Contains(p.err.String(), "code: interrupted") {
+		t.Fatalf("exit %d: %s", code, p.err)
+	}
+	first := parseImport(t, p.out.String())
+	must(t, "verify", "--data", data)
+	if second := importInto(t, data, ghanaMapping, input); second.Unchanged != first.Created || second.Created+second.Unchanged != 2*people {
+		t.Errorf("the interrupted import reports %d records, the next finds %d", first.Created, second.Unchanged)
+	}
+}

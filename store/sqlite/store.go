@@ -134,7 +134,7 @@ func openWriting(path string) (*conn, error) {
 		"secure_delete = on",
 		"foreign_keys = on",
 		"cache_size = -65536",        // KiB
-		"wal_autocheckpoint = 16000", // 64 MB: pages that many commits touch are copied once
+		"wal_autocheckpoint = 16000", // 128 MB: pages that many commits touch are copied once
 		"journal_size_limit = 67108864",
 	} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {
