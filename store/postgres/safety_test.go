@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,6 +174,16 @@ func TestServerRestarts(t *testing.T) {
 	c := ownCluster(t)
 	s := c.open(t, "app", c.newRegistry(t))
 	put(t, s.Store, "before", "1")
+	var many sync.WaitGroup // connections that will all lose their server
+	for range 2 * attempts {
+		many.Go(func() {
+			err := s.readers.ask(t.Context(), "sleep", func(c *conn) error { return c.exec("SELECT pg_sleep(0.2)") })
+			if err != nil {
+				t.Error(causes(err))
+			}
+		})
+	}
+	many.Wait()
 	cut := make(chan error)
 	go func() {
 		cut <- s.readers.ask(context.Background(), "sleep", func(c *conn) error { return c.exec("SELECT pg_sleep(60)") })
