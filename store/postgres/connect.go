@@ -51,9 +51,10 @@ func settingsOf(u use) map[string]string {
 			"enable_hashjoin":                 "off",               // a page is read along its numbers, whatever the statistics say
 			"enable_mergejoin":                "off",
 			"enable_seqscan":                  "off",
+			"enable_bitmapscan":               "off",
 		}
 	case writing:
-		return map[string]string{"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"} // it looks up by keys only
+		return map[string]string{"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off", "enable_bitmapscan": "off"} // it looks up by keys only
 	case altering:
 		return map[string]string{"statement_timeout": "0", "lock_timeout": "60s"}
 	}
