@@ -17,6 +17,7 @@ run: build ## the product with a synthetic country, on http://127.0.0.1:8080
 
 build: ## leave the program in bin/annona
 	@mkdir -p bin
+	@echo "building $(BIN); the first time takes a minute or two"
 	$(GO) build -trimpath -o $(BIN) ./cmd/annona
 
 test: tools check build ## everything: formatting, vet, lint, all tests with what they need

@@ -23,7 +23,7 @@ func TestPythonReads(t *testing.T) {
 	}
 	d := annona.Standard()
 	nested := shapeOf(t, d, "individuals", "individual_id", "full_name", "given_name", "date_of_birth", "in_school", "income_amount",
-		"phone_numbers", "emails", "other_names.full_name", "other_names.script", "quality_flags.field", "quality_flags.since")
+		"phone_numbers", "emails", "other_names.full_name", "other_names.script", "disability_certificates.grade", "disability_certificates.valid_until")
 	plain := shapeOf(t, d, "individuals", "individual_id", "full_name", "sex_source_code", "income_amount", "phone_numbers", "full_address")
 	single := shapeOf(t, d, "individuals", "full_name")
 	records := func(shape *annona.Shape) []item {

@@ -9,6 +9,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/filter"
@@ -151,13 +152,24 @@ func grants(terms annona.DatasetTerms, f *annona.Field) bool {
 	if slices.Contains(terms.Fields, f.Code) {
 		return true
 	}
-	if f.Code == movesUnseen && f.Derived {
+	if f.Code == movesUnseen && f.Derived || saysMore(terms, f) {
 		return false
 	}
 	if slices.Contains(terms.Fields, f.Base.Code) && f.Aspect != annona.AspectSourceCode {
 		return true
 	}
 	return f.Sensitivity != annona.Special && slices.Contains(terms.Sensitivities, f.Sensitivity)
+}
+
+// saysMore reports whether a field says more of one that the terms alter than they leave of it:
+// date_of_birth_as_recorded of a date_of_birth that leaves as its year. No class brings it along.
+func saysMore(terms annona.DatasetTerms, f *annona.Field) bool {
+	for altered, treatment := range terms.Treatments {
+		if treatment != annona.TreatPass && strings.HasPrefix(f.Code, altered+"_") {
+			return true
+		}
+	}
+	return false
 }
 
 // movesUnseen is the field that moves whenever anything of its record changes, also what the

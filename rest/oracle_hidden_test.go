@@ -15,7 +15,7 @@ func (c *change) hidden() *person {
 	if len(hidden) == 0 {
 		return nil
 	}
-	return rapid.SampledFrom(hidden).Draw(c.T, "hidden person")
+	return even(hidden).Draw(c.T, "hidden person")
 }
 
 func (c *change) hiddenHome() *home {
@@ -23,7 +23,7 @@ func (c *change) hiddenHome() *home {
 	if len(hidden) == 0 {
 		return nil
 	}
-	return rapid.SampledFrom(hidden).Draw(c.T, "hidden home")
+	return even(hidden).Draw(c.T, "hidden home")
 }
 
 func (c *change) editPerson() {
@@ -37,15 +37,15 @@ func (c *change) editPerson() {
 // addPerson adds somebody hidden, perhaps related to others, wherever in the order.
 func (c *change) addPerson() {
 	p := drawPerson(c.T, fmt.Sprintf("x%d", len(c.w.people)), c.w)
-	if rapid.IntRange(0, 3).Draw(c.T, "restricted too") > 0 {
+	if evenInt(0, 3).Draw(c.T, "restricted too") > 0 {
 		p.restricted = annona.KindRestriction
 	}
 	for _, o := range c.w.people {
-		if rapid.IntRange(0, 3).Draw(c.T, "related") == 0 {
+		if evenInt(0, 3).Draw(c.T, "related") == 0 {
 			o.relationships = append(o.relationships, annona.Relationship{ToKey: p.key, Type: "caregiver"})
 		}
 	}
-	at := rapid.IntRange(0, len(c.w.people)).Draw(c.T, "place")
+	at := evenInt(0, len(c.w.people)).Draw(c.T, "place")
 	c.w.people = slices.Insert(c.w.people, at, p)
 }
 
@@ -72,15 +72,15 @@ func (c *change) editHome() {
 // addHome adds a household that is hidden, perhaps with members who are not.
 func (c *change) addHome() {
 	h := drawHome(c.T, fmt.Sprintf("y%d", len(c.w.homes)))
-	c.w.homes = slices.Insert(c.w.homes, rapid.IntRange(0, len(c.w.homes)).Draw(c.T, "place"), h)
+	c.w.homes = slices.Insert(c.w.homes, evenInt(0, len(c.w.homes)).Draw(c.T, "place"), h)
 	for _, p := range c.w.people {
-		if rapid.IntRange(0, 3).Draw(c.T, "member") > 0 {
+		if evenInt(0, 3).Draw(c.T, "member") > 0 {
 			continue
 		}
 		m := drawMembership(c.T, h.key)
 		m.NotPrimary = p.primary() != nil || rapid.Bool().Draw(c.T, "not primary")
 		m.StartDate, m.EndDate = "", ""
-		p.memberships = append(p.memberships, m)
+		p.memberships = slices.Insert(p.memberships, evenInt(0, len(p.memberships)).Draw(c.T, "rank"), m)
 	}
 }
 
@@ -100,10 +100,10 @@ func (c *change) removeHome() {
 func (c *change) reorder() {
 	if p := c.hidden(); p != nil {
 		c.w.people = slices.DeleteFunc(c.w.people, func(o *person) bool { return o == p })
-		c.w.people = slices.Insert(c.w.people, rapid.IntRange(0, len(c.w.people)).Draw(c.T, "place"), p)
+		c.w.people = slices.Insert(c.w.people, evenInt(0, len(c.w.people)).Draw(c.T, "place"), p)
 	}
 	if h := c.hiddenHome(); h != nil {
 		c.w.homes = slices.DeleteFunc(c.w.homes, func(o *home) bool { return o == h })
-		c.w.homes = slices.Insert(c.w.homes, rapid.IntRange(0, len(c.w.homes)).Draw(c.T, "place"), h)
+		c.w.homes = slices.Insert(c.w.homes, evenInt(0, len(c.w.homes)).Draw(c.T, "place"), h)
 	}
 }

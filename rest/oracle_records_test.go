@@ -39,7 +39,7 @@ func valuesOf(d *annona.Dataset, values map[string]string) (out []annona.Value) 
 	return out
 }
 
-func groupsOf(d *annona.Dataset, documents []card, flags []string) (out []annona.GroupItems) {
+func groupsOf(d *annona.Dataset, documents []card, flags []flag) (out []annona.GroupItems) {
 	var items [][]annona.Value
 	for _, x := range documents {
 		items = append(items, itemOf("identifiers", map[string]string{"scheme": x.scheme, "value": x.value, "issuer": x.issuer}))
@@ -48,8 +48,8 @@ func groupsOf(d *annona.Dataset, documents []card, flags []string) (out []annona
 		out = append(out, annona.GroupItems{Field: group, Items: items})
 	}
 	items = nil
-	for _, code := range flags {
-		items = append(items, itemOf("quality_flags", map[string]string{"code": code, "since": "2024-01-01"}))
+	for _, f := range flags {
+		items = append(items, itemOf("quality_flags", map[string]string{"code": f.code, "field": f.about, "since": "2024-01-01"}))
 	}
 	if group, _ := d.Field("quality_flags"); items != nil {
 		out = append(out, annona.GroupItems{Field: group, Items: items})

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,8 +16,12 @@ import (
 func drawOther(rt *rapid.T, w *world, t lawTerms) (*world, []string) {
 	seen := sightOf(w, t).seen()
 	var changes []string
-	for range rapid.IntRange(1, 4).Draw(rt, "changes") {
-		name := rapid.SampledFrom(secretNames).Draw(rt, "change")
+	for range evenInt(1, 4).Draw(rt, "changes") {
+		names := secretNames
+		if t.focus.changes != nil && rapid.Bool().Draw(rt, "focused") {
+			names = t.focus.changes
+		}
+		name := even(names).Draw(rt, "change")
 		other := w.clone()
 		secrets[name](&change{T: rt, w: other, t: t, s: sightOf(other, t)})
 		if slices.Equal(sightOf(other, t).seen(), seen) { // otherwise it was no secret
@@ -42,6 +47,7 @@ var secrets = map[string]func(*change){
 	"a withheld value":              (*change).withheldValue,
 	"what a treatment hides":        (*change).alteredValue,
 	"withheld identifiers or flags": (*change).withheldGroup,
+	"a flag about what is withheld": (*change).withheldFlag,
 	"a withheld part of a role":     (*change).withheldRole,
 	"withheld memberships":          (*change).withheldLink,
 	"a hidden person, edited":       (*change).editPerson,
@@ -54,25 +60,21 @@ var secrets = map[string]func(*change){
 	"what was said to others":       (*change).sayElsewhere,
 }
 
-var secretNames = []string{
-	"a withheld value", "a withheld value", "what a treatment hides", "withheld identifiers or flags", "a withheld part of a role", "withheld memberships",
-	"a hidden person, edited", "a hidden person, added", "a hidden person, added", "a hidden person, removed",
-	"a hidden household, edited", "a hidden household, added", "a hidden household, removed", "the order of the hidden", "what was said to others",
-}
+var secretNames = slices.Sorted(maps.Keys(secrets))
 
 // values returns the values of any record of a dataset.
 func (c *change) values(dataset string) map[string]string {
 	if dataset == "households" {
-		return rapid.SampledFrom(c.w.homes).Draw(c.T, "home").values
+		return even(c.w.homes).Draw(c.T, "home").values
 	}
 	if len(c.w.people) == 0 {
 		return map[string]string{}
 	}
-	return rapid.SampledFrom(c.w.people).Draw(c.T, "person").values
+	return even(c.w.people).Draw(c.T, "person").values
 }
 
 func (c *change) dataset() *annona.Dataset {
-	d, _ := annona.Standard().Dataset(rapid.SampledFrom([]string{"households", "individuals"}).Draw(c.T, "dataset"))
+	d, _ := annona.Standard().Dataset(even([]string{"households", "individuals"}).Draw(c.T, "dataset"))
 	return d
 }
 
@@ -84,7 +86,7 @@ func (c *change) withheldValue() {
 	if len(withheld) == 0 {
 		return
 	}
-	f := rapid.SampledFrom(withheld).Draw(c.T, "column")
+	f := even(withheld).Draw(c.T, "column")
 	values := c.values(d.Name)
 	if values[f.Code] != "" && rapid.Bool().Draw(c.T, "absent") {
 		delete(values, f.Code)
@@ -104,11 +106,11 @@ func (c *change) alteredValue() {
 		}
 		switch g.Treatment {
 		case annona.TreatYear:
-			values[g.Field.Code] = text[:5] + rapid.SampledFrom([]string{"01-01", "07-15", "12-31"}).Draw(c.T, "day")
+			values[g.Field.Code] = text[:5] + even([]string{"01-01", "07-15", "12-31"}).Draw(c.T, "day")
 		case annona.TreatMonth:
-			values[g.Field.Code] = text[:8] + rapid.SampledFrom([]string{"01", "15", "28"}).Draw(c.T, "day")
+			values[g.Field.Code] = text[:8] + even([]string{"01", "15", "28"}).Draw(c.T, "day")
 		case annona.TreatMask:
-			values[g.Field.Code] = rapid.SampledFrom([]string{"a", "b c", "12345678"}).Draw(c.T, "masked")
+			values[g.Field.Code] = even([]string{"a", "b c", "12345678"}).Draw(c.T, "masked")
 			if runes := []rune(text); len(runes) > 8 {
 				values[g.Field.Code] = "somebody else's " + string(runes[len(runes)-4:])
 			}
@@ -118,7 +120,7 @@ func (c *change) alteredValue() {
 				if whole, _, point := strings.Cut(text, "."); point {
 					scaled, _ = annona.ParseDecimal(whole, 0)
 				}
-				values[g.Field.Code] = fmt.Sprint(scaled-scaled%g.Band) + rapid.SampledFrom([]string{"", ".5", ".0001"}).Draw(c.T, "within the band")
+				values[g.Field.Code] = fmt.Sprint(scaled-scaled%g.Band) + even([]string{"", ".5", ".0001"}).Draw(c.T, "within the band")
 			}
 		}
 	}
@@ -127,26 +129,62 @@ func (c *change) alteredValue() {
 // withheldGroup redraws identifiers and flags of somebody, as far as they are withheld.
 func (c *change) withheldGroup() {
 	d := c.dataset()
-	documents, flags := !c.t.grants(d.Name, "identifiers"), !c.t.grants(d.Name, "quality_flags") && !c.t.names(d.Name, "quality_flags")
-	redraw := func(had *[]card, flagged *[]string) {
-		switch {
-		case documents:
-			*had = drawDocuments(c.T)
-		case !c.t.grants("identifiers", "issuer"):
-			for i := range *had {
-				(*had)[i].issuer = rapid.SampledFrom([]string{"", "office", "embassy"}).Draw(c.T, "issuer")
-			}
-		}
-		if flags {
-			*flagged = drawFlags(c.T)
+	if d.Name == "households" {
+		h := even(c.w.homes).Draw(c.T, "home")
+		c.withheldCards(d, &h.identifiers)
+		c.withheldFlags(d, &h.flags)
+	} else if len(c.w.people) > 0 {
+		p := even(c.w.people).Draw(c.T, "person")
+		c.withheldCards(d, &p.identifiers)
+		c.withheldFlags(d, &p.flags)
+	}
+}
+
+func (c *change) withheldCards(d *annona.Dataset, cards *[]card) {
+	if !c.t.grants(d.Name, "identifiers") {
+		*cards = drawDocuments(c.T)
+		return
+	}
+	for i := range *cards {
+		if !c.t.grants("identifiers", "issuer") {
+			(*cards)[i].issuer = even([]string{"", "office", "embassy"}).Draw(c.T, "issuer")
 		}
 	}
+}
+
+// withheldFlags: without the field that they are about, no flags are shown.
+func (c *change) withheldFlags(d *annona.Dataset, flags *[]flag) {
+	switch {
+	case c.t.names(d.Name, "quality_flags"):
+	case !c.t.grants(d.Name, "quality_flags") || !c.t.grants("quality_flags", "field"):
+		*flags = drawFlags(c.T)
+	case !c.t.grants("quality_flags", "code"):
+		for i := range *flags {
+			(*flags)[i].code = even([]string{"no_head", "value_malformed"}).Draw(c.T, "code")
+		}
+	}
+}
+
+// withheldFlag raises or drops a flag about a field that is withheld or altered.
+func (c *change) withheldFlag() {
+	d := c.dataset()
+	about := even(fieldCodes(d)).Draw(c.T, "about")
+	if c.t.grant.Passes(d, about) || c.t.names(d.Name, "quality_flags") {
+		return
+	}
+	toggle := func(flags []flag) []flag {
+		if rapid.Bool().Draw(c.T, "raised") {
+			code := even([]string{"code_unmapped", "value_malformed", "date_of_birth_estimated"}).Draw(c.T, "flag")
+			return append(flags, flag{code, about})
+		}
+		return slices.DeleteFunc(flags, func(f flag) bool { return f.about == about })
+	}
 	if d.Name == "households" {
-		h := rapid.SampledFrom(c.w.homes).Draw(c.T, "home")
-		redraw(&h.identifiers, &h.flags)
+		h := even(c.w.homes).Draw(c.T, "home")
+		h.flags = toggle(h.flags)
 	} else if len(c.w.people) > 0 {
-		p := rapid.SampledFrom(c.w.people).Draw(c.T, "person")
-		redraw(&p.identifiers, &p.flags)
+		p := even(c.w.people).Draw(c.T, "person")
+		p.flags = toggle(p.flags)
 	}
 }
 

@@ -91,7 +91,7 @@ func (r rowOf) Value(p annona.Path) (text string, present bool) {
 	case p.Field.Dataset == "households":
 		text = r.homeValue(p.Field)
 	case p.Field.Code == "quality_flags":
-		text = joined(r.person.flags)
+		text = codesOf(r.person.flags)
 	case p.Field.Derived:
 		text = r.lineValue(p.Field.Code)
 	default:
@@ -109,7 +109,7 @@ func (r rowOf) homeValue(f *annona.Field) string {
 	case h == nil:
 		return ""
 	case f.Code == "quality_flags":
-		return joined(h.flags)
+		return codesOf(h.flags)
 	case f.Code == "member_count":
 		return string(rune('0' + len(r.s.members(h))))
 	}
@@ -139,4 +139,12 @@ func (r rowOf) Members(yield func(filter.Row) bool) {
 
 func (r rowOf) Within(code, area string) bool {
 	return code == area || strings.HasPrefix(code, area+"-")
+}
+
+func codesOf(flags []flag) string {
+	var codes []string
+	for _, f := range flags {
+		codes = append(codes, f.code)
+	}
+	return joined(codes)
 }

@@ -20,6 +20,7 @@ type lawTerms struct {
 	agreement annona.Agreement
 	grant     *annona.Grant
 	named     []*annona.Field // by the agreement's conditions
+	focus     focus
 }
 
 // drawTerms draws an agreement: classes, single fields, exceptions, treatments, areas, row
@@ -28,21 +29,21 @@ func drawTerms(rt *rapid.T) lawTerms {
 	d := annona.Standard()
 	a := annona.Agreement{
 		Name: "law", Partner: annona.Partner{Name: "law-partner", Country: "XA"}, Realm: "law", Floor: "api_key",
-		Purposes: []annona.PurposeTerms{{Code: lawPurpose, Basis: rapid.SampledFrom([]annona.Basis{
+		Purposes: []annona.PurposeTerms{{Code: lawPurpose, Basis: even([]annona.Basis{
 			annona.BasisPublicInterest, annona.BasisPublicInterest, annona.BasisConsent}).Draw(rt, "basis")}},
-		Areas:     rapid.SampledFrom([][]string{nil, nil, {"XA-1"}, {"XA-2", "XA-1-1"}}).Draw(rt, "areas"),
+		Areas:     even([][]string{nil, nil, nil, nil, {"XA-1"}, {"XA-2", "XA-1-1"}}).Draw(rt, "areas"),
 		ValidFrom: "2000-01-01", ValidUntil: "2099-12-31", Status: "active",
-		RowCeiling: rapid.SampledFrom([]int64{0, 0, 0, 3}).Draw(rt, "ceiling"),
+		RowCeiling: even([]int64{0, 0, 0, 3}).Draw(rt, "ceiling"),
 		Datasets:   map[string]annona.DatasetTerms{},
 	}
 	if rapid.Bool().Draw(rt, "special") {
 		a.APIKey = &annona.CredentialTerms{SpecialFields: true, Reason: "the law"}
 	}
-	wide := rapid.IntRange(0, 2).Draw(rt, "wide") > 0
+	t := lawTerms{agreement: a, focus: even(foci).Draw(rt, "focus")}
+	wide := t.focus.changes != nil || rapid.Bool().Draw(rt, "wide")
 	for s := range d.Datasets() {
-		a.Datasets[s.Name] = drawDatasetTerms(rt, s, wide)
+		a.Datasets[s.Name] = drawDatasetTerms(rt, s, wide, t.focus.withheld[s.Name])
 	}
-	t := lawTerms{agreement: a}
 	for _, name := range []string{"individuals", "households"} {
 		t.drawCondition(rt, name)
 	}
@@ -61,16 +62,15 @@ func drawTerms(rt *rapid.T) lawTerms {
 
 // drawDatasetTerms grants whole classes but for some fields, or a few fields by name. Every
 // agreement grants the ids, so that each dataset is granted.
-func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool) (terms annona.DatasetTerms) {
+func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool, withheld []string) (terms annona.DatasetTerms) {
 	all := fieldCodes(s)
 	pick := func(most int, label string) (names []string) {
-		names = rapid.SliceOfNDistinct(rapid.SampledFrom(all), 0, min(most, len(all)), rapid.ID[string]).Draw(rt, label)
+		names = rapid.SliceOfNDistinct(even(all), 0, min(most, len(all)), rapid.ID[string]).Draw(rt, label)
 		return slices.DeleteFunc(names, func(name string) bool { return name == s.Key || name == "last_updated" })
 	}
 	if wide {
 		terms.Sensitivities = []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}
-		terms.Except = slices.Concat(pick(len(all)/12, "except"), rapid.SampledFrom(withheldTogether).Draw(rt, "withheld together"))
-		terms.Except = slices.DeleteFunc(terms.Except, func(name string) bool { return !slices.Contains(all, name) })
+		terms.Except = slices.Concat(pick(len(all)/12, "except"), withheld)
 	}
 	terms.Fields = pick(10, "fields")
 	if s.Key != "" {
@@ -79,7 +79,7 @@ func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool) (terms annona.D
 	terms.Treatments, terms.Bands = map[string]annona.Treatment{}, map[string]int64{}
 	treat := func(code string, treatments ...annona.Treatment) {
 		if _, ok := s.Field(code); ok {
-			terms.Treatments[code] = rapid.SampledFrom(append(treatments, annona.TreatPass)).Draw(rt, code+" treatment")
+			terms.Treatments[code] = even(append(treatments, annona.TreatPass)).Draw(rt, code+" treatment")
 			terms.Bands[code] = 5
 		}
 	}
@@ -87,19 +87,9 @@ func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool) (terms annona.D
 	treat("poverty_score", annona.TreatBand)
 	treat("full_name", annona.TreatMask)
 	if s.Name == "identifiers" {
-		treat("value", annona.TreatMask, annona.TreatPass, annona.TreatPass)
+		treat("value", annona.TreatMask, annona.TreatPass, annona.TreatPass, annona.TreatPass, annona.TreatPass)
 	}
 	return terms
-}
-
-// withheldTogether are fields that tell of the same: one alone would hide nothing.
-var withheldTogether = [][]string{
-	nil, nil, nil,
-	{"role", "role_source_code", "relationship_to_head", "head_individual_id"},
-	{"household_id", "memberships", "members", "role", "role_source_code", "relationship_to_head", "area_code", "area_code_source_code"},
-	{"household_id", "memberships", "members", "role", "role_source_code", "relationship_to_head", "area_code", "head_individual_id", "member_count"},
-	{"identifiers", "value"},
-	{"quality_flags"},
 }
 
 func fieldCodes(s *annona.Dataset) (codes []string) {
@@ -127,14 +117,11 @@ func (t *lawTerms) drawCondition(rt *rapid.T, name string) {
 	terms := t.agreement.Datasets[name]
 	var c annona.Condition
 	var err error
-	switch rapid.IntRange(0, 3).Draw(rt, "condition on "+name) {
-	case 0:
-		c = filtertest.Condition(d, dataset).Draw(rt, "condition")
-	case 1:
-		c, err = filter.Compile(d, dataset, rapid.SampledFrom(map[string][]string{
-			"individuals": {"individual.sex == 'female'", "household.poverty_score < 10", "age_on(individual.date_of_birth, as_of) >= 18"},
-			"households":  {"household.poverty_score < 10", "members.exists(m, m.sex == 'female')", "has(head.sex)"},
-		}[name]).Draw(rt, "text"))
+	switch texts := t.focus.conditions[name]; {
+	case texts != nil:
+		c, err = filter.Compile(d, dataset, even(texts).Draw(rt, "condition on "+name))
+	case evenInt(0, 4).Draw(rt, "any condition on "+name) == 0:
+		c = filtertest.Condition(d, dataset).Draw(rt, "condition on "+name)
 	default:
 		return
 	}

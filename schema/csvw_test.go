@@ -119,8 +119,12 @@ func drawShape(t *rapid.T, full *annona.Shape) *annona.Shape {
 		}
 	}
 	for _, g := range full.Groups {
-		if rapid.Bool().Draw(t, g.Field.Code) {
-			shape.Groups = append(shape.Groups, annona.GroupShape{Field: g.Field, Shape: drawShape(t, g.Shape)})
+		if !rapid.Bool().Draw(t, g.Field.Code) {
+			continue
+		}
+		// The gate reads no group of which it shows nothing.
+		if inner := drawShape(t, g.Shape); len(inner.Columns)+len(inner.Groups) > 0 {
+			shape.Groups = append(shape.Groups, annona.GroupShape{Field: g.Field, Shape: inner})
 		}
 	}
 	return shape

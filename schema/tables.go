@@ -130,7 +130,7 @@ const memberships = "memberships"
 var membershipFields = []string{"role", "role_source_code", "relationship_to_head"}
 
 // memberships adds the file that says who belongs to which household, when the members show
-// anything of it and do not carry it as a group.
+// who they are and anything of their membership, and do not carry it as a group.
 func (l *linker) memberships(members *annona.Shape, around []*annona.Dataset) {
 	var key, fields []*annona.Field
 	for _, f := range members.Columns {
@@ -141,7 +141,7 @@ func (l *linker) memberships(members *annona.Shape, around []*annona.Dataset) {
 			fields = append(fields, f)
 		}
 	}
-	if fields != nil && members.Group(memberships) < 0 {
+	if key != nil && fields != nil && members.Group(memberships) < 0 {
 		l.add(memberships, place{members.Dataset, append(key, fields...), around})
 	}
 }

@@ -207,6 +207,8 @@ func (i importCommand) print(c console, r imported, failed error) error {
 		fmt.Fprintln(c.out, "This was a dry run: nothing was written.")
 	case failed == nil && r.Rows == 0:
 		fmt.Fprintln(c.out, "The files hold no rows.")
+	case failed == nil && r.Individuals+r.Households == 0:
+		fmt.Fprintln(c.out, "Every row was refused.")
 	case failed == nil && r.Created+r.Changed == 0:
 		fmt.Fprintln(c.out, "Nothing changed: every record was on file as it is.")
 	default:
