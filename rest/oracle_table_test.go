@@ -176,13 +176,11 @@ func smallWorld() *world {
 		{key: "h1", values: map[string]string{"area_code": "XA-2", "poverty_score": "50"}},
 		{key: "h2", values: map[string]string{"area_code": "XA-1-1", "poverty_score": "7"}},
 	}}
-	for _, p := range []*person{
+	w.people = []*person{
 		{key: "p0", values: map[string]string{"sex": "female", "date_of_birth": "1985-04-12", "full_name": "One"}, identifiers: []card{{"national_id_number", "A-1", ""}}},
 		{key: "p1", values: map[string]string{"sex": "female", "date_of_birth": "2006-03-02", "full_name": "Two"}},
 		{key: "p2", values: map[string]string{"sex": "male", "date_of_birth": "1960-01-01", "full_name": "Three"}},
 		{key: "p3", values: map[string]string{"sex": "female", "date_of_birth": "1961-01-01", "full_name": "Four"}},
-	} {
-		w.people = append(w.people, p)
 	}
 	w.people[0].relationships = []annona.Relationship{{ToKey: "p1", Type: "parent"}}
 	w.join("p0", "h0").Role = "head"
