@@ -14,6 +14,7 @@ import (
 // The oracle law: in two worlds that differ only in what a caller may not see, every answer is
 // equal: status, headers, body, order, counts, cursors, and whether it was complete.
 func TestTheOracleLaw(t *testing.T) {
+	t.Parallel()
 	k := newKeep(t)
 	t.Cleanup(k.report)
 	rapid.Check(t, func(rt *rapid.T) {

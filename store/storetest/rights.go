@@ -117,7 +117,7 @@ func testRelationships(t *testing.T, r *registry) {
 	if loaded := r.load(mother, child); loaded.Unresolved != 1 || loaded.Created != 2 {
 		t.Fatalf("loaded %+v, want one unresolved relationship", loaded)
 	}
-	shape := r.withGroup(r.shape(r.individuals, "nationality"), "relationships", "from_individual_id", "to_individual_id", "type", "start_date", "source")
+	shape := r.withGroup(r.shape(r.individuals, "nationality"), "relationships", "from_individual_id", "to_individual_id", "type", "start_date", "source", "relationship_id")
 	read := func(c annona.Condition) []string {
 		return cells(r.all(annona.NewScope(shape, c, c, terms())).Groups[0].Page, 2)
 	}
@@ -132,7 +132,13 @@ func testRelationships(t *testing.T, r *registry) {
 	}
 	notChild := annona.Not{Of: r.is(r.individuals, annona.RootSelf, "nationality", "child")}
 	r.same("the other end is outside the scope", read(notChild), []string{"guardian"})
-	mother.Relationships = mother.Relationships[1:]
+	ids := func() []string { return cells(r.all(annona.NewScope(shape, nil, nil, terms())).Groups[0].Page, 5) }
+	before := ids()
+	mother = r.person("mother", values{"nationality": "mother", "sex": "female"})
+	mother.Relationships = []annona.Relationship{{ToKey: "sister", Type: "guardian", StartDate: "2020-01-01"}, {ToKey: "child", Type: "caregiver"}}
 	r.load(mother)
-	r.same("replaced", read(nil), []string{"guardian"})
+	r.same("replaced", read(nil), []string{"guardian", "caregiver"})
+	if after := ids(); after[0] != before[1] || after[1] == before[0] {
+		t.Error("a relationship that goes on does not keep its id, or one that is another has it")
+	}
 }
