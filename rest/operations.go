@@ -157,7 +157,7 @@ func refusable(o huma.Operation, statuses ...int) huma.Operation {
 var examples = []error{
 	annona.Invalid("unknown_field", "the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces").On("fields").AtPosition(3),
 	errKeyMissing,
-	annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered").On("full_name").AtPosition(17),
+	annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered, of a household or its head only where the agreement shows which and who that is").On("date_of_birth"),
 	annona.NotFound("no such record, or not one that you may see"),
 	refused(http.StatusNotAcceptable, annona.Invalid("not_acceptable", "answers are application/json, application/xml, text/csv or application/x-ndjson").On("Accept")),
 	annona.Conflict("identifier_ambiguous", "several records that you may see hold this identifier; report it to the registry"),
