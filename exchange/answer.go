@@ -23,16 +23,24 @@ func (x *Exchange) release(ctx context.Context, i *inquiry, page *annona.Page) (
 		return nil, err
 	}
 	disclosed := i.plan(page.Shape).Redact(page)
-	facts := i.facts(page.Shape)
-	facts.Rows = int64(page.Count)
-	if page.Count == 0 {
+	if disclosed.Count() == 0 {
 		return disclosed, nil
 	}
-	entry := audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjectsOf(disclosed))
-	if err := x.Ledger.Append(ctx, entry); err != nil {
-		return nil, unrecorded(err)
+	if err := x.record(ctx, i, disclosed, 1); err != nil {
+		return nil, err
 	}
 	return disclosed, nil
+}
+
+// record takes the last step for one page, counted from 1: when it returns, the entry is durable.
+func (x *Exchange) record(ctx context.Context, i *inquiry, d *privacy.Disclosed, page int) error {
+	facts := i.facts(d.Shape())
+	facts.Rows, facts.Page = int64(d.Count()), page
+	entry := audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjectsOf(d))
+	if err := x.Ledger.Append(ctx, entry); err != nil {
+		return unrecorded(err)
+	}
+	return nil
 }
 
 // unrecorded keeps a known refusal of the ledger and names any other failure.

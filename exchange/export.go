@@ -169,14 +169,3 @@ func (e *Export) decideAgain(ctx context.Context) error {
 	}
 	return nil
 }
-
-// record takes the last step for one page.
-func (e *Export) record(ctx context.Context, shape *annona.Shape, d *privacy.Disclosed, pageNumber int) error {
-	facts := e.i.facts(shape)
-	facts.Rows, facts.Page = int64(d.Count()), pageNumber
-	entry := audit.Release(e.x.Clock(), e.i.request, facts, e.i.filterText(), e.i.caller, subjectsOf(d))
-	if err := e.x.Ledger.Append(ctx, entry); err != nil {
-		return unrecorded(err)
-	}
-	return nil
-}

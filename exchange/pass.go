@@ -119,7 +119,7 @@ func (p *pass) permit(ctx context.Context, own *fetcher, f *fetched) error {
 			return err
 		}
 	}
-	return p.record(ctx, p.shape, f.disclosed, p.sent.Pages+1)
+	return p.x.record(ctx, p.i, f.disclosed, p.sent.Pages+1)
 }
 
 // renew reads a page again when a restriction, a consent or a grant changed since it was

@@ -66,18 +66,22 @@ type wanted struct {
 func (s selector) parse(dataset *annona.Dataset, names []string) (*wanted, error) {
 	w := &wanted{groups: map[string]*wanted{}}
 	for i, name := range names {
-		if err := s.add(dataset, w, name); err != nil {
+		if err := s.add(dataset, w, name, false); err != nil {
 			return nil, err.AtPosition(i + 1)
 		}
 	}
 	return w, nil
 }
 
-func (s selector) add(dataset *annona.Dataset, w *wanted, name string) *annona.Error {
-	head, rest, nested := strings.Cut(name, ".")
+// add adds one name to what is wanted of a dataset; nested says that its records lie in others.
+func (s selector) add(dataset *annona.Dataset, w *wanted, name string, nested bool) *annona.Error {
+	head, rest, deeper := strings.Cut(name, ".")
 	f, ok := dataset.Field(head)
-	if !ok || nested && f.Type != annona.TypeGroup {
+	if !ok || deeper && f.Type != annona.TypeGroup {
 		return unknownField(dataset)
+	}
+	if nested && leadsBack(f) {
+		return annona.Invalid("group_repeated", "a member does not repeat the memberships that lead back to its household; ask for members.role, or for individuals").On(f.Code)
 	}
 	if _, granted := s.grant.Field(f); !granted {
 		return annona.Forbidden("field_not_granted", "the agreement does not grant this field of %s", dataset.Name).On(f.Code)
@@ -90,7 +94,7 @@ func (s selector) add(dataset *annona.Dataset, w *wanted, name string) *annona.E
 		return annona.Invalid("group_not_plain", "the answer has no place for a repeated group; ask for layout=linked, or for another format").On(f.Code)
 	}
 	group, _ := s.dictionary.Dataset(f.Group)
-	if !nested {
+	if !deeper {
 		w.groups[f.Code] = nil
 		return nil
 	}
@@ -102,8 +106,12 @@ func (s selector) add(dataset *annona.Dataset, w *wanted, name string) *annona.E
 		inner = &wanted{groups: map[string]*wanted{}}
 		w.groups[f.Code] = inner
 	}
-	return s.add(group, inner, rest)
+	return s.add(group, inner, rest, true)
 }
+
+// leadsBack reports whether a group of a nested record would lead back to the record around it.
+// The published schemas have no place for it there.
+func leadsBack(f *annona.Field) bool { return f.Group == "memberships" }
 
 // unknownField does not repeat what was asked: it may be anything, also somebody's name.
 func unknownField(dataset *annona.Dataset) *annona.Error {
@@ -154,7 +162,7 @@ func (s selector) everything(dataset *annona.Dataset, nested bool) *annona.Shape
 			shape.Columns = append(shape.Columns, f)
 			continue
 		}
-		if s.plain || nested && f.Group == "memberships" {
+		if s.plain || nested && leadsBack(f) {
 			continue
 		}
 		group, _ := s.dictionary.Dataset(f.Group)

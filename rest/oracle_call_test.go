@@ -80,7 +80,7 @@ func (d drawer) fields(rt *rapid.T, dataset string) (names []string) {
 			names = append(names, name)
 		}
 	}
-	for _, group := range []string{"members.individual_id", "members.memberships", "members.relationships", "memberships.household_id", "relationships.to_individual_id"} {
+	for _, group := range []string{"members.individual_id", "members.role", "members.relationships", "memberships.household_id", "relationships.to_individual_id"} {
 		head, _, _ := strings.Cut(group, ".")
 		if d.t.grants(dataset, head) && evenInt(0, 3).Draw(rt, group) == 0 {
 			names = append(names, group)

@@ -65,7 +65,7 @@ var knownSecrets = []secret{
 		name:    "a membership in a household that is out of reach",
 		terms:   onHouseholds("household.poverty_score < 10"),
 		differ:  func(w *world) { w.join("p1", "h1").NotPrimary = true },
-		fields:  "members.individual_id,members.memberships",
+		fields:  "members.individual_id,members.role",
 		filters: []string{"has(individual.area_code)"},
 	},
 	{

@@ -62,6 +62,7 @@ func badQuestions() []scenario {
 		{name: "malformed purpose", path: "/v1/individuals?purpose=" + secretive + "%20x", status: 400},
 		{name: "purpose of nobody", path: "/v1/individuals?purpose=zuberi-kamau-19", status: 403, code: "purpose_not_granted"},
 		{name: "purpose of another agreement", path: "/v1/individuals?purpose=statistics", status: 403, code: "purpose_not_granted"},
+		{name: "memberships of members", path: "/v1/households?purpose=eligibility-assessment&fields=members.memberships", status: 400, code: "group_repeated", contain: []string{"members.role"}},
 		{name: "limit 0", path: onePage + "&limit=0", status: 400, code: "limit_out_of_range", contain: []string{"1 to 1000"}},
 		{name: "limit -1", path: onePage + "&limit=-1", status: 400, code: "limit_out_of_range"},
 		{name: "limit 10^9", path: onePage + "&limit=1000000000", status: 400, code: "limit_out_of_range"},
