@@ -24,7 +24,6 @@ type ScopeTerms struct {
 	Basis     Basis  // consent is required exactly when it is BasisConsent
 	AsOf      Date   // ages and memberships are shown and chosen on this day
 	Today     Date   // who may be seen is decided on this day
-	Unbounded bool   // the operator's own scope: consent, objection and restriction do not apply
 }
 
 // NewScope makes a scope over one root dataset. shape says what to fetch. rows must hold for

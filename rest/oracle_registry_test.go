@@ -18,6 +18,8 @@ import (
 	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
+	database "zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 // keep is what all registries of the law share: the vault, and an empty registry to copy.
@@ -57,6 +59,7 @@ func (k *keep) check(err error) {
 // installation is a registry that holds one world and answers in memory.
 type installation struct {
 	*keep
+	file    string // of the store
 	store   *sqlite.Store
 	gate    *exchange.Exchange
 	server  *Server
@@ -73,7 +76,8 @@ func (k *keep) open(t lawTerms) *installation {
 	in := &installation{keep: k, ids: map[string]annona.UID{}, ordinal: map[string]string{}, now: lawToday.Time().Add(12 * time.Hour)}
 	clock := func() time.Time { return in.now }
 	dir := k.TempDir()
-	k.check(os.WriteFile(filepath.Join(dir, sqlite.FileName), k.empty, 0o600))
+	in.file = filepath.Join(dir, sqlite.FileName)
+	k.check(os.WriteFile(in.file, k.empty, 0o600))
 	var err error
 	in.store, err = sqlite.Open(dir, sqlite.Options{Dictionary: annona.Standard(), Clock: clock, Readers: 1})
 	in.check(err)
@@ -138,16 +142,23 @@ func (in *installation) learnIDs(w *world) {
 			in.people = append(in.people, p.key)
 		}
 	}
-	for name, keys := range map[string][]string{"households": in.homes, "individuals": in.people} {
-		d, _ := annona.Standard().Dataset(name)
-		scope := annona.NewScope(&annona.Shape{Dataset: d}, nil, nil, annona.ScopeTerms{Unbounded: true, AsOf: lawToday, Today: lawToday})
-		page := annona.NewPage(scope.Shape())
-		_, err := in.store.ReadPage(in.Context(), scope, 0, 0, 1000, page)
-		in.check(err)
-		for i, key := range keys {
-			in.ids[key] = page.UIDs[i]
-		}
-	}
+	in.readIDs("SELECT uid FROM households ORDER BY number", in.homes)
+	in.readIDs("SELECT uid FROM individuals ORDER BY number", in.people)
+}
+
+// readIDs reads ids from the file itself: no scope shows those of people who may not be seen.
+func (in *installation) readIDs(query string, keys []string) {
+	file, err := database.OpenConn(in.file, database.OpenReadOnly)
+	in.check(err)
+	row := 0
+	err = sqlitex.ExecuteTransient(file, query, &sqlitex.ExecOptions{ResultFunc: func(stmt *database.Stmt) error {
+		var uid annona.UID
+		stmt.ColumnBytes(0, uid[:])
+		in.ids[keys[row]] = uid
+		row++
+		return nil
+	}})
+	in.check(errors.Join(err, file.Close()))
 }
 
 // putRights makes the rights on file those of the world; each kind has one record.

@@ -23,7 +23,7 @@ func TestLinesFollowTheCalendar(t *testing.T) {
 		t.Helper()
 		d, _ := annona.Standard().Dataset("individuals")
 		page := annona.NewPage(storetest.Shape(d, "area_code"))
-		scope := annona.NewScope(page.Shape, nil, nil, annona.ScopeTerms{Unbounded: true, AsOf: tomorrow, Today: tomorrow})
+		scope := annona.NewScope(page.Shape, nil, nil, annona.ScopeTerms{AsOf: tomorrow, Today: tomorrow})
 		if _, err := s.ReadPage(t.Context(), scope, 0, 0, 10, page); err != nil {
 			t.Fatal(err)
 		}

@@ -9,9 +9,6 @@ func newLowering(c *conn, scope annona.Scope) (*lowering, error) {
 	if scope.Dataset().Name == "individuals" && l.people == nil {
 		l.people = scope.Rows()
 	}
-	if l.terms.Unbounded {
-		return l, nil
-	}
 	probe := &lowering{terms: l.terms}
 	probe.write("SELECT EXISTS (SELECT 1 FROM restrictions r WHERE TRUE")
 	probe.inForce("r")
@@ -101,9 +98,6 @@ func (l *lowering) choose(c annona.Condition, v view) {
 // allowed writes what the individual has said: no restriction or objection in force, and
 // consent where the basis is consent.
 func (l *lowering) allowed(individual string) {
-	if l.terms.Unbounded {
-		return
-	}
 	if l.restricted {
 		r := l.alias("r")
 		l.write(" AND NOT EXISTS (SELECT 1 FROM restrictions ", r, " WHERE ", r, ".subject = ", individual, ".number")
@@ -154,9 +148,6 @@ func (l *lowering) given(c string) {
 // left in it.
 func (l *lowering) householdVisible(v view) {
 	everybody := l.people == nil && !l.restricted
-	if everybody && l.terms.Unbounded {
-		return
-	}
 	l.write(" AND EXISTS (SELECT 1 ")
 	l.agreed(func() {
 		if everybody && l.terms.Basis != annona.BasisConsent {

@@ -171,7 +171,6 @@ func drawMembership(rt *rapid.T) annona.Membership {
 func drawTerms(rt *rapid.T) annona.ScopeTerms {
 	ts := terms()
 	ts.Basis = rapid.SampledFrom([]annona.Basis{annona.BasisPublicInterest, annona.BasisConsent}).Draw(rt, "basis")
-	ts.Unbounded = rapid.IntRange(0, 4).Draw(rt, "unbounded") == 0
 	return ts
 }
 

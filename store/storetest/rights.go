@@ -18,8 +18,8 @@ func testRestrictions(t *testing.T, r *registry) {
 		t.Helper()
 		return cells(r.all(annona.NewScope(r.shape(r.households, "member_count"), nil, nil, ts)), 0)
 	}
-	consent, other, unbounded, tomorrow := terms(), terms(), terms(), terms()
-	consent.Basis, other.Recipient, unbounded.Unbounded = annona.BasisConsent, "clinic", true
+	consent, other, tomorrow := terms(), terms(), terms()
+	consent.Basis, other.Recipient = annona.BasisConsent, "clinic"
 	tomorrow.Today = Today.AddDays(1)
 	r.same("before", r.people(nil, terms()), []string{"a", "b", "c"})
 
@@ -29,7 +29,6 @@ func testRestrictions(t *testing.T, r *registry) {
 	r.same("objection", r.people(nil, terms()), []string{"b", "c"})
 	r.same("objection, elsewhere", r.people(nil, other), []string{"a", "b", "c"})
 	r.same("objection, after its last day", r.people(nil, tomorrow), []string{"a", "b", "c"})
-	r.same("objection, the operator", r.people(nil, unbounded), []string{"a", "b", "c"})
 	r.same("objection, counted", households(terms()), []string{"1", "1"})
 
 	restriction := annona.Restriction{ID: annona.NewUID(), Subject: r.number("c"), Kind: annona.KindRestriction, RecordedAt: Clock()}

@@ -54,7 +54,7 @@ func (s sight) individuals(chosen annona.Condition) (seen []annona.Number) {
 func (s sight) households(chosen annona.Condition) (seen []annona.Number) {
 	for _, h := range s.w.households {
 		empty := len(s.w.membersOf(h, s.person)) == 0
-		if empty && (!s.terms.Unbounded || s.people != nil) || !s.household(h) {
+		if empty || !s.household(h) {
 			continue
 		}
 		if filter.Eval(chosen, row{w: s.w, household: h, visible: s.person, shown: s.shown()}, Today) {
@@ -67,10 +67,7 @@ func (s sight) households(chosen annona.Condition) (seen []annona.Number) {
 // allowed is what an individual has said.
 func (p *thing) allowed(ts annona.ScopeTerms) bool {
 	consent := ts.Basis == annona.BasisConsent
-	switch {
-	case ts.Unbounded:
-		return true
-	case p.restricted == annona.KindRestriction, p.restricted == annona.KindObjection && !consent:
+	if p.restricted == annona.KindRestriction || p.restricted == annona.KindObjection && !consent {
 		return false
 	}
 	return p.consented || !consent
