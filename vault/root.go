@@ -47,20 +47,34 @@ func createRoot(dir string, kind Kind) (*rootKey, error) {
 	if kind != Production && kind != Demo {
 		return nil, annona.Invalid("root_key_kind", "an installation is production or demo")
 	}
+	key := fresh(keySize)
+	text := rootHeader + string(kind) + "\n" + hex.EncodeToString(key) + "\n"
 	path := filepath.Join(dir, RootFile)
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := createWhole(path, text)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, annona.Conflict("root_key_exists", "%s exists already and is never overwritten; open the folder as it is or choose another one", path)
 	}
 	if err != nil {
-		return nil, annona.Internal("create "+path, err)
-	}
-	key := fresh(keySize)
-	_, err = file.WriteString(rootHeader + string(kind) + "\n" + hex.EncodeToString(key) + "\n")
-	if err := errors.Join(err, file.Sync(), file.Close(), syncFolder(dir)); err != nil {
-		return nil, annona.Internal("write "+path, errors.Join(err, os.Remove(path)))
+		return nil, annona.Internal("write "+path, err)
 	}
 	return &rootKey{kind: kind, aead: newAEAD(key)}, nil
+}
+
+// createWhole makes a file that is either there with all of its text or not there at all, whenever
+// the process is killed: it gets its name, by a link that never replaces another file, only after
+// its text is on the disk.
+func createWhole(path, text string) error {
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, filepath.Base(path)+".*.new") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.WriteString(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return errors.Join(os.Link(file.Name(), path), syncFolder(dir))
 }
 
 func syncFolder(dir string) error {
