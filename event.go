@@ -11,6 +11,7 @@ const (
 	EventCreated EventKind = "created"
 	EventChanged EventKind = "changed"
 	EventTouched EventKind = "touched"
+	EventErased  EventKind = "erased"
 )
 
 // Event is one change, in the one order of the log. What the record was before is kept as its
@@ -27,5 +28,5 @@ type Event struct {
 	Version int
 	Kind    EventKind
 	Reason  string // code
-	Before  []byte // clear and sealed image before, see stores; empty when created
+	Before  []byte // what it was, sealed by the vault; empty when created
 }

@@ -45,7 +45,9 @@ type Page struct {
 	Columns []Column // as Shape.Columns
 	Groups  []Group  // as Shape.Groups
 	Sealed  Column   // the sealed image of each row, when the shape needs it; emptied by opening
-	Keys    Column   // what the vault needs to open each sealed image
+
+	// Versions are those of the rows whose sealed images lie in Sealed: an image is bound to its own.
+	Versions []int64
 }
 
 // Column holds the canonical text of one field for every row of a page.
@@ -80,12 +82,12 @@ func (p *Page) Reset() {
 		p.Groups[i].Ends = p.Groups[i].Ends[:0]
 	}
 	p.Sealed.Reset()
-	p.Keys.Reset()
+	p.Versions = p.Versions[:0]
 }
 
 // Size is the number of bytes of all cells, those of groups included.
 func (p *Page) Size() int {
-	n := len(p.Sealed.Data) + len(p.Keys.Data)
+	n := len(p.Sealed.Data)
 	for i := range p.Columns {
 		n += len(p.Columns[i].Data)
 	}

@@ -20,11 +20,7 @@ type Records interface {
 
 // Tx is one transaction of writing: change, event and ledger entry commit together.
 type Tx interface {
-	// Upsert writes records that are new or changed, with their memberships, relationships
-	// and identifiers, appends their events and gives each new version. Households precede
-	// the individuals who join them; a record joins a household that an earlier batch or
-	// this one has written, otherwise errors with code unknown_household.
-	Upsert(ctx context.Context, actor string, records []StoredRecord) (Loaded, error)
+	RecordTx
 	// PutAreas writes areas, by code.
 	PutAreas(ctx context.Context, areas []Area) error
 	// PutRestriction and PutConsent write a record by its ID and append a touched event.
@@ -36,6 +32,22 @@ type Tx interface {
 	PutClient(ctx context.Context, c Client) error
 	// AppendEntry appends to the ledger.
 	AppendEntry(ctx context.Context, rows ...LedgerRow) error
+}
+
+// RecordTx writes households and individuals within a transaction.
+type RecordTx interface {
+	// Find returns what is on file under each key, in the order of keys, and sets numbers aside
+	// for those that are not. Nobody else changes what it found before the transaction ends.
+	// No key stands there twice.
+	Find(ctx context.Context, keys []RecordKey) ([]Known, error)
+	// Upsert writes records that Find has found new or changed, with their memberships,
+	// relationships and identifiers, appends their events and gives each its version. Households
+	// precede the individuals who join them; a record joins a household that an earlier batch or
+	// this one has written, otherwise errors with code unknown_household.
+	Upsert(ctx context.Context, actor string, records []StoredRecord) (Loaded, error)
+	// Erase removes a record with all that hangs on it: memberships, relationships, identifiers,
+	// restrictions and consents. An erased event stays, without an image.
+	Erase(ctx context.Context, actor string, dataset *Dataset, number Number) error
 }
 
 // Writer runs transactions. fn may run again when the store asks for it; on error nothing of
@@ -97,14 +109,36 @@ type Reference interface {
 	AreaExists(ctx context.Context, codes []string) (map[string]bool, error)
 }
 
+// Cell is one image that is sealed for storage. All of its fields but Image are what the sealed
+// bytes are bound to: they open nowhere else.
+type Cell struct {
+	Dataset *Dataset
+	Number  Number
+	Version int // of the record that the image belongs to
+	Part    CellPart
+	Image   []byte // to be sealed; then the sealed bytes. An empty image stays empty
+}
+
+// CellPart says which image of a record a cell holds.
+type CellPart string
+
+// The parts. PartBefore is the clear image that a record had before it changed; the sealed one of
+// that version lies behind it as it was.
+const (
+	PartSealed CellPart = "sealed"
+	PartBefore CellPart = "before"
+)
+
 // Vault seals and opens, indexes blindly and enciphers ids. It alone knows keys. It owns no
 // rule about who may see what.
 type Vault interface {
-	// Seal seals a sealed image for storage and returns what Open needs beside it.
-	Seal(dataset string, image Image) (sealed, keyMaterial []byte, err error)
+	// Seal seals images in place, each under the key of its subject. Keys of new subjects are
+	// made, and durable, before it returns.
+	Seal(ctx context.Context, cells []Cell) error
 	// Open opens the sealed images of a page and of the pages nested in it, and appends their
-	// fields to the page's columns and groups.
-	Open(page *Page) error
+	// fields to the page's columns and groups. It fails with code key_gone when a subject has no
+	// key (anymore): whoever asked reads the page again.
+	Open(ctx context.Context, page *Page) error
 	// Realm returns the id realm of that name.
 	Realm(name string) (Realm, error)
 	// BlindIndex returns the 256-bit index of a normalized identifier.

@@ -45,16 +45,33 @@ type Record struct {
 	Relationships []Relationship // of an individual
 }
 
+// RecordKey is how a source names a record, with what it reports of it.
+type RecordKey struct {
+	Dataset *Dataset
+	Source  string
+	Key     string
+	Digest  [16]byte // keyed digest of all that the source reports; equal digests mean nothing changed
+}
+
+// Known is what a store has on file under a RecordKey, or has set aside for it. Number and version
+// are part of what a sealed image is bound to, so they are known before it is sealed.
+type Known struct {
+	Number  Number
+	Version int   // of the record on file; 0: there is none
+	Same    bool  // the source reports what is on file; no image is filled
+	Clear   Image // of the record on file
+	Sealed  []byte
+}
+
 // StoredRecord is a record ready for a store: split into its clear and its sealed image, with
 // the values that filters need beside them.
 type StoredRecord struct {
-	Dataset       *Dataset
-	Source        string
-	Key           string
-	Digest        [16]byte // keyed digest of all that the source reported; equal digests mean nothing changed
+	RecordKey
+	Number        Number // as Tx.Find gave it
+	Version       int    // the one that is written: one more than Tx.Find found
 	Clear         Image
-	Sealed        []byte  // the sealed image, sealed by the vault
-	KeyMaterial   []byte  // what the vault needs to open it
+	Sealed        []byte // the sealed image, sealed by the vault
+	Before        []byte // what the record was, sealed by the vault; empty when it is new
 	Index         []Value // of fields with FilterRange that are not derived
 	Identifiers   []IdentifierIndex
 	Memberships   []Membership
