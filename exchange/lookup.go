@@ -20,7 +20,10 @@ func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question,
 		return nil, err
 	}
 	page := annona.NewPage(i.shape)
-	if err := x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page); err != nil {
+	err = x.readOpen(ctx, page, func() error {
+		return x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page)
+	})
+	if err != nil {
 		return nil, err
 	}
 	switch page.Count {

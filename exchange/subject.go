@@ -30,7 +30,7 @@ func (x *Exchange) subject(ctx context.Context, s Subject) (annona.Number, error
 
 func (x *Exchange) findSubject(ctx context.Context, s Subject) (annona.Number, error) {
 	if s.ID == "" {
-		return x.Subjects.SubjectByKey(ctx, s.Source, s.Key)
+		return x.Subjects.SubjectByKey(ctx, s.Source, x.Vault.RecordKey("individuals", s.Source, s.Key))
 	}
 	realm, err := x.Vault.Realm(s.Realm)
 	if err != nil {

@@ -163,7 +163,7 @@ func (in *installation) readIDs(query string, keys []string) {
 
 // putRights makes the rights on file those of the world; each kind has one record.
 func (in *installation) putRights(tx annona.Tx, p *person) error {
-	number, err := in.store.SubjectByKey(in.Context(), "law", p.key)
+	number, err := in.store.SubjectByKey(in.Context(), "law", in.vault.RecordKey("individuals", "law", p.key))
 	if err != nil {
 		return err
 	}

@@ -1,28 +1,38 @@
 package vault
 
-import "github.com/annona-exchange/annona"
+import (
+	"context"
+
+	"github.com/annona-exchange/annona"
+)
 
 // imageInClear is the format byte of a sealed image that is framed but not encrypted. Sealing
 // at rest adds a format of its own; rows of both can lie side by side while one is rewritten.
 const imageInClear = 0
 
-// Seal frames a sealed image for storage. In format 0 the image follows the format byte as it
-// is and needs no key material. An empty image stays empty.
-func (v *Vault) Seal(_ string, image annona.Image) (sealed, keyMaterial []byte, err error) {
-	if len(image) == 0 {
-		return nil, nil, nil
+// Seal frames images for storage. In format 0 the image follows the format byte as it is. An
+// empty image stays empty.
+func (v *Vault) Seal(_ context.Context, cells []annona.Cell) error {
+	for i := range cells {
+		if c := &cells[i]; len(c.Image) > 0 {
+			c.Image = append([]byte{imageInClear}, c.Image...)
+		}
 	}
-	sealed = make([]byte, 0, 1+len(image))
-	sealed = append(sealed, imageInClear)
-	return append(sealed, image...), nil, nil
+	return nil
+}
+
+// RecordKey returns the keyed hash under which a record is on file.
+func (v *Vault) RecordKey(dataset, source, key string) string {
+	d := v.Digest(bind("record-key", 1, dataset, source, key))
+	return tokenEncoding.EncodeToString(d[:])
 }
 
 // Open appends the sealed fields of every row to the page's columns and groups, then empties
 // Sealed and Keys; so it does for the pages nested in it that carry sealed images. A row
 // whose image is empty has none of these fields.
-func (v *Vault) Open(page *annona.Page) error {
+func (v *Vault) Open(ctx context.Context, page *annona.Page) error {
 	for i := range page.Groups {
-		if err := v.Open(page.Groups[i].Page); err != nil {
+		if err := v.Open(ctx, page.Groups[i].Page); err != nil {
 			return err
 		}
 	}
@@ -43,7 +53,7 @@ func (v *Vault) Open(page *annona.Page) error {
 		}
 	}
 	page.Sealed.Reset()
-	page.Keys.Reset()
+	page.Versions = page.Versions[:0]
 	return nil
 }
 

@@ -60,14 +60,14 @@ func person(name string, phones ...string) annona.Image {
 // addRow appends a row with a clear value and a sealed image to a page.
 func addRow(t testing.TB, v *Vault, p *annona.Page, clear string, image annona.Image) {
 	t.Helper()
-	sealed, keys, err := v.Seal(p.Shape.Dataset.Name, image)
-	if err != nil {
+	cells := []annona.Cell{{Dataset: p.Shape.Dataset, Number: 1, Version: 1, Part: annona.PartSealed, Image: image}}
+	if err := v.Seal(t.Context(), cells); err != nil {
 		t.Fatal(err)
 	}
 	p.Count++
 	p.Columns[0].Append([]byte(clear))
-	p.Sealed.Append(sealed)
-	p.Keys.Append(keys)
+	p.Sealed.Append(cells[0].Image)
+	p.Versions = append(p.Versions, 1)
 }
 
 func TestOpenFillsNestedPages(t *testing.T) {
@@ -84,7 +84,7 @@ func TestOpenFillsNestedPages(t *testing.T) {
 	addRow(t, v, members.Page, "female", person("Efua"))
 	members.EndRow()
 
-	if err := v.Open(page); err != nil {
+	if err := v.Open(t.Context(), page); err != nil {
 		t.Fatal(err)
 	}
 	for row, want := range []string{"Mill Lane 1", "", "Quay 3"} {
@@ -107,14 +107,14 @@ func TestOpenFillsNestedPages(t *testing.T) {
 	if got := string(phones.Page.Cell(0, 1)); got != "22" {
 		t.Errorf("second phone: %q", got)
 	}
-	if len(page.Sealed.Ends)+len(members.Page.Sealed.Ends)+len(page.Keys.Ends) != 0 {
+	if len(page.Sealed.Ends)+len(members.Page.Sealed.Ends) != 0 {
 		t.Error("sealed images were left behind")
 	}
 }
 
 func TestOpenOfAnEmptyPage(t *testing.T) {
 	_, _, v := newVault(t, Production)
-	if err := v.Open(annona.NewPage(shapeOf(t, registry(t), "households"))); err != nil {
+	if err := v.Open(t.Context(), annona.NewPage(shapeOf(t, registry(t), "households"))); err != nil {
 		t.Error(err)
 	}
 }
@@ -127,7 +127,7 @@ func TestOpenOfAReusedPage(t *testing.T) {
 		page.Reset()
 		addRow(t, v, page, "", annona.Image{}.AppendValue(2<<2, []byte(name)))
 		page.Groups[0].Page.Reset()
-		if err := v.Open(page); err != nil {
+		if err := v.Open(t.Context(), page); err != nil {
 			t.Fatal(err)
 		}
 		if got := string(page.Cell(1, 0)); got != name {
@@ -151,14 +151,14 @@ func TestOpenRefusesDamage(t *testing.T) {
 			page.Count = 1
 			page.Columns[0].Append(nil)
 			page.Sealed.Append(sealed)
-			wantCode(t, v.Open(page), "internal")
+			wantCode(t, v.Open(t.Context(), page), "internal")
 		})
 	}
 	t.Run("rows without images", func(t *testing.T) {
 		page := annona.NewPage(shape)
 		page.Count = 2
 		page.Sealed.Append(nil)
-		wantCode(t, v.Open(page), "internal")
+		wantCode(t, v.Open(t.Context(), page), "internal")
 	})
 }
 
@@ -175,7 +175,7 @@ func TestOpenDoesNotAllocatePerRow(t *testing.T) {
 				page.Sealed.Data = append(page.Sealed.Data, imageInClear, 2<<2, 3, 'A', 'm', 'a')
 				page.Sealed.EndCell()
 			}
-			if err := v.Open(page); err != nil {
+			if err := v.Open(t.Context(), page); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -195,7 +195,7 @@ func FuzzOpenImage(f *testing.F) {
 		page.Count = 1
 		page.Columns[0].EndCell()
 		page.Sealed.Append(sealed)
-		if err := v.Open(page); err == nil && len(page.Columns[1].Ends) != 1 {
+		if err := v.Open(t.Context(), page); err == nil && len(page.Columns[1].Ends) != 1 {
 			t.Error("a row was opened without its cell")
 		}
 	})
@@ -225,7 +225,7 @@ func BenchmarkOpen(b *testing.B) {
 		for range 16384 {
 			addRow(b, v, page, "male", image)
 		}
-		if err := v.Open(page); err != nil {
+		if err := v.Open(b.Context(), page); err != nil {
 			b.Fatal(err)
 		}
 	}

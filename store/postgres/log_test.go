@@ -22,7 +22,7 @@ func put(t testing.TB, s *Store, key, value string) {
 
 func upsert(key, value string) func(annona.Tx) error {
 	return func(x annona.Tx) error {
-		_, err := x.Upsert(context.Background(), "tester", []annona.StoredRecord{storetest.Person(key, map[string]string{"occupation": value})})
+		_, err := storetest.Load(context.Background(), x, "tester", []annona.StoredRecord{storetest.Person(key, map[string]string{"occupation": value})})
 		return err
 	}
 }
@@ -264,7 +264,7 @@ func TestJoiningAHouseholdThatMoves(t *testing.T) {
 	s := c.open(t, "app", c.newRegistry(t))
 	write := func(records ...annona.StoredRecord) func(annona.Tx) error {
 		return func(x annona.Tx) error {
-			_, err := x.Upsert(t.Context(), "tester", records)
+			_, err := storetest.Load(t.Context(), x, "tester", records)
 			return err
 		}
 	}
