@@ -177,7 +177,7 @@ func errOutdated() error {
 }
 
 // grants are what the serving role may do with each table beside reading it. What is written
-// once (events, the log, the ledger, versions of agreements, secrets) it can neither change
+// once (events, the log, the ledger, versions of agreements) it can neither change
 // nor delete.
 var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE", "households, individuals, areas, restrictions, consents, clients"},
@@ -185,7 +185,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, DELETE", "memberships, identifier_index, event_queue, ledger_queue"},
 	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_leaves, ledger_nodes"},
 	{"UPDATE", "counters"},
-	{"SELECT, INSERT", "annona_keys.secrets"},
+	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
 }
 
 // grantAll gives the serving role what it needs. When the owner is a superuser, the role also
