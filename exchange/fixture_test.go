@@ -50,7 +50,7 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	}
 	secrets, err := sqlite.OpenSecrets(dir, true)
 	must(err)
-	keys, err := vault.Create(dir, vault.Demo, secrets)
+	keys, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Demo)
 	must(err)
 	store, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
 	must(err)

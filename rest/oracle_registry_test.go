@@ -37,7 +37,7 @@ func newKeep(t *testing.T) *keep {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { secrets.Close() })
-	v, err := vault.Create(dir, vault.Production, secrets)
+	v, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Production)
 	if err != nil {
 		t.Fatal(err)
 	}

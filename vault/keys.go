@@ -25,14 +25,16 @@ type keyClass struct {
 // used as it is, because partners in a federation share it.
 var (
 	classInstallation = keyClass{"installation", "none", "proves that root key and key store belong together", "nothing"}
+	classGeneration   = keyClass{annona.GenerationLabel, "AES-256-GCM wrap, one secret per generation", "wraps subject keys", "the subjects it wraps"}
 	classIndex        = keyClass{"index", "HMAC-SHA-256, 256 bits, one key per scheme", "blind index of identifiers", "look-ups, until the index is rebuilt"}
+	classRecordKey    = keyClass{"record-key", "HMAC-SHA-256, 128 bits", "the key under which a record is on file", "every source brings its records anew, as others"}
 	classDigest       = keyClass{"digest", "HMAC-SHA-256, 128 bits", "tells whether a source reports a record unchanged", "the next import rewrites every record"}
 	classTag          = keyClass{"etag", "HMAC-SHA-256, 128 bits", "entity tags", "callers read again"}
 	classKeyHash      = keyClass{"api-key", "HMAC-SHA-256, 256 bits", "API keys on file", "keys are issued anew"}
 	classPosition     = keyClass{"position", "AES-256-GCM", "cursors", "callers start again"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classIndex, classDigest, classTag, classKeyHash, classPosition, classRealm}
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRealm}
 )
 
 // keySize is the length of every key and secret: 256 bits.
@@ -67,7 +69,12 @@ func seal(aead cipher.AEAD, message, associated []byte) []byte {
 
 // open undoes seal. It fails when message or associated data are not those that were sealed.
 func open(aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
-	return aead.Open(nil, nil, sealed, associated)
+	return openInto(nil, aead, sealed, associated)
+}
+
+// openInto is open that appends the message to dst.
+func openInto(dst []byte, aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
+	return aead.Open(dst, nil, sealed, associated)
 }
 
 // classSecret is one version of the secret of a class.
@@ -101,19 +108,42 @@ func appendText(b []byte, text string) []byte {
 	return append(b, text...)
 }
 
+// appendNumber appends a number as eight bytes behind their length.
+func appendNumber(b []byte, n int64) []byte {
+	b = binary.BigEndian.AppendUint32(b, 8)
+	return binary.BigEndian.AppendUint64(b, uint64(n))
+}
+
 // secret returns the latest secret of that label and makes the first one when there is none.
-// Of two processes that make it at once, the one that stored first wins and both use its.
 func (v *Vault) secret(label string) (classSecret, error) {
-	version, wrapped, err := v.secrets.Latest(label)
+	s, err := v.latest(label)
 	if err != nil {
-		return classSecret{}, annona.Internal("read the key store", err)
+		return classSecret{}, err
 	}
-	if version == 0 {
-		refused := v.secrets.Put(label, 1, v.root.wrap(label, 1, fresh(keySize)))
-		version, wrapped, err = v.secrets.Latest(label)
-		if version == 0 || err != nil {
-			return classSecret{}, annona.Internal("write to the key store", errors.Join(refused, err))
-		}
+	return v.root.unwrap(s)
+}
+
+// latest returns the latest secret of that label, wrapped, and makes the first one when there is
+// none.
+func (v *Vault) latest(label string) (annona.Secret, error) {
+	s, err := v.keys.Latest(label)
+	if err != nil {
+		return annona.Secret{}, annona.Internal("read the key store", err)
 	}
-	return v.root.unwrap(label, version, wrapped)
+	if s.Version > 0 {
+		return s, nil
+	}
+	return v.add(label, 1)
+}
+
+// add makes a version of a secret. Of two processes that make it at once, the one that stored
+// first wins and both use its.
+func (v *Vault) add(label string, version int) (annona.Secret, error) {
+	made := annona.Secret{Label: label, Version: version, At: v.clock(), Wrapped: v.root.wrap(label, version, fresh(keySize))}
+	refused := v.keys.Put(made)
+	s, err := v.keys.Get(label, version)
+	if s.Version == 0 || err != nil {
+		return annona.Secret{}, annona.Internal("write to the key store", errors.Join(refused, err))
+	}
+	return s, nil
 }

@@ -15,18 +15,18 @@ func TestKeyTable(t *testing.T) {
 		}
 		seen[class.label] = true
 	}
-	_, secrets, v := newVault(t, Production)
+	_, keys, v := newVault(t, Production)
 	if _, err := v.Realm("one"); err != nil {
 		t.Fatal(err)
 	}
-	for label := range secrets.wrapped {
+	for label := range keys.secrets {
 		class, _, _ := strings.Cut(label, "/")
 		if !seen[class] {
 			t.Errorf("the secret %q is of no class of the table", label)
 		}
 	}
-	if len(secrets.wrapped) != len(keyTable) {
-		t.Errorf("%d secrets are in use, the table has %d classes", len(secrets.wrapped), len(keyTable))
+	if len(keys.secrets) != len(keyTable) {
+		t.Errorf("%d secrets are in use, the table has %d classes", len(keys.secrets), len(keyTable))
 	}
 }
 
@@ -75,5 +75,21 @@ func TestDerivedKeyVector(t *testing.T) {
 	got := hex.EncodeToString(classSecret{label: "index", version: 1, secret: secret}.derive("national_id"))
 	if want := "b9c1971dc0ab836640978c62a2dbd677ccbb9d90834c865c1f03c4b045de9cfc"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestRecordKey(t *testing.T) {
+	_, _, v := newVault(t, Production)
+	key := v.RecordKey("individuals", "mis", "4711")
+	if len(key) != 22 || key != v.RecordKey("individuals", "mis", "4711") {
+		t.Errorf("not 22 stable characters: %q", key)
+	}
+	seen := map[string]bool{}
+	for _, k := range [][3]string{{"individuals", "mis", "4711"}, {"households", "mis", "4711"}, {"individuals", "mi", "s4711"}, {"individuals", "mis4", "711"}, {"individuals", "mis", "4712"}} {
+		if k := v.RecordKey(k[0], k[1], k[2]); seen[k] {
+			t.Errorf("two records have one key")
+		} else {
+			seen[k] = true
+		}
 	}
 }

@@ -26,14 +26,14 @@ func (v *Vault) loadPositions() error {
 	}
 	v.positions = make([]cipher.AEAD, latest.version)
 	for version := 1; version <= latest.version; version++ {
-		wrapped, err := v.secrets.Get(classPosition.label, version)
+		kept, err := v.keys.Get(classPosition.label, version)
 		if err != nil {
 			return annona.Internal("read the key store", err)
 		}
-		if wrapped == nil {
+		if kept.Version == 0 {
 			continue // destroyed: its cursors cannot be read anymore
 		}
-		secret, err := v.root.unwrap(classPosition.label, version, wrapped)
+		secret, err := v.root.unwrap(kept)
 		if err != nil {
 			return err
 		}

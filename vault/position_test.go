@@ -62,12 +62,12 @@ func TestForgedPositionsAreRefused(t *testing.T) {
 
 // A cursor from before a rotation is read after it, until its key is destroyed.
 func TestPositionsSurviveRotation(t *testing.T) {
-	dir, secrets, old := newVault(t, Production)
+	dir, keys, old := newVault(t, Production)
 	token := old.SealPosition(nil, []byte("4711"))
-	if err := secrets.Put(classPosition.label, 2, old.root.wrap(classPosition.label, 2, fresh(keySize))); err != nil {
+	if _, err := old.add(classPosition.label, 2); err != nil {
 		t.Fatal(err)
 	}
-	rotated, err := Open(dir, secrets)
+	rotated, err := Open(Installation{Folder: dir, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +77,8 @@ func TestPositionsSurviveRotation(t *testing.T) {
 	if position, ok := rotated.OpenPosition(nil, rotated.SealPosition(nil, []byte("4712"))); !ok || string(position) != "4712" {
 		t.Error("a cursor from after the rotation cannot be read")
 	}
-	delete(secrets.wrapped[classPosition.label], 1)
-	destroyed, err := Open(dir, secrets)
+	delete(keys.secrets[classPosition.label], 1)
+	destroyed, err := Open(Installation{Folder: dir, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

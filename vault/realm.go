@@ -22,8 +22,8 @@ func (v *Vault) Realm(name string) (annona.Realm, error) {
 	if name == "" || len(name) > realmNameLimit {
 		return nil, annona.Invalid("realm_malformed", "the name of an id realm has 1 to %d bytes", realmNameLimit)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	v.realmsMu.Lock()
+	defer v.realmsMu.Unlock()
 	if r, known := v.realms[name]; known {
 		return r, nil
 	}

@@ -138,15 +138,15 @@ func (r *rootKey) wrap(label string, version int, secret []byte) []byte {
 
 // unwrap opens a class secret. It fails when another root key wrapped it, or when it was kept
 // under another label or version.
-func (r *rootKey) unwrap(label string, version int, wrapped []byte) (classSecret, error) {
-	if len(wrapped) == 0 || wrapped[0] != wrapFormat {
-		return classSecret{}, errSecretDamaged.On(label)
+func (r *rootKey) unwrap(s annona.Secret) (classSecret, error) {
+	if len(s.Wrapped) == 0 || s.Wrapped[0] != wrapFormat {
+		return classSecret{}, errSecretDamaged.On(s.Label)
 	}
-	secret, err := open(r.aead, wrapped[1:], r.bind(label, version))
+	secret, err := open(r.aead, s.Wrapped[1:], r.bind(s.Label, s.Version))
 	if err != nil || len(secret) != keySize {
-		return classSecret{}, errRootForeign.On(label)
+		return classSecret{}, errRootForeign.On(s.Label)
 	}
-	return classSecret{label: label, version: version, secret: secret}, nil
+	return classSecret{label: s.Label, version: s.Version, secret: secret}, nil
 }
 
 func (r *rootKey) bind(label string, version int) []byte {

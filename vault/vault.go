@@ -1,115 +1,126 @@
-// Package vault holds the keys of an installation and does everything that needs one: it
-// wraps class secrets by the root key, enciphers ids under realms, indexes identifiers
-// blindly, seals cursors and hashes API keys. It implements annona.Vault.
+// Package vault holds the keys of an installation and does everything that needs one: it seals and
+// opens images under the keys of their subjects, wraps class secrets by the root key, enciphers ids
+// under realms, indexes identifiers blindly, seals cursors and hashes API keys. It implements
+// annona.Vault.
 //
 // One table (keys.go) lists every key there is; no other package makes or derives one. The
-// root key lies in a file of its own (root.go); class secrets are random, wrapped by the root
-// and kept by whoever implements Secrets.
+// root key lies in a file of its own (root.go). It wraps class secrets and generations; a
+// generation wraps subject keys (subject.go), and those seal images (cell.go). What is wrapped is
+// kept by whoever implements KeyStore.
 //
 // The vault knows keys and bytes. It does not know who may see what, where records are stored,
-// or what a value means. Sealed images are framed in clear in this format (see Seal): the
-// format byte is where sealing at rest comes in.
+// or what a value means.
 package vault
 
 import (
 	"crypto/cipher"
-	"crypto/hmac"
-	"crypto/sha256"
 	"sync"
+	"time"
 
 	"github.com/annona-exchange/annona"
 )
 
-// Secrets keeps the wrapped class secrets. What it holds is worthless without the root key.
-type Secrets interface {
-	// Get returns a wrapped secret, nil when there is none.
-	Get(label string, version int) ([]byte, error)
-	// Put stores a wrapped secret. The first one stays: when that version is there already,
-	// Put changes nothing and may refuse. The vault reads back which one is in force.
-	Put(label string, version int, wrapped []byte) error
-	// Latest returns the highest version and its wrapped secret; 0 and nil when there is none.
-	Latest(label string) (version int, wrapped []byte, err error)
+// Installation says where the parts of an installation lie.
+type Installation struct {
+	Folder string // of the root key's file
+	Keys   annona.KeyStore
+	Clock  annona.Clock // nil: time.Now
 }
 
 // Vault is the open vault of one installation. It is safe for concurrent use.
 type Vault struct {
-	root    *rootKey
-	secrets Secrets
+	root  *rootKey
+	keys  annona.KeyStore
+	clock annona.Clock
 
 	index     classSecret // each scheme derives its own key
+	recordKey []byte
 	digest    []byte
 	tag       []byte
 	keyHash   []byte
 	positions []cipher.AEAD // by version, from 1; nil when that version was destroyed
 
-	mu     sync.Mutex
-	realms map[string]*realm
+	realmsMu sync.Mutex
+	realms   map[string]*realm
+
+	generationsMu sync.RWMutex
+	generations   map[int]cipher.AEAD // unwrapped, by version
+
+	scratch sync.Pool // of *scratch
 }
 
 var _ annona.Vault = (*Vault)(nil)
 
-// Create makes the root key of a new installation in dir and opens its vault. It never
-// overwrites a root key, and refuses a folder whose secrets belong to a lost one.
-func Create(dir string, kind Kind, secrets Secrets) (*Vault, error) {
-	if version, _, err := secrets.Latest(classInstallation.label); err != nil {
+// Create makes the root key of a new installation and opens its vault. It never overwrites a root
+// key, and refuses a key store whose secrets belong to a lost one.
+func Create(i Installation, kind Kind) (*Vault, error) {
+	if s, err := i.Keys.Latest(classInstallation.label); err != nil {
 		return nil, annona.Internal("read the key store", err)
-	} else if version > 0 {
+	} else if s.Version > 0 {
 		return nil, errRootLost
 	}
-	root, err := createRoot(dir, kind)
+	root, err := createRoot(i.Folder, kind)
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{root: root, secrets: secrets, realms: map[string]*realm{}}
-	if _, err := v.secret(classInstallation.label); err != nil {
-		return nil, err
-	}
-	return v, v.load()
+	return i.begin(root)
 }
 
-// Finish takes up what an interrupted Create has left in dir: a root key of that kind, and not a
-// single secret yet. Where there are secrets it opens the vault.
-func Finish(dir string, kind Kind, secrets Secrets) (*Vault, error) {
-	root, err := readRoot(dir)
+// Finish takes up what an interrupted Create has left: a root key of that kind, and not a single
+// secret yet. Where there are secrets it opens the vault.
+func Finish(i Installation, kind Kind) (*Vault, error) {
+	root, err := readRoot(i.Folder)
 	if err != nil {
 		return nil, err
 	}
 	if root.kind != kind {
 		return nil, annona.Conflict("root_key_kind", "the root key in the folder is that of a %s installation; demo and production never share one, choose an empty folder", root.kind)
 	}
-	version, _, err := secrets.Latest(classInstallation.label)
+	s, err := i.Keys.Latest(classInstallation.label)
 	switch {
 	case err != nil:
 		return nil, annona.Internal("read the key store", err)
-	case version > 0:
-		return Open(dir, secrets)
+	case s.Version > 0:
+		return Open(i)
 	}
-	v := &Vault{root: root, secrets: secrets, realms: map[string]*realm{}}
+	return i.begin(root)
+}
+
+// begin makes the secret that says whose key store it is, then all others.
+func (i Installation) begin(root *rootKey) (*Vault, error) {
+	v := i.vault(root)
 	if _, err := v.secret(classInstallation.label); err != nil {
 		return nil, err
 	}
 	return v, v.load()
 }
 
-// Open opens the vault of the installation in dir. It refuses a root key that other accounts
-// may read, one that is malformed, and one that does not open the secrets on file.
-func Open(dir string, secrets Secrets) (*Vault, error) {
-	root, err := readRoot(dir)
+// Open opens the vault of an installation. It refuses a root key that other accounts may read, one
+// that is malformed, and one that does not open the secrets on file.
+func Open(i Installation) (*Vault, error) {
+	root, err := readRoot(i.Folder)
 	if err != nil {
 		return nil, err
 	}
-	version, wrapped, err := secrets.Latest(classInstallation.label)
+	s, err := i.Keys.Latest(classInstallation.label)
 	switch {
 	case err != nil:
 		return nil, annona.Internal("read the key store", err)
-	case version == 0:
+	case s.Version == 0:
 		return nil, errSecretsMissing
 	}
-	if _, err := root.unwrap(classInstallation.label, version, wrapped); err != nil {
+	if _, err := root.unwrap(s); err != nil {
 		return nil, err
 	}
-	v := &Vault{root: root, secrets: secrets, realms: map[string]*realm{}}
+	v := i.vault(root)
 	return v, v.load()
+}
+
+func (i Installation) vault(root *rootKey) *Vault {
+	if i.Clock == nil {
+		i.Clock = time.Now
+	}
+	return &Vault{root: root, keys: i.Keys, clock: i.Clock, realms: map[string]*realm{}, generations: map[int]cipher.AEAD{}}
 }
 
 // Demo reports whether this is the vault of a demonstration: its root key was made for one
@@ -122,9 +133,10 @@ func (v *Vault) load() (err error) {
 		return err
 	}
 	for class, key := range map[string]*[]byte{
-		classDigest.label:  &v.digest,
-		classTag.label:     &v.tag,
-		classKeyHash.label: &v.keyHash,
+		classRecordKey.label: &v.recordKey,
+		classDigest.label:    &v.digest,
+		classTag.label:       &v.tag,
+		classKeyHash.label:   &v.keyHash,
 	} {
 		secret, err := v.secret(class)
 		if err != nil {
@@ -132,28 +144,8 @@ func (v *Vault) load() (err error) {
 		}
 		*key = secret.derive()
 	}
+	if _, err := v.newestGeneration(); err != nil {
+		return err
+	}
 	return v.loadPositions()
-}
-
-// BlindIndex returns the index of a normalized identifier of one scheme: HMAC-SHA-256 under
-// the scheme's own key, 256 bits. Equal identifiers have equal indexes; without the key an
-// index says nothing.
-func (v *Vault) BlindIndex(scheme, normalized string) []byte {
-	return mac(v.index.derive(scheme), []byte(normalized))
-}
-
-// Digest returns a keyed digest of a record as its source reported it. Whoever reads the
-// store cannot guess a record and confirm it by its digest.
-func (v *Vault) Digest(content []byte) [16]byte { return [16]byte(mac(v.digest, content)) }
-
-// Tag returns the keyed hash of a view, for entity tags.
-func (v *Vault) Tag(view []byte) [16]byte { return [16]byte(mac(v.tag, view)) }
-
-// KeyHash returns the keyed hash under which an API key is kept.
-func (v *Vault) KeyHash(secret []byte) []byte { return mac(v.keyHash, secret) }
-
-func mac(key, message []byte) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write(message)
-	return h.Sum(nil)
 }

@@ -3,60 +3,24 @@ package vault
 import (
 	"bytes"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/annona-exchange/annona"
 )
 
-// keptSecrets keeps wrapped secrets in memory.
-type keptSecrets struct {
-	mu      sync.Mutex
-	wrapped map[string]map[int][]byte
-	failing error
-}
-
-func newSecrets() *keptSecrets { return &keptSecrets{wrapped: map[string]map[int][]byte{}} }
-
-func (k *keptSecrets) Get(label string, version int) ([]byte, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.wrapped[label][version], k.failing
-}
-
-func (k *keptSecrets) Put(label string, version int, wrapped []byte) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.wrapped[label] == nil {
-		k.wrapped[label] = map[int][]byte{}
-	}
-	if _, there := k.wrapped[label][version]; there {
-		return annona.Conflict("secret_exists", "there is one already")
-	}
-	k.wrapped[label][version] = wrapped
-	return k.failing
-}
-
-func (k *keptSecrets) Latest(label string) (int, []byte, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	latest := slices.Max(append(slices.Collect(maps.Keys(k.wrapped[label])), 0))
-	return latest, k.wrapped[label][latest], k.failing
-}
-
-func newVault(t *testing.T, kind Kind) (dir string, secrets *keptSecrets, v *Vault) {
+func newVault(t *testing.T, kind Kind) (dir string, keys *keptKeys, v *Vault) {
 	t.Helper()
-	dir, secrets = t.TempDir(), newSecrets()
-	v, err := Create(dir, kind, secrets)
+	dir, keys = t.TempDir(), newKeys()
+	v, err := Create(Installation{Folder: dir, Keys: keys}, kind)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir, secrets, v
+	return dir, keys, v
 }
 
 func wantCode(t *testing.T, err error, code string) {
@@ -67,7 +31,7 @@ func wantCode(t *testing.T, err error, code string) {
 }
 
 func TestReopenedVaultGivesTheSameAnswers(t *testing.T) {
-	dir, secrets, first := newVault(t, Production)
+	dir, keys, first := newVault(t, Production)
 	uid := annona.NewUID()
 	answers := func(v *Vault) [][]byte {
 		realm, err := v.Realm("eligibility")
@@ -80,7 +44,7 @@ func TestReopenedVaultGivesTheSameAnswers(t *testing.T) {
 	before := answers(first)
 	token := first.SealPosition([]byte("context"), []byte("position"))
 
-	again, err := Open(dir, secrets)
+	again, err := Open(Installation{Folder: dir, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +86,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Create(dir, Production, newSecrets())
+	_, err = Create(Installation{Folder: dir, Keys: newKeys()}, Production)
 	wantCode(t, err, "root_key_exists")
 	after, err := os.ReadFile(filepath.Join(dir, RootFile))
 	if err != nil || !bytes.Equal(before, after) {
@@ -131,40 +95,40 @@ func TestCreateNeverOverwrites(t *testing.T) {
 }
 
 func TestFinish(t *testing.T) {
-	dir, secrets, made := newVault(t, Production)
-	_, err := Finish(dir, Demo, secrets)
+	dir, keys, made := newVault(t, Production)
+	_, err := Finish(Installation{Folder: dir, Keys: keys}, Demo)
 	wantCode(t, err, "root_key_kind")
-	again, err := Finish(dir, Production, secrets)
+	again, err := Finish(Installation{Folder: dir, Keys: keys}, Production)
 	if err != nil || again.Digest(nil) != made.Digest(nil) {
 		t.Errorf("a finished vault is another one: %v", err)
 	}
-	clear(secrets.wrapped)
-	if _, err := Finish(dir, Production, secrets); err != nil {
+	clear(keys.secrets)
+	if _, err := Finish(Installation{Folder: dir, Keys: keys}, Production); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, secrets); err != nil {
+	if _, err := Open(Installation{Folder: dir, Keys: keys}); err != nil {
 		t.Errorf("what was finished does not open: %v", err)
 	}
-	_, err = Finish(t.TempDir(), Production, newSecrets())
+	_, err = Finish(Installation{Folder: t.TempDir(), Keys: newKeys()}, Production)
 	wantCode(t, err, "root_key_missing")
 }
 
 func TestCreateRefuses(t *testing.T) {
-	_, secrets, _ := newVault(t, Production)
-	_, err := Create(t.TempDir(), Production, secrets)
+	_, keys, _ := newVault(t, Production)
+	_, err := Create(Installation{Folder: t.TempDir(), Keys: keys}, Production)
 	wantCode(t, err, "root_key_lost")
-	_, err = Create(t.TempDir(), "test", newSecrets())
+	_, err = Create(Installation{Folder: t.TempDir(), Keys: newKeys()}, "test")
 	wantCode(t, err, "root_key_kind")
-	_, err = Create(filepath.Join(t.TempDir(), "nowhere"), Production, newSecrets())
+	_, err = Create(Installation{Folder: filepath.Join(t.TempDir(), "nowhere"), Keys: newKeys()}, Production)
 	wantCode(t, err, "internal")
-	_, err = Create(t.TempDir(), Production, &keptSecrets{failing: errors.New("disk full")})
+	_, err = Create(Installation{Folder: t.TempDir(), Keys: &keptKeys{failing: errors.New("disk full")}}, Production)
 	wantCode(t, err, "internal")
 }
 
 // Each case spoils one thing in a folder that was fine.
 func TestOpenRefuses(t *testing.T) {
-	edit := func(old, new string) func(*testing.T, string, *keptSecrets) {
-		return func(t *testing.T, path string, _ *keptSecrets) {
+	edit := func(old, new string) func(*testing.T, string, *keptKeys) {
+		return func(t *testing.T, path string, _ *keptKeys) {
 			text, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -175,15 +139,15 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		}
 	}
-	overwrite := func(text string) func(*testing.T, string, *keptSecrets) {
-		return func(t *testing.T, path string, _ *keptSecrets) {
+	overwrite := func(text string) func(*testing.T, string, *keptKeys) {
+		return func(t *testing.T, path string, _ *keptKeys) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	mode := func(m os.FileMode) func(*testing.T, string, *keptSecrets) {
-		return func(t *testing.T, path string, _ *keptSecrets) {
+	mode := func(m os.FileMode) func(*testing.T, string, *keptKeys) {
+		return func(t *testing.T, path string, _ *keptKeys) {
 			if err := os.Chmod(path, m); err != nil {
 				t.Fatal(err)
 			}
@@ -191,13 +155,13 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	const digits = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	cases := map[string]struct {
-		spoil func(t *testing.T, path string, secrets *keptSecrets)
+		spoil func(t *testing.T, path string, keys *keptKeys)
 		code  string
 	}{
 		"readable by the group":     {mode(0o640), "root_key_exposed"},
 		"readable by everybody":     {mode(0o604), "root_key_exposed"},
 		"writable by the group":     {mode(0o620), "root_key_exposed"},
-		"missing":                   {func(t *testing.T, path string, _ *keptSecrets) { os.Remove(path) }, "root_key_missing"},
+		"missing":                   {func(t *testing.T, path string, _ *keptKeys) { os.Remove(path) }, "root_key_missing"},
 		"empty":                     {overwrite(""), "root_key_malformed"},
 		"without a marker":          {overwrite(digits + "\n"), "root_key_malformed"},
 		"of another sort":           {edit("production", "staging"), "root_key_malformed"},
@@ -207,20 +171,20 @@ func TestOpenRefuses(t *testing.T) {
 		"no digits":                 {overwrite(rootHeader + "production\n" + strings.Repeat("x", 64) + "\n"), "root_key_malformed"},
 		"of another installation":   {overwrite(rootHeader + "production\n" + digits + "\n"), "root_key_foreign"},
 		"turned into a demo by pen": {edit("production", "demo"), "root_key_foreign"},
-		"a folder": {func(t *testing.T, path string, _ *keptSecrets) {
+		"a folder": {func(t *testing.T, path string, _ *keptKeys) {
 			os.Remove(path)
 			if err := os.Mkdir(path, 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}, "root_key_malformed"},
-		"secrets gone":       {func(_ *testing.T, _ string, s *keptSecrets) { clear(s.wrapped) }, "secrets_missing"},
-		"secrets unreadable": {func(_ *testing.T, _ string, s *keptSecrets) { s.failing = errors.New("bad block") }, "internal"},
+		"secrets gone":       {func(_ *testing.T, _ string, k *keptKeys) { clear(k.secrets) }, "secrets_missing"},
+		"secrets unreadable": {func(_ *testing.T, _ string, k *keptKeys) { k.failing = errors.New("bad block") }, "internal"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			dir, secrets, _ := newVault(t, Production)
-			c.spoil(t, filepath.Join(dir, RootFile), secrets)
-			_, err := Open(dir, secrets)
+			dir, keys, _ := newVault(t, Production)
+			c.spoil(t, filepath.Join(dir, RootFile), keys)
+			_, err := Open(Installation{Folder: dir, Keys: keys})
 			wantCode(t, err, c.code)
 			if err != nil && strings.Contains(err.Error(), digits[:16]) {
 				t.Error("the error holds key material")
@@ -231,48 +195,50 @@ func TestOpenRefuses(t *testing.T) {
 
 // Whatever is done to a wrapped secret, it does not open.
 func TestTamperedSecretsDoNotOpen(t *testing.T) {
-	cases := map[string]func(s *keptSecrets, wrapped []byte){
-		"format":    func(_ *keptSecrets, w []byte) { w[0]++ },
-		"nonce":     func(_ *keptSecrets, w []byte) { w[1] ^= 1 },
-		"secret":    func(_ *keptSecrets, w []byte) { w[20] ^= 1 },
-		"tag":       func(_ *keptSecrets, w []byte) { w[len(w)-1] ^= 1 },
-		"shortened": func(s *keptSecrets, w []byte) { s.wrapped["index"][1] = w[:12] },
-		"emptied":   func(s *keptSecrets, w []byte) { s.wrapped["index"][1] = []byte{} },
-		"of another class": func(s *keptSecrets, _ []byte) {
-			s.wrapped["index"][1] = s.wrapped["digest"][1]
+	cases := map[string]func(k *keptKeys, wrapped []byte){
+		"format":    func(_ *keptKeys, w []byte) { w[0]++ },
+		"nonce":     func(_ *keptKeys, w []byte) { w[1] ^= 1 },
+		"secret":    func(_ *keptKeys, w []byte) { w[20] ^= 1 },
+		"tag":       func(_ *keptKeys, w []byte) { w[len(w)-1] ^= 1 },
+		"shortened": func(k *keptKeys, w []byte) { k.secrets["index"][1].Wrapped = w[:12] },
+		"emptied":   func(k *keptKeys, w []byte) { k.secrets["index"][1].Wrapped = []byte{} },
+		"of another class": func(k *keptKeys, _ []byte) {
+			k.secrets["index"][1].Wrapped = k.secrets["digest"][1].Wrapped
 		},
-		"of another version": func(s *keptSecrets, w []byte) { s.wrapped["index"][2] = w },
+		"of another version": func(k *keptKeys, w []byte) {
+			k.secrets["index"][2] = &annona.Secret{Label: "index", Version: 2, At: time.Now(), Wrapped: w}
+		},
 	}
 	for name, tamper := range cases {
 		t.Run(name, func(t *testing.T) {
-			dir, secrets, _ := newVault(t, Production)
-			tamper(secrets, secrets.wrapped["index"][1])
-			if _, err := Open(dir, secrets); annona.KindOf(err) != annona.KindConflict {
+			dir, keys, _ := newVault(t, Production)
+			tamper(keys, keys.secrets["index"][1].Wrapped)
+			if _, err := Open(Installation{Folder: dir, Keys: keys}); annona.KindOf(err) != annona.KindConflict {
 				t.Errorf("opened: %v", err)
 			}
 		})
 	}
 }
 
-// lateSecrets shows the secret of another process only when it is too late.
-type lateSecrets struct {
-	*keptSecrets
+// lateKeys shows the secret of another process only when it is too late.
+type lateKeys struct {
+	*keptKeys
 	hidden string
 }
 
-func (l *lateSecrets) Latest(label string) (int, []byte, error) {
+func (l *lateKeys) Latest(label string) (annona.Secret, error) {
 	if label == l.hidden {
 		l.hidden = ""
-		return 0, nil, nil
+		return annona.Secret{}, nil
 	}
-	return l.keptSecrets.Latest(label)
+	return l.keptKeys.Latest(label)
 }
 
 // Another process stored the secret between our look and our Put: both use the first one.
 func TestFirstStoredSecretWins(t *testing.T) {
-	dir, secrets, first := newVault(t, Production)
-	late := &lateSecrets{keptSecrets: secrets, hidden: "realm/shared"}
-	second, err := Open(dir, late)
+	dir, keys, first := newVault(t, Production)
+	late := &lateKeys{keptKeys: keys, hidden: "realm/shared"}
+	second, err := Open(Installation{Folder: dir, Keys: late})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,8 +254,8 @@ func TestFirstStoredSecretWins(t *testing.T) {
 
 // Two processes make the same realm at once, each from several requests.
 func TestRealmsAreSharedUnderConcurrency(t *testing.T) {
-	dir, secrets, v := newVault(t, Production)
-	other, err := Open(dir, secrets)
+	dir, keys, v := newVault(t, Production)
+	other, err := Open(Installation{Folder: dir, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

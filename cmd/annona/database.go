@@ -22,9 +22,9 @@ type store interface {
 	Close() error
 }
 
-// secrets is what the wrapped secrets of the vault are kept in.
+// secrets is what the wrapped keys of the vault are kept in.
 type secrets interface {
-	vault.Secrets
+	annona.KeyStore
 	Close() error
 }
 

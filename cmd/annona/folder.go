@@ -78,12 +78,12 @@ func makeFolder(path string, kind vault.Kind) error {
 	return store.Close()
 }
 
-func makeVault(path string, kind vault.Kind, secrets vault.Secrets) error {
+func makeVault(path string, kind vault.Kind, keys annona.KeyStore) error {
 	begin := vault.Create
 	if exists(path, vault.RootFile) {
 		begin = vault.Finish
 	}
-	_, err := begin(path, kind, secrets)
+	_, err := begin(vault.Installation{Folder: path, Keys: keys}, kind)
 	return err
 }
 
@@ -106,7 +106,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.vault, err = vault.Open(f.path, f.secrets); err != nil {
+	if f.vault, err = vault.Open(vault.Installation{Folder: f.path, Keys: f.secrets}); err != nil {
 		return err
 	}
 	dictionary, err := f.dictionary(ctx)

@@ -177,8 +177,8 @@ func errOutdated() error {
 }
 
 // grants are what the serving role may do with each table beside reading it. What is written
-// once (events, the log, the ledger, versions of agreements, secrets) it can neither change
-// nor delete, except that it empties the images in the events of an erased record.
+// once (events, the log, the ledger, versions of agreements) it can neither change nor delete,
+// except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE", "areas, clients"},
 	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones"},
@@ -186,7 +186,7 @@ var grants = []struct{ rights, tables string }{
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
 	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_leaves, ledger_nodes"},
 	{"UPDATE", "counters"},
-	{"SELECT, INSERT", "annona_keys.secrets"},
+	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
 }
 
 // grantAll gives the serving role what it needs. When the owner is a superuser, the role also

@@ -257,10 +257,22 @@ CREATE TABLE ledger_nodes (
 	PRIMARY KEY (level, idx)
 );
 
--- The wrapped secrets of the vault, in a schema of their own.
+-- The wrapped keys of the vault, in a schema of their own: class secrets and generations, then the
+-- keys of subjects. A block holds those of consecutive subjects of one noun, sealed together by one
+-- generation. Vacuum comes soon: it removes what a rewritten block was before.
 CREATE TABLE annona_keys.secrets (
 	label   text COLLATE "C" NOT NULL,
 	version bigint NOT NULL,
+	at      bigint NOT NULL,
 	wrapped bytea NOT NULL,
 	PRIMARY KEY (label, version)
 );
+CREATE TABLE annona_keys.subject_keys (
+	noun       text COLLATE "C" NOT NULL,
+	block      bigint NOT NULL,
+	generation bigint NOT NULL,
+	wrapped    bytea NOT NULL,
+	PRIMARY KEY (noun, block)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50);
+ALTER TABLE annona_keys.subject_keys ALTER COLUMN wrapped SET STORAGE EXTERNAL;
+CREATE INDEX subject_keys_generation ON annona_keys.subject_keys (generation, noun, block);
