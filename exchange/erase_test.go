@@ -243,7 +243,7 @@ func TestEraseAHousehold(t *testing.T) {
 		return sent.Rows
 	}
 	people, homes := count("individuals"), count("households")
-	stone, err := r.Erase(t.Context(), operator, exchange.Subject{Source: synthetic.Source, Key: "H0000001", Household: true}, "unlawful")
+	stone, err := r.Erase(t.Context(), operator, exchange.Subject{Source: synthetic.Source, Key: "H000001", Household: true}, "unlawful")
 	if err != nil || stone.Dataset != "households" {
 		t.Fatalf("%+v, %v", stone, err)
 	}
