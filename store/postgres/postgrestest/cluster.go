@@ -31,12 +31,31 @@ func Start() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	return start(bin, (*Cluster).make)
+}
+
+// Standby makes a copy of the cluster that follows it, and starts its server. Whoever calls it
+// calls Remove.
+func (c *Cluster) Standby() (*Cluster, error) {
+	return start(c.bin, func(s *Cluster) error {
+		if err := s.run("pg_basebackup", "-D", s.data(), "-h", c.dir, "-U", "postgres", "-c", "fast", "-R", "--no-sync"); err != nil {
+			return err
+		}
+		return s.Up()
+	})
+}
+
+// start has build make a cluster in a folder of its own.
+func start(bin string, build func(*Cluster) error) (*Cluster, error) {
 	dir, err := os.MkdirTemp("", "annona-pg")
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{dir: dir, bin: bin}
-	if err := c.make(); err != nil {
+	if err := c.dropRights(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := build(c); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return c, nil
@@ -57,15 +76,10 @@ func programs() (string, error) {
 }
 
 func (c *Cluster) make() error {
-	if os.Getuid() == 0 {
-		if err := c.dropRights(); err != nil {
-			return err
-		}
-	}
 	if err := c.run("initdb", "-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
-	access := "local all needs_password scram-sha-256\nlocal all all trust\n"
+	access := "local all needs_password scram-sha-256\nlocal all all trust\nlocal replication all trust\n"
 	if err := os.WriteFile(filepath.Join(c.data(), "pg_hba.conf"), []byte(access), 0o644); err != nil {
 		return err
 	}
@@ -74,6 +88,9 @@ func (c *Cluster) make() error {
 
 // dropRights has the server run as somebody else: it refuses to run as root.
 func (c *Cluster) dropRights() error {
+	if os.Getuid() != 0 {
+		return nil
+	}
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -106,6 +123,11 @@ func (c *Cluster) Up() error {
 // Down stops the server: smart, fast or immediate.
 func (c *Cluster) Down(mode string) error {
 	return c.run("pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
+}
+
+// Promote makes a standby a server of its own.
+func (c *Cluster) Promote() error {
+	return c.run("pg_ctl", "-D", c.data(), "-w", "promote")
 }
 
 // Remove stops the server and deletes all that it kept.
