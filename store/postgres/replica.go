@@ -42,11 +42,8 @@ type replica struct {
 // replica_promoted or replica_foreign.
 func openReplica(ctx context.Context, url string, size int, primary *pool) (*replica, error) {
 	r := &replica{primary: primary, pages: map[string]*atomic.Int64{FromReplica: {}, Lagging: {}, Away: {}, Failed: {}}}
-	err := primary.ask(ctx, "open the registry", func(c *conn) (err error) {
-		r.of, err = readIdentity(c)
-		return err
-	})
-	if err != nil {
+	var err error
+	if r.of, err = primary.identity(ctx); err != nil {
 		return nil, err
 	}
 	if r.pool, err = makePool(ctx, url, replaying, size); err != nil {
@@ -69,13 +66,10 @@ func isAway(err error) bool {
 func (r *replica) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, replicaTime)
 	defer cancel()
-	err := r.pool.ask(ctx, "open the replica", func(c *conn) error {
-		found, err := readIdentity(c)
-		if err == nil && found != r.of {
-			return annona.Conflict("replica_foreign", "the replica is not one of the registry's database; name a standby of it, with the same database name")
-		}
-		return err
-	})
+	found, err := r.pool.identity(ctx)
+	if err == nil && found != r.of {
+		err = annona.Conflict("replica_foreign", "the replica is not one of the registry's database; name a standby of it, with the same database name").On("replica")
+	}
 	r.ready.Store(err == nil)
 	return err
 }
@@ -138,16 +132,6 @@ func (r *replica) try(ctx context.Context, doing string, fn func(*conn) error) (
 	r.ready.Store(false) // looked at again within a second, on new connections
 	r.pool.Reset()
 	return Failed, err
-}
-
-// identity tells a database from any other: a standby has that of its primary.
-type identity struct{ cluster, database int64 }
-
-func readIdentity(c *conn) (i identity, err error) {
-	_, err = c.one("SELECT (SELECT system_identifier FROM pg_control_system()), (SELECT oid::bigint FROM pg_database WHERE datname = current_database())", func(r row) {
-		i = identity{r.integer(0), r.integer(1)}
-	})
-	return i, err
 }
 
 // position is a place in the changes of a database cluster. A failover begins another timeline:
