@@ -62,7 +62,7 @@ func serverFault(doing, state string) error {
 	unavailable := func(code, message string) error { return annona.Unavailable(code, "%s", message).Because(cause) }
 	switch state {
 	case "28P01", "28000":
-		return unavailable("store_denied", "the database refuses the role or its password; check the role in the URL and ~/.pgpass")
+		return unavailable("store_denied", "the database refuses the role or its password; check the role in the URL, and the password file that --database-password-file names")
 	case "42501":
 		return unavailable("store_not_allowed", "the database role may not do this; commands that change the schema run as the owner of the registry")
 	case "3D000", "3F000", "42P01", "42703", "42883":
