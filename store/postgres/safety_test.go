@@ -114,7 +114,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(passfile, []byte("*:*:*:*:wrong\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustExec(t, admin, "CREATE ROLE needs_password LOGIN PASSWORD 'right'")
+	mustExec(t, admin, "DO $$ BEGIN CREATE ROLE needs_password LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
 	mustExec(t, admin, "CREATE ROLE talkative LOGIN")
 	mustExec(t, admin, "GRANT app TO talkative")
 	careless, newer, foreign, older := c.newRegistry(t), c.newRegistry(t), c.newDatabase(t), c.newRegistry(t)
