@@ -130,6 +130,11 @@ func (c *Cluster) Promote() error {
 	return c.run("pg_ctl", "-D", c.data(), "-w", "promote")
 }
 
+// Dump returns the SQL that makes a database again, with its content.
+func (c *Cluster) Dump(database string) (string, error) {
+	return c.output("pg_dump", "-h", c.dir, "-U", "postgres", "--no-owner", "--inserts", database)
+}
+
 // Remove stops the server and deletes all that it kept.
 func (c *Cluster) Remove() {
 	_ = c.Down("immediate") // nothing of it is wanted any more
@@ -137,14 +142,20 @@ func (c *Cluster) Remove() {
 }
 
 func (c *Cluster) run(program string, args ...string) error {
+	_, err := c.output(program, args...)
+	return err
+}
+
+func (c *Cluster) output(program string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(c.bin, program), args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	if c.owner != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner}
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", program, err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, out)
 	}
-	return nil
+	return string(out), nil
 }
