@@ -125,6 +125,14 @@ func (c *Cluster) Down(mode string) error {
 	return c.run("pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
 }
 
+// Give makes a folder the server's own, so that it can keep tables there.
+func (c *Cluster) Give(folder string) error {
+	if c.owner == nil {
+		return nil
+	}
+	return os.Chown(folder, int(c.owner.Uid), int(c.owner.Gid))
+}
+
 // Promote makes a standby a server of its own.
 func (c *Cluster) Promote() error {
 	return c.run("pg_ctl", "-D", c.data(), "-w", "promote")
