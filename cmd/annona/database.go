@@ -48,37 +48,36 @@ func (f *folder) openFiles() error {
 
 // openDatabase connects to a registry in PostgreSQL.
 func (f *folder) openDatabase(ctx context.Context) error {
-	s, err := postgres.Open(ctx, postgres.Options{URL: f.database.URL, Replica: f.database.Replica, Dictionary: annona.Standard()})
+	s, err := postgres.Open(ctx, postgres.Options{URL: f.database, Replica: f.roles.Replica, Dictionary: annona.Standard()})
 	if err != nil {
 		return err
 	}
 	f.store, f.replicaPages = s, s.ReplicaPages
-	keys, err := postgres.OpenSecrets(ctx, cmp.Or(f.database.Keys, f.database.URL))
+	keys, err := postgres.OpenSecrets(ctx, cmp.Or(f.roles.Keys, f.database))
 	if err != nil {
 		return err
 	}
 	f.secrets = keys
-	if f.database.Keys != "" {
+	if f.roles.Keys != "" {
 		return keys.BelongTo(ctx, s)
 	}
 	return nil
 }
 
-// databaseFlags name a registry in PostgreSQL.
+// databaseFlags say more about a registry in PostgreSQL.
 type databaseFlags struct {
-	URL          string `name:"database" placeholder:"URL" help:"PostgreSQL database of the registry, as postgres://role@host/name, instead of a file in the data folder, which then keeps the root key only."`
 	Keys         string `name:"keys-database" placeholder:"URL" help:"The same database, for the role that alone reaches the keys. Without it, one role does both."`
 	PasswordFile string `name:"database-password-file" type:"path" placeholder:"FILE" help:"Passwords of the database roles, for the owner of the file only: lines of host:port:database:role:password, * for any; host is localhost for a socket."`
-	Replica      string `kong:"-"`
+	Replica      string `kong:"-"` // of serve
 }
 
-// complete returns the flags with the password file in every URL, and refuses flags that would have
+// complete returns all addresses with the password file in them, and refuses flags that would have
 // no effect.
-func (d databaseFlags) complete() (databaseFlags, error) {
-	if d.URL == "" && (d.Keys != "" || d.PasswordFile != "" || d.Replica != "") {
+func (d dataFlag) complete() (dataFlag, error) {
+	if d.Database == "" && d.databaseFlags != (databaseFlags{}) {
 		return d, annona.Invalid("database_missing", "--keys-database, --database-password-file and --replica go with --database").On("database")
 	}
-	for _, address := range []*string{&d.URL, &d.Keys, &d.Replica} {
+	for _, address := range []*string{&d.Database, &d.Keys, &d.Replica} {
 		*address = withPasswordFile(*address, d.PasswordFile)
 	}
 	return d, nil

@@ -103,7 +103,7 @@ func (r inDatabase) serve(t testing.TB, more ...string) *server {
 }
 
 func (r inDatabase) flag() dataFlag {
-	return dataFlag{Data: r.data, databaseFlags: databaseFlags{URL: r.app()}}
+	return dataFlag{Data: r.data, Database: r.app()}
 }
 
 // count asks the database for a number, as its administrator.

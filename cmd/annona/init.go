@@ -13,7 +13,7 @@ type initCommand struct {
 }
 
 func (i initCommand) Run(ctx context.Context, c console) error {
-	if i.databaseFlags.URL != "" {
+	if i.Database != "" {
 		return i.inDatabase(ctx, c)
 	}
 	if err := makeFolder(i.Data, vault.Production); err != nil {
@@ -28,7 +28,7 @@ func (i initCommand) inDatabase(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	if err := makeDatabase(ctx, i.Data, d.URL, i.setup()); err != nil {
+	if err := makeDatabase(ctx, i.Data, d.Database, i.setup()); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.out, "An empty registry is in the database, its root.key in %s.\nKeep root.key safe, and apart from backups of the database: without it the registry cannot be opened.\n", i.Data)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/store/storetest"
 )
 
 // TestKeysRole keeps the keys away from the role that serves, and the records from the role of the
@@ -37,7 +38,7 @@ func TestKeysRole(t *testing.T) {
 		t.Fatal(causes(err))
 	}
 	defer keys.Close()
-	if err := keys.Put("realm", 1, []byte("one")); err != nil {
+	if err := keys.Put(annona.Secret{Label: "realm", Version: 1, At: storetest.Clock(), Wrapped: []byte("one")}); err != nil {
 		t.Error(causes(err))
 	}
 	if err := keys.BelongTo(t.Context(), s.Store); err != nil {
@@ -138,7 +139,12 @@ func TestEveryTableIsGranted(t *testing.T) {
 				if !strings.Contains(name, ".") {
 					name = "annona." + name
 				}
-				if n := ask(t, session, fmt.Sprintf("SELECT has_table_privilege('app', '%s', '%s')::int", name, right)); n != 1 {
+				right, column, _ := strings.Cut(strings.TrimSuffix(right, ")"), " (")
+				question := fmt.Sprintf("SELECT has_table_privilege('app', '%s', '%s')::int", name, right)
+				if column != "" {
+					question = fmt.Sprintf("SELECT has_column_privilege('app', '%s', '%s', '%s')::int", name, column, right)
+				}
+				if n := ask(t, session, question); n != 1 {
 					t.Errorf("the role that serves lacks %s on %s", right, name)
 				}
 			}

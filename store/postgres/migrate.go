@@ -159,8 +159,8 @@ func (c *conn) apply(steps []string, status *Status) error {
 	return c.exec("UPDATE schema_version SET version = $1", status.Version)
 }
 
-// checkKeys says whether the keys of a schema can be reached.
-func checkKeys(c *conn) error {
+// checkKeysSchema says whether the keys of a schema can be reached.
+func checkKeysSchema(c *conn) error {
 	if err := checkSchema(c, nil); err != nil {
 		return err
 	}
