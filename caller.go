@@ -59,6 +59,7 @@ const (
 	VerbLookup Verb = "lookup"
 	VerbSearch Verb = "search"
 	VerbExport Verb = "export"
+	VerbFollow Verb = "follow"
 )
 
 // The verbs of writing and administration.

@@ -80,25 +80,23 @@ func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) trans
 // Redact turns a page into what may be shown, in place. The page must not be read any more
 // except through the Disclosed.
 func (p *Plan) Redact(page *annona.Page) *Disclosed {
+	p.redact(page)
 	d := &Disclosed{page: page}
-	p.redact(page, d)
+	p.subjects(page, d)
 	return d
 }
 
-func (p *Plan) redact(page *annona.Page, d *Disclosed) {
+func (p *Plan) redact(page *annona.Page) {
 	for i, change := range p.columns {
 		if change != nil {
 			p.rewrite(&page.Columns[i], change)
 		}
 	}
-	if p.identify && len(page.Numbers) > 0 {
-		d.add(Subjects{Noun: p.noun, Fields: p.mask, Numbers: page.Numbers})
-	}
 	for i, g := range p.groups {
 		if g.flags != nil {
 			g.flags.leaveOut(&page.Groups[i])
 		}
-		g.plan.redact(page.Groups[i].Page, d)
+		g.plan.redact(page.Groups[i].Page)
 	}
 }
 
