@@ -69,6 +69,7 @@ type installation struct {
 	people  []string              // likewise
 	ids     map[string]annona.UID // of records, by key
 	ordinal map[string]string     // of wire ids, by order of appearance
+	tails   []call                // that go on from where followers stand
 }
 
 // open opens an empty registry with the agreement.
