@@ -70,6 +70,7 @@ const (
 	VerbRevokeKey       Verb = "revoke_key"
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbSubjectRights   Verb = "subject_rights"
+	VerbPruneLog        Verb = "prune_log"
 )
 
 // Treatment says what becomes of a field on its way out.
