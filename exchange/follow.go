@@ -139,7 +139,11 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 	}
 	i.form = form
 	id := x.Vault.Tag(append([]byte("follower\x00"+i.grant.Agreement.Realm+"\x00"), i.followContext()...))
-	l := &look{x: x, i: i, id: id[:], limit: limit, plan: i.plan(i.shape), page: annona.NewPage(i.shape), known: map[annona.Moment]concerned{}}
+	l := &look{
+		x: x, i: i, today: i.asOf, limit: limit, id: id[:],
+		plan: i.plan(i.shape), page: annona.NewPage(i.shape), known: map[annona.Moment]concerned{},
+	}
+	l.chosen = l.plan.Select(i.shape)
 	if ceiling := i.grant.RowCeiling; ceiling > 0 {
 		l.limit = int(min(int64(limit), ceiling))
 	}
@@ -149,7 +153,7 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 	if l.state, err = x.Log.LogState(ctx); err != nil {
 		return nil, err
 	}
-	l.today, l.chosen, l.version = i.asOf, l.plan.Select(i.shape), l.scopeVersion()
+	l.version = l.scopeVersion()
 	l.from, err = x.openFollow(i, after, l.follower, l.state)
 	return l, err
 }

@@ -177,6 +177,7 @@ var moves = []struct {
 		})
 	}, []string{"upsert", "upsert", "upsert", "upsert"}, []string{"upsert", "upsert", "upsert"}},
 	{"the agreement is amended, and says the same", func(t *testing.T, p *place) { p.agree(t, nil) }, nil, nil},
+	{"nobody grows up today", func(_ *testing.T, p *place) { p.now = p.now.AddDate(0, 0, 1) }, nil, nil},
 	{"the agreement narrows to grown-ups", func(t *testing.T, p *place) {
 		p.agree(t, func(a *annona.Agreement) {
 			terms := a.Datasets["individuals"]
@@ -209,6 +210,23 @@ func TestEveryCauseOfAChange(t *testing.T) {
 				check(t, p.settle())
 			})
 		}
+	}
+}
+
+// TestABirthday brings people into sight that no event tells of.
+func TestABirthday(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p := small(t, g)
+			f := p.tail(t, exchange.Question{Dataset: "individuals", Fields: []string{"date_of_birth"}, Filter: "age_on(individual.date_of_birth, as_of) >= 18"})
+			if got := f.read(); len(got) > 0 || len(f.has) > 0 {
+				t.Fatalf("on the day before, told %v", got)
+			}
+			p.now = p.now.AddDate(0, 0, 1)
+			if got := f.read(); len(got) != 4 || got[0] != "entered_scope" {
+				t.Errorf("on the day, told %v", got)
+			}
+		})
 	}
 }
 
@@ -264,7 +282,9 @@ func TestPositionsThatCannotBeContinued(t *testing.T) {
 			if _, err := narrow.ask(f.token, 9); annona.CodeOf(err) != "cursor_invalid" {
 				t.Errorf("another question: %v", err)
 			}
-			refused("good", f.token, "internal")
+			if _, err := f.ask(f.token, 9); err != nil {
+				t.Errorf("a good one: %v", err)
+			}
 
 			p.now = p.now.AddDate(0, 0, 40)
 			p.put(t, nil, []annona.Record{changed(member("p1", "h0", "child"), "marital_status", "married")})
