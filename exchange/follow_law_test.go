@@ -31,6 +31,7 @@ func TestTheLawOfFollowers(t *testing.T) {
 					"right":   w.right,
 					"rights":  w.right,
 					"all":     w.everything,
+					"erase":   w.erase,
 					"follow":  w.follow,
 					"begin":   w.begin,
 					"":        w.followLatest,
@@ -156,9 +157,11 @@ func (w *moving) settlers(rt *rapid.T) {
 	for n := range lawHomes {
 		homes = append(homes, w.home(rt, n))
 	}
+	homes = append(homes, w.home(rt, lawHomes))
 	for n := range lawPeople {
 		people = append(people, w.person(rt, n))
 	}
+	people[0].Memberships = []annona.Membership{{HouseholdKey: fmt.Sprint("h", lawHomes), Role: "head"}}
 	w.load(rt, homes, people)
 }
 
@@ -234,6 +237,18 @@ func (w *moving) right(rt *rapid.T) {
 		_, err = w.place.WithdrawConsent(w.place.ctx, operator, who, "")
 	}
 	if annona.KindOf(err) != annona.KindNotFound && err != nil {
+		check(rt, err)
+	}
+}
+
+// erase removes a person or a household, for good.
+func (w *moving) erase(rt *rapid.T) {
+	who := exchange.Subject{Source: "law", Household: rapid.IntRange(0, 3).Draw(rt, "household") == 0}
+	who.Key = fmt.Sprint("p", rapid.IntRange(0, lawPeople-1).Draw(rt, "who"))
+	if who.Household {
+		who.Key = fmt.Sprint("h", lawHomes) // a home that nobody moves to any more
+	}
+	if _, err := w.place.Erase(w.place.ctx, operator, who, "not_necessary"); annona.KindOf(err) != annona.KindNotFound && annona.KindOf(err) != annona.KindGone && err != nil {
 		check(rt, err)
 	}
 }

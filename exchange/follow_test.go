@@ -60,6 +60,12 @@ func (p *place) put(t *testing.T, records ...[]annona.Record) {
 	check(t, p.settle())
 }
 
+func (p *place) erase(t *testing.T, s exchange.Subject) {
+	t.Helper()
+	_, err := p.Erase(p.ctx, operator, s, "not_necessary")
+	check(t, err)
+}
+
 func (p *place) agree(t *testing.T, change func(*annona.Agreement)) {
 	t.Helper()
 	everything := annona.DatasetTerms{Sensitivities: []annona.Sensitivity{annona.Public, annona.Personal}}
@@ -169,6 +175,11 @@ var moves = []struct {
 		check(t, err)
 		p.now = p.now.AddDate(0, 0, 1)
 	}, []string{"left_scope"}, []string{"left_scope"}},
+	{"somebody is erased", func(t *testing.T, p *place) { p.erase(t, exchange.Subject{Source: "law", Key: "p0"}) }, []string{"delete", "upsert"}, []string{"upsert", "upsert"}},
+	{"the only one of a household is erased", func(t *testing.T, p *place) { p.erase(t, exchange.Subject{Source: "law", Key: "p3"}) }, []string{"delete"}, []string{"left_scope"}},
+	{"a household is erased", func(t *testing.T, p *place) {
+		p.erase(t, exchange.Subject{Source: "law", Key: "h2", Household: true})
+	}, []string{"upsert"}, []string{"delete"}},
 	{"the agreement withholds a column", func(t *testing.T, p *place) {
 		p.agree(t, func(a *annona.Agreement) {
 			terms := a.Datasets["individuals"]

@@ -47,7 +47,7 @@ func grounds(t testing.TB) []ground {
 	secrets, err := sqlite.OpenSecrets(dir, true)
 	check(t, err)
 	t.Cleanup(func() { check(t, secrets.Close()) })
-	keys, err := vault.Create(dir, vault.Demo, secrets)
+	keys, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Demo)
 	check(t, err)
 	all := []ground{{"sqlite", keys, sqliteGround(t)}}
 	cluster, err := postgrestest.Start()
@@ -125,7 +125,7 @@ func (g ground) open(ctx context.Context) (*place, error) {
 	}
 	p.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(), Records: p.store, Writer: p.store, Ledger: p.store, Standings: p.store,
-		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Vault: g.vault, Clock: clock, Zone: time.UTC,
+		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Vault: g.vault, Shredder: keeper{}, Clock: clock, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {
 				return annona.Unauthenticated("key_invalid", "the key is revoked")
@@ -134,6 +134,13 @@ func (g ground) open(ctx context.Context) (*place, error) {
 		},
 	})
 	return p, nil
+}
+
+// keeper destroys no key: all worlds share one vault.
+type keeper struct{}
+
+func (keeper) Shred(context.Context, *annona.Dataset, annona.Number) (time.Time, error) {
+	return firstNoon, nil
 }
 
 // settle waits until what was written stands in the log: PostgreSQL numbers it a moment later.

@@ -90,15 +90,18 @@ func (l *look) concernedSince(ctx context.Context, since annona.Moment) (c conce
 func (l *look) named(ctx context.Context, p *piece, numbers []annona.Number) error {
 	for some := range slices.Chunk(numbers, namedRows) {
 		l.page.Reset()
-		if err := l.x.Records.ReadNumbers(ctx, l.i.scope(l.i.shape, l.today), some, l.page); err != nil {
+		err := l.x.readOpen(ctx, l.page, func() error {
+			return l.x.Records.ReadNumbers(ctx, l.i.scope(l.i.shape, l.today), some, l.page)
+		})
+		if err != nil {
 			return err
 		}
 		shown, err := l.x.Views.ViewsOf(ctx, l.follower.Key, some)
 		if err != nil {
 			return err
 		}
-		if err := l.compare(ctx, p, shown); l.full || err != nil {
-			return err
+		if l.compare(p, shown); l.full {
+			return nil
 		}
 		p.upto = some[len(some)-1]
 	}
@@ -114,8 +117,11 @@ func (l *look) sweep(ctx context.Context, p *piece) error {
 	}
 	for more := true; more; {
 		l.page.Reset()
-		var err error
-		if more, err = l.x.Records.ReadPage(ctx, l.i.scope(l.i.shape, l.today), p.upto, until, l.sweepRows(p), l.page); err != nil {
+		err := l.x.readOpen(ctx, l.page, func() (err error) {
+			more, err = l.x.Records.ReadPage(ctx, l.i.scope(l.i.shape, l.today), p.upto, until, l.sweepRows(p), l.page)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		end := p.until
@@ -126,8 +132,8 @@ func (l *look) sweep(ctx context.Context, p *piece) error {
 		if err != nil {
 			return err
 		}
-		if err := l.compare(ctx, p, shown); l.full || err != nil {
-			return err
+		if l.compare(p, shown); l.full {
+			return nil
 		}
 		p.upto = end
 	}
@@ -147,12 +153,9 @@ func (l *look) sweepRows(p *piece) int {
 	return rows
 }
 
-// compare opens and redacts the page and holds it against what the follower was shown. When the
+// compare redacts the page and holds it against what the follower was shown. When the
 // answer is full before a further change, the piece ends before that record.
-func (l *look) compare(ctx context.Context, p *piece, shown []annona.View) error {
-	if err := l.x.Vault.Open(ctx, l.page); err != nil {
-		return err
-	}
+func (l *look) compare(p *piece, shown []annona.View) {
 	d := l.plan.Redact(l.page)
 	for number, at := range pairs(l.page.Numbers, shown) {
 		tag := annona.ViewTag(0)
@@ -162,7 +165,7 @@ func (l *look) compare(ctx context.Context, p *piece, shown []annona.View) error
 		kind, changed := p.changed(tag, at.views)
 		if changed && len(l.changes) == l.limit {
 			l.full, p.upto = true, number-1
-			return nil
+			return
 		}
 		if last := len(at.views) - 1; last < 0 && tag != 0 || last >= 0 && at.views[last].Tag != tag {
 			l.seen = append(l.seen, annona.View{Number: number, Tag: tag})
@@ -171,7 +174,6 @@ func (l *look) compare(ctx context.Context, p *piece, shown []annona.View) error
 			l.change(kind, d, at.row, number)
 		}
 	}
-	return nil
 }
 
 func (l *look) change(kind ChangeKind, d *privacy.Disclosed, row int, number annona.Number) {
