@@ -3,7 +3,10 @@ package exchange_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -395,4 +398,93 @@ func TestAWaitingFollowerIsRevoked(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("it waits still")
 	}
+}
+
+// stalling is a writer whose changes are ready long before they commit.
+type stalling struct{ annona.Writer }
+
+func (s stalling) Update(ctx context.Context, fn func(annona.Tx) error) error {
+	return s.Writer.Update(ctx, func(tx annona.Tx) error {
+		err := fn(tx)
+		time.Sleep(rand.N(12 * time.Millisecond))
+		return err
+	})
+}
+
+// TestLateCommitsAreNotSkipped lets writers stall and commit late while two readers with one key
+// follow: nobody is told the same twice, and at the end nobody lacks anything.
+func TestLateCommitsAreNotSkipped(t *testing.T) {
+	const writers, each = 6, 12
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p := small(t, g)
+			one := p.tail(t, exchange.Question{Dataset: "individuals", Fields: []string{"individual_id", "occupation"}})
+			two := *one
+			two.has = map[string]string{}
+			two.token = ""
+			p.Writer = stalling{p.store}
+			var writing, reading sync.WaitGroup
+			ended := make(chan struct{})
+			for _, f := range []*tail{one, &two} {
+				reading.Go(func() { f.readUntil(ended) })
+			}
+			for w := range writers {
+				writing.Go(func() {
+					for n := range each {
+						own, shared := newRecord("individuals", fmt.Sprint("w", w), "occupation", fmt.Sprint(1000+n)), newRecord("individuals", fmt.Sprint("s", n%3), "occupation", fmt.Sprint(1000+n))
+						if n%3 == 0 {
+							shared = newRecord("individuals", "all", "occupation", fmt.Sprint(1000+w*each+n))
+						}
+						l, err := p.StartLoad(p.ctx, operator, "law", nil)
+						if err == nil {
+							_, err = l.Put(p.ctx, []annona.Record{own, shared})
+						}
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			writing.Wait()
+			close(ended)
+			reading.Wait()
+			for _, f := range []*tail{one, &two} {
+				f.read()
+				if diff := cmp.Diff(f.fresh(), f.has); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
+// readUntil follows without waiting for what is not in the log yet.
+func (f *tail) readUntil(ended <-chan struct{}) {
+	for {
+		changes, err := f.place.Follow(f.Context(), f.caller, f.question, f.token, 3, 50*time.Millisecond, exchange.Form{})
+		if err != nil {
+			f.Error(err)
+			return
+		}
+		before := maps.Clone(f.has)
+		f.apply(changes)
+		for id, text := range f.has {
+			if was, had := before[id]; had && was == text && slices.ContainsFunc(changes.List, func(c exchange.Change) bool {
+				return !c.Kind.Gone() && recordOf(changes, c) == text
+			}) {
+				f.Errorf("told again: %s", text)
+			}
+		}
+		f.token = changes.Next
+		select {
+		case <-ended:
+			return
+		default:
+		}
+	}
+}
+
+func recordOf(changes *exchange.Changes, c exchange.Change) string {
+	_, text := rowText(changes.Records, c.Row)
+	return text
 }
