@@ -160,8 +160,11 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 
 // withID adds the id to the columns asked for: without it nobody could say which record changed.
 func (x *Exchange) withID(q Question) (Question, error) {
-	dataset, ok := x.CurrentDictionary().Dataset(q.Dataset)
-	if ok && len(q.Fields) > 0 && !slices.Contains(q.Fields, dataset.Key) {
+	dataset, err := rootDataset(x.CurrentDictionary(), q.Dataset)
+	if err != nil {
+		return q, err
+	}
+	if len(q.Fields) > 0 && !slices.Contains(q.Fields, dataset.Key) {
 		q.Fields = append([]string{dataset.Key}, q.Fields...)
 	}
 	if q.AsOf != "" {
