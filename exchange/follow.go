@@ -87,10 +87,18 @@ func (x *Exchange) Follow(ctx context.Context, caller annona.Caller, q Question,
 // patience is how often a look is taken again because another one was faster.
 const patience = 20
 
+// pace is the least time between two looks of one follower: while much is written, one look is for
+// many changes.
+const pace = 50 * time.Millisecond
+
 // await returns when the log has moved, or when it is time to decide again.
 func (x *Exchange) await(ctx context.Context, head int64, end time.Time) error {
 	limited, cancel := context.WithTimeout(ctx, min(recheck, time.Until(end)))
 	defer cancel()
+	select {
+	case <-time.After(pace):
+	case <-limited.Done():
+	}
 	err := x.Log.AwaitLog(limited, head)
 	if limited.Err() != nil && ctx.Err() == nil {
 		return nil
