@@ -17,7 +17,7 @@ func (s *Store) ReadNumbers(ctx context.Context, scope annona.Scope, numbers []a
 	if len(numbers) == 0 {
 		return s.checkScope(scope)
 	}
-	return s.readRows(ctx, scope, page, len(numbers), func(l *lowering, alias string) {
+	return s.readRows(ctx, s.readers.read, scope, page, len(numbers), func(l *lowering, alias string) {
 		l.write(" AND ", alias, ".number = ANY (")
 		l.bind(integers(numbers))
 		l.write(")")
