@@ -308,11 +308,15 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 			continue
 		}
 		out = append(out, annona.IdentifierIndex{
-			Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, key), Shareable: shareable[scheme],
+			Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, anyIssuer, key), Shareable: shareable[scheme],
 		})
 	}
 	return out
 }
+
+// anyIssuer: identifiers are indexed without their issuer, because whoever looks one up from a card
+// knows its type and its number.
+const anyIssuer = ""
 
 // shareable are the identifier types that several people hold rightly: a household's number
 // stands on each member's card.

@@ -15,13 +15,13 @@ func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question,
 		return nil, err
 	}
 	i.form = form
-	index, err := x.identifier(i, scheme, value)
+	indexes, err := x.identifier(i, scheme, value)
 	if err != nil {
 		return nil, err
 	}
 	page := annona.NewPage(i.shape)
 	err = x.readOpen(ctx, page, func() error {
-		return x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page)
+		return x.lookUp(ctx, i, indexes, page)
 	})
 	if err != nil {
 		return nil, err
@@ -36,23 +36,36 @@ func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question,
 	}
 }
 
+// lookUp asks for the identifier under every version of its key. A record is indexed under one.
+func (x *Exchange) lookUp(ctx context.Context, i *inquiry, indexes []annona.IdentifierIndex, page *annona.Page) error {
+	for _, index := range indexes {
+		if err := x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // identifier checks that the caller may look up by identifiers at all: whoever may not see a
 // value may not test one either.
-func (x *Exchange) identifier(i *inquiry, scheme, value string) (annona.IdentifierIndex, error) {
-	var none annona.IdentifierIndex
+func (x *Exchange) identifier(i *inquiry, scheme, value string) ([]annona.IdentifierIndex, error) {
 	d := x.CurrentDictionary()
 	dataset, _ := d.Dataset(i.question.Dataset)
 	for _, name := range []string{"identifiers.scheme", "identifiers.value"} {
 		if !i.grant.Passes(dataset, name) {
-			return none, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers of %s unaltered, so that none can be looked up", dataset.Name).On(name)
+			return nil, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers of %s unaltered, so that none can be looked up", dataset.Name).On(name)
 		}
 	}
 	list, _ := d.CodeList("identifier_type")
 	if !list.Has(scheme) {
-		return none, annona.Invalid("unknown_code", "type is a code of the list identifier_type").On("type")
+		return nil, annona.Invalid("unknown_code", "type is a code of the list identifier_type").On("type")
 	}
 	if value == "" || len(value) > 200 {
-		return none, annona.Invalid("identifier_malformed", "value is the identifier, of 1 to 200 bytes").On("value")
+		return nil, annona.Invalid("identifier_malformed", "value is the identifier, of 1 to 200 bytes").On("value")
 	}
-	return annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, annona.IdentifierKey(value))}, nil
+	var indexes []annona.IdentifierIndex
+	for _, hash := range x.Vault.BlindIndexes(scheme, anyIssuer, annona.IdentifierKey(value)) {
+		indexes = append(indexes, annona.IdentifierIndex{Scheme: scheme, Hash: hash})
+	}
+	return indexes, nil
 }

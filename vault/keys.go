@@ -26,7 +26,8 @@ type keyClass struct {
 var (
 	classInstallation = keyClass{"installation", "none", "proves that root key and key store belong together", "nothing"}
 	classGeneration   = keyClass{annona.GenerationLabel, "AES-256-GCM wrap, one secret per generation", "wraps subject keys", "the subjects it wraps"}
-	classIndex        = keyClass{"index", "HMAC-SHA-256, 256 bits, one key per scheme", "blind index of identifiers", "look-ups, until the index is rebuilt"}
+	classIndex        = keyClass{"index", "HMAC-SHA-256, 256 bits, one key per scheme and issuer", "blind index of identifiers", "look-ups, until the index is rebuilt"}
+	classNameSearch   = keyClass{"name-search", "HMAC-SHA-256, 24 bits", "tokens of names within an area", "name search, until its rows are made anew"}
 	classRecordKey    = keyClass{"record-key", "HMAC-SHA-256, 128 bits", "the key under which a record is on file", "every source brings its records anew, as others"}
 	classDigest       = keyClass{"digest", "HMAC-SHA-256, 128 bits", "tells whether a source reports a record unchanged", "the next import rewrites every record"}
 	classTag          = keyClass{"etag", "HMAC-SHA-256, 128 bits", "entity tags", "callers read again"}
@@ -34,7 +35,7 @@ var (
 	classPosition     = keyClass{"position", "AES-256-GCM", "cursors", "callers start again"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRealm}
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRealm}
 )
 
 // keySize is the length of every key and secret: 256 bits.

@@ -33,12 +33,13 @@ type Vault struct {
 	keys  annona.KeyStore
 	clock annona.Clock
 
-	index     classSecret // each scheme derives its own key
-	recordKey []byte
-	digest    []byte
-	tag       []byte
-	keyHash   []byte
-	positions []cipher.AEAD // by version, from 1; nil when that version was destroyed
+	index      *ring[classSecret] // each scheme and issuer derives its own key
+	nameSearch *ring[[]byte]
+	positions  *ring[cipher.AEAD]
+	recordKey  []byte
+	digest     []byte
+	tag        []byte
+	keyHash    []byte
 
 	realmsMu sync.Mutex
 	realms   map[string]*realm
@@ -120,7 +121,14 @@ func (i Installation) vault(root *rootKey) *Vault {
 	if i.Clock == nil {
 		i.Clock = time.Now
 	}
-	return &Vault{root: root, keys: i.Keys, clock: i.Clock, realms: map[string]*realm{}, generations: map[int]cipher.AEAD{}}
+	return &Vault{
+		root: root, keys: i.Keys, clock: i.Clock,
+		index:       newRing(classIndex, func(s classSecret) classSecret { return s }),
+		nameSearch:  newRing(classNameSearch, func(s classSecret) []byte { return s.derive() }),
+		positions:   newRing(classPosition, func(s classSecret) cipher.AEAD { return newAEAD(s.derive()) }),
+		realms:      map[string]*realm{},
+		generations: map[int]cipher.AEAD{},
+	}
 }
 
 // Demo reports whether this is the vault of a demonstration: its root key was made for one
@@ -128,10 +136,7 @@ func (i Installation) vault(root *rootKey) *Vault {
 func (v *Vault) Demo() bool { return v.root.kind == Demo }
 
 // load fetches the class secrets that every installation uses and makes those that are new.
-func (v *Vault) load() (err error) {
-	if v.index, err = v.secret(classIndex.label); err != nil {
-		return err
-	}
+func (v *Vault) load() error {
 	for class, key := range map[string]*[]byte{
 		classRecordKey.label: &v.recordKey,
 		classDigest.label:    &v.digest,
@@ -147,5 +152,16 @@ func (v *Vault) load() (err error) {
 	if _, err := v.newestGeneration(); err != nil {
 		return err
 	}
-	return v.loadPositions()
+	return v.refresh()
+}
+
+// refresh takes over what other processes have done to the keys that rotate: versions that were
+// made, versions that were destroyed.
+func (v *Vault) refresh() error {
+	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load} {
+		if err := load(v); err != nil {
+			return err
+		}
+	}
+	return v.forgetGenerations()
 }

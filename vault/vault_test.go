@@ -39,7 +39,7 @@ func TestReopenedVaultGivesTheSameAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		digest, tag := v.Digest([]byte("a record")), v.Tag([]byte("a view"))
-		return [][]byte{realm.AppendID(nil, uid[:]), v.BlindIndex("national_id", "1"), v.KeyHash([]byte("k")), digest[:], tag[:]}
+		return [][]byte{realm.AppendID(nil, uid[:]), v.BlindIndex("national_id", "", "1"), v.KeyHash([]byte("k")), digest[:], tag[:]}
 	}
 	before := answers(first)
 	token := first.SealPosition([]byte("context"), []byte("position"))
