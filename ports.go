@@ -41,7 +41,9 @@ type Tx interface {
 type RecordTx interface {
 	// Find returns what is on file under each key, in the order of keys, and sets numbers aside
 	// for those that are not. Nobody else changes what it found before the transaction ends.
-	// No key stands there twice.
+	// No key stands there twice. A record that differs from what is on file is locked, with the
+	// households that it joins; one that is the same is not: an import that repeats itself
+	// disturbs nobody.
 	Find(ctx context.Context, keys []RecordKey) ([]Known, error)
 	// Upsert writes records that Find has found new or changed, with their memberships,
 	// relationships and identifiers, appends their events and gives each its version. Households
@@ -49,8 +51,14 @@ type RecordTx interface {
 	// this one has written, otherwise errors with code unknown_household.
 	Upsert(ctx context.Context, actor string, records []StoredRecord) (Loaded, error)
 	// Erase removes a record with all that hangs on it: memberships, relationships, identifiers,
-	// restrictions and consents. An erased event stays, without an image.
+	// restrictions and consents. The events that tell of it keep no image, and an erased event
+	// follows them; what the record was seen in is touched. A household's members stay.
 	Erase(ctx context.Context, actor string, dataset *Dataset, number Number) error
+	// PutTombstone writes a tombstone by its ID. What is under it, Find reports as erased, and no
+	// membership or relationship leads to it again.
+	PutTombstone(ctx context.Context, t Tombstone) error
+	// DropTombstones removes the tombstones that have expired by then.
+	DropTombstones(ctx context.Context, then time.Time) error
 }
 
 // Writer runs transactions. fn may run again when the store asks for it; on error nothing of
@@ -92,13 +100,17 @@ type Standings interface {
 
 // Subjects finds the people whose rights are exercised, and what they have said.
 type Subjects interface {
-	// SubjectByKey returns the number of the individual with that source key; 0 when there
+	// SubjectByKey returns the number of the individual with that record key; 0 when there
 	// is none. For the operator only.
 	SubjectByKey(ctx context.Context, source, key string) (Number, error)
 	// SubjectByUID returns the number of the individual with that UID; 0 when there is none.
 	SubjectByUID(ctx context.Context, uid UID) (Number, error)
 	Restrictions(ctx context.Context, subject Number) ([]Restriction, error)
 	Consents(ctx context.Context, subject Number) ([]Consent, error)
+	// KeyOf returns under which record key a record is on file; empty when it is not.
+	KeyOf(ctx context.Context, dataset *Dataset, number Number) (source, key string, err error)
+	// Tombstones returns the tombstones on file, in the order of erasure.
+	Tombstones(ctx context.Context) ([]Tombstone, error)
 }
 
 // Reference holds what describes the data and is nobody's: the declared part of the
@@ -143,10 +155,6 @@ type Vault interface {
 	// fields to the page's columns and groups. It fails with code key_gone when a subject has no
 	// key (anymore): whoever asked reads the page again.
 	Open(ctx context.Context, page *Page) error
-	// Shred destroys the key of a subject, durably: from then on nothing that was sealed under it
-	// opens, on any node. It returns the time from which that holds for old copies of the key store
-	// too. Shredding again is fine.
-	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
 	// Realm returns the id realm of that name.
 	Realm(name string) (Realm, error)
 	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was
@@ -169,4 +177,12 @@ type Hashes interface {
 	Digest(content []byte) [16]byte
 	// Tag returns a keyed 128-bit hash of a view, for entity tags.
 	Tag(view []byte) [16]byte
+}
+
+// Shredder destroys keys. One verb may: erasure.
+type Shredder interface {
+	// Shred destroys the key of a subject, durably; again, when it is gone already. What was sealed
+	// under it opens nowhere from then on. complete is when the last thing that could open an old
+	// copy of the key is destroyed as well.
+	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
 }

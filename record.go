@@ -49,8 +49,9 @@ type Record struct {
 type RecordKey struct {
 	Dataset *Dataset
 	Source  string
-	Key     string
+	Key     string   // never the source's own: a keyed hash, see Vault.RecordKey
 	Digest  [16]byte // keyed digest of all that the source reports; equal digests mean nothing changed
+	Joins   []string // of an individual: keys of the households that it joins, which are held as well
 }
 
 // Known is what a store has on file under a RecordKey, or has set aside for it. Number and version
@@ -59,6 +60,7 @@ type Known struct {
 	Number  Number
 	Version int   // of the record on file; 0: there is none
 	Same    bool  // the source reports what is on file; no image is filled
+	Erased  bool  // the record was erased and does not come back; nothing else is filled
 	Clear   Image // of the record on file
 	Sealed  []byte
 }
@@ -70,8 +72,8 @@ type StoredRecord struct {
 	Number        Number // as Tx.Find gave it
 	Version       int    // the one that is written: one more than Tx.Find found
 	Clear         Image
-	Sealed        []byte // the sealed image, sealed by the vault
-	Before        []byte // what the record was, sealed by the vault; empty when it is new
+	Sealed        []byte  // the sealed image, sealed by the vault
+	Before        []byte  // what the record was, see Former; empty when it is new
 	Index         []Value // of fields with FilterRange that are not derived
 	Identifiers   []IdentifierIndex
 	Memberships   []Membership
@@ -90,6 +92,8 @@ type IdentifierIndex struct {
 // Loaded counts what one batch of records did.
 type Loaded struct {
 	Created, Changed, Unchanged int
+	// Erased counts records that were left out because they were erased.
+	Erased int
 	// Unresolved counts relationships to a record that is not on file yet; they take effect
 	// when it arrives.
 	Unresolved int

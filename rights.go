@@ -42,3 +42,18 @@ type Consent struct {
 	WithdrawnAt   time.Time
 	RecordedAt    time.Time
 }
+
+// Tombstone is what stays of a record that was erased, so that no import brings it back. It is
+// personal data of its own and expires.
+type Tombstone struct {
+	ID         UID // of the erasure: it stands on the certificate and in the ledger
+	Dataset    string
+	Source     string
+	Key        string // the record key, see Vault.RecordKey
+	Number     Number // that the record had; nobody gets it again
+	Reason     string // code
+	ErasedAt   time.Time
+	ExpiresAt  time.Time
+	ShreddedAt time.Time // when its key was destroyed; zero: that is still to be done
+	CompleteAt time.Time // when nothing can open an old copy anymore; zero while the key is there
+}

@@ -17,11 +17,8 @@ type Answer struct {
 	ETag    string     // for a record: moves when what this caller sees of it moves
 }
 
-// release takes the last two steps for one page, redact and record.
+// release takes the last two steps for one page that was opened, redact and record.
 func (x *Exchange) release(ctx context.Context, i *inquiry, page *annona.Page) (*privacy.Disclosed, error) {
-	if err := x.Vault.Open(page); err != nil {
-		return nil, err
-	}
 	disclosed := i.plan(page.Shape).Redact(page)
 	if disclosed.Count() == 0 {
 		return disclosed, nil

@@ -115,7 +115,7 @@ func TestNoLedgerNoData(t *testing.T) {
 func TestARestrictionReachesPagesThatWereReadAhead(t *testing.T) {
 	r := newRegistry(t, country)
 	subject := exchange.Subject{Source: synthetic.Source, Key: "I0012000"}
-	number, err := r.store.SubjectByKey(t.Context(), subject.Source, subject.Key)
+	number, err := r.store.SubjectByKey(t.Context(), subject.Source, r.Vault.RecordKey("individuals", subject.Source, subject.Key))
 	if err != nil || number == 0 {
 		t.Fatalf("no such individual: %v", err)
 	}

@@ -50,7 +50,7 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	}
 	secrets, err := sqlite.OpenSecrets(dir, true)
 	must(err)
-	keys, err := vault.Create(dir, vault.Demo, secrets)
+	keys, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Demo)
 	must(err)
 	store, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
 	must(err)
@@ -59,7 +59,7 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	r.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
 		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Subjects: store, Reference: store,
-		Vault: keys, Clock: time.Now, Zone: time.UTC,
+		Vault: keys, Shredder: keys, Clock: time.Now, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {
 				return annona.Unauthenticated("key_invalid", "the key is revoked")

@@ -22,7 +22,10 @@ func (x *Exchange) Get(ctx context.Context, caller annona.Caller, q Question, id
 		uid = annona.UID{} // nobody's: the query is made all the same
 	}
 	page := annona.NewPage(i.shape)
-	if err := x.Records.ReadOne(ctx, i.scope(i.shape, x.today(x.Clock())), uid, page); err != nil {
+	err = x.readOpen(ctx, page, func() error {
+		return x.Records.ReadOne(ctx, i.scope(i.shape, x.today(x.Clock())), uid, page)
+	})
+	if err != nil {
 		return nil, err
 	}
 	if page.Count == 0 {

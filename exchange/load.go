@@ -45,19 +45,19 @@ func operatorOnly(caller annona.Caller) error {
 // Put writes one batch, households before the individuals who join them, in one transaction
 // with its events and its ledger entry.
 func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {
-	var stored []annona.StoredRecord
+	batch := newBatch()
 	for _, some := range records {
 		for i := range some {
-			s, err := l.x.prepare(&some[i])
+			r, err := l.x.prepare(&some[i])
 			if err != nil {
 				return annona.Loaded{}, err
 			}
-			stored = append(stored, s)
+			batch.add(r)
 		}
 	}
 	var loaded annona.Loaded
 	err := l.x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
-		if loaded, err = tx.Upsert(ctx, l.caller.Operator, stored); err != nil {
+		if loaded, err = l.write(ctx, tx, batch); err != nil {
 			return err
 		}
 		if loaded.Created+loaded.Changed == 0 {
@@ -68,11 +68,78 @@ func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Load
 	if err != nil {
 		return annona.Loaded{}, err
 	}
-	l.done.Created += loaded.Created
-	l.done.Changed += loaded.Changed
-	l.done.Unchanged += loaded.Unchanged
-	l.done.Unresolved += loaded.Unresolved
+	l.done = sum(l.done, loaded)
 	return loaded, nil
+}
+
+func sum(a, b annona.Loaded) annona.Loaded {
+	a.Created += b.Created
+	a.Changed += b.Changed
+	a.Unchanged += b.Unchanged
+	a.Erased += b.Erased
+	a.Unresolved += b.Unresolved
+	return a
+}
+
+// write takes the way of a record into the store, in the store's transaction, which may run again:
+// it is found, sealed under its number and its next version, and written. Of what the source
+// reports as it is on file, nothing is sealed and nothing written.
+func (l *Load) write(ctx context.Context, tx annona.Tx, b *batch) (annona.Loaded, error) {
+	known, err := tx.Find(ctx, b.keys)
+	if err != nil {
+		return annona.Loaded{}, err
+	}
+	var left annona.Loaded
+	var changed []annona.StoredRecord
+	var images []versions
+	for i, k := range known {
+		switch {
+		case k.Erased:
+			left.Erased++
+		case k.Same:
+			left.Unchanged++
+		default:
+			r := b.records[i].StoredRecord
+			r.Number, r.Version = k.Number, k.Version+1
+			changed, images = append(changed, r), append(images, versions{b.records[i].sealed, k})
+		}
+	}
+	if err := l.x.seal(ctx, changed, images); err != nil {
+		return left, err
+	}
+	loaded, err := tx.Upsert(ctx, l.caller.Operator, changed)
+	return sum(sum(loaded, left), b.repeated), err
+}
+
+// versions are the images of a record that is about to change: the one to be sealed, and what is
+// on file.
+type versions struct {
+	next  annona.Image
+	known annona.Known
+}
+
+// seal seals the new images of records and what the former ones were, all at once.
+func (x *Exchange) seal(ctx context.Context, records []annona.StoredRecord, images []versions) error {
+	cells := make([]annona.Cell, 0, 2*len(records))
+	for i := range records {
+		r, was := &records[i], images[i].known
+		cell := annona.Cell{Dataset: r.Dataset, Number: r.Number}
+		cell.Version, cell.Part, cell.Image = r.Version, annona.PartSealed, images[i].next
+		cells = append(cells, cell)
+		cell.Version, cell.Part, cell.Image = was.Version, annona.PartBefore, was.Clear
+		cells = append(cells, cell)
+	}
+	if err := x.Vault.Seal(ctx, cells); err != nil {
+		return err
+	}
+	for i := range records {
+		r, was := &records[i], images[i].known
+		r.Sealed = cells[2*i].Image
+		if was.Version > 0 {
+			r.Before = annona.Former{Version: was.Version, Clear: cells[2*i+1].Image, Sealed: was.Sealed}.Append(nil)
+		}
+	}
+	return nil
 }
 
 // Done returns what the load has done so far.
@@ -88,17 +155,61 @@ func (l *Load) entry(step string, n annona.Loaded) annona.LedgerRow {
 	facts := audit.Facts{Verb: annona.VerbImport, Details: map[string]string{
 		"step": step, "source": l.source,
 		"created": strconv.Itoa(n.Created), "changed": strconv.Itoa(n.Changed), "unchanged": strconv.Itoa(n.Unchanged),
+		"erased": strconv.Itoa(n.Erased),
 	}}
 	return audit.Change(l.x.Clock(), l.request, facts, l.caller, nil)
 }
 
-// prepare splits a record as the dictionary says: the clear image, the sealed one, and the
-// values that filters need beside them.
-func (x *Exchange) prepare(r *annona.Record) (annona.StoredRecord, error) {
+// prepared is a record that is ready but for its number, its version and its seal.
+type prepared struct {
+	annona.StoredRecord
+	sealed annona.Image // the image that is to be sealed
+}
+
+// batch is what is written in one transaction, each record once.
+type batch struct {
+	records  []prepared
+	keys     []annona.RecordKey // of the records
+	at       map[batchKey]int
+	repeated annona.Loaded // rows that a later one of the same record has replaced
+}
+
+type batchKey struct{ dataset, source, key string }
+
+func newBatch() *batch { return &batch{at: map[batchKey]int{}} }
+
+// add adds a record. Of several of one key the last one counts; those before it are counted as
+// changed, or as unchanged when they say the same.
+func (b *batch) add(r prepared) {
+	k := batchKey{r.Dataset.Name, r.Source, r.Key}
+	at, twice := b.at[k]
+	if !twice {
+		b.at[k] = len(b.records)
+		b.records, b.keys = append(b.records, r), append(b.keys, r.RecordKey)
+		return
+	}
+	if b.keys[at].Digest == r.Digest {
+		b.repeated.Unchanged++
+	} else {
+		b.repeated.Changed++
+	}
+	b.records[at], b.keys[at] = r, r.RecordKey
+}
+
+// prepare splits a record as the dictionary says: the clear image, the one to be sealed, and the
+// values that filters need beside them. The source's keys become record keys: what the source
+// calls somebody lies nowhere.
+func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
+	if r.Source == "" || r.Key == "" {
+		return prepared{}, annona.Invalid("record_without_key", "a record names its source and has a key there")
+	}
 	derive(r)
-	s := annona.StoredRecord{
-		Dataset: r.Dataset, Source: r.Source, Key: r.Key,
-		Memberships: r.Memberships, Relationships: r.Relationships,
+	s := prepared{StoredRecord: annona.StoredRecord{
+		RecordKey:   annona.RecordKey{Dataset: r.Dataset, Source: r.Source, Key: x.Vault.RecordKey(r.Dataset.Name, r.Source, r.Key)},
+		Memberships: slices.Clone(r.Memberships), Relationships: slices.Clone(r.Relationships),
+	}}
+	if err := x.hideKeys(&s); err != nil {
+		return s, err
 	}
 	parts := make([]imagePart, 0, len(r.Values)+len(r.Groups))
 	for _, v := range r.Values {
@@ -117,21 +228,35 @@ func (x *Exchange) prepare(r *annona.Record) (annona.StoredRecord, error) {
 		}
 	}
 	slices.SortStableFunc(parts, func(a, b imagePart) int { return int(a.field.ImageTag()) - int(b.field.ImageTag()) })
-	var sealed annona.Image
 	for n, p := range parts {
 		if n > 0 && p.field == parts[n-1].field {
 			return s, annona.Invalid("field_twice", "a record gives a field twice").On(p.field.Code)
 		}
 		if p.field.IsSealed() {
-			sealed = sealed.AppendValue(p.field.ImageTag(), p.text)
+			s.sealed = s.sealed.AppendValue(p.field.ImageTag(), p.text)
 		} else {
 			s.Clear = s.Clear.AppendValue(p.field.ImageTag(), p.text)
 		}
 	}
-	s.Digest = x.Vault.Digest(content(r, s.Clear, sealed))
-	var err error
-	s.Sealed, s.KeyMaterial, err = x.Vault.Seal(r.Dataset.Name, sealed)
-	return s, err
+	s.Digest = x.Vault.Digest(content(r, s.Clear, s.sealed))
+	return s, nil
+}
+
+// hideKeys turns the keys of others that a record names into record keys.
+func (x *Exchange) hideKeys(s *prepared) error {
+	for i := range s.Memberships {
+		m := &s.Memberships[i]
+		m.HouseholdKey = x.Vault.RecordKey("households", s.Source, m.HouseholdKey)
+		s.Joins = append(s.Joins, m.HouseholdKey)
+	}
+	for i := range s.Relationships {
+		r := &s.Relationships[i]
+		if r.ToKey == "" {
+			return annona.Invalid("relationship_without_key", "a relationship names the other individual by its source key")
+		}
+		r.ToKey = x.Vault.RecordKey("individuals", s.Source, r.ToKey)
+	}
+	return nil
 }
 
 type imagePart struct {
@@ -174,7 +299,8 @@ func valueOf(values []annona.Value, code string) string {
 	return ""
 }
 
-// index makes the blind index of each identifier.
+// index makes the blind indexes of each identifier: one for look-ups that name no issuer and, when
+// it has an issuer, one for those that name it.
 func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 	var out []annona.IdentifierIndex
 	for _, item := range g.Items {
@@ -182,9 +308,13 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 		if scheme == "" || key == "" {
 			continue
 		}
-		out = append(out, annona.IdentifierIndex{
-			Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, key), Shareable: shareable[scheme],
-		})
+		issuers := []string{""}
+		if issuer := annona.IdentifierKey(valueOf(item, "issuer")); issuer != "" {
+			issuers = append(issuers, issuer)
+		}
+		for _, issuer := range issuers {
+			out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, issuer, key), Shareable: shareable[scheme]})
+		}
 	}
 	return out
 }

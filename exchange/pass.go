@@ -50,21 +50,20 @@ func (p *pass) fetcher() *fetcher { return &fetcher{pass: p, plan: p.i.plan(p.sh
 func (f *fetcher) fetch(ctx context.Context, into *annona.Page, after, until annona.Number, limit int) (fetched, error) {
 	into.Reset()
 	got := fetched{page: into, after: after, until: until}
-	var err error
-	if got.epoch, err = f.x.Standings.Epoch(ctx); err != nil {
-		return got, err
-	}
-	scope := f.i.scope(f.shape, f.x.today(f.x.Clock()))
-	more, err := f.x.Records.ReadPage(ctx, scope, after, until, limit, into)
+	more := false
+	err := f.x.readOpen(ctx, into, func() (err error) {
+		if got.epoch, err = f.x.Standings.Epoch(ctx); err != nil {
+			return err
+		}
+		more, err = f.x.Records.ReadPage(ctx, f.i.scope(f.shape, f.x.today(f.x.Clock())), after, until, limit, into)
+		return err
+	})
 	if err != nil {
 		return got, err
 	}
 	got.last = !more
 	if more {
 		got.until = into.Numbers[into.Count-1]
-	}
-	if err := f.x.Vault.Open(into); err != nil {
-		return got, err
 	}
 	got.disclosed = f.plan.Redact(into)
 	return got, nil

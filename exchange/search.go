@@ -39,7 +39,11 @@ func (x *Exchange) Search(ctx context.Context, caller annona.Caller, q Question,
 		limit = int(min(int64(limit), ceiling))
 	}
 	page := annona.NewPage(i.shape)
-	more, err := x.Records.ReadPage(ctx, i.scope(i.shape, x.today(x.Clock())), from, 0, limit, page)
+	more := false
+	err = x.readOpen(ctx, page, func() (err error) {
+		more, err = x.Records.ReadPage(ctx, i.scope(i.shape, x.today(x.Clock())), from, 0, limit, page)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

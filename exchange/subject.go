@@ -14,6 +14,7 @@ import (
 type Subject struct {
 	Source, Key string
 	ID, Realm   string
+	Household   bool // of erasure only: a household, by its key
 }
 
 // subject finds the individual's number.
@@ -23,14 +24,18 @@ func (x *Exchange) subject(ctx context.Context, s Subject) (annona.Number, error
 		return 0, err
 	}
 	if number == 0 {
-		return 0, annona.NotFound("no individual with this key or id is on file")
+		return 0, notOnFile()
 	}
 	return number, nil
 }
 
+func notOnFile() error {
+	return annona.NotFound("no individual with this key or id is on file")
+}
+
 func (x *Exchange) findSubject(ctx context.Context, s Subject) (annona.Number, error) {
 	if s.ID == "" {
-		return x.Subjects.SubjectByKey(ctx, s.Source, s.Key)
+		return x.Subjects.SubjectByKey(ctx, s.Source, x.Vault.RecordKey("individuals", s.Source, s.Key))
 	}
 	realm, err := x.Vault.Realm(s.Realm)
 	if err != nil {

@@ -82,7 +82,7 @@ func (r *registry) openFolder(dir string) {
 	r.Helper()
 	secrets, err := sqlite.OpenSecrets(dir, true)
 	r.check(err)
-	safe, err := vault.Create(dir, vault.Production, secrets)
+	safe, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Production)
 	r.check(err)
 	r.store, err = sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
 	r.check(err)

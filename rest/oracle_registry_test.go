@@ -37,7 +37,7 @@ func newKeep(t *testing.T) *keep {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { secrets.Close() })
-	v, err := vault.Create(dir, vault.Production, secrets)
+	v, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Production)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func (in *installation) readIDs(query string, keys []string) {
 
 // putRights makes the rights on file those of the world; each kind has one record.
 func (in *installation) putRights(tx annona.Tx, p *person) error {
-	number, err := in.store.SubjectByKey(in.Context(), "law", p.key)
+	number, err := in.store.SubjectByKey(in.Context(), "law", in.vault.RecordKey("individuals", "law", p.key))
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type imported struct {
 	Created   int      `json:"created"`
 	Changed   int      `json:"changed"`
 	Unchanged int      `json:"unchanged"`
+	Erased    int      `json:"erased"`                // left out: they were erased and do not come back
 	Pending   int      `json:"pending_relationships"` // to somebody who is not on file yet
 	Seconds   float64  `json:"seconds"`
 	DryRun    bool     `json:"dry_run,omitempty"`
@@ -83,6 +84,7 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 	loaded, writeErr := w.finish(ctx, readErr == nil)
 	bar.done()
 	report.Created, report.Changed, report.Unchanged, report.Pending = loaded.Created, loaded.Changed, loaded.Unchanged, loaded.Unresolved
+	report.Erased = loaded.Erased
 	report.Rejects, report.Seconds = refused.paths, time.Since(started).Seconds()
 	if writeErr != nil {
 		readErr = nil // reading stopped because writing had
@@ -209,10 +211,13 @@ func (i importCommand) print(c console, r imported, failed error) error {
 		fmt.Fprintln(c.out, "The files hold no rows.")
 	case failed == nil && r.Individuals+r.Households == 0:
 		fmt.Fprintln(c.out, "Every row was refused.")
-	case failed == nil && r.Created+r.Changed == 0:
+	case failed == nil && r.Created+r.Changed+r.Erased == 0:
 		fmt.Fprintln(c.out, "Nothing changed: every record was on file as it is.")
 	default:
 		fmt.Fprintf(c.out, "records created %d, changed %d, unchanged %d\n", r.Created, r.Changed, r.Unchanged)
+	}
+	if r.Erased > 0 {
+		fmt.Fprintf(c.out, "left out, because they were erased: %d\n", r.Erased)
 	}
 	for _, flag := range slices.Sorted(maps.Keys(r.Flags)) {
 		fmt.Fprintf(c.out, "flag %s: %d\n", flag, r.Flags[flag])

@@ -29,7 +29,7 @@ type cli struct {
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Key        keyCommand        `cmd:"" help:"API keys."`
-	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent."`
+	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
 	Verify     verifyCommand     `cmd:"" help:"Walk the ledger and check every entry."`

@@ -88,6 +88,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	if closed > 0 {
 		log.Warn("requests of an earlier run had no outcome; it is recorded as unknown", "requests", closed)
 	}
+	f.finishErasures(ctx, log)
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version,
@@ -107,6 +108,18 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	err = server.Serve(ctx, listener)
 	log.Info("stopped")
 	return err
+}
+
+// finishErasures destroys the keys of those whose erasure was interrupted. They are shown to nobody
+// anyway, so that a failure does not keep the server from serving.
+func (f *folder) finishErasures(ctx context.Context, log *slog.Logger) {
+	finished, err := f.gate.FinishErasures(ctx, operator())
+	if finished > 0 {
+		log.Warn("erasures of an earlier run were interrupted; their keys are destroyed now", "erasures", finished)
+	}
+	if err != nil {
+		log.Error("keys of erased records could not be destroyed; start the server again", "code", annona.CodeOf(err))
+	}
 }
 
 // ready reports whether requests can be answered.

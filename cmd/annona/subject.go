@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
@@ -12,6 +15,8 @@ type subjectCommand struct {
 	Restrict subjectRestrict `cmd:"" help:"Restrict the processing of an individual's data (GDPR Article 18)."`
 	Object   subjectObject   `cmd:"" help:"Record an individual's objection (GDPR Article 21)."`
 	Consent  subjectConsent  `cmd:"" help:"Record or withdraw an individual's consent."`
+	Erase    subjectErase    `cmd:"" help:"Erase an individual, or record that this was refused (GDPR Article 17)."`
+	Erased   subjectErased   `cmd:"" help:"List erasures and how far they are."`
 }
 
 // who names the individual.
@@ -129,4 +134,96 @@ func (s subjectConsent) withdraw(ctx context.Context, c console, f *folder, subj
 	}
 	_, err := fmt.Fprintf(c.out, "Withdrawn: %d. It holds from the next page of every disclosure.\n", total)
 	return err
+}
+
+type subjectErase struct {
+	dataFlag
+	who
+	Household bool   `help:"Erase the household with that key instead; its members stay."`
+	Reason    string `required:"" placeholder:"CODE" help:"Reason. To erase: not_necessary, consent_withdrawn, objection, unlawful, legal_obligation, child_consent. To refuse: expression, legal_obligation, public_health, archiving, legal_claims."`
+	Refuse    bool   `help:"Record that the erasure was refused, and why; nothing is erased."`
+}
+
+func (s subjectErase) Run(ctx context.Context, c console) error {
+	subject, err := s.subject()
+	if err != nil {
+		return err
+	}
+	subject.Household = s.Household
+	return s.with(ctx, func(f *folder) error {
+		if s.Refuse {
+			id, err := f.gate.RefuseErasure(ctx, operator(), subject, s.Reason)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.out, "Recorded as %s: erasure refused (%s).\n", id, s.Reason)
+			return err
+		}
+		stone, err := f.gate.Erase(ctx, operator(), subject, s.Reason)
+		if stone.ErasedAt.IsZero() {
+			return err
+		}
+		return errors.Join(err, certificate(c, stone))
+	})
+}
+
+// certificate prints what can be told to whoever asked for the erasure: no personal data.
+func certificate(c console, stone annona.Tombstone) error {
+	_, err := fmt.Fprintf(c.out, "Erasure %s\nReason:    %s\nEffective: %s, from now on nobody is shown the record and no import brings it back\nComplete:  %s\n",
+		stone.ID, stone.Reason, annona.Instant(stone.ErasedAt), completion(stone, time.Now()))
+	return err
+}
+
+// completion says when nothing can open an old copy of the record anymore.
+func completion(stone annona.Tombstone, now time.Time) string {
+	switch {
+	case stone.ShreddedAt.IsZero():
+		return "not known yet: the key is still to be destroyed; annona serve does so when it starts"
+	case now.Before(stone.CompleteAt):
+		return annona.Instant(stone.CompleteAt) + ", then old backups do not open it either"
+	}
+	return annona.Instant(stone.CompleteAt) + ", old backups do not open it either"
+}
+
+type subjectErased struct {
+	dataFlag
+	JSON bool `name:"json" help:"Print JSON, one erasure on a line."`
+}
+
+// erasure is an erasure as it is printed.
+type erasure struct {
+	ID        string `json:"id"`
+	Dataset   string `json:"dataset"`
+	Reason    string `json:"reason"`
+	Effective string `json:"effective"`
+	Complete  string `json:"complete,omitempty"` // left out while the key is still to be destroyed
+	Expires   string `json:"tombstone_expires"`
+}
+
+func (s subjectErased) Run(ctx context.Context, c console) error {
+	return s.with(ctx, func(f *folder) error {
+		stones, err := f.gate.Erasures(ctx, operator())
+		if err != nil {
+			return err
+		}
+		for _, stone := range stones {
+			if err := s.print(c, stone); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s subjectErased) print(c console, stone annona.Tombstone) error {
+	if !s.JSON {
+		_, err := fmt.Fprintf(c.out, "%s  %s  %s  effective %s  complete %s\n",
+			stone.ID, stone.Dataset, stone.Reason, annona.Instant(stone.ErasedAt), completion(stone, time.Now()))
+		return err
+	}
+	e := erasure{ID: stone.ID.String(), Dataset: stone.Dataset, Reason: stone.Reason, Effective: annona.Instant(stone.ErasedAt), Expires: annona.Instant(stone.ExpiresAt)}
+	if !stone.CompleteAt.IsZero() {
+		e.Complete = annona.Instant(stone.CompleteAt)
+	}
+	return json.NewEncoder(c.out).Encode(e)
 }

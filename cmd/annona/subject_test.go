@@ -296,3 +296,48 @@ func TestRightsAreInTheLedger(t *testing.T) {
 	}
 	must(t, "verify", "--data", data)
 }
+
+// TestErase erases somebody at the command line: it holds for every way of asking, and for every
+// import that follows.
+func TestErase(t *testing.T) {
+	t.Parallel()
+	d := newDistrict(t)
+	hassan := inDistrict("P-1002")
+	d.mustSee("before", true)
+	for code, args := range map[string][]string{
+		"unknown_reason":  append([]string{"--reason", "because"}, hassan...),
+		"subject_unnamed": {"--reason", "unlawful"},
+		"not_found":       append([]string{"--reason", "unlawful"}, inDistrict(planted)...),
+	} {
+		refused(t, code, append([]string{"subject", "erase", "--data", d.data}, args...)...)
+	}
+	if out := d.subject("erase", append([]string{"--refuse", "--reason", "legal_claims"}, hassan...)...); !strings.Contains(out, "erasure refused (legal_claims)") {
+		t.Errorf("a refusal prints %q", out)
+	}
+	d.mustSee("after a refusal", true)
+
+	certificate := d.subject("erase", append([]string{"--reason", "consent_withdrawn"}, hassan...)...)
+	id, _, _ := strings.Cut(strings.TrimPrefix(certificate, "Erasure "), "\n")
+	for _, line := range []string{"Reason:    consent_withdrawn\n", "\nEffective: 20", "\nComplete:  20", "then old backups do not open it either"} {
+		if !strings.Contains(certificate, line) {
+			t.Errorf("the certificate lacks %q: %s", line, certificate)
+		}
+	}
+	for _, personal := range []string{"Hassan", "P-1002", "23456789"} {
+		if strings.Contains(certificate, personal) {
+			t.Errorf("the certificate holds personal data: %s", certificate)
+		}
+	}
+	if list := d.subject("erased", "--json"); strings.Count(list, "\n") != 1 || !strings.Contains(list, id) {
+		t.Errorf("erasures: %s", list)
+	}
+	d.mustSee("erased", false)
+	folder := "../../examples/two-files/"
+	args := []string{"import", "--data", d.data, "--mapping", folder + "mapping.yaml", folder + "households.csv", folder + "members.csv"}
+	if out := must(t, args...); !strings.Contains(out, "left out, because they were erased: 1\n") {
+		t.Errorf("the report of an import: %s", out)
+	}
+	d.mustSee("imported again", false)
+	refused(t, "erased_already", append([]string{"subject", "erase", "--data", d.data, "--reason", "unlawful"}, hassan...)...)
+	must(t, "verify", "--data", d.data)
+}

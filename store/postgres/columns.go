@@ -101,7 +101,7 @@ func tables() []table {
 var recordColumns = []string{"number", "uid", "source", "source_key", "received_at"}
 
 // imageColumns are set by every write of a record.
-var imageColumns = []string{"updated_at", "clear", "sealed", "key_material", "version", "digest"}
+var imageColumns = []string{"updated_at", "clear", "sealed", "version", "digest"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = []string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -111,12 +111,21 @@ func (t *tx) table(dataset string) (*table, error) {
 	if known, ok := t.tables[dataset]; ok {
 		return known, nil
 	}
+	known, err := tableOf(dataset)
+	if err != nil {
+		return nil, err
+	}
+	return t.prepareTable(known)
+}
+
+// tableOf returns the table of a root dataset.
+func tableOf(dataset string) (table, error) {
 	for _, known := range tables() {
 		if known.dataset == dataset {
-			return t.prepareTable(known)
+			return known, nil
 		}
 	}
-	return nil, annona.Invalid("unknown_dataset", "only households and individuals are loaded as records").On(dataset)
+	return table{}, errDataset(dataset)
 }
 
 func (t *tx) prepareTable(tb table) (*table, error) {
@@ -138,9 +147,11 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 		}
 	}
 	tb.columns = append(slices.Clone(recordColumns), set...)
-	tb.find = `SELECT k.position, r.digest, r.number FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
-		JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`
-	tb.lock = "SELECT number, version, uid, digest, clear, sealed, key_material, " + strings.Join(compared, ", ") +
+	tb.find = `SELECT k.position, r.digest, r.number, r.version, EXISTS (SELECT FROM tombstones s
+			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3)
+		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
+		LEFT JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`
+	tb.lock = "SELECT " + strings.Join(append([]string{"number", "version", "uid", "digest", "clear", "sealed"}, compared...), ", ") +
 		" FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
 	var assigned []string
 	for i, name := range set {
@@ -159,7 +170,7 @@ func recordValues(w *written, now string) []any {
 // setValues are those that every write sets, in the order of the table's columns.
 func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
 	r := w.record
-	dst = append(dst, now, value(r.Clear), value(r.Sealed), value(r.KeyMaterial), w.version, r.Digest[:])
+	dst = append(dst, now, value(r.Clear), value(r.Sealed), int64(r.Version), r.Digest[:])
 	if tb.dataset == "individuals" {
 		dst = w.line.values(dst)
 	}

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"cmp"
-	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -89,15 +88,4 @@ func (t *tx) touch(dataset string, numbers []int64, touched touches, actor strin
 		}
 	}
 	return err
-}
-
-// beforeImage packs what a record was: its clear image, its sealed image and what the vault
-// needs to open it, each after its length as uvarint.
-func beforeImage(clear, sealed, keyMaterial []byte) []byte {
-	var b []byte
-	for _, part := range [][]byte{clear, sealed, keyMaterial} {
-		b = binary.AppendUvarint(b, uint64(len(part)))
-		b = append(b, part...)
-	}
-	return b
 }

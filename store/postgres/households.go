@@ -12,20 +12,17 @@ type household struct {
 	area   string
 }
 
-// findHouseholds looks up the households that these memberships join. They are locked against
-// change: the line of a member repeats their area, and must not repeat a former one.
-func (t *tx) findHouseholds(changes []*written) error {
+// holdHouseholds looks up households and locks them against change: the line of a member repeats
+// their area, and must not repeat a former one.
+func (t *tx) holdHouseholds(joined []householdKey) error {
 	var sources, keys []string
 	asked := map[householdKey]bool{}
-	for _, w := range changes {
-		for _, m := range w.record.Memberships {
-			k := householdKey{w.record.Source, m.HouseholdKey}
-			if _, known := t.known[k]; known || asked[k] {
-				continue
-			}
-			asked[k] = true
-			sources, keys = append(sources, k.source), append(keys, k.key)
+	for _, k := range joined {
+		if _, known := t.known[k]; known || asked[k] {
+			continue
 		}
+		asked[k] = true
+		sources, keys = append(sources, k.source), append(keys, k.key)
 	}
 	if len(keys) == 0 {
 		return nil
@@ -35,6 +32,25 @@ func (t *tx) findHouseholds(changes []*written) error {
 		t.known[householdKey{r.text(0), r.text(1)}] = household{r.number(2), r.uid(3), r.text(4)}
 		return nil
 	}, sources, keys)
+}
+
+// erasedHouseholds returns those of the joined households that are not on file because they were
+// erased.
+func (t *tx) erasedHouseholds(joined []householdKey) (map[householdKey]bool, error) {
+	var sources, keys []string
+	for _, k := range joined {
+		if _, known := t.known[k]; !known {
+			sources, keys = append(sources, k.source), append(keys, k.key)
+		}
+	}
+	erased := map[householdKey]bool{}
+	if len(keys) == 0 {
+		return erased, nil
+	}
+	return erased, t.conn.each(erasedKeys, func(r row) error {
+		erased[householdKey{r.text(0), r.text(1)}] = true
+		return nil
+	}, sources, keys, "households", t.now)
 }
 
 // householdsChanged follows changes of households to their members: their line repeats the

@@ -86,12 +86,16 @@ func (t *tx) crossed(since, today annona.Date) (individuals []int64, err error) 
 }
 
 func (t *tx) refreshLine(individual annona.Number, memberships []membership, today annona.Date, touched touches) error {
-	args := lineOf(memberships, today).values([]any{int64(individual)})
-	_, err := t.conn.db.Exec(t.conn.ctx, `UPDATE individuals SET household_number = $2, household_uid = $3, role = $4, role_source_code = $5,
-		relationship_to_head = $6, area_code = $7 WHERE number = $1`, args...)
+	err := t.writeLine(individual, lineOf(memberships, today))
 	touched[subject{"individuals", individual}] = "date"
 	for _, m := range memberships {
 		touched[subject{"households", m.household.number}] = "date"
 	}
+	return err
+}
+
+func (t *tx) writeLine(individual annona.Number, l line) error {
+	_, err := t.conn.db.Exec(t.conn.ctx, `UPDATE individuals SET household_number = $2, household_uid = $3, role = $4, role_source_code = $5,
+		relationship_to_head = $6, area_code = $7 WHERE number = $1`, l.values([]any{int64(individual)})...)
 	return err
 }

@@ -57,7 +57,7 @@ func TestLinesFollowTheCalendar(t *testing.T) {
 // load writes records in one transaction.
 func load(t *testing.T, s *Store, records ...annona.StoredRecord) error {
 	return s.Update(t.Context(), func(x annona.Tx) error {
-		_, err := x.Upsert(t.Context(), "tester", records)
+		_, err := storetest.Load(t.Context(), x, "tester", records)
 		return err
 	})
 }

@@ -22,7 +22,7 @@ func put(t testing.TB, s *Store, key, value string) {
 
 func upsert(key, value string) func(annona.Tx) error {
 	return func(x annona.Tx) error {
-		_, err := x.Upsert(context.Background(), "tester", []annona.StoredRecord{storetest.Person(key, map[string]string{"occupation": value})})
+		_, err := storetest.Load(context.Background(), x, "tester", []annona.StoredRecord{storetest.Person(key, map[string]string{"occupation": value})})
 		return err
 	}
 }
@@ -262,50 +262,18 @@ func TestDeadlockIsRunAgain(t *testing.T) {
 func TestJoiningAHouseholdThatMoves(t *testing.T) {
 	c := testCluster(t)
 	s := c.open(t, "app", c.newRegistry(t))
-	write := func(records ...annona.StoredRecord) func(annona.Tx) error {
-		return func(x annona.Tx) error {
-			_, err := x.Upsert(t.Context(), "tester", records)
-			return err
-		}
-	}
 	for i, name := range []string{"moves first", "is joined first"} {
 		household := func(area string) annona.StoredRecord {
 			return storetest.Household(name, map[string]string{"area_code": area})
 		}
-		if err := s.Update(t.Context(), write(household("XA-1"))); err != nil {
-			t.Fatal(causes(err))
-		}
-		move := write(household("XA-2"))
-		join := write(storetest.Person(name, nil, annona.Membership{HouseholdKey: name}))
+		onFile(t, s, household("XA-1"))
+		move, _ := loading(t, household("XA-2"))
+		join, _ := loading(t, storetest.Person(name, nil, annona.Membership{HouseholdKey: name}))
 		first, second := move, join
 		if i == 1 {
 			first, second = join, move
 		}
-		written := make(chan struct{})
-		var both sync.WaitGroup
-		both.Go(func() {
-			err := s.Update(t.Context(), func(x annona.Tx) error {
-				err := first(x)
-				close(written)
-				waitFor(t, "the other to wait", func() bool {
-					n := int64(0)
-					err := s.readers.ask(context.Background(), "count", func(c *conn) (err error) {
-						n, err = c.integer("SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) OR NOT granted AND locktype = 'transactionid'")
-						return err
-					})
-					return err != nil || n > 0
-				})
-				return err
-			})
-			if err != nil {
-				t.Error(causes(err))
-			}
-		})
-		<-written
-		if err := s.Update(t.Context(), second); err != nil {
-			t.Error(causes(err))
-		}
-		both.Wait()
+		inTurns(t, s, first, second)
 		if n := ask(t, c.session(t, "postgres", s.readers.config.ConnConfig.Database), "SELECT count(*) FROM annona.individuals WHERE source_key = $1 AND area_code = 'XA-2'", name); n != 1 {
 			t.Errorf("%s: the line of the new member repeats the former area", name)
 		}

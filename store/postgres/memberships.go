@@ -45,19 +45,32 @@ func (m membership) rank() int64 {
 }
 
 // wantedMemberships resolves the households of the records' memberships. Of two that overlap
-// in one household the first counts: nobody is in it twice.
+// in one household the first counts: nobody is in it twice. A household that was erased is left out.
 func (t *tx) wantedMemberships(changes []*written) error {
-	if err := t.findHouseholds(changes); err != nil {
+	var joined []householdKey
+	for _, w := range changes {
+		for _, m := range w.record.Memberships {
+			joined = append(joined, householdKey{w.record.Source, m.HouseholdKey})
+		}
+	}
+	if err := t.holdHouseholds(joined); err != nil {
+		return err
+	}
+	erased, err := t.erasedHouseholds(joined)
+	if err != nil {
 		return err
 	}
 	today := annona.DateOf(t.now)
 	for _, w := range changes {
 		for _, reported := range w.record.Memberships {
-			h, ok := t.known[householdKey{w.record.Source, reported.HouseholdKey}]
-			if !ok {
+			k := householdKey{w.record.Source, reported.HouseholdKey}
+			h, ok := t.known[k]
+			switch {
+			case ok:
+				w.join(membership{household: h, Membership: reported})
+			case !erased[k]:
 				return annona.Invalid("unknown_household", "a record joins a household that is not on file; load households before their members")
 			}
-			w.join(membership{household: h, Membership: reported})
 		}
 		w.line = lineOf(w.memberships, today)
 	}

@@ -177,12 +177,13 @@ func errOutdated() error {
 }
 
 // grants are what the serving role may do with each table beside reading it. What is written
-// once (events, the log, the ledger, versions of agreements) it can neither change
-// nor delete.
+// once (events, the log, the ledger, versions of agreements) it can neither change nor delete,
+// except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
-	{"INSERT, UPDATE", "households, individuals, areas, restrictions, consents, clients"},
-	{"INSERT, UPDATE, DELETE", "relationships"},
+	{"INSERT, UPDATE", "areas, clients"},
+	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones"},
 	{"INSERT, DELETE", "memberships, identifier_index, event_queue, ledger_queue"},
+	{"UPDATE (before)", "events"}, // emptied when a record is erased
 	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_leaves, ledger_nodes"},
 	{"UPDATE", "counters"},
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},

@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/annona-exchange/annona"
+import (
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
 
 var relationshipColumns = []string{"from_number", "number", "uid", "to_number", "to_key", "source", "type", "start_date", "end_date", "end_reason"}
 
@@ -17,7 +21,6 @@ type relationship struct {
 // joins those of others that have been waiting for them. One that goes on keeps its number and
 // id: a change of something else must not show in them.
 func (t *tx) writeRelationships(people []*written, loaded *annona.Loaded, touched touches) error {
-	people = lastWords(people)
 	var known []int64
 	for _, w := range people {
 		if !w.created {
@@ -32,22 +35,6 @@ func (t *tx) writeRelationships(people []*written, loaded *annona.Loaded, touche
 		return err
 	}
 	return t.resolveRelationships(people, touched)
-}
-
-// lastWords keeps the last of several records of one individual.
-func lastWords(people []*written) []*written {
-	at := map[annona.Number]int{}
-	var last []*written
-	for _, w := range people {
-		if i, twice := at[w.number]; twice {
-			w.created = last[i].created
-			last[i] = w
-			continue
-		}
-		at[w.number] = len(last)
-		last = append(last, w)
-	}
-	return last
 }
 
 // removeRelationships deletes the relationships of individuals and returns them.
@@ -65,23 +52,19 @@ func (t *tx) removeRelationships(of []int64) (had map[annona.Number][]relationsh
 }
 
 // identify gives relationships the numbers and ids that they had, or new ones.
-func (t *tx) identify(people []*written, had map[annona.Number][]relationship) ([]relationship, error) {
-	var all []relationship
-	var fresh []int
-	for _, w := range people {
-		for i := range w.record.Relationships {
-			r := continues(&w.record.Relationships[i], had[w.number])
-			if r.number == 0 {
-				fresh = append(fresh, len(all))
-			}
-			all = append(all, r)
+func (t *tx) identify(all []reported, had map[annona.Number][]relationship) error {
+	var fresh []*reported
+	for i := range all {
+		r := &all[i]
+		if r.relationship = continues(r.Relationship, had[r.of.number]); r.number == 0 {
+			fresh = append(fresh, r)
 		}
 	}
 	numbers, err := t.next("relationships_number", len(fresh))
 	for i, n := range numbers {
-		all[fresh[i]] = relationship{number: n, uid: annona.NewUID()}
+		fresh[i].number, fresh[i].uid = n, annona.NewUID()
 	}
-	return all, err
+	return err
 }
 
 // continues takes the relationship that r goes on with; the zero one when r is new.
@@ -95,45 +78,66 @@ func continues(r *annona.Relationship, had []relationship) relationship {
 	return relationship{}
 }
 
+// reported is a relationship that a record brings.
+type reported struct {
+	*annona.Relationship
+	of *written
+	to any // number of the other individual; nil: not on file yet
+	relationship
+}
+
 func (t *tx) insertRelationships(people []*written, had map[annona.Number][]relationship, loaded *annona.Loaded) error {
+	all, err := t.reportedRelationships(people)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	if err := t.identify(all, had); err != nil {
+		return err
+	}
+	rows := make([][]any, len(all))
+	for i := range all {
+		r := &all[i]
+		if r.to == nil {
+			loaded.Unresolved++
+		}
+		rows[i] = []any{int64(r.of.number), r.number, r.uid[:], r.to, r.ToKey, r.of.record.Source, orNull(r.Type),
+			orNull(string(r.StartDate)), orNull(string(r.EndDate)), orNull(r.EndReason)}
+	}
+	return t.conn.copyIn("relationships", relationshipColumns, rows)
+}
+
+// reportedRelationships resolves the other ends. Nothing leads to somebody who was erased.
+func (t *tx) reportedRelationships(people []*written) (all []reported, err error) {
 	var sources, keys []string
 	for _, w := range people {
-		for _, r := range w.record.Relationships {
+		for i := range w.record.Relationships {
+			r := &w.record.Relationships[i]
 			if r.ToKey == "" {
-				return annona.Invalid("relationship_without_key", "a relationship names the other individual by its source key")
+				return nil, annona.Invalid("relationship_without_key", "a relationship names the other individual by its source key")
 			}
+			all = append(all, reported{Relationship: r, of: w})
 			sources, keys = append(sources, w.record.Source), append(keys, r.ToKey)
 		}
 	}
 	if len(keys) == 0 {
-		return nil
+		return nil, nil
 	}
-	others := make([]any, len(keys))
-	err := t.conn.each(`SELECT k.position, i.number FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
+	err = t.conn.each(`SELECT k.position, i.number FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
 		JOIN individuals i ON i.source = k.source COLLATE "C" AND i.source_key = k.key COLLATE "C"`, func(r row) error {
-		others[r.integer(0)-1] = r.integer(1)
+		all[r.integer(0)-1].to = r.integer(1)
 		return nil
 	}, sources, keys)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	identified, err := t.identify(people, had)
-	if err != nil {
-		return err
-	}
-	var rows [][]any
-	for _, w := range people {
-		for _, r := range w.record.Relationships {
-			at := len(rows)
-			uid := identified[at].uid
-			if others[at] == nil {
-				loaded.Unresolved++
-			}
-			rows = append(rows, []any{int64(w.number), identified[at].number, uid[:], others[at], r.ToKey, w.record.Source, orNull(r.Type),
-				orNull(string(r.StartDate)), orNull(string(r.EndDate)), orNull(r.EndReason)})
-		}
-	}
-	return t.conn.copyIn("relationships", relationshipColumns, rows)
+	erased := map[recordKey]bool{}
+	err = t.conn.each(erasedKeys, func(r row) error {
+		erased[recordKey{"individuals", r.text(0), r.text(1)}] = true
+		return nil
+	}, sources, keys, "individuals", t.now)
+	return slices.DeleteFunc(all, func(r reported) bool {
+		return r.to == nil && erased[recordKey{"individuals", r.of.record.Source, r.ToKey}]
+	}), err
 }
 
 // resolveRelationships joins relationships to new individuals. What is seen of the others

@@ -15,7 +15,8 @@ type rowPlan struct {
 	cells     []cell
 	blank     []int // derived columns that this query does not fill and nobody else does
 	clear     int   // column of the clear image; -1: nothing to unpack
-	sealed    int   // column of the sealed image, its key material behind it; -1: not needed
+	sealed    int   // column of the sealed image; -1: not needed
+	version   int   // column of the version that it is bound to
 	unpacker  *annona.Unpacker
 	isRecords bool
 }
@@ -33,7 +34,7 @@ func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]str
 	}
 	if annona.NewUnpacker(shape, true).Fills() {
 		p.sealed = p.add(alias + ".sealed")
-		p.add(alias + ".key_material")
+		p.version = p.add(alias + ".version")
 	}
 	return p
 }
@@ -87,7 +88,7 @@ func (p *rowPlan) read(values row, page *annona.Page) error {
 	}
 	if p.sealed >= 0 {
 		page.Sealed.Append(values[p.sealed])
-		page.Keys.Append(values[p.sealed+1])
+		page.Versions = append(page.Versions, values.integer(p.version))
 	}
 	if p.clear >= 0 {
 		if err := p.unpacker.Unpack(page, values[p.clear]); err != nil {

@@ -91,8 +91,8 @@ func TestAppRole(t *testing.T) {
 	session := c.session(t, "app", database)
 	for _, sql := range []string{
 		"DELETE FROM annona.events", "UPDATE annona.log SET seq = 9", "DELETE FROM annona.ledger", "UPDATE annona.ledger_leaves SET idx = 9",
-		"DELETE FROM annona_keys.secrets", "UPDATE annona_keys.secrets SET wrapped = ''", "DELETE FROM annona.agreements", "CREATE TABLE annona.x ()", "DROP TABLE annona.log",
-		"ALTER TABLE annona.individuals ADD COLUMN x text", "UPDATE annona.schema_version SET version = 0", "DELETE FROM annona.individuals", "TRUNCATE annona.log",
+		"TRUNCATE annona_keys.subject_keys", "DELETE FROM annona.agreements", "CREATE TABLE annona.x ()", "DROP TABLE annona.log",
+		"ALTER TABLE annona.individuals ADD COLUMN x text", "UPDATE annona.schema_version SET version = 0", "UPDATE annona.events SET actor = 'x'", "DELETE FROM annona.areas", "TRUNCATE annona.individuals", "TRUNCATE annona.log",
 	} {
 		if _, err := session.Exec(t.Context(), sql); serverCode(err) != "42501" {
 			t.Errorf("%s: %v", sql, err)

@@ -26,7 +26,6 @@ CREATE TABLE households (
 	received_at  text COLLATE "C" NOT NULL,
 	clear        bytea,
 	sealed       bytea,
-	key_material bytea,
 	source_key   text COLLATE "C" NOT NULL,
 	f_area_code  text COLLATE "C"
 );
@@ -52,7 +51,6 @@ CREATE TABLE individuals (
 	area_code            text COLLATE "C",
 	clear                bytea,
 	sealed               bytea,
-	key_material         bytea,
 	source_key           text COLLATE "C" NOT NULL
 );
 ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL;
@@ -94,6 +92,7 @@ CREATE TABLE relationships (
 	end_reason  text COLLATE "C",
 	PRIMARY KEY (from_number, number)
 );
+CREATE INDEX relationships_to ON relationships (to_number) WHERE to_number IS NOT NULL;
 CREATE INDEX relationships_unresolved ON relationships (source, to_key) WHERE to_number IS NULL;
 
 CREATE TABLE identifier_index (
@@ -150,6 +149,22 @@ CREATE TABLE consents (
 );
 CREATE INDEX consents_subject ON consents (subject);
 
+-- Tombstones: what stays of records that were erased. complete_at is known once the key is shredded.
+CREATE TABLE tombstones (
+	id          uuid PRIMARY KEY,
+	position    bigint GENERATED ALWAYS AS IDENTITY,
+	dataset     text COLLATE "C" NOT NULL,
+	source      text COLLATE "C" NOT NULL,
+	source_key  text COLLATE "C" NOT NULL,
+	number      bigint NOT NULL,
+	reason      text COLLATE "C" NOT NULL,
+	erased_at   bigint NOT NULL,
+	expires_at  bigint NOT NULL,
+	shredded_at bigint,
+	complete_at bigint
+);
+CREATE INDEX tombstones_key ON tombstones (source, source_key, dataset);
+
 CREATE TABLE agreements (
 	name    text COLLATE "C" NOT NULL,
 	version bigint NOT NULL,
@@ -195,6 +210,7 @@ CREATE TABLE events (
 	before  bytea
 );
 ALTER TABLE events ALTER COLUMN before SET STORAGE EXTERNAL;
+CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
 CREATE TABLE event_queue (event bigint PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE log (
 	seq   bigint PRIMARY KEY,

@@ -6,7 +6,7 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// SubjectByKey returns the number of the individual with that source key; 0 when there is none.
+// SubjectByKey returns the number of the individual with that record key; 0 when there is none.
 func (s *Store) SubjectByKey(ctx context.Context, source, key string) (annona.Number, error) {
 	return s.subject(ctx, "SELECT number FROM individuals WHERE source = $1 AND source_key = $2", source, key)
 }
@@ -23,6 +23,21 @@ func (s *Store) subject(ctx context.Context, sql string, args ...any) (number an
 		return err
 	})
 	return number, err
+}
+
+// KeyOf returns under which record key a record is on file; empty when it is not.
+func (s *Store) KeyOf(ctx context.Context, dataset *annona.Dataset, number annona.Number) (source, key string, err error) {
+	table, err := tableOf(dataset.Name)
+	if err != nil {
+		return "", "", err
+	}
+	err = s.readers.ask(ctx, "find a record", func(c *conn) error {
+		_, err := c.one("SELECT source, source_key FROM "+table.dataset+" WHERE number = $1", func(r row) {
+			source, key = r.text(0), r.text(1)
+		}, number)
+		return err
+	})
+	return source, key, err
 }
 
 // Restrictions returns all restrictions of an individual, as they were recorded.

@@ -17,6 +17,7 @@ type tx struct {
 	evented map[subject]bool // records that have an event of this transaction
 	tables  map[string]*table
 	known   map[householdKey]household // households locked by this transaction
+	found   map[subject]*found         // records found and not written yet
 	moves   int64                      // of the policy epoch
 	failed  error                      // the first failure of the database
 	again   bool                       // the transaction has lost against another one
@@ -31,7 +32,7 @@ type subject struct {
 func newTx(ctx context.Context, db database, now time.Time) *tx {
 	return &tx{
 		conn: &conn{ctx: ctx, db: db}, now: now,
-		evented: map[subject]bool{}, tables: map[string]*table{}, known: map[householdKey]household{},
+		evented: map[subject]bool{}, tables: map[string]*table{}, known: map[householdKey]household{}, found: map[subject]*found{},
 	}
 }
 

@@ -60,7 +60,7 @@ func loadBench(b *testing.B, s tested) {
 		}
 		start := time.Now()
 		err := s.Update(context.Background(), func(tx annona.Tx) error {
-			_, err := tx.Upsert(context.Background(), "bench", batch)
+			_, err := storetest.Load(context.Background(), tx, "bench", batch)
 			return err
 		})
 		if err != nil {
@@ -145,7 +145,7 @@ func BenchmarkReadOne(b *testing.B) {
 	d := annona.Standard()
 	individuals, _ := d.Dataset("individuals")
 	err := s.Update(context.Background(), func(tx annona.Tx) error {
-		_, err := tx.Upsert(context.Background(), "bench", benchRecords(1))
+		_, err := storetest.Load(context.Background(), tx, "bench", benchRecords(1))
 		return err
 	})
 	if err != nil {

@@ -1,10 +1,6 @@
 package sqlite
 
-import (
-	"encoding/binary"
-
-	"github.com/annona-exchange/annona"
-)
+import "github.com/annona-exchange/annona"
 
 // event appends an event under the next number of the log's one gapless sequence.
 func (t *tx) event(e annona.Event) error {
@@ -39,15 +35,4 @@ func (t *tx) touch(s subject, actor, reason string) error {
 	return t.event(annona.Event{
 		Actor: actor, Dataset: s.dataset, Record: s.number, Version: int(version), Kind: annona.EventTouched, Reason: reason,
 	})
-}
-
-// beforeImage packs what a record was: its clear image, its sealed image and what the vault
-// needs to open it, each after its length as uvarint.
-func beforeImage(clear, sealed, keyMaterial []byte) []byte {
-	var b []byte
-	for _, part := range [][]byte{clear, sealed, keyMaterial} {
-		b = binary.AppendUvarint(b, uint64(len(part)))
-		b = append(b, part...)
-	}
-	return b
 }

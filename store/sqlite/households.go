@@ -16,35 +16,37 @@ type household struct {
 	area   string
 }
 
-// household finds the household that a source names.
-func (t *tx) household(source, key string) (household, error) {
+// household finds the household that a source names. One that was erased is left out.
+func (t *tx) household(source, key string) (h household, erased bool, err error) {
 	k := householdKey{source, key}
 	if h, ok := t.known[k]; ok {
-		return h, nil
+		return h, false, nil
 	}
-	var h household
 	found, err := t.conn.one("SELECT number, uid, f_area_code FROM households WHERE source = ? AND source_key = ?", func(s *sqlite.Stmt) {
 		h = household{annona.Number(s.ColumnInt64(0)), columnUID(s, 1), s.ColumnText(2)}
 	}, source, key)
 	if err != nil {
-		return h, err
+		return h, false, err
 	}
-	if !found {
-		return h, annona.Invalid("unknown_household", "a record joins a household that is not on file; load households before their members")
+	if found {
+		t.known[k] = h
+		return h, false, nil
 	}
-	t.known[k] = h
-	return h, nil
+	if erased, err = t.erased(recordKey{"households", source, key}); err != nil || erased {
+		return h, erased, err
+	}
+	return h, false, annona.Invalid("unknown_household", "a record joins a household that is not on file; load households before their members")
 }
 
 // householdChanges follows a change of a household to its members: their line repeats its
 // area, and whoever selects people by their household has to look again.
-func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, number annona.Number, touched touches) error {
-	changed, areaChanged, err := t.indexChanges(tb, r, number)
+func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, touched touches) error {
+	changed, areaChanged, err := t.indexChanges(tb, r)
 	if err != nil || !changed {
 		return err
 	}
 	delete(t.known, householdKey{r.Source, r.Key})
-	members, err := t.members(number)
+	members, err := t.members(r.Number)
 	if err != nil {
 		return err
 	}
@@ -53,7 +55,7 @@ func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, number annona.N
 		if !areaChanged {
 			continue
 		}
-		err := t.conn.exec("UPDATE individuals SET area_code = ? WHERE number = ? AND household_number = ?", areaOf(r), m, number)
+		err := t.conn.exec("UPDATE individuals SET area_code = ? WHERE number = ? AND household_number = ?", areaOf(r), m, r.Number)
 		if err != nil {
 			return err
 		}
@@ -62,7 +64,7 @@ func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, number annona.N
 }
 
 // indexChanges compares the filters' columns of a record with what it brings.
-func (t *tx) indexChanges(tb *table, r *annona.StoredRecord, number annona.Number) (changed, area bool, err error) {
+func (t *tx) indexChanges(tb *table, r *annona.StoredRecord) (changed, area bool, err error) {
 	brings := map[string]string{}
 	for _, v := range r.Index {
 		value, err := indexValue(v)
@@ -78,7 +80,7 @@ func (t *tx) indexChanges(tb *table, r *annona.StoredRecord, number annona.Numbe
 			differs := s.ColumnText(i) != brings[code]
 			changed, area = changed || differs, area || differs && code == areaCode
 		}
-	}, number)
+	}, r.Number)
 	return changed, area, err
 }
 

@@ -85,14 +85,7 @@ func (t *tx) refreshLine(individual annona.Number, today annona.Date) error {
 	if err != nil {
 		return err
 	}
-	stmt, err := t.conn.prepare(`UPDATE individuals SET household_number = ?, household_uid = ?, role = ?, role_source_code = ?,
-		relationship_to_head = ?, area_code = ? WHERE number = ?`)
-	if err != nil {
-		return err
-	}
-	lineOf(memberships, today).bind(stmt, 1)
-	bind(stmt, len(lineColumns)+1, individual)
-	if err := run(stmt); err != nil {
+	if err := t.writeLine(individual, lineOf(memberships, today)); err != nil {
 		return err
 	}
 	for _, m := range memberships {
@@ -101,6 +94,17 @@ func (t *tx) refreshLine(individual annona.Number, today annona.Date) error {
 		}
 	}
 	return t.touch(subject{"individuals", individual}, "", "date")
+}
+
+func (t *tx) writeLine(individual annona.Number, l line) error {
+	stmt, err := t.conn.prepare(`UPDATE individuals SET household_number = ?, household_uid = ?, role = ?, role_source_code = ?,
+		relationship_to_head = ?, area_code = ? WHERE number = ?`)
+	if err != nil {
+		return err
+	}
+	l.bind(stmt, 1)
+	bind(stmt, len(lineColumns)+1, individual)
+	return run(stmt)
 }
 
 // refreshLines brings the lines up to today when the store is opened; every change does the

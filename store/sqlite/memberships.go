@@ -61,9 +61,12 @@ func (t *tx) wantedMemberships(r *annona.StoredRecord) ([]membership, error) {
 	wanted := make([]membership, 0, len(r.Memberships))
 next:
 	for _, reported := range r.Memberships {
-		h, err := t.household(r.Source, reported.HouseholdKey)
+		h, erased, err := t.household(r.Source, reported.HouseholdKey)
 		if err != nil {
 			return nil, err
+		}
+		if erased {
+			continue
 		}
 		m := membership{household: h, Membership: reported}
 		for _, o := range wanted {

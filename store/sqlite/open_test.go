@@ -16,7 +16,7 @@ import (
 func load(t *testing.T, s tested, records ...annona.StoredRecord) error {
 	t.Helper()
 	return s.Update(t.Context(), func(tx annona.Tx) error {
-		_, err := tx.Upsert(t.Context(), "tester", records)
+		_, err := storetest.Load(t.Context(), tx, "tester", records)
 		return err
 	})
 }

@@ -64,11 +64,16 @@ func (t *tx) insertRelationship(w written, r *annona.Relationship, had []relatio
 	if r.ToKey == "" {
 		return annona.Invalid("relationship_without_key", "a relationship names the other individual by its source key")
 	}
-	number, uid, err := t.identify(r, had)
+	to, err := t.conn.integer("SELECT number FROM individuals WHERE source = ? AND source_key = ?", w.record.Source, r.ToKey)
 	if err != nil {
 		return err
 	}
-	to, err := t.conn.integer("SELECT number FROM individuals WHERE source = ? AND source_key = ?", w.record.Source, r.ToKey)
+	if to == 0 {
+		if erased, err := t.erased(recordKey{"individuals", w.record.Source, r.ToKey}); err != nil || erased {
+			return err // nothing leads to somebody who was erased
+		}
+	}
+	number, uid, err := t.identify(r, had)
 	if err != nil {
 		return err
 	}

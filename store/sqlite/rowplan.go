@@ -17,7 +17,8 @@ type rowPlan struct {
 	cells     []cell
 	blank     []int // derived columns that this query does not fill and nobody else does
 	clear     int   // column of the clear image; -1: nothing to unpack
-	sealed    int   // column of the sealed image, its key material behind it; -1: not needed
+	sealed    int   // column of the sealed image; -1: not needed
+	version   int   // column of the version that it is bound to
 	unpacker  *annona.Unpacker
 	image     []byte // memory for the image of the row
 	isRecords bool
@@ -36,7 +37,7 @@ func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]str
 	}
 	if annona.NewUnpacker(shape, true).Fills() {
 		p.sealed = p.add(alias + ".sealed")
-		p.add(alias + ".key_material")
+		p.version = p.add(alias + ".version")
 	}
 	return p
 }
@@ -95,8 +96,7 @@ func (p *rowPlan) read(stmt *sqlite.Stmt, before int, page *annona.Page) error {
 	if p.sealed >= 0 {
 		page.Sealed.Data = appendColumn(page.Sealed.Data, stmt, before+p.sealed)
 		page.Sealed.EndCell()
-		page.Keys.Data = appendColumn(page.Keys.Data, stmt, before+p.sealed+1)
-		page.Keys.EndCell()
+		page.Versions = append(page.Versions, stmt.ColumnInt64(before+p.version))
 	}
 	if p.clear >= 0 {
 		p.image = appendColumn(p.image[:0], stmt, before+p.clear)

@@ -17,7 +17,6 @@ CREATE TABLE households (
 	received_at  TEXT NOT NULL,
 	clear        BLOB,
 	sealed       BLOB,
-	key_material BLOB,
 	version      INTEGER NOT NULL,
 	source_key   TEXT NOT NULL,
 	digest       BLOB NOT NULL,
@@ -42,7 +41,6 @@ CREATE TABLE individuals (
 	received_at          TEXT NOT NULL,
 	clear                BLOB,
 	sealed               BLOB,
-	key_material         BLOB,
 	version              INTEGER NOT NULL,
 	source_key           TEXT NOT NULL,
 	digest               BLOB NOT NULL
@@ -85,6 +83,7 @@ CREATE TABLE relationships (
 	end_reason  TEXT,
 	PRIMARY KEY (from_number, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX relationships_to ON relationships (to_number) WHERE to_number IS NOT NULL;
 CREATE INDEX relationships_unresolved ON relationships (source, to_key) WHERE to_number IS NULL;
 
 CREATE TABLE identifier_index (
@@ -139,6 +138,21 @@ CREATE TABLE consents (
 ) STRICT;
 CREATE INDEX consents_subject ON consents (subject);
 
+-- Tombstones: what stays of records that were erased. complete_at is known once the key is shredded.
+CREATE TABLE tombstones (
+	id          BLOB PRIMARY KEY,
+	dataset     TEXT NOT NULL,
+	source      TEXT NOT NULL,
+	source_key  TEXT NOT NULL,
+	number      INTEGER NOT NULL,
+	reason      TEXT NOT NULL,
+	erased_at   INTEGER NOT NULL,
+	expires_at  INTEGER NOT NULL,
+	shredded_at INTEGER,
+	complete_at INTEGER
+) STRICT;
+CREATE INDEX tombstones_key ON tombstones (source, source_key, dataset);
+
 CREATE TABLE agreements (
 	name    TEXT NOT NULL,
 	version INTEGER NOT NULL,
@@ -179,6 +193,7 @@ CREATE TABLE events (
 	reason  TEXT,
 	before  BLOB
 ) STRICT;
+CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
 
 CREATE TABLE ledger (
 	idx     INTEGER PRIMARY KEY,

@@ -17,6 +17,7 @@ type table struct {
 	indexed []string       // the same codes, in order
 	index   string
 	find    string
+	images  string
 	insert  string
 	update  string
 	params  int // of what both statements have in common
@@ -28,7 +29,7 @@ func tables() []table {
 }
 
 // imageColumns are the columns that every write of a record sets, in the order of recordArgs.
-var imageColumns = [...]string{"updated_at", "clear", "sealed", "key_material", "version", "digest"}
+var imageColumns = [...]string{"updated_at", "clear", "sealed", "version", "digest"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = [...]string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -41,12 +42,21 @@ func (t *tx) table(dataset *annona.Dataset) (*table, error) {
 	if known, ok := t.tables[dataset.Name]; ok {
 		return known, nil
 	}
+	known, err := tableOf(dataset.Name)
+	if err != nil {
+		return nil, err
+	}
+	return t.prepareTable(known)
+}
+
+// tableOf returns the table of a root dataset.
+func tableOf(dataset string) (table, error) {
 	for _, known := range tables() {
-		if known.dataset == dataset.Name {
-			return t.prepareTable(known)
+		if known.dataset == dataset {
+			return known, nil
 		}
 	}
-	return nil, annona.Invalid("unknown_dataset", "only households and individuals are loaded as records").On(dataset.Name)
+	return table{}, annona.Invalid("unknown_dataset", "only households and individuals are records of their own").On(dataset)
 }
 
 func (t *tx) prepareTable(tb table) (*table, error) {
@@ -70,6 +80,7 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	added := append(append([]string{}, set...), recordColumns[:]...)
 	tb.index = "SELECT f_" + strings.Join(tb.indexed, ", f_") + " FROM " + tb.dataset + " WHERE number = ?"
 	tb.find = "SELECT number, uid, digest, version FROM " + tb.dataset + " WHERE source = ? AND source_key = ?"
+	tb.images = "SELECT clear, sealed FROM " + tb.dataset + " WHERE number = ?"
 	tb.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", tb.dataset, strings.Join(added, ", "), strings.Repeat(", ?", len(added)-1))
 	tb.update = fmt.Sprintf("UPDATE %s SET %s = ? WHERE number = ?", tb.dataset, strings.Join(set, " = ?, "))
 	t.tables[tb.dataset] = &tb
@@ -77,16 +88,15 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 }
 
 // bindRecord binds what both statements have in common; their own parameters follow.
-func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, version int64, l line, now string) error {
+func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, l line, now string) error {
 	if err := stmt.ClearBindings(); err != nil {
 		return err
 	}
 	bindText(stmt, 1, now)
 	bindBytes(stmt, 2, r.Clear)
 	bindBytes(stmt, 3, r.Sealed)
-	bindBytes(stmt, 4, r.KeyMaterial)
-	stmt.BindInt64(5, version)
-	stmt.BindBytes(6, r.Digest[:])
+	stmt.BindInt64(4, int64(r.Version))
+	stmt.BindBytes(5, r.Digest[:])
 	if tb.dataset == "individuals" {
 		l.bind(stmt, len(imageColumns)+1)
 	}

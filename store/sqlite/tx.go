@@ -20,6 +20,7 @@ type tx struct {
 	evented  map[subject]bool // records that have an event of this transaction
 	tables   map[string]*table
 	known    map[householdKey]household // households looked up in this transaction
+	found    map[subject]*found         // records found and not written yet
 }
 
 // subject is a record of a root dataset.
@@ -35,6 +36,7 @@ func newTx(ctx context.Context, w *writer) *tx {
 		evented:  map[subject]bool{},
 		tables:   map[string]*table{},
 		known:    map[householdKey]household{},
+		found:    map[subject]*found{},
 	}
 }
 

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -16,14 +15,6 @@ import (
 
 var errNoColumn = errors.New("a filterable field has no column: the store was opened with another dictionary")
 
-// stored is a record as it lies in the store before it is written again.
-type stored struct {
-	number  annona.Number
-	uid     annona.UID
-	version int64
-	same    bool // the source reports what it reported before
-}
-
 // written is a record of this batch that has been written.
 type written struct {
 	record  *annona.StoredRecord
@@ -31,7 +22,7 @@ type written struct {
 	created bool
 }
 
-// Upsert writes records that are new or changed and leaves the others alone. See annona.Tx.
+// Upsert writes records that are new or changed. See annona.RecordTx.
 func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRecord) (annona.Loaded, error) {
 	var loaded annona.Loaded
 	var people []written
@@ -44,11 +35,11 @@ func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRe
 		if err != nil {
 			return loaded, fault("write a record", err)
 		}
-		if w.record != nil && w.record.Dataset.Name == "individuals" {
+		if w.record.Dataset.Name == "individuals" {
 			people = append(people, w)
 		}
 	}
-	for _, w := range people { // everybody of the batch has a number now
+	for _, w := range people { // everybody of the batch is on file now
 		if err := t.writeRelationships(w, &loaded, touched); err != nil {
 			return loaded, fault("write a relationship", err)
 		}
@@ -56,37 +47,28 @@ func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRe
 	return loaded, fault("write an event", t.touchAll(touched, actor))
 }
 
-// upsertRecord writes one record with what hangs on it, except for its relationships. The
-// result is empty when nothing changed.
+// upsertRecord writes one record with what hangs on it, except for its relationships.
 func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.Loaded, touched touches) (w written, err error) {
-	if r.Source == "" || r.Key == "" {
-		return w, annona.Invalid("record_without_key", "a record names its source and has a key there")
-	}
 	tb, err := t.table(r.Dataset)
 	if err != nil {
 		return w, err
 	}
-	old, err := t.find(tb, r)
+	f, err := t.taken(tb, r)
 	if err != nil {
 		return w, err
-	}
-	if old.same {
-		loaded.Unchanged++
-		return w, nil
 	}
 	memberships, err := t.wantedMemberships(r)
 	if err != nil {
 		return w, err
 	}
+	w = written{record: r, number: f.number, created: f.version == 0}
 	l := lineOf(memberships, annona.DateOf(t.now))
-	if old.number == 0 {
+	if w.created {
 		loaded.Created++
-		old, err = t.create(tb, r, l, actor)
-		w = written{record: r, number: old.number, created: true}
+		err = t.create(tb, r, f, l, actor)
 	} else {
 		loaded.Changed++
-		w = written{record: r, number: old.number}
-		err = t.change(tb, r, old, l, actor, touched)
+		err = t.change(tb, r, l, actor, touched)
 	}
 	if err != nil {
 		return w, err
@@ -100,48 +82,29 @@ func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.L
 	return w, t.writeMemberships(w, memberships, touched)
 }
 
-func (t *tx) find(tb *table, r *annona.StoredRecord) (old stored, err error) {
-	_, err = t.conn.one(tb.find, func(s *sqlite.Stmt) {
-		old.number, old.uid, old.version = annona.Number(s.ColumnInt64(0)), columnUID(s, 1), s.ColumnInt64(3)
-		var digest [16]byte
-		s.ColumnBytes(2, digest[:])
-		old.same = bytes.Equal(digest[:], r.Digest[:])
-	}, r.Source, r.Key)
-	return old, err
-}
-
-// create writes a new record under the next number.
-func (t *tx) create(tb *table, r *annona.StoredRecord, l line, actor string) (stored, error) {
-	number, err := t.next(tb.dataset)
-	if err != nil {
-		return stored{}, err
-	}
-	made := stored{number: annona.Number(number), uid: annona.NewUID(), version: 1}
+// create writes a new record under the number that was set aside for it.
+func (t *tx) create(tb *table, r *annona.StoredRecord, f *found, l line, actor string) error {
 	stmt, err := t.conn.prepare(tb.insert)
-	if err != nil {
-		return made, err
-	}
-	now := annona.Instant(t.now)
-	if err := tb.bindRecord(stmt, r, 1, l, now); err != nil {
-		return made, err
-	}
-	for i, a := range []any{made.number, made.uid, r.Source, r.Key, now} {
-		bind(stmt, tb.params+1+i, a)
-	}
-	if err := run(stmt); err != nil {
-		return made, err
-	}
-	return made, t.event(annona.Event{Actor: actor, Dataset: tb.dataset, Record: made.number, Version: 1, Kind: annona.EventCreated})
-}
-
-// change writes the next version of a record; its event keeps what it was before.
-func (t *tx) change(tb *table, r *annona.StoredRecord, old stored, l line, actor string, touched touches) error {
-	before, err := t.before(tb, old.number)
 	if err != nil {
 		return err
 	}
+	now := annona.Instant(t.now)
+	if err := tb.bindRecord(stmt, r, l, now); err != nil {
+		return err
+	}
+	for i, a := range []any{f.number, f.uid, r.Source, r.Key, now} {
+		bind(stmt, tb.params+1+i, a)
+	}
+	if err := run(stmt); err != nil {
+		return err
+	}
+	return t.event(annona.Event{Actor: actor, Dataset: tb.dataset, Record: f.number, Version: 1, Kind: annona.EventCreated})
+}
+
+// change writes the next version of a record; its event keeps what it was before.
+func (t *tx) change(tb *table, r *annona.StoredRecord, l line, actor string, touched touches) error {
 	if tb.dataset == "households" {
-		if err := t.householdChanges(tb, r, old.number, touched); err != nil {
+		if err := t.householdChanges(tb, r, touched); err != nil {
 			return err
 		}
 	}
@@ -149,23 +112,16 @@ func (t *tx) change(tb *table, r *annona.StoredRecord, old stored, l line, actor
 	if err != nil {
 		return err
 	}
-	if err := tb.bindRecord(stmt, r, old.version+1, l, annona.Instant(t.now)); err != nil {
+	if err := tb.bindRecord(stmt, r, l, annona.Instant(t.now)); err != nil {
 		return err
 	}
-	bind(stmt, tb.params+1, old.number)
+	bind(stmt, tb.params+1, r.Number)
 	if err := run(stmt); err != nil {
 		return err
 	}
 	return t.event(annona.Event{
-		Actor: actor, Dataset: tb.dataset, Record: old.number, Version: int(old.version) + 1, Kind: annona.EventChanged, Before: before,
+		Actor: actor, Dataset: tb.dataset, Record: r.Number, Version: r.Version, Kind: annona.EventChanged, Before: r.Before,
 	})
-}
-
-func (t *tx) before(tb *table, number annona.Number) (before []byte, err error) {
-	_, err = t.conn.one("SELECT clear, sealed, key_material FROM "+tb.dataset+" WHERE number = ?", func(s *sqlite.Stmt) {
-		before = beforeImage(columnBytes(s, 0), columnBytes(s, 1), columnBytes(s, 2))
-	}, number)
-	return before, err
 }
 
 // run steps a statement that returns no rows and resets it.

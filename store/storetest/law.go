@@ -111,7 +111,7 @@ func drawWorld(rt *rapid.T, r *registry, round int) *world {
 func (w *world) store(rt *rapid.T, records []annona.StoredRecord) {
 	r := w.r
 	err := r.Update(r.ctx, func(tx annona.Tx) error {
-		if _, err := tx.Upsert(r.ctx, "tester", records); err != nil {
+		if _, err := Load(r.ctx, tx, "tester", records); err != nil {
 			return err
 		}
 		for _, p := range w.people { // saying the same twice changes nothing

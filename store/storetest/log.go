@@ -25,7 +25,7 @@ func testLogConcurrent(t *testing.T, r *registry) {
 				own := r.person("own "+strconv.Itoa(w), values{"sex": sex})
 				all := r.person("everybody's", values{"occupation": strconv.Itoa(w*each + i)})
 				err := r.Update(r.ctx, func(tx annona.Tx) error {
-					_, err := tx.Upsert(r.ctx, "tester", []annona.StoredRecord{own, all})
+					_, err := Load(r.ctx, tx, "tester", []annona.StoredRecord{own, all})
 					time.Sleep(rand.N(3 * time.Millisecond))
 					return err
 				})

@@ -57,7 +57,7 @@ func member(household, role string) annona.Membership {
 
 // record splits values into images and index, as the gate does.
 func record(d *annona.Dataset, key string, v values) annona.StoredRecord {
-	r := annona.StoredRecord{Dataset: d, Source: source, Key: key, KeyMaterial: []byte("material of " + key)}
+	r := annona.StoredRecord{RecordKey: annona.RecordKey{Dataset: d, Source: source, Key: key}}
 	var sealed annona.Image
 	fields := slices.Clone(d.Fields)
 	slices.SortFunc(fields, func(a, b *annona.Field) int { return int(a.ImageTag()) - int(b.ImageTag()) })
@@ -103,7 +103,7 @@ func (r *registry) load(records ...annona.StoredRecord) annona.Loaded {
 	}
 	var loaded annona.Loaded
 	r.update(func(tx annona.Tx) (err error) {
-		loaded, err = tx.Upsert(r.ctx, "tester", records)
+		loaded, err = Load(r.ctx, tx, "tester", records)
 		return err
 	})
 	return loaded

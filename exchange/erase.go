@@ -1,0 +1,190 @@
+package exchange
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+)
+
+// An erasure has two steps. The first is one transaction: the record goes, with all that hangs on
+// it, and a tombstone comes in its place; from its commit on nobody is shown the record, and no
+// import brings it back. The second destroys the key. A crash between the two is made good by
+// FinishErasures: a tombstone says whether its key is gone.
+
+// tombstoneLife is how long a tombstone keeps a record away: longer than a source may report it
+// again from an old file.
+const tombstoneLife = 10 * 365 * 24 * time.Hour
+
+// The reasons of an erasure, those of GDPR Article 17(1) in its order, and of its refusal, those of
+// Article 17(3).
+var (
+	erasureReasons = []string{"not_necessary", "consent_withdrawn", "objection", "unlawful", "legal_obligation", "child_consent"}
+	refusalReasons = []string{"expression", "legal_obligation", "public_health", "archiving", "legal_claims"}
+)
+
+// Erase erases an individual, or a household whose members stay. It returns the tombstone, which
+// says from when on nothing can bring the record back. When the key could not be destroyed the
+// tombstone comes with an error of code shred_pending: the erasure is effective all the same.
+func (x *Exchange) Erase(ctx context.Context, caller annona.Caller, s Subject, reason string) (annona.Tombstone, error) {
+	if err := operatorOnly(caller); err != nil {
+		return annona.Tombstone{}, err
+	}
+	if err := checkReason(reason, erasureReasons); err != nil {
+		return annona.Tombstone{}, err
+	}
+	stone, err := x.bury(ctx, caller, s, reason)
+	if err != nil {
+		return annona.Tombstone{}, err
+	}
+	return x.shred(ctx, caller, stone)
+}
+
+// bury takes the first step.
+func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, reason string) (stone annona.Tombstone, err error) {
+	dataset := x.subjectDataset(s)
+	now := x.Clock()
+	stone = annona.Tombstone{ID: annona.NewUID(), Dataset: dataset.Name, Reason: reason, ErasedAt: now, ExpiresAt: now.Add(tombstoneLife)}
+	if stone.Number, stone.Source, stone.Key, err = x.nameSubject(ctx, s); err != nil {
+		return stone, err
+	}
+	return stone, x.Writer.Update(ctx, func(tx annona.Tx) error {
+		known, err := tx.Find(ctx, []annona.RecordKey{{Dataset: dataset, Source: stone.Source, Key: stone.Key}})
+		switch {
+		case err != nil:
+			return err
+		case known[0].Erased:
+			return annona.Gone("erased_already", "the record with this key was erased before")
+		case known[0].Version == 0:
+			return notOnFile()
+		}
+		stone.Number = known[0].Number
+		if err := tx.Erase(ctx, caller.Operator, dataset, stone.Number); err != nil {
+			return err
+		}
+		if err := tx.PutTombstone(ctx, stone); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased"))
+	})
+}
+
+// nameSubject returns the record key of a subject, and its number when it was asked for by id.
+func (x *Exchange) nameSubject(ctx context.Context, s Subject) (number annona.Number, source, key string, err error) {
+	dataset := x.subjectDataset(s)
+	if s.ID == "" {
+		return 0, s.Source, x.Vault.RecordKey(dataset.Name, s.Source, s.Key), nil
+	}
+	if s.Household {
+		return 0, "", "", annona.Invalid("household_by_key", "a household is named by its source and its key there")
+	}
+	if number, err = x.subject(ctx, s); err != nil {
+		return 0, "", "", err
+	}
+	source, key, err = x.Subjects.KeyOf(ctx, dataset, number)
+	if err == nil && key == "" {
+		err = notOnFile()
+	}
+	return number, source, key, err
+}
+
+func (x *Exchange) subjectDataset(s Subject) *annona.Dataset {
+	name := "individuals"
+	if s.Household {
+		name = "households"
+	}
+	dataset, _ := x.CurrentDictionary().Dataset(name)
+	return dataset
+}
+
+// shred takes the second step, which may be taken again.
+func (x *Exchange) shred(ctx context.Context, caller annona.Caller, stone annona.Tombstone) (annona.Tombstone, error) {
+	dataset, _ := x.CurrentDictionary().Dataset(stone.Dataset)
+	complete, err := x.Shredder.Shred(ctx, dataset, stone.Number)
+	if err != nil {
+		return stone, annona.Unavailable("shred_pending",
+			"the record is erased and nobody is shown it; its key could not be destroyed, which is tried again when the server starts").Because(err)
+	}
+	stone.ShreddedAt, stone.CompleteAt = x.Clock(), complete
+	return stone, x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if err := tx.PutTombstone(ctx, stone); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "key_destroyed"))
+	})
+}
+
+// FinishErasures takes the second step of erasures that were interrupted behind the first one, and
+// removes tombstones that have expired. It returns how many it finished. A server does so before
+// its first request.
+func (x *Exchange) FinishErasures(ctx context.Context, caller annona.Caller) (int, error) {
+	stones, err := x.Subjects.Tombstones(ctx)
+	if err != nil {
+		return 0, err
+	}
+	finished, expired := 0, false
+	for _, stone := range stones {
+		expired = expired || !x.Clock().Before(stone.ExpiresAt)
+		if !stone.ShreddedAt.IsZero() {
+			continue
+		}
+		if _, err := x.shred(ctx, caller, stone); err != nil {
+			return finished, err
+		}
+		finished++
+	}
+	if !expired {
+		return finished, nil
+	}
+	return finished, x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.DropTombstones(ctx, x.Clock()) })
+}
+
+// Erasures returns what stays of those who were erased, in the order of erasure.
+func (x *Exchange) Erasures(ctx context.Context, caller annona.Caller) ([]annona.Tombstone, error) {
+	if err := operatorOnly(caller); err != nil {
+		return nil, err
+	}
+	return x.Subjects.Tombstones(ctx)
+}
+
+// RefuseErasure records that an erasure was asked for and refused, and why.
+func (x *Exchange) RefuseErasure(ctx context.Context, caller annona.Caller, s Subject, reason string) (annona.UID, error) {
+	id := annona.NewUID()
+	if err := operatorOnly(caller); err != nil {
+		return id, err
+	}
+	if err := checkReason(reason, refusalReasons); err != nil {
+		return id, err
+	}
+	if s.Household {
+		return id, annona.Invalid("refusal_of_household", "erasure is refused to an individual; name the one who asked for it")
+	}
+	number, err := x.subject(ctx, s)
+	if err != nil {
+		return id, err
+	}
+	dataset := x.subjectDataset(s)
+	entry := x.erasureEntry(caller, dataset, annona.Tombstone{ID: id, Number: number, Reason: reason}, "erasure_refused")
+	return id, x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.AppendEntry(ctx, entry) })
+}
+
+func (x *Exchange) erasureEntry(caller annona.Caller, dataset *annona.Dataset, stone annona.Tombstone, act string) annona.LedgerRow {
+	facts := audit.Facts{Verb: annona.VerbSubjectRights, Dataset: dataset.Name, Reason: stone.Reason, Details: map[string]string{
+		"act": act, "record": stone.ID.String(),
+	}}
+	if !stone.CompleteAt.IsZero() {
+		facts.Details["complete_at"] = annona.Instant(stone.CompleteAt)
+	}
+	subjects := []audit.Subjects{{Noun: dataset.Noun, Numbers: []annona.Number{stone.Number}}}
+	return audit.Change(x.Clock(), annona.NewUID(), facts, caller, subjects)
+}
+
+func checkReason(reason string, known []string) error {
+	if !slices.Contains(known, reason) {
+		return annona.Invalid("unknown_reason", "the reason is one of these codes: %s", strings.Join(known, ", ")).On("reason")
+	}
+	return nil
+}

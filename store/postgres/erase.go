@@ -1,0 +1,169 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Erase removes a record with all that hangs on it. See annona.RecordTx.
+func (t *tx) Erase(ctx context.Context, actor string, dataset *annona.Dataset, number annona.Number) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	tb, err := tableOf(dataset.Name)
+	if err != nil {
+		return err
+	}
+	if err := t.erase(actor, tb, number); err != nil {
+		return t.fault("erase a record", err)
+	}
+	t.moves++
+	return nil
+}
+
+func (t *tx) erase(actor string, tb table, number annona.Number) error {
+	version, err := t.conn.integer("SELECT version FROM "+tb.dataset+" WHERE number = $1 FOR UPDATE", number)
+	if err != nil {
+		return err
+	}
+	if version == 0 {
+		return annona.NotFound("the record is not on file")
+	}
+	touched := touches{}
+	if tb.dataset == "individuals" {
+		err = t.eraseIndividual(number, touched)
+	} else {
+		err = t.eraseHousehold(number, touched)
+	}
+	if err == nil {
+		err = t.eraseRecord(tb, number)
+	}
+	if err == nil {
+		err = t.event(annona.Event{Actor: actor, Dataset: tb.dataset, Record: number, Version: int(version), Kind: annona.EventErased})
+	}
+	if err != nil {
+		return err
+	}
+	return t.touchAll(touched, actor)
+}
+
+// eraseRecord removes the row of a record, the index of its identifiers and what its events keep
+// of it.
+func (t *tx) eraseRecord(tb table, number annona.Number) error {
+	if err := t.flushEvents(); err != nil {
+		return err
+	}
+	err := t.conn.exec("DELETE FROM identifier_index WHERE number = $1 AND noun = $2", number, tb.noun)
+	if err != nil {
+		return err
+	}
+	err = t.conn.exec("UPDATE events SET before = NULL WHERE record = $1 AND dataset = $2 AND before IS NOT NULL", number, tb.dataset)
+	if err != nil {
+		return err
+	}
+	return t.conn.exec("DELETE FROM "+tb.dataset+" WHERE number = $1", number)
+}
+
+// eraseIndividual removes what hangs on an individual. The households that it was in are touched,
+// and those who had a relationship to it.
+func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
+	for _, of := range []struct{ dataset, query string }{
+		{"households", "SELECT household FROM memberships WHERE individual = $1"},
+		{"individuals", "SELECT from_number FROM relationships WHERE to_number = $1"},
+	} {
+		err := t.conn.each(of.query, func(r row) error {
+			touched[subject{of.dataset, r.number(0)}] = string(annona.EventErased)
+			return nil
+		}, number)
+		if err != nil {
+			return err
+		}
+	}
+	delete(touched, subject{"individuals", number})
+	for _, from := range []string{
+		"memberships WHERE individual", "relationships WHERE from_number", "relationships WHERE to_number",
+		"restrictions WHERE subject", "consents WHERE subject",
+	} {
+		if err := t.conn.exec("DELETE FROM "+from+" = $1", number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseHousehold removes the memberships of a household. Its members stay, and live where their
+// other memberships say.
+func (t *tx) eraseHousehold(number annona.Number, touched touches) error {
+	var members []int64
+	err := t.conn.each(`SELECT number FROM individuals WHERE number = ANY (ARRAY (SELECT individual FROM memberships WHERE household = $1))
+		ORDER BY number FOR NO KEY UPDATE`, func(r row) error {
+		members = append(members, r.integer(0))
+		return nil
+	}, number)
+	if err != nil {
+		return err
+	}
+	if err := t.conn.exec("DELETE FROM memberships WHERE household = $1", number); err != nil {
+		return err
+	}
+	clear(t.known)
+	memberships, err := readMemberships(t.conn, members)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		touched[subject{"individuals", annona.Number(m)}] = string(annona.EventErased)
+		if err := t.writeLine(annona.Number(m), lineOf(memberships[annona.Number(m)], annona.DateOf(t.now))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PutTombstone writes a tombstone by its ID.
+func (t *tx) PutTombstone(ctx context.Context, s annona.Tombstone) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := t.conn.exec(`INSERT INTO tombstones
+		(id, dataset, source, source_key, number, reason, erased_at, expires_at, shredded_at, complete_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at, shredded_at = excluded.shredded_at, complete_at = excluded.complete_at`,
+		s.ID, s.Dataset, s.Source, s.Key, s.Number, s.Reason, s.ErasedAt, s.ExpiresAt, s.ShreddedAt, s.CompleteAt)
+	if err != nil {
+		return t.fault("write a tombstone", err)
+	}
+	return nil
+}
+
+// DropTombstones removes those that have expired. One whose key is still to be destroyed stays.
+func (t *tx) DropTombstones(ctx context.Context, then time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := t.conn.exec("DELETE FROM tombstones WHERE expires_at <= $1 AND shredded_at IS NOT NULL", then); err != nil {
+		return t.fault("remove tombstones", err)
+	}
+	return nil
+}
+
+// erasedKeys asks which records of a dataset were erased and may not come back.
+const erasedKeys = `SELECT k.source, k.key FROM unnest($1::text[], $2::text[]) k (source, key)
+	JOIN tombstones s ON s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = $3 AND s.expires_at > $4`
+
+// Tombstones returns the tombstones on file, in the order of erasure.
+func (s *Store) Tombstones(ctx context.Context) (all []annona.Tombstone, err error) {
+	err = s.readers.ask(ctx, "read tombstones", func(c *conn) error {
+		all = nil
+		return c.each(`SELECT id, dataset, source, source_key, number, reason, erased_at, expires_at, shredded_at, complete_at
+			FROM tombstones ORDER BY erased_at, position`, func(r row) error {
+			all = append(all, annona.Tombstone{
+				ID: r.uid(0), Dataset: r.text(1), Source: r.text(2), Key: r.text(3), Number: r.number(4), Reason: r.text(5),
+				ErasedAt: r.time(6), ExpiresAt: r.time(7), ShreddedAt: r.time(8), CompleteAt: r.time(9),
+			})
+			return nil
+		})
+	})
+	return all, err
+}

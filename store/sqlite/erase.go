@@ -1,0 +1,155 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Erase removes a record with all that hangs on it. See annona.RecordTx.
+func (t *tx) Erase(ctx context.Context, actor string, dataset *annona.Dataset, number annona.Number) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	tb, err := t.table(dataset)
+	if err != nil {
+		return fault("erase a record", err)
+	}
+	version, err := t.conn.integer("SELECT version FROM "+tb.dataset+" WHERE number = ?", number)
+	if err != nil {
+		return fault("erase a record", err)
+	}
+	if version == 0 {
+		return annona.NotFound("the record is not on file")
+	}
+	touched := touches{}
+	if tb.dataset == "individuals" {
+		err = t.eraseIndividual(number, touched)
+	} else {
+		err = t.eraseHousehold(number, touched)
+	}
+	if err == nil {
+		err = t.eraseRecord(tb, number)
+	}
+	if err == nil {
+		err = t.event(annona.Event{Actor: actor, Dataset: tb.dataset, Record: number, Version: int(version), Kind: annona.EventErased})
+	}
+	if err == nil {
+		err = t.touchAll(touched, actor)
+	}
+	if err == nil {
+		err = t.moveEpoch()
+	}
+	return fault("erase a record", err)
+}
+
+// eraseRecord removes the row of a record, the index of its identifiers and what its events keep
+// of it.
+func (t *tx) eraseRecord(tb *table, number annona.Number) error {
+	err := t.conn.exec("DELETE FROM identifier_index WHERE number = ? AND noun = ?", number, tb.noun)
+	if err != nil {
+		return err
+	}
+	err = t.conn.exec("UPDATE events SET before = NULL WHERE record = ? AND dataset = ? AND before IS NOT NULL", number, tb.dataset)
+	if err != nil {
+		return err
+	}
+	return t.conn.exec("DELETE FROM "+tb.dataset+" WHERE number = ?", number)
+}
+
+// eraseIndividual removes what hangs on an individual. The households that it was in are touched,
+// and those who had a relationship to it.
+func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
+	for _, of := range []struct{ dataset, query string }{
+		{"households", "SELECT household FROM memberships WHERE individual = ?"},
+		{"individuals", "SELECT from_number FROM relationships WHERE to_number = ?"},
+	} {
+		err := t.conn.each(of.query, func(s *sqlite.Stmt) error {
+			touched[subject{of.dataset, annona.Number(s.ColumnInt64(0))}] = string(annona.EventErased)
+			return nil
+		}, number)
+		if err != nil {
+			return err
+		}
+	}
+	delete(touched, subject{"individuals", number})
+	for _, from := range []string{
+		"memberships WHERE individual", "relationships WHERE from_number", "relationships WHERE to_number",
+		"restrictions WHERE subject", "consents WHERE subject",
+	} {
+		if err := t.conn.exec("DELETE FROM "+from+" = ?", number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseHousehold removes the memberships of a household. Its members stay, and live where their
+// other memberships say.
+func (t *tx) eraseHousehold(number annona.Number, touched touches) error {
+	members, err := t.members(number)
+	if err != nil {
+		return err
+	}
+	if err := t.conn.exec("DELETE FROM memberships WHERE household = ?", number); err != nil {
+		return err
+	}
+	clear(t.known)
+	for _, m := range members {
+		touched[subject{"individuals", m}] = string(annona.EventErased)
+		memberships, err := readMemberships(t.conn, m)
+		if err != nil {
+			return err
+		}
+		if err := t.writeLine(m, lineOf(memberships, annona.DateOf(t.now))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PutTombstone writes a tombstone by its ID.
+func (t *tx) PutTombstone(ctx context.Context, s annona.Tombstone) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := t.conn.exec(`INSERT OR REPLACE INTO tombstones
+		(id, dataset, source, source_key, number, reason, erased_at, expires_at, shredded_at, complete_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.ID, s.Dataset, s.Source, s.Key, s.Number, s.Reason, s.ErasedAt, s.ExpiresAt, s.ShreddedAt, s.CompleteAt)
+	return fault("write a tombstone", err)
+}
+
+// DropTombstones removes those that have expired. One whose key is still to be destroyed stays.
+func (t *tx) DropTombstones(ctx context.Context, then time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := t.conn.exec("DELETE FROM tombstones WHERE expires_at <= ? AND shredded_at IS NOT NULL", then)
+	return fault("remove tombstones", err)
+}
+
+// erased reports whether a record was erased and may not come back.
+func (t *tx) erased(k recordKey) (bool, error) {
+	n, err := t.conn.integer("SELECT count(*) FROM tombstones WHERE source = ? AND source_key = ? AND dataset = ? AND expires_at > ?",
+		k.source, k.key, k.dataset, t.now)
+	return n > 0, err
+}
+
+// Tombstones returns the tombstones on file, in the order of erasure.
+func (s *Store) Tombstones(ctx context.Context) (all []annona.Tombstone, err error) {
+	err = s.readers.read(ctx, "read tombstones", func(c *conn) error {
+		return c.each(`SELECT id, dataset, source, source_key, number, reason, erased_at, expires_at, shredded_at, complete_at
+			FROM tombstones ORDER BY erased_at, rowid`, func(stmt *sqlite.Stmt) error {
+			all = append(all, annona.Tombstone{
+				ID: columnUID(stmt, 0), Dataset: stmt.ColumnText(1), Source: stmt.ColumnText(2), Key: stmt.ColumnText(3),
+				Number: annona.Number(stmt.ColumnInt64(4)), Reason: stmt.ColumnText(5), ErasedAt: columnTime(stmt, 6),
+				ExpiresAt: columnTime(stmt, 7), ShreddedAt: columnTime(stmt, 8), CompleteAt: columnTime(stmt, 9),
+			})
+			return nil
+		})
+	})
+	return all, err
+}

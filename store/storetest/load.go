@@ -1,0 +1,50 @@
+package storetest
+
+import (
+	"context"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Load finds records and writes those that are new or changed, as the gate does: with their
+// numbers and versions, and with what they were before. Nothing is sealed in truth.
+func Load(ctx context.Context, tx annona.Tx, actor string, records []annona.StoredRecord) (annona.Loaded, error) {
+	keys := make([]annona.RecordKey, len(records))
+	for i := range records {
+		keys[i] = records[i].RecordKey
+		for _, m := range records[i].Memberships {
+			keys[i].Joins = append(keys[i].Joins, m.HouseholdKey)
+		}
+	}
+	known, err := tx.Find(ctx, keys)
+	if err != nil {
+		return annona.Loaded{}, err
+	}
+	var changed []annona.StoredRecord
+	var left annona.Loaded
+	for i, k := range known {
+		switch {
+		case k.Erased:
+			left.Erased++
+		case k.Same:
+			left.Unchanged++
+		default:
+			changed = append(changed, next(records[i], k))
+		}
+	}
+	loaded, err := tx.Upsert(ctx, actor, changed)
+	loaded.Unchanged, loaded.Erased = left.Unchanged, left.Erased
+	return loaded, err
+}
+
+func next(r annona.StoredRecord, known annona.Known) annona.StoredRecord {
+	r.Number, r.Version = known.Number, known.Version+1
+	if known.Version > 0 {
+		r.Before = former(known).Append(nil)
+	}
+	return r
+}
+
+func former(known annona.Known) annona.Former {
+	return annona.Former{Version: known.Version, Clear: append([]byte("before:"), known.Clear...), Sealed: known.Sealed}
+}
