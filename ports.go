@@ -155,10 +155,6 @@ type Vault interface {
 	// fields to the page's columns and groups. It fails with code key_gone when a subject has no
 	// key (anymore): whoever asked reads the page again.
 	Open(ctx context.Context, page *Page) error
-	// Shred destroys the key of a subject, durably: from then on nothing that was sealed under it
-	// opens, on any node. It returns the time from which that holds for old copies of the key store
-	// too. Shredding again is fine.
-	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
 	// Realm returns the id realm of that name.
 	Realm(name string) (Realm, error)
 	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was
@@ -181,4 +177,12 @@ type Hashes interface {
 	Digest(content []byte) [16]byte
 	// Tag returns a keyed 128-bit hash of a view, for entity tags.
 	Tag(view []byte) [16]byte
+}
+
+// Shredder destroys keys. One verb may: erasure.
+type Shredder interface {
+	// Shred destroys the key of a subject, durably; again, when it is gone already. What was sealed
+	// under it opens nowhere from then on. complete is when the last thing that could open an old
+	// copy of the key is destroyed as well.
+	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
 }

@@ -103,7 +103,7 @@ func (x *Exchange) subjectDataset(s Subject) *annona.Dataset {
 // shred takes the second step, which may be taken again.
 func (x *Exchange) shred(ctx context.Context, caller annona.Caller, stone annona.Tombstone) (annona.Tombstone, error) {
 	dataset, _ := x.CurrentDictionary().Dataset(stone.Dataset)
-	complete, err := x.Vault.Shred(ctx, dataset, stone.Number)
+	complete, err := x.Shredder.Shred(ctx, dataset, stone.Number)
 	if err != nil {
 		return stone, annona.Unavailable("shred_pending",
 			"the record is erased and nobody is shown it; its key could not be destroyed, which is tried again when the server starts").Because(err)

@@ -15,7 +15,7 @@ import (
 
 // shredder notes whose keys were destroyed, and fails when told to.
 type shredder struct {
-	annona.Vault
+	annona.Shredder
 	broken   bool
 	shredded []annona.Number
 }
@@ -25,12 +25,12 @@ func (s *shredder) Shred(ctx context.Context, d *annona.Dataset, number annona.N
 		return time.Time{}, errors.New("the key store is away")
 	}
 	s.shredded = append(s.shredded, number)
-	return s.Vault.Shred(ctx, d, number)
+	return s.Shredder.Shred(ctx, d, number)
 }
 
 func (r *registry) watchShredder() *shredder {
-	s := &shredder{Vault: r.Vault}
-	r.Vault = s
+	s := &shredder{Shredder: r.Shredder}
+	r.Shredder = s
 	return s
 }
 

@@ -59,7 +59,7 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	r.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
 		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Subjects: store, Reference: store,
-		Vault: keys, Clock: time.Now, Zone: time.UTC,
+		Vault: keys, Shredder: keys, Clock: time.Now, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {
 				return annona.Unauthenticated("key_invalid", "the key is revoked")

@@ -19,6 +19,10 @@ func TestKeyTable(t *testing.T) {
 	if _, err := v.Realm("one"); err != nil {
 		t.Fatal(err)
 	}
+	newRecovery(t, v)
+	if err := v.RecordDrill(v.DrillProof()); err != nil {
+		t.Fatal(err)
+	}
 	for label := range keys.secrets {
 		class, _, _ := strings.Cut(label, "/")
 		if !seen[class] {

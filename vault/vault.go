@@ -13,6 +13,7 @@
 package vault
 
 import (
+	"context"
 	"crypto/cipher"
 	"sync"
 	"time"
@@ -25,6 +26,10 @@ type Installation struct {
 	Folder string // of the root key's file
 	Keys   annona.KeyStore
 	Clock  annona.Clock // nil: time.Now
+	// Keepers opens a key of a key management service by its URL; nil: root keys lie in files only.
+	Keepers func(ctx context.Context, url string) (Keeper, error)
+	// RootURL names the key that is to encrypt a root key that is being made; empty: none.
+	RootURL string
 }
 
 // Vault is the open vault of one installation. It is safe for concurrent use.
@@ -60,7 +65,7 @@ func Create(i Installation, kind Kind) (*Vault, error) {
 	} else if s.Version > 0 {
 		return nil, errRootLost
 	}
-	root, err := createRoot(i.Folder, kind)
+	root, err := i.createRoot(kind)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +75,7 @@ func Create(i Installation, kind Kind) (*Vault, error) {
 // Finish takes up what an interrupted Create has left: a root key of that kind, and not a single
 // secret yet. Where there are secrets it opens the vault.
 func Finish(i Installation, kind Kind) (*Vault, error) {
-	root, err := readRoot(i.Folder)
+	root, err := i.readRoot(RootFile)
 	if err != nil {
 		return nil, err
 	}
@@ -99,18 +104,8 @@ func (i Installation) begin(root *rootKey) (*Vault, error) {
 // Open opens the vault of an installation. It refuses a root key that other accounts may read, one
 // that is malformed, and one that does not open the secrets on file.
 func Open(i Installation) (*Vault, error) {
-	root, err := readRoot(i.Folder)
+	root, err := i.currentRoot()
 	if err != nil {
-		return nil, err
-	}
-	s, err := i.Keys.Latest(classInstallation.label)
-	switch {
-	case err != nil:
-		return nil, annona.Internal("read the key store", err)
-	case s.Version == 0:
-		return nil, errSecretsMissing
-	}
-	if _, err := root.unwrap(s); err != nil {
 		return nil, err
 	}
 	v := i.vault(root)
