@@ -147,9 +147,10 @@ const (
 	PartBefore CellPart = "before"
 )
 
-// Vault seals and opens, indexes blindly and enciphers ids. It alone knows keys. It owns no
-// rule about who may see what.
+// Vault seals and opens, hashes and enciphers ids. It alone knows keys. It owns no rule about who
+// may see what.
 type Vault interface {
+	Hashes
 	// Seal seals images in place, each under the key of its subject. Keys of new subjects are
 	// made, and durable, before it returns.
 	Seal(ctx context.Context, cells []Cell) error
@@ -159,19 +160,26 @@ type Vault interface {
 	Open(ctx context.Context, page *Page) error
 	// Realm returns the id realm of that name.
 	Realm(name string) (Realm, error)
-	// RecordKey returns the keyed hash under which a record is on file, of the key that its source
-	// gave it. The source's own key lies nowhere.
-	RecordKey(dataset, source, key string) string
-	// BlindIndex returns the 256-bit index of a normalized identifier.
-	BlindIndex(scheme, normalized string) []byte
-	// Digest returns a keyed digest that shows only whether content changed.
-	Digest(content []byte) [16]byte
-	// Tag returns a keyed 128-bit hash of a view, for entity tags.
-	Tag(view []byte) [16]byte
 	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was
 	// made for another context (client, dataset, filter, fields, purpose) or is not ours.
 	SealPosition(context, position []byte) string
 	OpenPosition(context []byte, token string) ([]byte, bool)
+}
+
+// Hashes are keyed, one-way and always the same: what stands in a store in the place of a value.
+type Hashes interface {
+	// RecordKey returns the keyed hash under which a record is on file, of the key that its source
+	// gave it. The source's own key lies nowhere.
+	RecordKey(dataset, source, key string) string
+	// BlindIndex returns the 256-bit index of a normalized identifier under the current version of
+	// its key; BlindIndexes returns it under every version that rows on file may have. The issuer
+	// may be empty.
+	BlindIndex(scheme, issuer, normalized string) []byte
+	BlindIndexes(scheme, issuer, normalized string) [][]byte
+	// Digest returns a keyed digest that shows only whether content changed.
+	Digest(content []byte) [16]byte
+	// Tag returns a keyed 128-bit hash of a view, for entity tags.
+	Tag(view []byte) [16]byte
 }
 
 // Shredder destroys keys. One verb may: erasure.
