@@ -32,8 +32,27 @@ func AppendItem(items []byte, item Image) []byte {
 	return append(items, item...)
 }
 
-// next splits the first value off.
+// next splits the first value off. Nearly all tags have one or two bytes and nearly all lengths
+// one, and an export reads tens of millions of them.
 func (m Image) next() (tag uint32, text []byte, rest Image, err error) {
+	at := 0 // of the length
+	switch {
+	case len(m) > 1 && m[0] < 0x80:
+		tag, at = uint32(m[0]), 1
+	case len(m) > 2 && m[1] < 0x80:
+		tag, at = uint32(m[0]&0x7f)|uint32(m[1])<<7, 2
+	}
+	if at == 0 || m[at] >= 0x80 {
+		return m.nextLong()
+	}
+	from, to := at+1, at+1+int(m[at])
+	if to > len(m) {
+		return 0, nil, nil, errImage
+	}
+	return tag, m[from:to], m[to:], nil
+}
+
+func (m Image) nextLong() (tag uint32, text []byte, rest Image, err error) {
 	t, n := binary.Uvarint(m)
 	if n <= 0 || t > 1<<22 {
 		return 0, nil, nil, errImage
@@ -86,7 +105,8 @@ func Items(items []byte, yield func(item Image) bool) error {
 type Unpacker struct {
 	slots  []int16 // column of a tag, or -1; tags of the standard dictionary are small
 	far    map[uint32]int16
-	fills  []int // the columns that this part of the image fills
+	fills  []int  // the columns that this part of the image fills
+	last   uint32 // the highest tag of all that is asked for: what lies behind it is not looked at
 	groups []groupUnpacker
 }
 
@@ -108,17 +128,20 @@ func NewUnpacker(shape *Shape, sealed bool) *Unpacker {
 			continue
 		}
 		u.fills = append(u.fills, i)
-		if tag := f.ImageTag(); int(tag) < len(u.slots) {
+		tag := f.ImageTag()
+		if int(tag) < len(u.slots) {
 			u.slots[tag] = int16(i)
 		} else {
 			u.far[tag] = int16(i)
 		}
+		u.last = max(u.last, tag)
 	}
 	for i, g := range shape.Groups {
 		if g.Field.Derived || g.Field.IsSealed() != sealed {
 			continue
 		}
 		u.groups = append(u.groups, groupUnpacker{tag: g.Field.ImageTag(), group: i, items: newItemUnpacker(g.Shape)})
+		u.last = max(u.last, g.Field.ImageTag())
 	}
 	return u
 }
@@ -133,6 +156,7 @@ func newItemUnpacker(shape *Shape) *Unpacker {
 		}
 		u.fills = append(u.fills, i)
 		u.far[f.ImageTag()] = int16(i)
+		u.last = max(u.last, f.ImageTag())
 	}
 	return u
 }
@@ -148,6 +172,9 @@ func (u *Unpacker) Unpack(p *Page, image Image) error {
 		tag, text, rest, err := image.next()
 		if err != nil {
 			return err
+		}
+		if tag > u.last {
+			break
 		}
 		image = rest
 		if column := u.column(tag); column >= 0 {

@@ -224,3 +224,30 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkUnpack unpacks a record of the usual size, of which an export shows a third.
+func BenchmarkUnpack(b *testing.B) {
+	individuals, _ := annona.Standard().Dataset("individuals")
+	shape := &annona.Shape{Dataset: individuals}
+	var image annona.Image
+	for i, f := range kept(individuals.Fields, false) {
+		switch {
+		case f.Type == annona.TypeGroup:
+			image = image.AppendValue(f.ImageTag(), bytes.Repeat([]byte("x"), 150))
+		case len(f.Code)%2 == 0:
+			image = image.AppendValue(f.ImageTag(), []byte("2025-01-29"))
+			if i%3 > 0 {
+				shape.Columns = append(shape.Columns, f)
+			}
+		}
+	}
+	unpacker, page := annona.NewUnpacker(shape, false), annona.NewPage(shape)
+	b.ReportAllocs()
+	b.ReportMetric(float64(len(shape.Columns)), "columns")
+	for b.Loop() {
+		page.Reset()
+		if err := unpacker.Unpack(page, image); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -20,6 +20,7 @@ type serveCommand struct {
 	Replica string    `placeholder:"URL" help:"Standby of the database, which then reads the pages of searches and exports whenever it is up to date."`
 	Listen  string    `default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Address to listen on."`
 	Metrics string    `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
+	Profile string    `type:"path" placeholder:"SOCKET" help:"Unix socket for profiles of the running server, which only this account can open. None: no profiles."`
 	Proxy   []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
 }
 
@@ -36,7 +37,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 				return err
 			}
 		}
-		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, proxies: prefixes(s.Proxy)})
+		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy)})
 	})
 }
 
@@ -72,6 +73,7 @@ func mustBeLoopback(address net.Addr) error {
 
 type serveOptions struct {
 	metrics string
+	profile string
 	proxies []netip.Prefix
 }
 
@@ -103,6 +105,11 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	go f.keepFresh(ctx, log)
 	if o.metrics != "" {
 		if err := serveMetrics(ctx, o.metrics, server.Metrics()); err != nil {
+			return err
+		}
+	}
+	if o.profile != "" {
+		if err := serveProfiles(ctx, o.profile); err != nil {
 			return err
 		}
 	}
