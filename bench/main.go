@@ -86,7 +86,7 @@ func newBench(program, folder string) (*bench, error) {
 			return nil, fmt.Errorf("%s is missing: make build builds bin/annona, make tools finds the rest", tool)
 		}
 	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
 	return &bench{program: path, folder: folder, sets: map[country]*dataset{}, downloads: map[download]result{}}, nil
