@@ -136,7 +136,7 @@ func TestACellThatRepeatsTheOneAboveIt(t *testing.T) {
 		{Field: home, Treatment: annona.TreatPass}, {Field: birth, Treatment: annona.TreatYear},
 	}}}
 	page := annona.NewPage(shape)
-	homes := []string{"", "", "1111111111111111", "1111111111111111", "", "1111111111111111", "2222222222222222"}
+	homes := []string{"", "", "1111111111111111", "1111111111111111", "", "1111111111111111", "1111111111112222"}
 	births := []string{"1990-05-01", "1990-05-01", "1990-06-01", "", "", "1991-01-01", "1991-01-01"}
 	for row := range homes {
 		page.Columns[0].Append([]byte(homes[row]))
