@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/annona-exchange/annona"
@@ -100,12 +101,21 @@ func (p *Plan) redact(page *annona.Page) {
 	}
 }
 
-// rewrite replaces every cell of a column; the column and the scratch swap their memory.
+// rewrite replaces every cell of a column; the column and the scratch swap their memory. A cell
+// that repeats the one above it, as the household's id does for its members, becomes the same.
 func (p *Plan) rewrite(c *annona.Column, change transform) {
 	p.scratch.Reset()
+	var above []byte
+	shown := 0 // where what is shown of it starts
 	for row := range c.Ends {
-		p.scratch.Data = change(p.scratch.Data, c.Cell(row))
+		cell, end := c.Cell(row), len(p.scratch.Data)
+		if row > 0 && bytes.Equal(cell, above) {
+			p.scratch.Data = append(p.scratch.Data, p.scratch.Data[shown:end]...)
+		} else {
+			p.scratch.Data = change(p.scratch.Data, cell)
+		}
 		p.scratch.EndCell()
+		above, shown = cell, end
 	}
 	*c, p.scratch = p.scratch, *c
 }

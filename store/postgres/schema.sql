@@ -14,7 +14,8 @@ CREATE SEQUENCE individuals_number;
 CREATE SEQUENCE memberships_number;
 CREATE SEQUENCE relationships_number;
 
--- Records. What an export shows stands first; the columns f_* are the index of filters and
+-- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
+-- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
 	number       bigint PRIMARY KEY,
@@ -26,10 +27,12 @@ CREATE TABLE households (
 	received_at  text COLLATE "C" NOT NULL,
 	clear        bytea,
 	sealed       bytea,
+	clear_groups  bytea,
+	sealed_groups bytea,
 	source_key   text COLLATE "C" NOT NULL,
 	f_area_code  text COLLATE "C"
 );
-ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL; -- sealed bytes do not shrink
+ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL; -- sealed bytes do not shrink
 CREATE UNIQUE INDEX households_uid ON households (uid);
 CREATE UNIQUE INDEX households_source ON households (source, source_key);
 CREATE INDEX households_area ON households (f_area_code);
@@ -51,9 +54,11 @@ CREATE TABLE individuals (
 	area_code            text COLLATE "C",
 	clear                bytea,
 	sealed               bytea,
+	clear_groups         bytea,
+	sealed_groups        bytea,
 	source_key           text COLLATE "C" NOT NULL
 );
-ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL;
+ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
 CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
 CREATE INDEX individuals_area ON individuals (area_code);

@@ -7,7 +7,8 @@ INSERT INTO counters (name, value) VALUES
 	('households', 0), ('individuals', 0), ('memberships', 0), ('relationships', 0),
 	('policy_epoch', 1), ('lines_day', 0), ('areas', 0);
 
--- Records. What an export shows stands first; the columns f_* are the index of filters and
+-- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
+-- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
 	number       INTEGER PRIMARY KEY,
@@ -15,9 +16,11 @@ CREATE TABLE households (
 	source       TEXT NOT NULL,
 	updated_at   TEXT NOT NULL,
 	received_at  TEXT NOT NULL,
+	version      INTEGER NOT NULL,
 	clear        BLOB,
 	sealed       BLOB,
-	version      INTEGER NOT NULL,
+	clear_groups  BLOB,
+	sealed_groups BLOB,
 	source_key   TEXT NOT NULL,
 	digest       BLOB NOT NULL,
 	f_area_code  TEXT
@@ -39,9 +42,11 @@ CREATE TABLE individuals (
 	source               TEXT NOT NULL,
 	updated_at           TEXT NOT NULL,
 	received_at          TEXT NOT NULL,
+	version              INTEGER NOT NULL,
 	clear                BLOB,
 	sealed               BLOB,
-	version              INTEGER NOT NULL,
+	clear_groups         BLOB,
+	sealed_groups        BLOB,
 	source_key           TEXT NOT NULL,
 	digest               BLOB NOT NULL
 ) STRICT;

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"pages come in order of number", testPages},
 		{"no scope, no record", testZeroScope},
 		{"a page has columns, images and groups", testContent},
+		{"groups of an image are read where somebody asks for them", testImageGroups},
 		{"a household shows its visible members", testMembers},
 		{"restriction and objection", testRestrictions},
 		{"consent where it is the basis", testConsents},
