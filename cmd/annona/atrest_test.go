@@ -189,21 +189,26 @@ func TestNothingPlantedIsFound(t *testing.T) {
 		if p.Database != "" {
 			p.ask(t, "CHECKPOINT")
 		}
-		search(t, p.files, []byte(s.err.String()+s.out.String()+out))
+		found := search(t, p.files, []byte(s.err.String()+s.out.String()+out))
+		for text := range found {
+			if p.Database == "" && strings.Contains(text, "individuals-head") { // a database waits for its vacuum
+				t.Errorf("%s is left of who was erased", text)
+			}
+		}
 		s.stop()
 		search(t, p.Data)
 	})
 }
 
-// search looks for what was planted, in all files of a folder and in texts. What may be found must
-// be found somewhere, otherwise the search finds nothing at all.
-func search(t *testing.T, folder string, texts ...[]byte) {
+// search looks for what was planted, in all files of a folder and in texts, and returns what it has
+// found that may be found. That must be something, otherwise the search finds nothing at all.
+func search(t *testing.T, folder string, texts ...[]byte) (clear map[string]bool) {
 	t.Helper()
-	clear := 0
+	clear = map[string]bool{}
 	look := func(where string, text []byte) {
 		for _, found := range append(plantedText.FindAll(text, -1), plantedNumber.FindAll(text, -1)...) {
 			if bytes.HasPrefix(found, []byte("planted-in-clear-")) {
-				clear++
+				clear[string(found)] = true
 				continue
 			}
 			t.Errorf("%s holds %s", where, found)
@@ -222,9 +227,10 @@ func search(t *testing.T, folder string, texts ...[]byte) {
 	for _, text := range texts {
 		look("what was printed or logged", text)
 	}
-	if clear == 0 && len(texts) > 0 {
+	if len(clear) == 0 && len(texts) > 0 {
 		t.Error("not even what lies in clear is found")
 	}
+	return clear
 }
 
 // TestSwappedCellsAreNoticed (C-02) puts sealed images where they do not belong, and changes single

@@ -69,7 +69,7 @@ func (t *tx) findRecord(tb *table, k *annona.RecordKey) (known annona.Known, err
 	if known.Same {
 		return known, nil
 	}
-	if erased, err := t.erased(recordKey{tb.dataset, k.Source, k.Key}); err != nil || erased {
+	if erased, err := t.buried(recordKey{tb.dataset, k.Source, k.Key}); err != nil || erased {
 		return annona.Known{Erased: erased}, err
 	}
 	if f.number == 0 {

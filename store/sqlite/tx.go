@@ -20,6 +20,7 @@ type tx struct {
 	evented  map[subject]bool // records that have an event of this transaction
 	tables   map[string]*table
 	known    map[householdKey]household // households looked up in this transaction
+	erased   bool                       // a record was erased
 	found    map[subject]*found         // records found and not written yet
 }
 
