@@ -22,6 +22,13 @@ type Moment struct {
 	Day Date
 }
 
+// FormerRecord is what a record was at an earlier position of the log.
+type FormerRecord struct {
+	Number  Number
+	Created bool   // it came on file later
+	Before  []byte // what it was, see ParseFormer; empty when it was created later, and when it has been erased since
+}
+
 // Log is the one order of changes, for those who read it from a position.
 type Log interface {
 	// LogState returns how far the log goes at this moment.
@@ -34,6 +41,11 @@ type Log interface {
 	// themselves, who lives with them and where, and who names them as relatives. They ascend.
 	// When they are too many to name, it returns all instead.
 	Concerned(ctx context.Context, dataset *Dataset, since, until Moment) (numbers []Number, all bool, err error)
+	// FormersIn returns what records of a root dataset with after < number ≤ until were at the
+	// position seq, of those that were created, changed or erased behind it, by number. What a
+	// record is now, for all others, is what it was then. Memberships, relationships and rights are
+	// always those of now: who may be seen is decided today.
+	FormersIn(ctx context.Context, dataset *Dataset, seq int64, after, until Number) ([]FormerRecord, error)
 	// PruneLog removes the events from the log's beginning up to the first one that is not older
 	// than before, except for the last event there is, and what was remembered of views that no
 	// position needs any more. It returns how many events went.

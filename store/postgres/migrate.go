@@ -211,7 +211,6 @@ var grants = []struct{ rights, tables string }{
 	{"UPDATE", "log_epoch"},
 	{"INSERT, UPDATE, DELETE", "followers"},
 	{"INSERT, DELETE", "follower_ranges, follower_views, departed"},
-	{"EXECUTE", "FUNCTION prune_events"},
 }
 
 // keysSchema is where the keys lie, apart from what they open.
@@ -261,7 +260,7 @@ func keyKeeper(c *conn, s Setup) (string, error) {
 }
 
 func appGrants(keys bool) []string {
-	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona"}
+	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events"}
 	for _, g := range grants {
 		if !strings.HasPrefix(g.tables, keysSchema+".") {
 			rights = append(rights, g.rights+" ON "+g.tables)

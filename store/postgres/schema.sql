@@ -333,13 +333,17 @@ CREATE TRIGGER individuals_depart AFTER DELETE ON individuals FOR EACH ROW EXECU
 
 -- The serving role cannot delete events. It can have the beginning of the log removed, up to a
 -- day ago, never the last event. Returns how many events went: at most so many.
-CREATE FUNCTION prune_events(before bigint, most bigint) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = annona, pg_temp AS $$
-	WITH first AS MATERIALIZED (SELECT l.seq, e.at FROM log l JOIN events e ON e.event = l.event ORDER BY l.seq LIMIT most),
-	until AS (SELECT least(
-		(SELECT min(seq) FROM first WHERE at >= least(before, (extract(epoch FROM now() - interval '1 day') * 1e9)::bigint)),
-		(SELECT min(seq) + most FROM first), (SELECT max(seq) FROM log)) AS seq),
-	gone AS (DELETE FROM log WHERE seq < (SELECT seq FROM until) RETURNING event),
-	emptied AS (DELETE FROM events WHERE event IN (SELECT event FROM gone) RETURNING event)
-	SELECT count(*) FROM emptied
-$$;
+CREATE FUNCTION prune_events(before bigint, most bigint) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = annona, pg_temp AS $$
+DECLARE
+	until bigint;
+	gone  bigint;
+BEGIN
+	before := least(before, (extract(epoch FROM now() - interval '1 day') * 1e9)::bigint);
+	WITH first AS MATERIALIZED (SELECT l.seq, e.at FROM log l JOIN events e ON e.event = l.event ORDER BY l.seq LIMIT most)
+		SELECT least((SELECT min(seq) FROM first WHERE at >= before), (SELECT min(seq) + most FROM first), (SELECT max(seq) FROM log)) INTO until;
+	WITH pruned AS (DELETE FROM log WHERE seq < until RETURNING event)
+		DELETE FROM events WHERE event IN (SELECT event FROM pruned);
+	GET DIAGNOSTICS gone = ROW_COUNT;
+	RETURN gone;
+END $$;
 REVOKE ALL ON FUNCTION prune_events FROM PUBLIC;

@@ -67,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},
+		{"what records were", testFormers},
 		{"records by their numbers", testReadNumbers},
 		{"what followers were shown", testViews},
 		{"the log is pruned", testPrune},
