@@ -127,6 +127,31 @@ func TestDisclosuresAreThoseThatWere(t *testing.T) {
 	r.verify(t)
 }
 
+// TestNobodyElseIsTold: somebody who stands between two people in a page, and is not in it.
+func TestNobodyElseIsTold(t *testing.T) {
+	r := newRegistry(t, 60)
+	keys, ids := r.everyone(t, 60)
+	q := exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"individual_id"}, Filter: "individual.sex == 'female'"}
+	answer, err := r.Search(t.Context(), r.caller, q, 1000, "", exchange.Form{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Sent(int64(answer.Page.Count()), nil)
+	in := map[string]bool{}
+	for row := range answer.Page.Count() {
+		in[string(answer.Page.Page().Cell(0, row))] = true
+	}
+	if len(in) < 10 || len(in) > 50 {
+		t.Fatalf("%d of 60 people are in the page", len(in))
+	}
+	for i, key := range keys {
+		told := slices.ContainsFunc(r.disclosuresOf(t, key), func(d exchange.Disclosure) bool { return d.Verb == annona.VerbSearch })
+		if told != in[ids[i]] {
+			t.Errorf("a person who is in the page: %v, is told so: %v", in[ids[i]], told)
+		}
+	}
+}
+
 // TestDisclosuresUnderAnAgreement: who may ask, about whom, and what others learn from it.
 func TestDisclosuresUnderAnAgreement(t *testing.T) {
 	r := newRegistry(t, 40)
