@@ -14,9 +14,10 @@ import (
 )
 
 type verifyCommand struct {
-	Copy       string   `arg:"" optional:"" type:"path" placeholder:"FILE" help:"A copy that annona ledger export has made; --key is the ledger's public key."`
-	Data       string   `type:"path" placeholder:"DIR" help:"Data folder of the registry, to walk its own ledger."`
-	Database   string   `placeholder:"URL" help:"PostgreSQL database of the registry, as for the other commands."`
+	Copy     string `arg:"" optional:"" type:"path" placeholder:"FILE" help:"A copy that annona ledger export has made; --key is the ledger's public key."`
+	Data     string `type:"path" placeholder:"DIR" help:"Data folder of the registry, to walk its own ledger."`
+	Database string `placeholder:"URL" help:"PostgreSQL database of the registry, as for the other commands."`
+	databaseFlags
 	Key        []string `sep:"none" placeholder:"KEY" help:"Public key of the ledger, or a file that holds some, from elsewhere; may be repeated. For a data folder: its own, when left out."`
 	Checkpoint []string `sep:"none" type:"path" placeholder:"FILE" help:"Checkpoint that somebody else has kept; may be repeated."`
 	JSON       bool     `name:"json" help:"Print the report as JSON."`
@@ -91,7 +92,7 @@ func (v verifyCommand) copy(e audit.Evidence) (audit.Report, error) {
 }
 
 func (v verifyCommand) live(ctx context.Context, e audit.Evidence) (report audit.Report, err error) {
-	err = dataFlag{Data: v.Data, Database: v.Database}.with(ctx, func(f *folder) error {
+	err = dataFlag{Data: v.Data, Database: v.Database, databaseFlags: v.databaseFlags}.with(ctx, func(f *folder) error {
 		if len(e.Keys) == 0 {
 			if e.Keys, err = f.vault.CheckpointKeys(); err != nil {
 				return err
