@@ -37,7 +37,10 @@ var (
 	classDrill        = keyClass{"drill", "AES-256-GCM", "says when a recovery was last tried", "the drill is to be repeated"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classRealm}
+	classLedger     = keyClass{"ledger", "AES-256-GCM, one key per entry", "what ledger entries say", "content of the ledger; its proofs stand"}
+	classCheckpoint = keyClass{"checkpoint", "Ed25519", "checkpoints of the ledger", "no new checkpoints; old ones verify"}
+
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classRealm, classLedger, classCheckpoint}
 )
 
 // keySize is the length of every key and secret: 256 bits.

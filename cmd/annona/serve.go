@@ -106,6 +106,8 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	defer stop()
 	go f.keepFresh(ctx, log)
 	go f.keepShort(ctx, log, o.retention)
+	signing := f.keepSigned(ctx, log)
+	defer func() { stop(); <-signing }()
 	if o.metrics != "" {
 		if err := serveMetrics(ctx, o.metrics, server.Metrics()); err != nil {
 			return err
@@ -136,8 +138,28 @@ func (f *folder) finishErasures(ctx context.Context, log *slog.Logger) {
 
 // ready reports whether requests can be answered.
 func (f *folder) ready(ctx context.Context) error {
+	if err := f.covered(); err != nil {
+		return err
+	}
 	_, err := f.store.Epoch(ctx)
 	return err
+}
+
+// keepSigned signs the ledger's tree as it grows, until ctx ends.
+func (f *folder) keepSigned(ctx context.Context, log *slog.Logger) (ended <-chan struct{}) {
+	done := make(chan struct{})
+	f.signing.Store(true)
+	go func() {
+		defer close(done)
+		f.signer.Run(ctx, func(err error) {
+			if err == nil {
+				log.Info("the ledger is signed again")
+				return
+			}
+			log.Error("the ledger is not signed; in a minute nothing will be disclosed any more", "code", annona.CodeOf(err), "error", err.Error())
+		})
+	}()
+	return done
 }
 
 // keepFresh looks each second for attributes that another process declared.

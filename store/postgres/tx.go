@@ -214,10 +214,10 @@ func (t *tx) AppendEntry(ctx context.Context, rows ...annona.LedgerRow) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := checkLeaves(rows); err != nil || len(rows) == 0 {
+	if err := checkEntries(rows); err != nil || len(rows) == 0 {
 		return err
 	}
-	if err := t.conn.insertEntries(rows); err != nil {
+	if err := t.conn.insertEntries(rows, noneKnown); err != nil {
 		return t.fault("append to the ledger", err)
 	}
 	return nil

@@ -123,7 +123,7 @@ func (w *writer) wipe() { _ = w.conn.exec("PRAGMA wal_checkpoint(TRUNCATE)") }
 // Append appends entries and returns when they are committed. Calls that wait while another
 // commit is being flushed share the next one.
 func (s *Store) Append(ctx context.Context, rows ...annona.LedgerRow) error {
-	if err := checkLeaves(rows); err != nil || len(rows) == 0 {
+	if err := checkEntries(rows); err != nil || len(rows) == 0 {
 		return err
 	}
 	return s.writer.append(ctx, rows)
