@@ -106,7 +106,10 @@ func (a *appender) flush() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout) // it is the batch's, not that of one request
 	defer cancel()
-	err := a.store.transaction(ctx, func(t *tx) error { return t.conn.insertEntries(rows) })
+	err := a.store.transaction(ctx, func(t *tx) error {
+		t.entries = rows
+		return nil
+	})
 	if err != nil && ctx.Err() != nil {
 		err = errBusy()
 	}
@@ -136,12 +139,9 @@ const insertEntries = `WITH added AS (
 	FROM unnest($7::uuid[], $8::bigint[], $9::text[], $10::bytea[], $11::bytea[], $12::text[], $13::bigint[], $14::bigint[])
 		p (id, position, name, salt, content, noun, min, max) JOIN added a USING (id)`
 
-// insertEntries writes entries with their parts and queues them for the sequencer, by one
-// statement.
-func (c *conn) insertEntries(rows []annona.LedgerRow) error {
-	if len(rows) == 0 {
-		return nil
-	}
+// entryColumns are the parameters of insertEntries, which writes entries with their parts and
+// queues them for the sequencer.
+func entryColumns(rows []annona.LedgerRow) []any {
 	var ids, requests, owners [][16]byte
 	var ats []*int64
 	var kinds, names, nouns []string
@@ -158,6 +158,5 @@ func (c *conn) insertEntries(rows []annona.LedgerRow) error {
 			mins, maxs = append(mins, int64(p.Min)), append(maxs, int64(p.Max))
 		}
 	}
-	_, err := c.db.Exec(c.ctx, insertEntries, ids, ats, kinds, leaves, hashes, requests, owners, positions, names, salts, contents, nouns, mins, maxs)
-	return err
+	return []any{ids, ats, kinds, leaves, hashes, requests, owners, positions, names, salts, contents, nouns, mins, maxs}
 }
