@@ -208,14 +208,21 @@ func (c *conn) insertEntries(rows []annona.LedgerRow, known func([32]byte) bool)
 	if len(rows) == 0 {
 		return nil
 	}
+	_, err := c.db.Exec(c.ctx, insertEntries, entryColumns(rows, known)...)
+	return err
+}
+
+// entryColumns are the parameters of insertEntries.
+func entryColumns(rows []annona.LedgerRow, known func([32]byte) bool) []any {
 	b := &entryBatch{named: map[[32]byte]bool{}}
 	for i := range rows {
 		b.add(&rows[i])
 		b.addLists(&rows[i], known)
 	}
-	_, err := c.db.Exec(c.ctx, insertEntries, b.ids, b.ats, b.kinds, b.leaves, b.hashes, b.requests,
-		b.owners, b.positions, b.names, b.sealed, b.nouns, b.reaches, b.mins, b.maxs, b.listHashes, b.lists)
-	return err
+	return []any{
+		b.ids, b.ats, b.kinds, b.leaves, b.hashes, b.requests,
+		b.owners, b.positions, b.names, b.sealed, b.nouns, b.reaches, b.mins, b.maxs, b.listHashes, b.lists,
+	}
 }
 
 // knownLists remembers lists of fields that were committed, so that most entries bring none.

@@ -52,6 +52,7 @@ type Store struct {
 	sequencer *sequencer
 	news      *news
 	clock     annona.Clock
+	prepared  preparedTables
 	linesDay  atomic.Int64 // the day up to which all household lines are right, as far as known
 }
 
