@@ -71,6 +71,7 @@ const (
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbSubjectRights   Verb = "subject_rights"
 	VerbPruneLog        Verb = "prune_log"
+	VerbLedger          Verb = "ledger"
 )
 
 // Treatment says what becomes of a field on its way out.

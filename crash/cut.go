@@ -1,0 +1,5 @@
+package main
+
+import "context"
+
+func cutting(ctx context.Context, o options) (*report, error) { return nil, nil }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is what a run did and found.
+type report struct {
+	options
+	began, ended time.Time
+	kills        int
+	hit          map[string]int // kills, by what was hit
+	missed       int            // blows that came too late
+	imports      int            // acknowledged
+	wishes       int
+	cut          int // writes that were not acknowledged
+	whole        int // answers that arrived whole
+	broken       int // and those that were cut
+	bytes        int64
+	compared     int // records held to what was acknowledged
+	released     int // people received, each held to the releases of its request
+	cuts         int // of power
+	problems     []string
+}
+
+func newReport(o options) *report {
+	return &report{options: o, began: time.Now(), hit: map[string]int{}}
+}
+
+// add counts one blow and the work around it.
+func (r *report) add(name string, killed bool, w *work) {
+	if killed {
+		r.kills++
+		r.hit[name]++
+	} else {
+		r.missed++
+	}
+	for _, b := range w.told.batches {
+		r.count(b.acked, &r.imports)
+	}
+	for _, wish := range w.told.wishes {
+		r.count(wish.acked, &r.wishes)
+	}
+	for _, got := range w.receipts {
+		r.bytes += got.bytes
+		if got.whole {
+			r.whole++
+		} else {
+			r.broken++
+		}
+	}
+}
+
+func (r *report) count(acked bool, as *int) {
+	if acked {
+		*as++
+	} else {
+		r.cut++
+	}
+}
+
+// found notes what a kill brought to light, and how to do it again.
+func (r *report) found(n int, folder string, problems []problem) {
+	for i, p := range problems {
+		if i == 20 {
+			r.problems = append(r.problems, fmt.Sprintf("… and %d more", len(problems)-i))
+			break
+		}
+		r.problems = append(r.problems, fmt.Sprintf("%d: %s", n, p))
+	}
+	r.problems = append(r.problems, fmt.Sprintf("again: make crash STORE=%s SEED=%d N=%d; the registry is in %s", r.store, r.seed, r.options.kills, folder))
+}
+
+func (r *report) failure() error {
+	if len(r.problems) == 0 {
+		return nil
+	}
+	return errors.New("something was lost, half there or unrecorded")
+}
+
+func (r *report) String() string {
+	var out strings.Builder
+	line := func(name string, value any) { fmt.Fprintf(&out, "%-46s %v\n", name, value) }
+	line("store", r.store)
+	line("seed", r.seed)
+	if r.cuts > 0 {
+		line("cuts of power", r.cuts)
+	} else {
+		line("kills", r.kills)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.hit)) {
+		line("  "+name, r.hit[name])
+	}
+	line("imports acknowledged", r.imports)
+	line("wishes of people acknowledged", r.wishes)
+	line("writes cut off", r.cut)
+	line("records held to what was acknowledged", r.compared)
+	line("answers received whole", r.whole)
+	line("answers cut", r.broken)
+	line("bytes received", r.bytes)
+	line("people received, held to releases", r.released)
+	line("failures", len(r.problems))
+	if !r.ended.IsZero() {
+		line("seconds", int(r.ended.Sub(r.began).Seconds()))
+	}
+	for _, p := range r.problems {
+		fmt.Fprintln(&out, p)
+	}
+	return out.String()
+}
