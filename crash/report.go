@@ -56,6 +56,29 @@ func (r *report) add(name string, killed bool, w *work) {
 	}
 }
 
+// addCut counts one cut of power and what had been promised by then.
+func (r *report) addCut(what told, receipts []*receipt, kept float64) {
+	r.kills++
+	switch kept {
+	case 0:
+		r.hit["all that was not synced is lost"]++
+	case 1:
+		r.hit["nothing is lost"]++
+	default:
+		r.hit["any part of it is lost"]++
+	}
+	for _, b := range what.batches {
+		r.count(b.acked, &r.imports)
+	}
+	for _, w := range what.wishes {
+		r.count(w.acked, &r.wishes)
+	}
+	for _, got := range receipts {
+		r.bytes += got.bytes
+		r.count(got.whole, &r.whole)
+	}
+}
+
 func (r *report) count(acked bool, as *int) {
 	if acked {
 		*as++

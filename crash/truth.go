@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -46,6 +47,14 @@ func newTruth(c *country) *truth {
 	return &truth{
 		country: c, marks: make([]int, len(c.households)),
 		restricted: map[string]answer{}, consented: map[string]answer{}, lines: map[string]string{},
+	}
+}
+
+// clone returns a truth of its own, for what happened otherwise.
+func (t *truth) clone() *truth {
+	return &truth{
+		country: t.country, marks: slices.Clone(t.marks),
+		restricted: maps.Clone(t.restricted), consented: maps.Clone(t.consented), lines: maps.Clone(t.lines),
 	}
 }
 

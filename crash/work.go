@@ -118,7 +118,7 @@ func (m *marker) batch(c *country, lane, lanes int, r *rand.Rand) *batch {
 func (w *work) people(ctx context.Context, r *rand.Rand) {
 	w.lanes.Go(func() {
 		for !w.isOver() {
-			wish := &wish{person: fmt.Sprintf("I%07d", 1+r.IntN(40)), consent: r.IntN(2) == 0, value: r.IntN(2) == 0}
+			wish := someWish(r)
 			w.mu.Lock()
 			w.told.wishes = append(w.told.wishes, wish)
 			w.mu.Unlock()
@@ -128,6 +128,11 @@ func (w *work) people(ctx context.Context, r *rand.Rand) {
 			}
 		}
 	})
+}
+
+// someWish makes up what one of a few people wants.
+func someWish(r *rand.Rand) *wish {
+	return &wish{person: fmt.Sprintf("I%07d", 1+r.IntN(40)), consent: r.IntN(2) == 0, value: r.IntN(2) == 0}
 }
 
 func (w *wish) args() []string {
