@@ -99,12 +99,3 @@ func (c *country) write(path string, households []int, mark int) error {
 	}
 	return out.Flush()
 }
-
-// records is how many records these households and their members are.
-func (c *country) records(households []int) int {
-	n := len(households)
-	for _, h := range households {
-		n += len(c.households[h].members)
-	}
-	return n
-}

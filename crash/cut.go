@@ -190,8 +190,7 @@ func (c *cuttable) importBatches(ctx context.Context, s *shell, r *rand.Rand, n 
 }
 
 func (c *cuttable) expressWishes(ctx context.Context, s *shell, r *rand.Rand, n int) error {
-	for range n {
-		w := someWish(r)
+	for _, w := range c.imagined(r, n) {
 		command, err := s.start(w.args()...)
 		if err != nil {
 			return err
@@ -202,6 +201,17 @@ func (c *cuttable) expressWishes(ctx context.Context, s *shell, r *rand.Rand, n 
 		}
 	}
 	return nil
+}
+
+// imagined makes up what people want who have not been erased in this trace.
+func (c *cuttable) imagined(r *rand.Rand, n int) (wishes []*wish) {
+	for _, w := range c.truth.imagine(r) {
+		again := func(p *promised[*wish]) bool { return w.act == erasing && p.what.person == w.person }
+		if len(wishes) < n && !slices.ContainsFunc(c.wishes, again) {
+			wishes = append(wishes, w)
+		}
+	}
+	return wishes
 }
 
 func succeed(code int, err error) error {

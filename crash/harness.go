@@ -164,7 +164,7 @@ func (h *harness) strike(ctx context.Context, b blow, r *rand.Rand) (w *work, ki
 		w.importer(ctx, lane, lanes, &h.marks, rand.New(rand.NewPCG(r.Uint64(), 1)))
 	}
 	if r.IntN(3) > 0 {
-		w.people(ctx, rand.New(rand.NewPCG(r.Uint64(), 2)))
+		w.people(ctx, h.truth, rand.New(rand.NewPCG(r.Uint64(), 2)))
 	}
 	for range 1 + r.IntN(3) {
 		w.read(ctx, rand.New(rand.NewPCG(r.Uint64(), 3)))
@@ -222,7 +222,7 @@ func (h *harness) check(ctx context.Context, what told, receipts []*receipt) ([]
 	if len(entries) > 0 {
 		h.behind = entries[len(entries)-1].Index
 	}
-	problems = append(problems, compareChanges(entries, done.changed, what.wishes)...)
+	problems = append(problems, compareChanges(entries, done, what.wishes)...)
 	problems = append(problems, compareOutcomes(entries, receipts)...)
 	if v.OpenRequests > 0 {
 		problems = append(problems, problem{checkOutcome, fmt.Sprintf("%d requests are open", v.OpenRequests)})
@@ -246,6 +246,10 @@ func (h *harness) restart(ctx context.Context) (err error) {
 	return nil
 }
 
+// isErased reports whether a person may have been erased: then nothing tells any more whose id it
+// was.
+func (h *harness) isErased(key string) bool { return h.truth.wishes[erasing][key] != no }
+
 // compareReceipts holds what clients received since the last time to the releases.
 func (h *harness) compareReceipts(ctx context.Context) ([]problem, error) {
 	var problems []problem
@@ -256,7 +260,7 @@ func (h *harness) compareReceipts(ctx context.Context) ([]problem, error) {
 			}
 		}
 	}
-	compared, found, err := h.compareReleases(ctx, h.pending, h.ids)
+	compared, found, err := h.compareReleases(ctx, h.pending, h.ids, h.isErased)
 	h.report.released += compared
 	h.pending = nil
 	return append(problems, found...), err

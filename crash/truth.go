@@ -8,11 +8,11 @@ import (
 
 // truth is what must be in the registry: what was acknowledged, or was seen at the last check.
 type truth struct {
-	country    *country
-	marks      []int             // of each household; 0: not on file
-	restricted map[string]answer // by key of the person
-	consented  map[string]answer
-	lines      map[string]string // as exported, without the mark, by key of the record
+	country *country
+	marks   []int                     // of each household; 0: not on file
+	wishes  map[act]map[string]answer // by key of the person
+	before  map[string]answer         // who had been erased at the last check
+	lines   map[string]string         // as exported, without the mark, by key of the record
 }
 
 // answer is what is known of a person's wish. A command that was cut off leaves it open.
@@ -31,12 +31,21 @@ type batch struct {
 	acked      bool // it reported success
 }
 
-// wish is one command about a person: a restriction or a consent, given or taken back.
+// act is what a person wants.
+type act string
+
+const (
+	restricting act = "restriction"
+	agreeing    act = "consent"
+	erasing     act = "erasure"
+)
+
+// wish is one command about a person, or, without value, one that takes it back.
 type wish struct {
-	person  string
-	consent bool // otherwise a restriction
-	value   bool
-	acked   bool
+	person string
+	act    act
+	value  bool
+	acked  bool
 }
 
 // oneTransaction is how many rows of an import are written at once: all or none
@@ -46,7 +55,7 @@ const oneTransaction = 2000
 func newTruth(c *country) *truth {
 	return &truth{
 		country: c, marks: make([]int, len(c.households)),
-		restricted: map[string]answer{}, consented: map[string]answer{}, lines: map[string]string{},
+		wishes: map[act]map[string]answer{restricting: {}, agreeing: {}, erasing: {}}, lines: map[string]string{},
 	}
 }
 
@@ -54,8 +63,16 @@ func newTruth(c *country) *truth {
 func (t *truth) clone() *truth {
 	return &truth{
 		country: t.country, marks: slices.Clone(t.marks),
-		restricted: maps.Clone(t.restricted), consented: maps.Clone(t.consented), lines: maps.Clone(t.lines),
+		wishes: cloneAll(t.wishes), lines: maps.Clone(t.lines),
 	}
+}
+
+func cloneAll(of map[act]map[string]answer) map[act]map[string]answer {
+	out := map[act]map[string]answer{}
+	for a, book := range of {
+		out[a] = maps.Clone(book)
+	}
+	return out
 }
 
 // problem is something that a check found, under the name of the check.
@@ -85,12 +102,9 @@ type told struct {
 
 // expect takes in what people wanted.
 func (t *truth) expect(wishes []*wish) {
+	t.before = maps.Clone(t.wishes[erasing])
 	for _, w := range wishes {
-		book := t.restricted
-		if w.consent {
-			book = t.consented
-		}
-		want := no
+		book, want := t.wishes[w.act], no
 		if w.value {
 			want = yes
 		}
@@ -103,10 +117,15 @@ func (t *truth) expect(wishes []*wish) {
 	}
 }
 
+// mayBeHidden reports whether a person who is on file may be in no export.
+func (t *truth) mayBeHidden(person string) bool {
+	return t.wishes[restricting][person] != no || t.wishes[erasing][person] != no
+}
+
 // settled is what a comparison found, beside problems.
 type settled struct {
-	changed  int // records that were written since the last time
-	compared int // records that were acknowledged and looked at
+	least, most int // records that were written since the last time
+	compared    int // records that were acknowledged and looked at
 }
 
 // settle compares what is seen with what must be there, and takes what is seen for the truth
@@ -118,12 +137,13 @@ func (t *truth) settle(what told, s *sight) (done settled, problems []problem) {
 		problems = append(problems, t.settleHousehold(h, acked[h], perhaps[h], s)...)
 		done.compared += 1 + len(t.country.households[h].members)
 	}
+	problems = append(problems, t.settleWishes(s)...)
 	for _, b := range what.batches {
-		n, p := t.settleBatch(b)
-		done.changed += n
+		there, p := t.settleBatch(b)
+		least, most := t.records(there)
+		done.least, done.most = done.least+least, done.most+most
 		problems = append(problems, p...)
 	}
-	problems = append(problems, t.settleWishes(s)...)
 	return done, append(problems, t.compareLines(s)...)
 }
 
@@ -154,7 +174,7 @@ func (t *truth) settleHousehold(h, acked int, perhaps []int, s *sight) (problems
 		switch {
 		case there && got.mark != mark:
 			problems = append(problems, problem{checkHalf, fmt.Sprintf("household %s has mark %d, its member %s has %d", it.key, mark, key, got.mark)})
-		case !there && mark != 0 && t.restricted[key] == no:
+		case !there && mark != 0 && !t.mayBeHidden(key):
 			problems = append(problems, problem{checkLost, fmt.Sprintf("%s is not there, the household %s is", key, it.key)})
 		}
 	}
@@ -162,12 +182,11 @@ func (t *truth) settleHousehold(h, acked int, perhaps []int, s *sight) (problems
 	return problems
 }
 
-// settleBatch returns how many records of a batch are there.
-func (t *truth) settleBatch(b *batch) (records int, problems []problem) {
+// settleBatch returns which households of a batch are there.
+func (t *truth) settleBatch(b *batch) (there []int, problems []problem) {
 	if b.acked {
-		return t.country.records(b.households), nil
+		return b.households, nil
 	}
-	var there []int
 	last := -1
 	for i, h := range b.households {
 		if t.marks[h] == b.mark {
@@ -178,35 +197,55 @@ func (t *truth) settleBatch(b *batch) (records int, problems []problem) {
 	if !whole && (last+1 != len(there) || len(there)%oneTransaction != 0) {
 		problems = append(problems, problem{checkHalf, fmt.Sprintf("%d of %d households of mark %d are there", len(there), len(b.households), b.mark)})
 	}
-	return t.country.records(there), problems
+	return there, problems
+}
+
+// records is how many records these households and their members are: who had been erased is
+// none, who was erased meanwhile may have been one.
+func (t *truth) records(households []int) (least, most int) {
+	for _, h := range households {
+		least, most = least+1, most+1
+		for _, key := range t.country.households[h].members {
+			switch {
+			case t.before[key] == yes:
+			case t.wishes[erasing][key] == no:
+				least, most = least+1, most+1
+			default:
+				most++
+			}
+		}
+	}
+	return least, most
 }
 
 // settleWishes compares who may be seen with who wants to.
 func (t *truth) settleWishes(s *sight) (problems []problem) {
-	for key, restricted := range t.restricted {
-		if t.marks[t.country.people[key].household] == 0 {
-			continue
+	for _, hiding := range []act{erasing, restricting} {
+		for key, wanted := range t.wishes[hiding] {
+			if t.marks[t.country.people[key].household] == 0 {
+				continue
+			}
+			_, seen := s.people[key]
+			if wanted == yes && seen {
+				problems = append(problems, problem{checkLost, "the " + string(hiding) + " of " + key + " was acknowledged, and the person is seen"})
+			}
+			t.wishes[hiding][key] = opposite(seen)
 		}
-		_, seen := s.people[key]
-		if restricted == yes && seen {
-			problems = append(problems, problem{checkLost, "the restriction of " + key + " was acknowledged, and the person is seen"})
-		}
-		t.restricted[key] = opposite(seen)
 	}
 	for key := range s.consenting {
-		if t.consented[key] == no {
+		if t.wishes[agreeing][key] == no {
 			problems = append(problems, problem{checkLost, key + " is seen without consent"})
 		}
 	}
-	for key, consented := range t.consented {
-		if t.restricted[key] != no {
+	for key, wanted := range t.wishes[agreeing] {
+		if t.mayBeHidden(key) {
 			continue // cannot be seen either way
 		}
 		seen := s.consenting[key]
-		if consented == yes && !seen {
+		if wanted == yes && !seen {
 			problems = append(problems, problem{checkLost, "the consent of " + key + " was acknowledged, and the person is not seen"})
 		}
-		t.consented[key] = opposite(!seen)
+		t.wishes[agreeing][key] = opposite(!seen)
 	}
 	return problems
 }

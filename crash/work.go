@@ -114,38 +114,55 @@ func (m *marker) batch(c *country, lane, lanes int, r *rand.Rand) *batch {
 	return b
 }
 
-// people says what people want: restriction and consent, given and taken back.
-func (w *work) people(ctx context.Context, r *rand.Rand) {
+// people says what people want: restriction and consent, given and taken back, and erasure.
+func (w *work) people(ctx context.Context, t *truth, r *rand.Rand) {
+	wishes := t.imagine(r)
 	w.lanes.Go(func() {
-		for !w.isOver() {
-			wish := someWish(r)
+		for _, wish := range wishes {
+			if w.isOver() {
+				return
+			}
 			w.mu.Lock()
 			w.told.wishes = append(w.told.wishes, wish)
 			w.mu.Unlock()
-			wish.acked = w.command(ctx, false, wish.args()...)
-			if !wish.acked {
+			if wish.acked = w.command(ctx, false, wish.args()...); !wish.acked {
 				return
 			}
 		}
 	})
 }
 
-// someWish makes up what one of a few people wants.
-func someWish(r *rand.Rand) *wish {
-	return &wish{person: fmt.Sprintf("I%07d", 1+r.IntN(40)), consent: r.IntN(2) == 0, value: r.IntN(2) == 0}
+// imagine makes up what people want next. A few change their minds often; others are erased,
+// each once.
+func (t *truth) imagine(r *rand.Rand) (wishes []*wish) {
+	gone := map[string]bool{}
+	for range 30 {
+		w := &wish{person: fmt.Sprintf("I%07d", 1+r.IntN(40)), act: []act{restricting, agreeing}[r.IntN(2)], value: r.IntN(2) == 0}
+		if r.IntN(5) == 0 {
+			w = &wish{person: fmt.Sprintf("I%07d", 41+r.IntN(len(t.country.people)/2)), act: erasing, value: true}
+			if t.wishes[erasing][w.person] != no || gone[w.person] {
+				continue
+			}
+			gone[w.person] = true
+		}
+		wishes = append(wishes, w)
+	}
+	return wishes
 }
 
 func (w *wish) args() []string {
-	args := []string{"subject", "restrict"}
-	if w.consent {
-		args = []string{"subject", "consent", "--purpose", askedPurpose}
-		if w.value {
-			args = append(args, "--recipient", partner)
-		} else {
-			args = append(args, "--withdraw")
-		}
-	} else if !w.value {
-		args = append(args, "--lift")
+	var args []string
+	switch {
+	case w.act == erasing:
+		args = []string{"subject", "erase", "--reason", "not_necessary"}
+	case w.act == restricting && w.value:
+		args = []string{"subject", "restrict"}
+	case w.act == restricting:
+		args = []string{"subject", "restrict", "--lift"}
+	case w.value:
+		args = []string{"subject", "consent", "--purpose", askedPurpose, "--recipient", partner}
+	default:
+		args = []string{"subject", "consent", "--purpose", askedPurpose, "--withdraw"}
 	}
 	return append(args, "--source", "synthetic", "--key", w.person)
 }
