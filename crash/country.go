@@ -16,6 +16,7 @@ import (
 type country struct {
 	households []household
 	people     map[string]*person // by key
+	others     []string           // all people but the first of each household
 }
 
 type household struct {
@@ -64,12 +65,15 @@ func (c *country) add(line []byte) error {
 	}
 	h := household{key: row["household_id"].(string)}
 	row["locality"], row["poverty_score"] = h.key+" "+markPlace, "@score@"
-	for _, m := range row["members"].([]any) {
+	for i, m := range row["members"].([]any) {
 		member := m.(map[string]any)
 		key := member["individual_id"].(string)
 		member["preferred_name"] = key + " " + markPlace
 		name, _ := member["full_name"].(string)
 		h.members = append(h.members, key)
+		if i > 0 {
+			c.others = append(c.others, key)
+		}
 		c.people[key] = &person{household: len(c.households), fullName: name}
 	}
 	var out bytes.Buffer

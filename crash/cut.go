@@ -46,7 +46,7 @@ func cutting(ctx context.Context, o options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := newReport(o)
+	report := newReport(o, "cuts of power")
 	for n := 0; n < o.cuts && ctx.Err() == nil && len(report.problems) == 0; n += cutsPerTrace {
 		round := o
 		round.folder = filepath.Join(o.folder, fmt.Sprintf("trace%d", n/cutsPerTrace))

@@ -36,7 +36,7 @@ func killing(ctx context.Context, o options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := newReport(o)
+	report := newReport(o, "kills")
 	for n := 0; n < o.kills && ctx.Err() == nil && len(report.problems) == 0; n += oneRound {
 		round := o
 		round.folder = filepath.Join(o.folder, fmt.Sprintf("round%d", n/oneRound))
@@ -64,8 +64,8 @@ func killRound(ctx context.Context, o options, from, until int, report *report) 
 			report.found(n, h.folder, problems)
 			return nil
 		}
-		if report.kills%50 == 0 {
-			note("%s: %d kills, seed %d", o.store, report.kills, o.seed)
+		if report.blows%50 == 0 {
+			note("%s: %d kills, seed %d", o.store, report.blows, o.seed)
 		}
 	}
 	return nil
@@ -139,7 +139,7 @@ func (h *harness) cycle(ctx context.Context, n int) ([]problem, error) {
 		if !killed && tries < 50 {
 			continue // it had ended by itself: no kill
 		}
-		last := h.report.kills%compareEvery == 0 || n == h.kills-1
+		last := h.report.blows%compareEvery == 0 || n == h.kills-1
 		if !last {
 			return nil, nil
 		}

@@ -19,7 +19,7 @@ type blow struct {
 // blows are all ways to kill. Each is aimed at one phase of the life of the program.
 var blows = []blow{
 	{name: "server at start-up", weight: 2, fresh: true, strike: atStart},
-	{name: "server while pages leave", weight: 4, strike: atBytes},
+	{name: "server while pages leave", weight: 5, strike: atBytes},
 	{name: "server at any instant", weight: 3, strike: atAnyInstant},
 	{name: "import at any instant", weight: 3, strike: atImport},
 	{name: "writer about to answer", weight: 3, strike: atAnswer},
@@ -62,7 +62,7 @@ func atStart(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 
 // atBytes strikes when the readers have got so many bytes, wherever in a page that is.
 func atBytes(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	instant, deadline := r.Int64N(8<<20), time.Now().Add(2*aWhile)
+	instant, deadline := r.Int64N(4<<20), time.Now().Add(2*aWhile)
 	for w.bytes.Load() < instant && time.Now().Before(deadline) {
 		time.Sleep(50 * time.Microsecond)
 	}

@@ -55,7 +55,7 @@ func main() {
 // runAll runs each store, and the cuts of power.
 func runAll(ctx context.Context, o options) error {
 	if o.seed == 0 {
-		o.seed = rand.Uint64() >> 16 // short enough to be copied by hand
+		o.seed = freshSeed()
 	}
 	stores := map[string][]string{"sqlite": {"sqlite"}, "postgres": {"postgres"}, "both": {"sqlite", "postgres"}}[o.store]
 	if stores == nil {
@@ -97,6 +97,9 @@ func (o options) prepared(what string) (options, error) {
 	}
 	return o, errors.Join(os.RemoveAll(o.folder), os.MkdirAll(o.folder, 0o700))
 }
+
+// freshSeed returns a seed that is short enough to be copied by hand.
+func freshSeed() uint64 { return 1 + rand.Uint64()>>40 }
 
 // dice of one seed: a number of its own for each kill, so that a later one does not depend on
 // how an earlier one went.

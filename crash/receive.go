@@ -52,14 +52,14 @@ func ask(r *rand.Rand) question {
 	if q.format == "csv" && q.path == "households" {
 		q.layout, q.coding = "linked", ""
 	}
-	switch r.IntN(6) {
+	switch r.IntN(8) {
 	case 0:
 		q.limit, q.layout = 1+r.IntN(500), ""
 		if q.format == "csv" {
 			q.format = "json"
 		}
-	case 1, 2:
-		q.stall = 1 + r.IntN(4<<20)
+	case 1, 2, 3, 4:
+		q.stall = 1 + r.IntN(1<<r.IntN(23))
 	}
 	return q
 }

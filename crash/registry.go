@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -45,8 +46,7 @@ type registry struct {
 // makeRegistry makes a registry with agreements and keys, and nobody in it.
 func makeRegistry(ctx context.Context, o options) (*registry, error) {
 	r := &registry{options: o, keys: map[string]string{}}
-	// Every connection is a fresh one: what was meant for a server that is dead reaches no other.
-	r.http = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}, Timeout: patience}
+	r.http = newClient()
 	var err error
 	if r.address, err = freeAddress(); err != nil {
 		return nil, err
@@ -59,6 +59,20 @@ func makeRegistry(ctx context.Context, o options) (*registry, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// newClient returns a client each of whose connections is a fresh one, so that what was meant for
+// a server that is dead reaches no other. Little is under way in a connection: the server feels
+// when its reader stops.
+func newClient() *http.Client {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if tcp, ok := c.(*net.TCPConn); ok {
+			err = tcp.SetReadBuffer(64 << 10)
+		}
+		return c, err
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true}, Timeout: patience}
 }
 
 func (r *registry) initialize(ctx context.Context) error {

@@ -12,9 +12,10 @@ import (
 // report is what a run did and found.
 type report struct {
 	options
+	of           string // what is counted
 	began, ended time.Time
-	kills        int
-	hit          map[string]int // kills, by what was hit
+	blows        int
+	hit          map[string]int // blows, by what was hit
 	missed       int            // blows that came too late
 	imports      int            // acknowledged
 	wishes       int
@@ -24,18 +25,17 @@ type report struct {
 	bytes        int64
 	compared     int // records held to what was acknowledged
 	released     int // people received, each held to the releases of its request
-	cuts         int // of power
 	problems     []string
 }
 
-func newReport(o options) *report {
-	return &report{options: o, began: time.Now(), hit: map[string]int{}}
+func newReport(o options, of string) *report {
+	return &report{options: o, of: of, began: time.Now(), hit: map[string]int{}}
 }
 
 // add counts one blow and the work around it.
 func (r *report) add(name string, killed bool, w *work) {
 	if killed {
-		r.kills++
+		r.blows++
 		r.hit[name]++
 	} else {
 		r.missed++
@@ -46,7 +46,11 @@ func (r *report) add(name string, killed bool, w *work) {
 	for _, wish := range w.told.wishes {
 		r.count(wish.acked, &r.wishes)
 	}
-	for _, got := range w.receipts {
+	r.countReceipts(w.receipts)
+}
+
+func (r *report) countReceipts(receipts []*receipt) {
+	for _, got := range receipts {
 		r.bytes += got.bytes
 		if got.whole {
 			r.whole++
@@ -58,7 +62,7 @@ func (r *report) add(name string, killed bool, w *work) {
 
 // addCut counts one cut of power and what had been promised by then.
 func (r *report) addCut(what told, receipts []*receipt, kept float64) {
-	r.kills++
+	r.blows++
 	switch kept {
 	case 0:
 		r.hit["all that was not synced is lost"]++
@@ -73,10 +77,7 @@ func (r *report) addCut(what told, receipts []*receipt, kept float64) {
 	for _, w := range what.wishes {
 		r.count(w.acked, &r.wishes)
 	}
-	for _, got := range receipts {
-		r.bytes += got.bytes
-		r.count(got.whole, &r.whole)
-	}
+	r.countReceipts(receipts)
 }
 
 func (r *report) count(acked bool, as *int) {
@@ -96,7 +97,7 @@ func (r *report) found(n int, folder string, problems []problem) {
 		}
 		r.problems = append(r.problems, fmt.Sprintf("%d: %s", n, p))
 	}
-	r.problems = append(r.problems, fmt.Sprintf("again: make crash STORE=%s SEED=%d N=%d; the registry is in %s", r.store, r.seed, r.options.kills, folder))
+	r.problems = append(r.problems, fmt.Sprintf("again: make crash STORE=%s SEED=%d N=%d CUTS=%d; the registry is in %s", r.store, r.seed, r.kills, r.cuts, folder))
 }
 
 func (r *report) failure() error {
@@ -111,11 +112,7 @@ func (r *report) String() string {
 	line := func(name string, value any) { fmt.Fprintf(&out, "%-46s %v\n", name, value) }
 	line("store", r.store)
 	line("seed", r.seed)
-	if r.cuts > 0 {
-		line("cuts of power", r.cuts)
-	} else {
-		line("kills", r.kills)
-	}
+	line(r.of, r.blows)
 	for _, name := range slices.Sorted(maps.Keys(r.hit)) {
 		line("  "+name, r.hit[name])
 	}

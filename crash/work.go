@@ -132,14 +132,18 @@ func (w *work) people(ctx context.Context, t *truth, r *rand.Rand) {
 	})
 }
 
+// fickle is how many people change their minds again and again.
+const fickle = 40
+
 // imagine makes up what people want next. A few change their minds often; others are erased,
-// each once.
+// each once. The first of a household wants nothing: a household whose people are all hidden is
+// hidden too.
 func (t *truth) imagine(r *rand.Rand) (wishes []*wish) {
-	gone := map[string]bool{}
+	gone, people := map[string]bool{}, t.country.others
 	for range 30 {
-		w := &wish{person: fmt.Sprintf("I%07d", 1+r.IntN(40)), act: []act{restricting, agreeing}[r.IntN(2)], value: r.IntN(2) == 0}
+		w := &wish{person: people[r.IntN(fickle)], act: []act{restricting, agreeing}[r.IntN(2)], value: r.IntN(2) == 0}
 		if r.IntN(5) == 0 {
-			w = &wish{person: fmt.Sprintf("I%07d", 41+r.IntN(len(t.country.people)/2)), act: erasing, value: true}
+			w = &wish{person: people[fickle+r.IntN(len(people)/2)], act: erasing, value: true}
 			if t.wishes[erasing][w.person] != no || gone[w.person] {
 				continue
 			}
