@@ -68,6 +68,10 @@ func cutRound(ctx context.Context, o options, from, until int, report *report) e
 	}
 	defer c.close()
 	r := dice(o.seed, from)
+	if problems, err := c.cutBeginnings(ctx, 1+(until-from)/10, r); err != nil || len(problems) > 0 {
+		report.found(from, c.folder, problems)
+		return err
+	}
 	for n, at := range c.instants(until-from, r) {
 		problems, err := c.cutAt(ctx, at, r)
 		if err != nil {
@@ -248,36 +252,19 @@ func (c *cuttable) isSent(one *call) bool {
 
 // cutAt cuts the power when a call has begun, and looks at what is left.
 func (c *cuttable) cutAt(ctx context.Context, at int, r *rand.Rand) ([]problem, error) {
-	line := c.calls[at].began
 	d, err := readDisk(c.base)
 	if err != nil {
 		return nil, err
 	}
 	d.move(c.data())
-	sent := map[string]*bytes.Buffer{}
-	for _, one := range c.calls {
-		if one.began > line {
-			break
-		}
-		if one.name == "write" && one.result > 0 { // its bytes may be out as soon as it begins
-			if sent[one.path] == nil {
-				sent[one.path] = new(bytes.Buffer)
-			}
-			sent[one.path].Write(one.written())
-		}
-		if one.ended < line || one.ended == line && one.began < line {
-			if err := d.apply(one); err != nil {
-				return nil, err
-			}
-		}
+	sent, err := d.replay(c.calls, c.calls[at].began)
+	if err != nil {
+		return nil, err
 	}
 	after := c.after()
 	after.folder = filepath.Join(c.folder, "after")
-	if err := os.RemoveAll(after.folder); err != nil {
-		return nil, err
-	}
-	kept := []float64{0, 0, 0.5, r.Float64(), 1}[r.IntN(5)]
-	if err := d.cut(after.data(), kept, r); err != nil {
+	kept := likelihood(r)
+	if err := errors.Join(os.RemoveAll(after.folder), d.cut(after.data(), kept, r)); err != nil {
 		return nil, err
 	}
 	what, receipts := c.promises(sent), receiptsIn(sent)
@@ -292,6 +279,32 @@ func (c *cuttable) cutAt(ctx context.Context, at int, r *rand.Rand) ([]problem, 
 	}
 	return problems, err
 }
+
+// replay has the calls of a trace happen that had ended before that line. It returns what was
+// sent by then, by the file or socket: the bytes of a call may be out as soon as it has begun.
+func (d *disk) replay(calls []*call, line int) (sent map[string]*bytes.Buffer, err error) {
+	sent = map[string]*bytes.Buffer{}
+	for _, one := range calls {
+		if one.began > line {
+			break
+		}
+		if one.name == "write" && one.result > 0 {
+			if sent[one.path] == nil {
+				sent[one.path] = new(bytes.Buffer)
+			}
+			sent[one.path].Write(one.written())
+		}
+		if one.ended < line || one.ended == line && one.began < line {
+			if err := d.apply(one); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return sent, nil
+}
+
+// likelihood draws how much of what was not synced is there after a cut.
+func likelihood(r *rand.Rand) float64 { return []float64{0, 0, 0.5, r.Float64(), 1}[r.IntN(5)] }
 
 // after is a harness like this one, for the registry after a cut.
 func (c *cuttable) after() *harness {

@@ -114,8 +114,11 @@ func (d *disk) apply(c *call) error {
 		if d.holds(pathOf(c.arg(4))) && strings.Contains(c.arg(2), "PROT_WRITE") && strings.Contains(c.arg(3), "MAP_SHARED") {
 			return fmt.Errorf("%s is written through memory, which no trace shows", pathOf(c.arg(4)))
 		}
+	case "linkat":
+		d.name(c.ended, []string{c.arg(3)}, []*file{d.names[c.arg(1)]})
+	case "mkdir", "mkdirat": // folders in the folder hold nothing that is promised
 	default:
-		if d.holds(c.path) {
+		if d.holds(c.path) || slices.ContainsFunc(c.args, d.holds) {
 			return fmt.Errorf("the program uses %s, which the model of a disk does not know", c.name)
 		}
 	}
