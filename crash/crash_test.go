@@ -69,7 +69,7 @@ func try(t *testing.T, store string) options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options{root: root, program: program(t), folder: t.TempDir(), store: store, seed: *seedFlag, people: 1500}
+	o := options{root: root, program: program(t), folder: t.TempDir(), store: store, seed: *seedFlag, people: 1200}
 	if o.seed == 0 {
 		o.seed = freshSeed()
 	}
@@ -96,7 +96,7 @@ func TestKills(t *testing.T) {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			o := try(t, store)
-			o.kills = 8
+			o.kills = 6
 			r, err := killing(t.Context(), o)
 			judge(t, r, err)
 		})
@@ -107,7 +107,7 @@ func TestCutsOfPower(t *testing.T) {
 	t.Parallel()
 	needStrace(t)
 	o := try(t, "sqlite")
-	o.people, o.cuts = 600, 8
+	o.people, o.cuts = 600, 6
 	r, err := cutting(t.Context(), o)
 	judge(t, r, err)
 }
@@ -141,11 +141,11 @@ var broken = []struct {
 	}},
 	{"a batch is recorded after its change", false, []string{checkEntries}, []edit{
 		{"exchange/load.go", "return tx.AppendEntry(ctx, l.entry(\"batch\", loaded))", "return nil"},
-		{"exchange/load.go", "\tl.done = sum(l.done, loaded)\n\treturn loaded, nil", "\ttime.Sleep(20 * time.Millisecond)\n\terr = l.x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.AppendEntry(ctx, l.entry(\"batch\", loaded)) })\n\tl.done = sum(l.done, loaded)\n\treturn loaded, err"},
+		{"exchange/load.go", "\tl.done = sum(l.done, loaded)\n\treturn loaded, nil", "\ttime.Sleep(100 * time.Millisecond)\n\terr = l.x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.AppendEntry(ctx, l.entry(\"batch\", loaded)) })\n\tl.done = sum(l.done, loaded)\n\treturn loaded, err"},
 	}},
 	{"a batch is written in parts", false, []string{checkHalf, checkEntries}, []edit{
 		{"exchange/load.go", "func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {",
-			"func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {\n\tif len(records) == 2 && len(records[1]) > 1 {\n\t\tif _, err := l.Put(ctx, records[0], records[1][:1]); err != nil {\n\t\t\treturn annona.Loaded{}, err\n\t\t}\n\t\ttime.Sleep(30 * time.Millisecond)\n\t\treturn l.Put(ctx, nil, records[1][1:])\n\t}"},
+			"func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {\n\tif len(records) == 2 && len(records[1]) > 1 {\n\t\tif _, err := l.Put(ctx, records[0], records[1][:1]); err != nil {\n\t\t\treturn annona.Loaded{}, err\n\t\t}\n\t\ttime.Sleep(100 * time.Millisecond)\n\t\treturn l.Put(ctx, nil, records[1][1:])\n\t}"},
 	}},
 	{"requests stay open", false, []string{checkOutcome}, []edit{
 		{"exchange/administer.go", "for _, request := range open {", "for _, request := range open[:0] {"},

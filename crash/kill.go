@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -22,6 +24,7 @@ var blows = []blow{
 	{name: "server while pages leave", weight: 5, strike: atBytes},
 	{name: "server at any instant", weight: 3, strike: atAnyInstant},
 	{name: "import at any instant", weight: 3, strike: atImport},
+	{name: "import as it writes", weight: 3, on: "sqlite", strike: atWrite},
 	{name: "writer about to answer", weight: 3, strike: atAnswer},
 	{name: "server and writers at once", weight: 3, strike: atOnce},
 	{name: "server at shutdown", weight: 2, strike: atShutdown},
@@ -80,6 +83,28 @@ func atImport(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 	time.Sleep(upTo(r, aWhile))
 	w.end()
 	return killAll(w.victims(true))
+}
+
+// atWrite waits until the file changes that takes what is committed, and strikes just then.
+func atWrite(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
+	time.Sleep(upTo(r, aWhile/2))
+	path := filepath.Join(h.data(), "annona.sqlite-wal")
+	before, deadline := written(path), time.Now().Add(aWhile)
+	for written(path) == before && time.Now().Before(deadline) {
+		time.Sleep(100 * time.Microsecond)
+	}
+	time.Sleep(upTo(r, 10*time.Millisecond))
+	w.end()
+	return killAll(w.victims(true))
+}
+
+// written returns when a file was last written.
+func written(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // atAnswer waits until a command of a writer has run nearly as long as such commands take, and
