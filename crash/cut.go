@@ -309,7 +309,7 @@ func likelihood(r *rand.Rand) float64 { return []float64{0, 0, 0.5, r.Float64(),
 // after is a harness like this one, for the registry after a cut.
 func (c *cuttable) after() *harness {
 	registry := *c.registry
-	return &harness{registry: &registry, truth: c.truth.clone(), pace: c.pace, report: c.report, ids: maps.Clone(c.ids), behind: c.behind}
+	return &harness{registry: &registry, truth: c.truth.clone(), pace: c.pace, report: c.report, ids: maps.Clone(c.ids), behind: c.behind, tail: c.tail.clone()}
 }
 
 // promises are all commands, acknowledged when they had begun to print.

@@ -19,7 +19,8 @@ type harness struct {
 	report  *report
 	ids     map[string]string // of people, as partners know them → key; of all that were ever seen
 	behind  int64             // position of the last entry that was looked at
-	pending []*receipt        // not yet held to the releases
+	tail    *tail
+	pending []*receipt // not yet held to the releases
 }
 
 // oneRound is how many kills one registry takes. Then a new one is made, so that looking at the
@@ -77,7 +78,7 @@ func newHarness(ctx context.Context, o options, report *report) (*harness, error
 	if err != nil {
 		return nil, err
 	}
-	h := &harness{registry: r, truth: newTruth(r.country), pace: &pace{usual: map[string]time.Duration{}}, report: report, ids: map[string]string{}, behind: -1}
+	h := &harness{registry: r, truth: newTruth(r.country), pace: &pace{usual: map[string]time.Duration{}}, report: report, ids: map[string]string{}, behind: -1, tail: newTail()}
 	if err := h.fill(ctx); err != nil {
 		h.close()
 		return nil, err
@@ -166,6 +167,7 @@ func (h *harness) strike(ctx context.Context, b blow, r *rand.Rand) (w *work, ki
 	if r.IntN(3) > 0 {
 		w.people(ctx, h.truth, rand.New(rand.NewPCG(r.Uint64(), 2)))
 	}
+	w.follow(ctx, h.tail, rand.New(rand.NewPCG(r.Uint64(), 4)))
 	for range 1 + r.IntN(3) {
 		w.read(ctx, rand.New(rand.NewPCG(r.Uint64(), 3)))
 	}
@@ -227,8 +229,10 @@ func (h *harness) check(ctx context.Context, what told, receipts []*receipt) ([]
 	if v.OpenRequests > 0 {
 		problems = append(problems, problem{checkOutcome, fmt.Sprintf("%d requests are open", v.OpenRequests)})
 	}
-	h.pending = append(h.pending, receipts...)
-	return problems, nil
+	told, found, err := h.tail.compare(ctx, h.registry, s)
+	h.report.changes, h.tail.changes = h.report.changes+h.tail.changes, 0
+	h.pending = append(append(h.pending, receipts...), told...)
+	return append(problems, found...), err
 }
 
 // restart starts the server when it does not run, and waits until it answers.

@@ -24,6 +24,7 @@ type report struct {
 	broken       int // and those that were cut
 	bytes        int64
 	compared     int // records held to what was acknowledged
+	changes      int // told to a follower of the log
 	released     int // people received, each held to the releases of its request
 	problems     []string
 }
@@ -124,6 +125,7 @@ func (r *report) String() string {
 	line("answers cut", r.broken)
 	line("bytes received", r.bytes)
 	line("people received, held to releases", r.released)
+	line("changes told to a follower of the log", r.changes)
 	line("failures", len(r.problems))
 	if !r.ended.IsZero() {
 		line("seconds", int(r.ended.Sub(r.began).Seconds()))

@@ -27,6 +27,7 @@ type seen struct {
 	mark     int
 	fullName string
 	line     string // without the mark
+	record   string // with it
 }
 
 const (
@@ -101,7 +102,7 @@ func (s *sight) person(line []byte) error {
 	if _, twice := s.people[key]; twice {
 		return fmt.Errorf("%s was exported twice", key)
 	}
-	s.people[key] = seen{mark: mark, fullName: row.FullName, line: strings.Replace(string(line), markText(mark), "", 1)}
+	s.people[key] = seen{mark: mark, fullName: row.FullName, line: strings.Replace(string(line), markText(mark), "", 1), record: recordOf(line)}
 	s.ids[row.ID] = key
 	return nil
 }
