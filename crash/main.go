@@ -41,7 +41,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 0, "of the plan; 0: a fresh one")
 	flag.IntVar(&o.kills, "n", 100, "kills of each store")
 	flag.IntVar(&o.cuts, "cuts", 0, "cuts of power, of SQLite")
-	flag.IntVar(&o.people, "people", 6000, "size of the country")
+	flag.IntVar(&o.people, "people", 4000, "size of the country")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
