@@ -6,6 +6,10 @@ DATA    ?= build/demo
 LISTEN  ?= 127.0.0.1:8080
 PEOPLE  ?= 20000
 ONLY    ?= .
+STORE   ?= both
+SEED    ?= 0
+N       ?= 100
+CUTS    ?= $(N)
 
 .DEFAULT_GOAL := help
 
@@ -42,7 +46,10 @@ outsider: ## the event-order adversary at full length: 60 s, 1,000,000 rows
 bench: build ## the figures; ONLY=regexp selects some
 	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)'
 
+crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED= CUTS=
+	$(GO) run ./crash -bin $(BIN) -dir build/crash -store $(STORE) -seed $(SEED) -n $(N) -cuts $(CUTS)
+
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test lint check race fuzz bench outsider tools
+.PHONY: help run build test lint check race fuzz bench outsider crash tools

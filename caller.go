@@ -76,6 +76,7 @@ const (
 	VerbExportLedger    Verb = "export_ledger"
 	VerbPruneLedger     Verb = "prune_ledger"
 	VerbRotateKey       Verb = "rotate_checkpoint_key"
+	VerbLedger          Verb = "ledger"
 )
 
 // Treatment says what becomes of a field on its way out.

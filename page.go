@@ -40,7 +40,7 @@ func (s *Shape) Group(code string) int {
 type Page struct {
 	Shape   *Shape
 	Count   int      // rows
-	Numbers []Number // of each row; empty in groups whose rows are no records of their own
+	Numbers []Number // of each row; in a group whose rows are no records of their own, of the individual a row points to, if any
 	UIDs    []UID    // of each row, as Numbers
 	Columns []Column // as Shape.Columns
 	Groups  []Group  // as Shape.Groups

@@ -13,6 +13,8 @@ import (
 )
 
 type ledgerCommand struct {
+	Show       ledgerShow       `cmd:"" help:"Print entries as NDJSON, without the people in them."`
+	Covers     ledgerCovers     `cmd:"" help:"Compare what somebody holds with what was released."`
 	Key        ledgerKey        `cmd:"" help:"Print the public keys of the ledger. Whoever verifies gets them from you, not from a copy."`
 	Checkpoint ledgerCheckpoint `cmd:"" help:"Print a signed checkpoint that covers every entry. Keep it elsewhere."`
 	Export     ledgerExport     `cmd:"" help:"Copy the ledger to a file that annona verify checks on another computer."`

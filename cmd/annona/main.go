@@ -33,7 +33,7 @@ type cli struct {
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
 	Log        logCommand        `cmd:"" help:"The log of changes that followers read."`
-	Ledger     ledgerCommand     `cmd:"" help:"The ledger: public key, checkpoint, copy, pruning."`
+	Ledger     ledgerCommand     `cmd:"" help:"The ledger: entries, public key, checkpoint, copy, pruning."`
 	Verify     verifyCommand     `cmd:"" help:"Walk a ledger, or a copy of one, and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
