@@ -208,6 +208,10 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_leaves, ledger_nodes"},
 	{"UPDATE", "counters"},
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
+	{"UPDATE", "log_epoch"},
+	{"INSERT, UPDATE, DELETE", "followers"},
+	{"INSERT, DELETE", "follower_ranges, follower_views, departed"},
+	{"EXECUTE", "FUNCTION prune_events"},
 }
 
 // keysSchema is where the keys lie, apart from what they open.

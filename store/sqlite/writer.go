@@ -22,6 +22,7 @@ type writer struct {
 	conn  *conn
 	clock annona.Clock
 	tree  tree
+	moved pulse     // of the log
 	free  time.Time // when the next change may begin
 
 	mu     sync.Mutex
@@ -193,6 +194,9 @@ func (w *writer) transaction(ctx context.Context, fn func(*tx) error) (err error
 	}()
 	err = w.conn.transaction(ctx, func() error { return fn(newTx(ctx, w)) })
 	kept = err == nil
+	if kept {
+		w.moved.beat()
+	}
 	return err
 }
 
