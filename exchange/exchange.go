@@ -33,6 +33,7 @@ type Config struct {
 	Reference  annona.Reference
 	Vault      annona.Vault
 	Shredder   annona.Shredder // for erasure only
+	Rotator    annona.KeyRotator
 	Clock      annona.Clock
 	Zone       *time.Location // of the installation: it decides which day is today
 	// Check says whether a client may still be used at that moment, from that network.

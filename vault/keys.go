@@ -34,10 +34,9 @@ var (
 	classKeyHash      = keyClass{"api-key", "HMAC-SHA-256, 256 bits", "API keys on file", "keys are issued anew"}
 	classPosition     = keyClass{"position", "AES-256-GCM", "cursors", "callers start again"}
 	classRecovery     = keyClass{"recovery", "AES-256-GCM, its key from the recovery secret by HKDF-SHA-256", "keeps the root key for the day it is lost", "the way back: make a new recovery secret"}
-	classDrill        = keyClass{"drill", "AES-256-GCM", "says when a recovery was last tried", "the drill is to be repeated"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classRealm}
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classRealm}
 )
 
 // keySize is the length of every key and secret: 256 bits.

@@ -55,7 +55,11 @@ type Vault struct {
 	scratch sync.Pool // of *scratch
 }
 
-var _ annona.Vault = (*Vault)(nil)
+var (
+	_ annona.Vault      = (*Vault)(nil)
+	_ annona.Shredder   = (*Vault)(nil)
+	_ annona.KeyRotator = (*Vault)(nil)
+)
 
 // Create makes the root key of a new installation and opens its vault. It never overwrites a root
 // key, and refuses a key store whose secrets belong to a lost one.

@@ -60,7 +60,7 @@ func (f *folder) openDatabase(ctx context.Context) error {
 
 // makeDatabase makes a new registry in a database, and its root key in the folder. Interrupted,
 // it can run again.
-func makeDatabase(ctx context.Context, path, url, role string) error {
+func makeDatabase(ctx context.Context, path, url, role, rootURL string) error {
 	status, err := postgres.MigrationStatus(ctx, url)
 	if err != nil {
 		return err
@@ -79,5 +79,5 @@ func makeDatabase(ctx context.Context, path, url, role string) error {
 		return err
 	}
 	defer keys.Close()
-	return makeVault(path, vault.Production, keys)
+	return makeVault(path, vault.Production, keys, rootURL)
 }
