@@ -20,7 +20,8 @@ import (
 // folder is a data folder that is open: the store, the vault and the gate before them.
 type folder struct {
 	path     string
-	database string // its URL; empty: the folder's own file
+	database string        // its URL; empty: the folder's own file
+	roles    databaseFlags // what else is said about the database
 	store    store
 	secrets  secrets
 	vault    *vault.Vault
@@ -28,12 +29,15 @@ type folder struct {
 	gate     *exchange.Exchange
 	metrics  *rest.Metrics
 	declared int // extensions of the dictionary that are in force
+
+	replicaPages func() map[string]int64 // nil: the store has no replica
 }
 
 // dataFlag is the flag that every command on a data folder takes.
 type dataFlag struct {
 	Data     string `required:"" type:"path" placeholder:"DIR" help:"Data folder of the registry."`
 	Database string `placeholder:"URL" help:"PostgreSQL database of the registry, as postgres://role@host/name, instead of a file in the data folder, which then keeps the root key only."`
+	databaseFlags
 }
 
 // with opens the folder for one command and closes it behind it.
@@ -47,7 +51,11 @@ func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
 
 // open opens an existing registry. Whoever calls it closes it.
 func (d dataFlag) open(ctx context.Context) (*folder, error) {
-	f := &folder{path: d.Data, database: d.Database}
+	d, err := d.complete()
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{path: d.Data, database: d.Database, roles: d.databaseFlags}
 	if err := f.open(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -117,6 +125,9 @@ func (f *folder) open(ctx context.Context) (err error) {
 	}
 	f.keys = identity.NewKeys(f.store, f.vault.KeyHash, time.Now, f.vault.Demo())
 	f.metrics = rest.NewMetrics()
+	if f.replicaPages != nil && f.roles.Replica != "" {
+		f.metrics.Replica(f.replicaPages)
+	}
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
 		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,

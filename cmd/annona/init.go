@@ -9,8 +9,8 @@ import (
 
 type initCommand struct {
 	dataFlag
+	rolesFlag
 	rootKeyFlag
-	AppRole string `placeholder:"ROLE" help:"Database role that will serve without rights on the schema; it is made when it is missing. Without it, the owner serves."`
 }
 
 func (i initCommand) Run(ctx context.Context, c console) error {
@@ -25,7 +25,11 @@ func (i initCommand) Run(ctx context.Context, c console) error {
 }
 
 func (i initCommand) inDatabase(ctx context.Context, c console) error {
-	if err := makeDatabase(ctx, i.Data, i.Database, i.AppRole, i.RootKey); err != nil {
+	d, err := i.complete()
+	if err != nil {
+		return err
+	}
+	if err := makeDatabase(ctx, i.Data, d.Database, i.setup(), i.RootKey); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.out, "An empty registry is in the database, its root.key in %s.\nKeep root.key safe, and apart from backups of the database: without it the registry cannot be opened.\n", i.Data)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,10 +93,13 @@ func (d dataFlag) withVault(ctx context.Context, do func(*vault.Vault) error) er
 
 // withKeys opens the key store alone.
 func (d dataFlag) withKeys(ctx context.Context, do func(annona.KeyStore) error) error {
+	d, err := d.complete()
+	if err != nil {
+		return err
+	}
 	var keys secrets
-	var err error
 	if d.Database != "" {
-		keys, err = postgres.OpenSecrets(ctx, d.Database)
+		keys, err = postgres.OpenSecrets(ctx, cmp.Or(d.Keys, d.Database))
 	} else {
 		keys, err = sqlite.OpenSecrets(d.Data, false)
 	}
