@@ -71,6 +71,7 @@ const (
 	VerbCreateKey       Verb = "create_key"
 	VerbRevokeKey       Verb = "revoke_key"
 	VerbApplyDictionary Verb = "apply_dictionary"
+	VerbRotateKeys      Verb = "rotate_keys"
 	VerbSubjectRights   Verb = "subject_rights"
 	VerbPruneLog        Verb = "prune_log"
 	VerbExportLedger    Verb = "export_ledger"

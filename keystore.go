@@ -76,3 +76,22 @@ type SubjectKeys interface {
 
 // SubjectsPerBlock is how many consecutive numbers share a block of keys.
 const SubjectsPerBlock = 16
+
+// KeyRotation is what one rotation of generations did.
+type KeyRotation struct {
+	Made      []int // generations
+	Destroyed []int
+	Rewrapped int64 // blocks of subject keys
+}
+
+// KeyRotator makes keys anew in time.
+type KeyRotator interface {
+	// Rotate does what is due: it makes a generation, or one now when it is forced to, wraps subject
+	// keys by it anew, and destroys those before it when their time is over. What it says it did is
+	// done, also when it fails later.
+	Rotate(ctx context.Context, force bool) (KeyRotation, error)
+	// RotateClass makes a new version of the secret of a class, for what is new.
+	RotateClass(class string) (version int, err error)
+	// DestroyClass destroys all versions of the secret of a class but the latest.
+	DestroyClass(class string) error
+}

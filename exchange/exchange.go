@@ -36,6 +36,7 @@ type Config struct {
 	History    History // nil: nothing is proved, nobody's disclosures are told
 	Vault      Vault
 	Shredder   annona.Shredder // for erasure only
+	Rotator    annona.KeyRotator
 	Clock      annona.Clock
 	Zone       *time.Location // of the installation: it decides which day is today
 	// Check says whether a client may still be used at that moment, from that network.

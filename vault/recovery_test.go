@@ -121,9 +121,6 @@ func TestReroot(t *testing.T) {
 	uid := annona.NewUID()
 	id := realm.AppendID(nil, uid[:])
 	former := newRecovery(t, v)
-	if err := v.RecordDrill(v.DrillProof()); err != nil {
-		t.Fatal(err)
-	}
 	before, err := os.ReadFile(filepath.Join(dir, RootFile))
 	if err != nil {
 		t.Fatal(err)
@@ -142,9 +139,6 @@ func TestReroot(t *testing.T) {
 			if err := openOne(t.Context(), node, d, n, image); err != nil {
 				t.Error(err)
 			}
-		}
-		if at, err := node.Drilled(); err != nil || at.IsZero() {
-			t.Errorf("the drill is forgotten: %v", err)
 		}
 	}
 	stale := t.TempDir()
@@ -193,39 +187,6 @@ func TestInterruptedReroot(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestDrills(t *testing.T) {
-	dir, keys, v := newVault(t, Production)
-	if at, err := v.Drilled(); err != nil || !at.IsZero() {
-		t.Errorf("before: %v, %v", at, err)
-	}
-	for _, wrong := range []string{"", "x", "AAAA", mustDrillProof(t)} {
-		wantCode(t, v.RecordDrill(wrong), "drill_proof")
-	}
-	secret := newRecovery(t, v)
-	elsewhere, err := Recover(Installation{Folder: t.TempDir(), Keys: copyOf(keys)}, secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := v.RecordDrill(elsewhere.DrillProof() + "\n"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if at, err := reopen(t, dir, keys).Drilled(); err != nil || at.IsZero() || v.clock().Sub(at).Hours() > 1 {
-		t.Errorf("after: %v, %v", at, err)
-	}
-	if len(keys.secrets["drill"]) != 1 {
-		t.Error("former drills stay on file")
-	}
-}
-
-// mustDrillProof returns a proof of another registry.
-func mustDrillProof(t *testing.T) string {
-	t.Helper()
-	_, _, other := newVault(t, Production)
-	return other.DrillProof()
 }
 
 // service is a key management service: it turns bytes around, or does not answer.

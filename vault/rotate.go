@@ -20,20 +20,13 @@ const (
 // rewrapBatch is how many blocks are wrapped anew in one transaction.
 const rewrapBatch = 256
 
-// Rotation is what one call of Rotate did.
-type Rotation struct {
-	Made      []int // generations
-	Destroyed []int
-	Rewrapped int64 // blocks of subject keys
-}
-
 // Rotate does what is due: it makes a generation when the newest is two weeks old, or when forced
 // to, wraps subject keys anew that an earlier one wraps, and destroys generations that were
 // superseded two weeks ago. It takes over what other nodes have done to the keys. Interrupted, it
 // goes on where it was the next time; several nodes may rotate at once, also while records are
 // written.
-func (v *Vault) Rotate(ctx context.Context, force bool) (Rotation, error) {
-	var done Rotation
+func (v *Vault) Rotate(ctx context.Context, force bool) (annona.KeyRotation, error) {
+	var done annona.KeyRotation
 	if err := v.refresh(); err != nil {
 		return done, err
 	}
@@ -54,7 +47,7 @@ func (v *Vault) Rotate(ctx context.Context, force bool) (Rotation, error) {
 }
 
 // currentGeneration returns the newest generation, a new one when that is due.
-func (v *Vault) currentGeneration(force bool, done *Rotation) (generation, error) {
+func (v *Vault) currentGeneration(force bool, done *annona.KeyRotation) (generation, error) {
 	s, err := v.latest(classGeneration.label)
 	if err != nil {
 		return generation{}, err
@@ -70,7 +63,7 @@ func (v *Vault) currentGeneration(force bool, done *Rotation) (generation, error
 
 // rewrapAll wraps all keys of earlier generations by g. A block that does not open is left for its
 // generation, which then stays; the others go on.
-func (v *Vault) rewrapAll(ctx context.Context, g generation, done *Rotation) error {
+func (v *Vault) rewrapAll(ctx context.Context, g generation, done *annona.KeyRotation) error {
 	var failed error
 	for after := (annona.KeyBlock{}); ; {
 		stale, err := v.keys.StaleKeys(ctx, g.version, after, rewrapBatch)
@@ -98,7 +91,7 @@ func sameNoun(blocks []annona.KeyBlock) int {
 	return len(blocks)
 }
 
-func (v *Vault) rewrap(ctx context.Context, g generation, noun string, stale []annona.KeyBlock, done *Rotation, damaged *error) error {
+func (v *Vault) rewrap(ctx context.Context, g generation, noun string, stale []annona.KeyBlock, done *annona.KeyRotation, damaged *error) error {
 	numbers := make([]int64, len(stale))
 	for i, b := range stale {
 		numbers[i] = b.Block
@@ -136,7 +129,7 @@ func (v *Vault) rewrap(ctx context.Context, g generation, noun string, stale []a
 }
 
 // destroySuperseded destroys the generations whose time is over. One that still wraps keys stays.
-func (v *Vault) destroySuperseded(done *Rotation) error {
+func (v *Vault) destroySuperseded(done *annona.KeyRotation) error {
 	all, err := v.generationsOnFile()
 	if err != nil {
 		return err

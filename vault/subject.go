@@ -107,15 +107,20 @@ func (v *Vault) fetch(ctx context.Context, noun string, numbers []annona.Number,
 }
 
 // withGenerations runs fn, and again with each generation that it turns out to need: while the key
-// store hands out blocks, it must not be asked for something else.
+// store hands out blocks, it must not be asked for something else. A generation that is nowhere is
+// believed the second time: its blocks may have been wrapped anew while fn was reading them.
 func (v *Vault) withGenerations(s *subjectKeys, fn func() error) error {
+	gone := 0
 	for {
 		s.missing = 0
 		err := fn()
-		if s.missing == 0 {
+		if s.missing == 0 || s.missing == gone {
 			return err
 		}
-		if err := v.readGeneration(s.missing); err != nil {
+		switch err := v.readGeneration(s.missing); {
+		case err == errGenerationGone:
+			gone = s.missing
+		case err != nil:
 			return err
 		}
 	}
@@ -259,16 +264,18 @@ func (v *Vault) keepGeneration(s annona.Secret) (generation, error) {
 	return g, nil
 }
 
-// forgetGenerations drops the generations that were destroyed from memory.
+// forgetGenerations drops the generations that were destroyed from memory. The key store is asked
+// before the lock is taken: whoever it is handing blocks to may be waiting for that lock.
 func (v *Vault) forgetGenerations() error {
+	alive, err := v.generationsOnFile()
+	if err != nil {
+		return err
+	}
 	v.generationsMu.Lock()
 	defer v.generationsMu.Unlock()
 	for version := range v.generations {
-		s, err := v.keys.Get(classGeneration.label, version)
-		if err != nil {
-			return annona.Internal("read the key store", err)
-		}
-		if s.Version == 0 {
+		isIt := func(s annona.Secret) bool { return s.Version == version }
+		if version < alive[len(alive)-1].Version && !slices.ContainsFunc(alive, isIt) {
 			delete(v.generations, version)
 		}
 	}

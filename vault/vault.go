@@ -61,6 +61,8 @@ var (
 	_ annona.Vault            = (*Vault)(nil)
 	_ annona.EntryVault       = (*Vault)(nil)
 	_ annona.CheckpointSigner = (*Vault)(nil)
+	_ annona.Shredder         = (*Vault)(nil)
+	_ annona.KeyRotator       = (*Vault)(nil)
 )
 
 // Create makes the root key of a new installation and opens its vault. It never overwrites a root

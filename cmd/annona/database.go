@@ -112,7 +112,7 @@ func forgetDatabaseEnvironment() {
 
 // makeDatabase makes a new registry in a database, and its root key in the folder. Interrupted,
 // it can run again.
-func makeDatabase(ctx context.Context, path, url string, s postgres.Setup) error {
+func makeDatabase(ctx context.Context, path, url string, s postgres.Setup, rootURL string) error {
 	status, err := postgres.MigrationStatus(ctx, url)
 	if err != nil {
 		return err
@@ -131,5 +131,5 @@ func makeDatabase(ctx context.Context, path, url string, s postgres.Setup) error
 		return err
 	}
 	defer keys.Close()
-	return makeVault(path, vault.Production, keys)
+	return makeVault(path, vault.Production, keys, rootURL)
 }

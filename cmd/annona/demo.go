@@ -122,7 +122,7 @@ func (d demoCommand) write(made demo) error {
 // once.
 func (d demoCommand) make(ctx context.Context, c console) (made demo, err error) {
 	if !exists(d.Data, sqlite.FileName) {
-		if err := makeFolder(d.Data, vault.Demo); err != nil {
+		if err := makeFolder(d.Data, vault.Demo, ""); err != nil {
 			return made, err
 		}
 	}

@@ -68,7 +68,7 @@ func (d dataFlag) open(ctx context.Context) (*folder, error) {
 
 // makeFolder makes a new registry in an empty or missing folder. Interrupted, it can run again:
 // each step takes what an earlier run has made.
-func makeFolder(path string, kind vault.Kind) error {
+func makeFolder(path string, kind vault.Kind, rootURL string) error {
 	if exists(path, sqlite.FileName) {
 		return annona.Conflict("registry_exists", "the folder holds a registry already; use it as it is, or choose another folder")
 	}
@@ -80,7 +80,7 @@ func makeFolder(path string, kind vault.Kind) error {
 		return err
 	}
 	defer secrets.Close()
-	if err := makeVault(path, kind, secrets); err != nil {
+	if err := makeVault(path, kind, secrets, rootURL); err != nil {
 		return err
 	}
 	store, err := sqlite.Open(path, sqlite.Options{Create: true, Dictionary: annona.Standard()})
@@ -90,12 +90,14 @@ func makeFolder(path string, kind vault.Kind) error {
 	return store.Close()
 }
 
-func makeVault(path string, kind vault.Kind, keys annona.KeyStore) error {
+func makeVault(path string, kind vault.Kind, keys annona.KeyStore, rootURL string) error {
 	begin := vault.Create
 	if exists(path, vault.RootFile) {
 		begin = vault.Finish
 	}
-	_, err := begin(vault.Installation{Folder: path, Keys: keys}, kind)
+	i := installation(path, keys)
+	i.RootURL = rootURL
+	_, err := begin(i, kind)
 	return err
 }
 
@@ -118,7 +120,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.vault, err = vault.Open(vault.Installation{Folder: f.path, Keys: f.secrets}); err != nil {
+	if f.vault, err = vault.Open(installation(f.path, f.secrets)); err != nil {
 		return err
 	}
 	dictionary, err := f.dictionary(ctx)
@@ -134,7 +136,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
 		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, History: f.store,
-		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
+		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
 	})
 	return nil
 }

@@ -10,17 +10,18 @@ import (
 type initCommand struct {
 	dataFlag
 	rolesFlag
+	rootKeyFlag
 }
 
 func (i initCommand) Run(ctx context.Context, c console) error {
 	if i.Database != "" {
 		return i.inDatabase(ctx, c)
 	}
-	if err := makeFolder(i.Data, vault.Production); err != nil {
+	if err := makeFolder(i.Data, vault.Production, i.RootKey); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.out, "An empty registry is in %s.\nKeep its root.key safe, and apart from backups of the rest: without it the registry cannot be opened.\n", i.Data)
-	return err
+	fmt.Fprintf(c.out, "An empty registry is in %s.\nKeep its root.key safe, and apart from backups of the rest: without it the registry cannot be opened.\n", i.Data)
+	return i.showFirstRecovery(ctx, c)
 }
 
 func (i initCommand) inDatabase(ctx context.Context, c console) error {
@@ -28,9 +29,20 @@ func (i initCommand) inDatabase(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	if err := makeDatabase(ctx, i.Data, d.Database, i.setup()); err != nil {
+	if err := makeDatabase(ctx, i.Data, d.Database, i.setup(), i.RootKey); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "An empty registry is in the database, its root.key in %s.\nKeep root.key safe, and apart from backups of the database: without it the registry cannot be opened.\n", i.Data)
-	return err
+	fmt.Fprintf(c.out, "An empty registry is in the database, its root.key in %s.\nKeep root.key safe, and apart from backups of the database: without it the registry cannot be opened.\n", i.Data)
+	return i.showFirstRecovery(ctx, c)
+}
+
+// showFirstRecovery shows the recovery secret of a new registry. One that an earlier run of init has
+// shown stays.
+func (i initCommand) showFirstRecovery(ctx context.Context, c console) error {
+	return i.withVault(ctx, func(v *vault.Vault) error {
+		if made, err := v.HasRecoverySecret(); made || err != nil {
+			return err
+		}
+		return c.showRecovery(v, i.Data)
+	})
 }

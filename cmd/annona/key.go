@@ -16,6 +16,12 @@ type keyCommand struct {
 	Create keyCreate `cmd:"" help:"Make an API key. It is shown once."`
 	Revoke keyRevoke `cmd:"" help:"Revoke an API key; it stops working within 5 seconds."`
 	List   keyList   `cmd:"" help:"List the API keys: never the keys themselves."`
+
+	Status         keyStatus         `cmd:"" help:"Show the generations of the registry's own keys, and whether their rotation is in time."`
+	Rotate         keyRotate         `cmd:"" help:"Rotate the registry's own keys; also while it is served."`
+	Recover        keyRecover        `cmd:"" help:"Rebuild a lost root key from the recovery secret, which is read from standard input."`
+	RecoverySecret keyRecoverySecret `cmd:"" help:"Make a new recovery secret. The one before it opens nothing anymore."`
+	Reroot         keyReroot         `cmd:"" help:"Give the registry a new root key, in a file or in a key management service. Stop its servers before."`
 }
 
 type keyCreate struct {

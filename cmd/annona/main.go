@@ -28,7 +28,7 @@ type cli struct {
 	Import     importCommand     `cmd:"" help:"Import households and individuals from files."`
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
-	Key        keyCommand        `cmd:"" help:"API keys."`
+	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, and who received their data."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`

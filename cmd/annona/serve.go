@@ -108,6 +108,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	go f.keepShort(ctx, log, o.retention)
 	signing := f.keepSigned(ctx, log)
 	defer func() { stop(); <-signing }()
+	go f.keepRotating(ctx, log)
 	if o.metrics != "" {
 		if err := serveMetrics(ctx, o.metrics, server.Metrics()); err != nil {
 			return err
@@ -174,6 +175,29 @@ func (f *folder) keepFresh(ctx context.Context, log *slog.Logger) {
 			if err := f.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("the dictionary could not be read", "code", annona.CodeOf(err))
 			}
+		}
+	}
+}
+
+// rotationPause is how long a server waits between two looks at the keys that rotate.
+const rotationPause = time.Hour
+
+// keepRotating does at once, and each hour, what is due to the registry's own keys.
+func (f *folder) keepRotating(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(rotationPause)
+	defer tick.Stop()
+	for {
+		done, err := f.gate.RotateKeys(ctx, operator(), false)
+		if err != nil && ctx.Err() == nil {
+			log.Error("the keys could not be rotated; annona key status tells more", "code", annona.CodeOf(err))
+		}
+		if len(done.Made)+len(done.Destroyed) > 0 {
+			log.Info("keys were rotated", "made", done.Made, "destroyed", done.Destroyed, "blocks", done.Rewrapped)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }

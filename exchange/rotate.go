@@ -1,0 +1,41 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+)
+
+// RotateKeys does what is due to the generations of keys, and records which were made and
+// destroyed. A server asks for it each hour.
+func (x *Exchange) RotateKeys(ctx context.Context, caller annona.Caller, force bool) (annona.KeyRotation, error) {
+	if err := operatorOnly(caller); err != nil {
+		return annona.KeyRotation{}, err
+	}
+	done, err := x.Rotator.Rotate(ctx, force)
+	if len(done.Made)+len(done.Destroyed) == 0 {
+		return done, err
+	}
+	return done, errors.Join(err, x.recordKeys(ctx, caller, map[string]string{
+		"class": "generation", "made": fmt.Sprint(done.Made), "destroyed": fmt.Sprint(done.Destroyed), "rewrapped": strconv.FormatInt(done.Rewrapped, 10),
+	}))
+}
+
+// RotateClass makes a new version of the secret of a class for what is new, and records it.
+func (x *Exchange) RotateClass(ctx context.Context, caller annona.Caller, class string) (version int, err error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
+	if version, err = x.Rotator.RotateClass(class); err != nil {
+		return 0, err
+	}
+	return version, x.recordKeys(ctx, caller, map[string]string{"class": class, "made": strconv.Itoa(version)})
+}
+
+func (x *Exchange) recordKeys(ctx context.Context, caller annona.Caller, details map[string]string) error {
+	return x.Ledger.Append(ctx, x.administration(caller, audit.Facts{Verb: annona.VerbRotateKeys, Details: details}))
+}
