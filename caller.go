@@ -59,6 +59,7 @@ const (
 	VerbLookup Verb = "lookup"
 	VerbSearch Verb = "search"
 	VerbExport Verb = "export"
+	VerbFollow Verb = "follow"
 )
 
 // The verbs of writing and administration.
@@ -70,6 +71,7 @@ const (
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbRotateKeys      Verb = "rotate_keys"
 	VerbSubjectRights   Verb = "subject_rights"
+	VerbPruneLog        Verb = "prune_log"
 )
 
 // Treatment says what becomes of a field on its way out.

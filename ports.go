@@ -12,6 +12,9 @@ type Records interface {
 	// upper end. Derived columns are filled; sealed images lie unopened in page.Sealed, of
 	// nested pages too. It reports whether rows of that range may remain beyond the last one.
 	ReadPage(ctx context.Context, scope Scope, after, until Number, limit int, page *Page) (more bool, err error)
+	// ReadNumbers appends the rows of the scope that have one of those numbers, in ascending
+	// order of number.
+	ReadNumbers(ctx context.Context, scope Scope, numbers []Number, page *Page) error
 	// ReadOne appends the row with that UID, or nothing when it is not in the scope.
 	ReadOne(ctx context.Context, scope Scope, uid UID, page *Page) error
 	// Lookup appends the rows of the scope that hold the identifier: at most two, so that
