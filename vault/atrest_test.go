@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -139,12 +138,11 @@ func TestAtRestVectors(t *testing.T) {
 	keys.blocks[place{"individual", 0}] = annona.KeyBlock{Noun: "individual", Block: 0, Generation: 7, Wrapped: vector("block")}
 
 	d := shapeOf(t, registry(t), "individuals").Dataset
-	image, _ := hex.DecodeString("0803416d61")
-	for _, c := range []annona.Cell{
-		{Dataset: d, Number: 5, Version: 3, Part: annona.PartSealed, Image: vector("cell")},
-		{Dataset: d, Number: 5, Version: 2, Part: annona.PartBefore, Image: vector("before")},
+	for want, c := range map[string]annona.Cell{
+		"0803416d610c0403040137": {Dataset: d, Number: 5, Version: 3, Part: annona.PartSealed, Image: vector("cell")},
+		"0803416d61":             {Dataset: d, Number: 5, Version: 2, Part: annona.PartBefore, Image: vector("before")},
 	} {
-		if err := v.OpenCell(t.Context(), &c); err != nil || !bytes.Equal(c.Image, image) {
+		if err := v.OpenCell(t.Context(), &c); err != nil || hex.EncodeToString(c.Image) != want {
 			t.Errorf("%s: %x, %v", c.Part, c.Image, err)
 		}
 	}
