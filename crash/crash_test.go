@@ -189,10 +189,10 @@ func TestBrokenPrograms(t *testing.T) {
 			var err error
 			if b.power {
 				needStrace(t)
-				o.people, o.cuts = 600, 80
+				o.people, o.cuts = 600, 100
 				r, err = cutting(t.Context(), o)
 			} else {
-				o.kills = 80
+				o.kills = 100
 				r, err = killing(t.Context(), o)
 			}
 			said := r.String()

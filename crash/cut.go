@@ -272,7 +272,9 @@ func (c *cuttable) cutAt(ctx context.Context, at int, r *rand.Rand) ([]problem, 
 	if err == nil && len(problems) == 0 {
 		problems, err = after.compareReceipts(ctx)
 	}
-	after.server.kill()
+	if after.server != nil {
+		after.server.kill()
+	}
 	c.report.addCut(what, receipts, kept)
 	if len(problems) > 0 || err != nil {
 		problems = append(problems, problem{"at", fmt.Sprintf("call %d of the trace, %s of %s, with %.2f of what was not synced", at, c.calls[at].name, c.calls[at].path, kept)})

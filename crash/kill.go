@@ -53,8 +53,11 @@ func choose(store string, r *rand.Rand) blow {
 	return blows[0]
 }
 
-// aWhile is how long the work goes on before a blow at any instant.
-const aWhile = 250 * time.Millisecond
+// aWhile is how long the work goes on at most before a blow at any instant: on a slow machine too,
+// long enough for an import to get anywhere.
+func (h *harness) aWhile() time.Duration {
+	return min(max(h.pace.of("import")*3/2, 150*time.Millisecond), 3*time.Second)
+}
 
 func atStart(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 	usual := h.pace.of("serve")
@@ -65,7 +68,7 @@ func atStart(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 
 // atBytes strikes when the readers have got so many bytes, wherever in a page that is.
 func atBytes(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	instant, deadline := r.Int64N(4<<20), time.Now().Add(2*aWhile)
+	instant, deadline := r.Int64N(4<<20), time.Now().Add(2*h.aWhile())
 	for w.bytes.Load() < instant && time.Now().Before(deadline) {
 		time.Sleep(50 * time.Microsecond)
 	}
@@ -74,24 +77,26 @@ func atBytes(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 }
 
 func atAnyInstant(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile))
+	time.Sleep(upTo(r, h.aWhile()))
 	w.end()
 	return w.server.kill()
 }
 
 func atImport(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile))
+	time.Sleep(upTo(r, h.aWhile()))
 	w.end()
 	return killAll(w.victims(true))
 }
 
-// atWrite waits until the file changes that takes what is committed, and strikes just then.
+// atWrite waits until the file has changed a few times that takes what is committed, and strikes
+// just then.
 func atWrite(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile/2))
 	path := filepath.Join(h.data(), "annona.sqlite-wal")
-	before, deadline := written(path), time.Now().Add(aWhile)
-	for written(path) == before && time.Now().Before(deadline) {
-		time.Sleep(100 * time.Microsecond)
+	deadline := time.Now().Add(2 * h.aWhile())
+	for range 1 + r.IntN(8) {
+		for before := written(path); written(path) == before && time.Now().Before(deadline); {
+			time.Sleep(100 * time.Microsecond)
+		}
 	}
 	time.Sleep(upTo(r, 10*time.Millisecond))
 	w.end()
@@ -110,7 +115,7 @@ func written(path string) time.Time {
 // atAnswer waits until a command of a writer has run nearly as long as such commands take, and
 // kills it about when it commits or answers.
 func atAnswer(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile/2))
+	time.Sleep(upTo(r, h.aWhile()/2))
 	commands := w.victims(false)
 	if len(commands) == 0 {
 		w.end()
@@ -124,13 +129,13 @@ func atAnswer(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 }
 
 func atOnce(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile))
+	time.Sleep(upTo(r, h.aWhile()))
 	w.end()
 	return killAll(append(w.victims(false), w.server.process))
 }
 
 func atShutdown(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile))
+	time.Sleep(upTo(r, h.aWhile()))
 	w.end()
 	w.server.ask()
 	time.Sleep(upTo(r, 30*time.Millisecond))
@@ -138,7 +143,7 @@ func atShutdown(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 }
 
 func atInterrupt(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile))
+	time.Sleep(upTo(r, h.aWhile()))
 	w.end()
 	commands := w.victims(true)
 	for _, p := range commands {
@@ -149,13 +154,13 @@ func atInterrupt(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
 }
 
 func atDatabase(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile))
+	time.Sleep(upTo(r, h.aWhile()))
 	w.end()
 	return h.killDatabase()
 }
 
 func atAll(ctx context.Context, h *harness, w *work, r *rand.Rand) bool {
-	time.Sleep(upTo(r, aWhile))
+	time.Sleep(upTo(r, h.aWhile()))
 	w.end()
 	all := append(w.victims(false), w.server.process)
 	if r.IntN(2) == 0 {
