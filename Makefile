@@ -6,6 +6,7 @@ DATA    ?= build/demo
 LISTEN  ?= 127.0.0.1:8080
 PEOPLE  ?= 20000
 ONLY    ?= .
+SIZE    ?= 0
 
 .DEFAULT_GOAL := help
 
@@ -39,8 +40,8 @@ fuzz: ## every fuzzer for 30 seconds
 outsider: ## the event-order adversary at full length: 60 s, 1,000,000 rows
 	$(GO) test ./store/postgres -v -run 'TestOutsiderDelaysNobody|TestBatchesBesideASnapshot' -outsider 60s -dead 1000000
 
-bench: build ## the figures; ONLY=regexp selects some
-	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)'
+bench: tools build ## the figures; ONLY=regexp selects some
+	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)' -size $(SIZE)
 
 tools: ## what the tests need from the system
 	@scripts/tools
