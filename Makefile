@@ -10,6 +10,7 @@ STORE   ?= both
 SEED    ?= 0
 N       ?= 100
 CUTS    ?= $(N)
+SIZE    ?= 0
 
 .DEFAULT_GOAL := help
 
@@ -43,8 +44,8 @@ fuzz: ## every fuzzer for 30 seconds
 outsider: ## the event-order adversary at full length: 60 s, 1,000,000 rows
 	$(GO) test ./store/postgres -v -run 'TestOutsiderDelaysNobody|TestBatchesBesideASnapshot' -outsider 60s -dead 1000000
 
-bench: build ## the figures; ONLY=regexp selects some
-	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)'
+bench: tools build ## the figures; ONLY=regexp selects some
+	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)' -size $(SIZE)
 
 crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED= CUTS=
 	$(GO) run ./crash -bin $(BIN) -dir build/crash -store $(STORE) -seed $(SEED) -n $(N) -cuts $(CUTS)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -79,13 +78,8 @@ type serveOptions struct {
 	retention time.Duration // of the log; 0: it is not pruned
 }
 
-// heapGrowth is by how many percent the heap may grow before it is collected. Exports reuse their
-// pages and leave little to collect, so that a small heap costs no time.
-const heapGrowth = 50
-
 // serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
 func serve(ctx context.Context, c console, f *folder, listener net.Listener, o serveOptions) error {
-	debug.SetGCPercent(heapGrowth)
 	log := slog.New(slog.NewJSONHandler(c.err, nil))
 	closed, err := f.gate.CloseOpenRequests(ctx, operator(), f.store)
 	if err != nil {

@@ -18,19 +18,19 @@ CREATE SEQUENCE relationships_number;
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
-	number       bigint PRIMARY KEY,
-	version      bigint NOT NULL,
-	uid          uuid NOT NULL,
-	digest       bytea NOT NULL,
-	source       text COLLATE "C" NOT NULL,
-	updated_at   text COLLATE "C" NOT NULL,
-	received_at  text COLLATE "C" NOT NULL,
-	clear        bytea,
-	sealed       bytea,
+	number        bigint PRIMARY KEY,
+	version       bigint NOT NULL,
+	uid           uuid NOT NULL,
+	digest        bytea NOT NULL,
+	source        text COLLATE "C" NOT NULL,
+	updated_at    text COLLATE "C" NOT NULL,
+	received_at   text COLLATE "C" NOT NULL,
+	clear         bytea,
+	sealed        bytea,
 	clear_groups  bytea,
 	sealed_groups bytea,
-	source_key   text COLLATE "C" NOT NULL,
-	f_area_code  text COLLATE "C"
+	source_key    text COLLATE "C" NOT NULL,
+	f_area_code   text COLLATE "C"
 );
 ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL; -- sealed bytes do not shrink
 CREATE UNIQUE INDEX households_uid ON households (uid);

@@ -11,19 +11,19 @@ INSERT INTO counters (name, value) VALUES
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
-	number       INTEGER PRIMARY KEY,
-	uid          BLOB NOT NULL,
-	source       TEXT NOT NULL,
-	updated_at   TEXT NOT NULL,
-	received_at  TEXT NOT NULL,
-	version      INTEGER NOT NULL,
-	clear        BLOB,
-	sealed       BLOB,
+	number        INTEGER PRIMARY KEY,
+	uid           BLOB NOT NULL,
+	source        TEXT NOT NULL,
+	updated_at    TEXT NOT NULL,
+	received_at   TEXT NOT NULL,
+	version       INTEGER NOT NULL,
+	clear         BLOB,
+	sealed        BLOB,
 	clear_groups  BLOB,
 	sealed_groups BLOB,
-	source_key   TEXT NOT NULL,
-	digest       BLOB NOT NULL,
-	f_area_code  TEXT
+	source_key    TEXT NOT NULL,
+	digest        BLOB NOT NULL,
+	f_area_code   TEXT
 ) STRICT;
 CREATE UNIQUE INDEX households_uid ON households (uid);
 CREATE UNIQUE INDEX households_source ON households (source, source_key);
