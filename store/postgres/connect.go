@@ -24,6 +24,7 @@ const (
 	reading  use = iota // pages and questions; cannot write
 	writing             // transactions, the ledger, the sequencer
 	altering            // the schema, as its owner
+	copying             // everything, for a backup: reads for long
 )
 
 // settings are those of every connection; a use adds its own.
@@ -55,6 +56,8 @@ func settingsOf(u use) map[string]string {
 		}
 	case writing:
 		return map[string]string{"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off", "enable_bitmapscan": "off"} // it looks up by keys only
+	case copying:
+		return map[string]string{"default_transaction_read_only": "on", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 	case altering:
 		return map[string]string{"statement_timeout": "0", "lock_timeout": "60s"}
 	}

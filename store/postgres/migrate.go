@@ -37,9 +37,13 @@ type Status struct{ Version, Latest int }
 // store_foreign, role_malformed or those of Open.
 func Migrate(ctx context.Context, url string, s Setup) (Status, error) {
 	if s.App != "" && !roleName.MatchString(s.App) {
-		return Status{}, annona.Invalid("role_malformed", "a database role has lower-case letters, digits and underscores").On("app-role")
+		return Status{}, errRole()
 	}
 	return migrate(ctx, url, s, migrations())
+}
+
+func errRole() error {
+	return annona.Invalid("role_malformed", "a database role has lower-case letters, digits and underscores").On("app-role")
 }
 
 var roleName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
@@ -86,11 +90,7 @@ func asOwner(ctx context.Context, url string, fn func(*conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = session.Close(ctx) // what matters is committed by now
-	}()
+	defer hangUp(session)
 	p, err := session.Begin(ctx)
 	if err != nil {
 		return err
@@ -100,6 +100,13 @@ func asOwner(ctx context.Context, url string, fn func(*conn) error) error {
 		return err
 	}
 	return commit(p)
+}
+
+// hangUp ends a session whose work is committed or given up.
+func hangUp(session *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = session.Close(ctx) // what matters is committed by now
 }
 
 // lockSchema makes those who change the schema take turns, until the transaction ends.

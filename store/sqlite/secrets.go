@@ -38,6 +38,11 @@ CREATE INDEX subject_keys_generation ON subject_keys (generation, noun, block);`
 // secretsID marks the file of keys: "ANNK" in its header.
 const secretsID = 0x414e4e4b
 
+// secretsMigrations grow at the end only.
+func secretsMigrations() sqlitemigration.Schema {
+	return sqlitemigration.Schema{AppID: secretsID, Migrations: []string{secretsSchema}}
+}
+
 // Secrets keeps the wrapped keys of the vault, apart from the records that they protect. It
 // implements annona.KeyStore: it never sees a key unwrapped. It is safe for concurrent use.
 type Secrets struct {
@@ -62,7 +67,7 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	schema := sqlitemigration.Schema{AppID: secretsID, Migrations: []string{secretsSchema}}
+	schema := secretsMigrations()
 	if err := checkSchema(c, schema); err != nil {
 		c.Close()
 		return nil, err

@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/annona-exchange/annona"
+)
+
+const (
+	epochCounter      = "log_epoch"
+	unfinishedCounter = "restore_unfinished" // above 0: loaded from a backup, and not released yet
+)
+
+// The values of unfinishedCounter: where the keys come from.
+const (
+	keysKept   = 1
+	keysLoaded = 2
+)
+
+// checkFinished refuses a registry that was loaded from a backup and not made fit to serve.
+func (s *Store) checkFinished(ctx context.Context) error {
+	return s.readers.ask(ctx, "open the registry", func(c *conn) error {
+		n, err := c.counter(unfinishedCounter)
+		if err == nil && n > 0 {
+			return annona.Conflict("restore_unfinished", "a restore of this registry was begun and has not finished, so that erased people could be in it; run the same annona restore again")
+		}
+		return err
+	})
+}
+
+// Renew makes positions and numbers of before the restore mean nothing. See annona.Reviver. It
+// runs as the owner.
+func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entries ...annona.LedgerRow) (epoch int64, err error) {
+	if err := checkLeaves(entries); err != nil {
+		return 0, err
+	}
+	err = s.transaction(ctx, func(t *tx) error {
+		before, err := t.conn.counter(epochCounter)
+		if err != nil {
+			return err
+		}
+		epoch = max(before+1, t.now.UnixMilli()) // the time, so that two restores of one backup have two epochs
+		if err := t.conn.setCounter(epochCounter, epoch); err != nil {
+			return err
+		}
+		for name, number := range last {
+			sequence, known := sequences[name]
+			if !known {
+				continue
+			}
+			if err := t.conn.exec("SELECT setval($1::text::regclass, greatest($2, (SELECT last_value FROM "+sequence+")), true) WHERE $2 > 0", sequence, number); err != nil {
+				return err
+			}
+		}
+		t.moves++
+		return t.conn.insertEntries(entries)
+	})
+	return epoch, fault("renew the log", err)
+}
+
+// setCounter writes a counter, which may be a new one.
+func (c *conn) setCounter(name string, value int64) error {
+	return c.exec("INSERT INTO counters (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+}
+
+// Release lets the registry be opened by everybody.
+func (s *Store) Release(ctx context.Context) error {
+	return fault("release the registry", s.transaction(ctx, func(t *tx) error {
+		return t.conn.exec("UPDATE counters SET value = 0 WHERE name = $1", unfinishedCounter)
+	}))
+}

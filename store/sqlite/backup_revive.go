@@ -1,0 +1,69 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/annona-exchange/annona"
+)
+
+const (
+	epochCounter      = "log_epoch"
+	unfinishedCounter = "restore_unfinished" // above 0: loaded from a backup, and not released yet
+)
+
+// The values of unfinishedCounter: where the keys come from.
+const (
+	keysKept   = 1
+	keysLoaded = 2
+)
+
+// checkFinished refuses a registry that was loaded from a backup and not made fit to serve.
+func (s *Store) checkFinished(ctx context.Context) error {
+	return s.readers.read(ctx, "open the registry", func(c *conn) error {
+		n, err := c.counter(unfinishedCounter)
+		if err == nil && n > 0 {
+			return annona.Conflict("restore_unfinished", "a restore of this registry was begun and has not finished, so that erased people could be in it; run the same annona restore again")
+		}
+		return err
+	})
+}
+
+// Renew makes positions and numbers of before the restore mean nothing. See annona.Reviver.
+func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entries ...annona.LedgerRow) (epoch int64, err error) {
+	if err := checkLeaves(entries); err != nil {
+		return 0, err
+	}
+	err = s.writer.update(ctx, "renew the log", func(t *tx) error {
+		if epoch, err = t.renewEpoch(); err != nil {
+			return err
+		}
+		for name, number := range last {
+			if err := t.conn.exec("UPDATE counters SET value = max(value, ?) WHERE name = ?", number, name); err != nil {
+				return err
+			}
+		}
+		if err := t.moveEpoch(); err != nil {
+			return err
+		}
+		return t.appendEntries(entries)
+	})
+	return epoch, err
+}
+
+// renewEpoch begins a new epoch of the log. It is the time, so that two restores of one backup
+// have two epochs.
+func (t *tx) renewEpoch() (int64, error) {
+	last, err := t.conn.counter(epochCounter)
+	if err != nil {
+		return 0, err
+	}
+	epoch := max(last+1, t.now.UnixMilli())
+	return epoch, t.conn.exec("INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", epochCounter, epoch)
+}
+
+// Release lets the registry be opened by everybody.
+func (s *Store) Release(ctx context.Context) error {
+	return s.writer.update(ctx, "release the registry", func(t *tx) error {
+		return t.conn.exec("UPDATE counters SET value = 0 WHERE name = ?", unfinishedCounter)
+	})
+}
