@@ -31,13 +31,14 @@ var mayImport = map[string][]string{
 	"store/storetest":             {"", "filter", "filter/filtertest"},
 	"schema":                      {""},
 	"synthetic":                   {""},
+	"backup":                      {""},
 	"ingest":                      {"", "filter"},
 	"encode":                      {"", "privacy"},
 	"exchange":                    {"", "policy", "privacy", "filter", "audit"},
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
 	"examples":                    {},
 	"bench":                       {},
-	"cmd/annona": {"", "audit", "encode", "examples", "exchange", "identity", "ingest", "rest", "schema",
+	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "rest", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

@@ -69,6 +69,9 @@ const (
 	VerbRevokeKey       Verb = "revoke_key"
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbSubjectRights   Verb = "subject_rights"
+	VerbBackup          Verb = "backup"
+	VerbCopyKeys        Verb = "copy_keys"
+	VerbRestore         Verb = "restore"
 )
 
 // Treatment says what becomes of a field on its way out.

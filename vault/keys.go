@@ -32,9 +32,10 @@ var (
 	classTag          = keyClass{"etag", "HMAC-SHA-256, 128 bits", "entity tags", "callers read again"}
 	classKeyHash      = keyClass{"api-key", "HMAC-SHA-256, 256 bits", "API keys on file", "keys are issued anew"}
 	classPosition     = keyClass{"position", "AES-256-GCM", "cursors", "callers start again"}
+	classProof        = keyClass{"proof", "HMAC-SHA-256, 256 bits, one key per use", "proves that this registry wrote a backup", "old backups are refused"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRealm}
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classProof, classRealm}
 )
 
 // keySize is the length of every key and secret: 256 bits.

@@ -19,6 +19,8 @@ type store interface {
 	annona.Standings
 	annona.Subjects
 	annona.Reference
+	annona.Dumper
+	annona.Reviver
 	Close() error
 }
 
@@ -56,6 +58,14 @@ func (f *folder) openDatabase(ctx context.Context) error {
 	}
 	f.secrets = keys
 	return nil
+}
+
+// dumpSecrets gives the whole key store to what begin returns.
+func (f *folder) dumpSecrets(ctx context.Context, begin func(annona.StoreState) (annona.TableSink, error)) error {
+	if f.database != "" {
+		return postgres.DumpSecrets(ctx, f.database, begin)
+	}
+	return sqlite.DumpSecrets(ctx, f.path, begin)
 }
 
 // makeDatabase makes a new registry in a database, and its root key in the folder. Interrupted,

@@ -16,6 +16,7 @@ type keyCommand struct {
 	Create keyCreate `cmd:"" help:"Make an API key. It is shown once."`
 	Revoke keyRevoke `cmd:"" help:"Revoke an API key; it stops working within 5 seconds."`
 	List   keyList   `cmd:"" help:"List the API keys: never the keys themselves."`
+	Copy   keyCopy   `cmd:"" help:"Copy the key store for a restore: sealed, and to be deleted after 14 days."`
 }
 
 type keyCreate struct {

@@ -32,6 +32,7 @@ type cli struct {
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
+	Backup     backupCommand     `cmd:"" help:"Take a backup of a registry, also while it serves: sealed, and without keys."`
 	Verify     verifyCommand     `cmd:"" help:"Walk the ledger and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

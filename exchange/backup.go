@@ -1,0 +1,90 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+)
+
+// Backup is one backup, or one copy of the keys, as the ledger tells of it.
+type Backup struct {
+	Verb       annona.Verb // VerbBackup or VerbCopyKeys
+	Recipients []string    // fingerprints of those who can open it
+	// Begin returns where the tables go, for the state that they have.
+	Begin func(annona.StoreState) (annona.TableSink, error)
+	// Finish ends the file, durably, and returns how many bytes and rows it has.
+	Finish func() (bytes, rows int64, err error)
+}
+
+// TakeBackup gives a whole store out, sealed to its recipients. It is a disclosure of everybody:
+// an entry is durable before the first byte leaves, and another one says how it ended, also when it
+// was broken off. Only the operator may.
+func (x *Exchange) TakeBackup(ctx context.Context, caller annona.Caller, from annona.Dumper, b Backup) error {
+	if err := operatorOnly(caller); err != nil {
+		return err
+	}
+	request := annona.NewUID()
+	details := map[string]string{"step": "started", "recipients": strings.Join(b.Recipients, " ")}
+	if err := x.Ledger.Append(ctx, x.backupEntry(caller, request, audit.Facts{Verb: b.Verb, Details: details})); err != nil {
+		return err
+	}
+	ended := audit.Facts{Verb: b.Verb, Outcome: audit.Complete, Details: map[string]string{"step": "ended", "recipients": details["recipients"]}}
+	err := from.Dump(ctx, func(state annona.StoreState) (annona.TableSink, error) {
+		ended.Details["log_position"] = strconv.FormatInt(state.Position, 10)
+		ended.Details["ledger_size"] = strconv.FormatInt(state.LedgerSize, 10)
+		return b.Begin(state)
+	})
+	if err == nil {
+		var bytes int64
+		bytes, ended.Rows, err = b.Finish()
+		ended.Details["bytes"] = strconv.FormatInt(bytes, 10)
+	}
+	if err != nil {
+		ended.Outcome, ended.Reason, ended.Rows = audit.Aborted, reasonOf(err), 0
+	}
+	return errors.Join(err, x.Ledger.Append(context.WithoutCancel(ctx), x.backupEntry(caller, request, ended)))
+}
+
+// reasonOf is the code under which the ledger keeps why something broke off.
+func reasonOf(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
+	return annona.CodeOf(err)
+}
+
+func (x *Exchange) backupEntry(caller annona.Caller, request annona.UID, facts audit.Facts) annona.LedgerRow {
+	return audit.Administration(x.Clock(), request, facts, caller)
+}
+
+// Restored is what a store was restored from.
+type Restored struct {
+	Made       string // when the backup was made
+	Position   int64  // of the log, in the backup
+	LedgerSize int64  // of the tree, in the backup
+	Proof      string // what tells this backup from every other
+	Keys       string // kept, or when the copy of the keys was made
+	Drill      bool
+	Last       map[string]annona.Number // numbers that are not given out again, by dataset
+}
+
+// Revive makes a store that was loaded from a backup fit to serve: a new epoch of the log, numbers
+// that were never given out, and an entry that says what happened, the first one after those of
+// the backup. It returns the epoch. Only the operator may.
+func (x *Exchange) Revive(ctx context.Context, caller annona.Caller, s annona.Reviver, r Restored) (epoch int64, err error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
+	facts := audit.Facts{Verb: annona.VerbRestore, Details: map[string]string{
+		"backup": r.Proof, "made_at": r.Made, "keys": r.Keys,
+		"log_position": strconv.FormatInt(r.Position, 10), "ledger_size": strconv.FormatInt(r.LedgerSize, 10),
+	}}
+	if r.Drill {
+		facts.Details["drill"] = "true"
+	}
+	return s.Renew(ctx, r.Last, audit.Administration(x.Clock(), annona.NewUID(), facts, caller))
+}
