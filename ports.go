@@ -178,3 +178,11 @@ type Shredder interface {
 	// copy of the key is destroyed as well.
 	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
 }
+
+// TombstoneKeeper keeps tombstones outside of the registry, where its loss does not reach and no
+// backup brings an older state back.
+type TombstoneKeeper interface {
+	// Keep keeps a tombstone, durably. It may get one twice, and one whose erasure was not
+	// committed afterwards.
+	Keep(ctx context.Context, t Tombstone) error
+}

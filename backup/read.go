@@ -154,6 +154,9 @@ func (r *Reader) Verify(prove Prove) error {
 	return nil
 }
 
+// Proof returns what tells this file from every other, in hexadecimal.
+func (r *Reader) Proof() string { return sumText(r.proof) }
+
 // parts takes the tables of a file apart.
 type parts struct {
 	to       annona.TableSink

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -87,4 +88,110 @@ func (x *Exchange) Revive(ctx context.Context, caller annona.Caller, s annona.Re
 		facts.Details["drill"] = "true"
 	}
 	return s.Renew(ctx, r.Last, audit.Administration(x.Clock(), annona.NewUID(), facts, caller))
+}
+
+// Rebury takes those out of a restored registry again who were erased after the backup was made,
+// and keeps all tombstones. Keys that a copy may have brought back are destroyed again; when the
+// key store was kept, only those of erasures that were interrupted. It returns how many records it
+// took out. It may run again.
+func (x *Exchange) Rebury(ctx context.Context, caller annona.Caller, stones []annona.Tombstone, keysCopied bool) (erased int, err error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
+	known, err := x.Subjects.Tombstones(ctx)
+	if err != nil {
+		return 0, err
+	}
+	onFile := make(map[annona.UID]annona.Tombstone, len(known))
+	for _, stone := range known {
+		onFile[stone.ID] = stone
+	}
+	for _, stone := range stones {
+		if !x.Clock().Before(stone.ExpiresAt) {
+			continue
+		}
+		if already, ok := onFile[stone.ID]; ok {
+			stone = already
+		} else if err := x.buryAgain(ctx, caller, stone, &erased); err != nil {
+			return erased, err
+		}
+		if keysCopied || stone.ShreddedAt.IsZero() {
+			if _, err := x.shred(ctx, caller, stone); err != nil {
+				return erased, err
+			}
+		}
+	}
+	return erased, nil
+}
+
+// buryAgain puts a tombstone into the registry, and takes the record out that is under it.
+func (x *Exchange) buryAgain(ctx context.Context, caller annona.Caller, stone annona.Tombstone, erased *int) error {
+	dataset, ok := x.CurrentDictionary().Dataset(stone.Dataset)
+	if !ok {
+		return annona.Conflict("tombstones_damaged", "a tombstone is of no dataset that this registry has; use another copy of the file")
+	}
+	source, key, err := x.Subjects.KeyOf(ctx, dataset, stone.Number)
+	if err != nil {
+		return err
+	}
+	there := source == stone.Source && key == stone.Key
+	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if there {
+			if err := tx.Erase(ctx, caller.Operator, dataset, stone.Number); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutTombstone(ctx, stone); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased_again"))
+	})
+	if err == nil && there {
+		*erased++
+	}
+	return err
+}
+
+// checkPage is how many records are opened at a time.
+const checkPage = 4096
+
+// CheckSealed opens the sealed part of every record that is not restricted, shows it to nobody,
+// and returns how many it opened. Records whose key is missing are refused with code key_gone.
+func (x *Exchange) CheckSealed(ctx context.Context, caller annona.Caller) (opened int64, err error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
+	for _, name := range []string{"households", "individuals"} {
+		dataset, _ := x.CurrentDictionary().Dataset(name)
+		sealed := slices.IndexFunc(dataset.Fields, func(f *annona.Field) bool { return f.IsSealed() && !f.Derived && f.Type != annona.TypeGroup })
+		if sealed < 0 {
+			continue
+		}
+		shape := &annona.Shape{Dataset: dataset, Columns: dataset.Fields[sealed : sealed+1]}
+		n, err := x.checkSealed(ctx, shape)
+		if opened += n; err != nil {
+			return opened, err
+		}
+	}
+	return opened, nil
+}
+
+func (x *Exchange) checkSealed(ctx context.Context, shape *annona.Shape) (opened int64, err error) {
+	today := x.today(x.Clock())
+	scope := annona.NewScope(shape, nil, nil, annona.ScopeTerms{Basis: annona.BasisLegalObligation, AsOf: today, Today: today})
+	page := annona.NewPage(shape)
+	for after, more := annona.Number(0), true; more; {
+		page.Reset()
+		if more, err = x.Records.ReadPage(ctx, scope, after, 0, checkPage, page); err != nil {
+			return opened, err
+		}
+		if page.Count > 0 {
+			after = page.Numbers[page.Count-1]
+		}
+		if err := x.Vault.Open(ctx, page); err != nil {
+			return opened, err
+		}
+		opened += int64(page.Count)
+	}
+	return opened, nil
 }

@@ -32,7 +32,8 @@ type Config struct {
 	Subjects   annona.Subjects
 	Reference  annona.Reference
 	Vault      annona.Vault
-	Shredder   annona.Shredder // for erasure only
+	Shredder   annona.Shredder        // for erasure only
+	Outside    annona.TombstoneKeeper // for erasure only
 	Clock      annona.Clock
 	Zone       *time.Location // of the installation: it decides which day is today
 	// Check says whether a client may still be used at that moment, from that network.

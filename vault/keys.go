@@ -33,9 +33,10 @@ var (
 	classKeyHash      = keyClass{"api-key", "HMAC-SHA-256, 256 bits", "API keys on file", "keys are issued anew"}
 	classPosition     = keyClass{"position", "AES-256-GCM", "cursors", "callers start again"}
 	classProof        = keyClass{"proof", "HMAC-SHA-256, 256 bits, one key per use", "proves that this registry wrote a backup", "old backups are refused"}
+	classTombstone    = keyClass{"tombstone", "AES-256-GCM", "tombstones outside of the registry", "erased people could return: restore refuses"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classProof, classRealm}
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classProof, classTombstone, classRealm}
 )
 
 // keySize is the length of every key and secret: 256 bits.

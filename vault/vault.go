@@ -34,6 +34,8 @@ type Vault struct {
 	clock annona.Clock
 
 	index     classSecret // each scheme derives its own key
+	proof     classSecret // each use derives its own key
+	tombstone classSecret
 	recordKey []byte
 	digest    []byte
 	tag       []byte
@@ -129,8 +131,14 @@ func (v *Vault) Demo() bool { return v.root.kind == Demo }
 
 // load fetches the class secrets that every installation uses and makes those that are new.
 func (v *Vault) load() (err error) {
-	if v.index, err = v.secret(classIndex.label); err != nil {
-		return err
+	for class, secret := range map[string]*classSecret{
+		classIndex.label:     &v.index,
+		classProof.label:     &v.proof,
+		classTombstone.label: &v.tombstone,
+	} {
+		if *secret, err = v.secret(class); err != nil {
+			return err
+		}
 	}
 	for class, key := range map[string]*[]byte{
 		classRecordKey.label: &v.recordKey,

@@ -75,10 +75,6 @@ func (o sealedOutput) take(ctx context.Context, c console, f *folder, b exchange
 	if err != nil {
 		return err
 	}
-	prove, err := f.vault.Prover(vault.ProofBackup)
-	if err != nil {
-		return err
-	}
 	out, err := createSealed(o.Out, c)
 	if err != nil {
 		return err
@@ -96,7 +92,7 @@ func (o sealedOutput) take(ctx context.Context, c console, f *folder, b exchange
 		return counting{w, rows}, err
 	}
 	b.Finish = func() (int64, int64, error) {
-		m, err := w.Close(prove)
+		m, err := w.Close(proving(f.vault))
 		report.Rows = m.Rows()
 		if err == nil {
 			err = out.sync()
@@ -117,6 +113,11 @@ func (o sealedOutput) take(ctx context.Context, c console, f *folder, b exchange
 		report.Expires = &h.Expires
 	}
 	return o.print(c, report)
+}
+
+// proving proves that the registry of these keys wrote a file.
+func proving(v *vault.Vault) backup.Prove {
+	return func(digest []byte) []byte { return v.Proof(vault.ProofBackup, digest) }
 }
 
 func (o sealedOutput) recipients(b *exchange.Backup) (all []age.Recipient, err error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/backup"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/rest"
@@ -21,13 +22,16 @@ import (
 type folder struct {
 	path     string
 	database string // its URL; empty: the folder's own file
-	store    store
-	secrets  secrets
-	vault    *vault.Vault
-	keys     *identity.Keys
-	gate     *exchange.Exchange
-	metrics  *rest.Metrics
-	declared int // extensions of the dictionary that are in force
+	// tombstones is the file that keeps those who were erased away after a restore.
+	tombstones string
+	unfinished bool // it is being restored
+	store      store
+	secrets    secrets
+	vault      *vault.Vault
+	keys       *identity.Keys
+	gate       *exchange.Exchange
+	metrics    *rest.Metrics
+	declared   int // extensions of the dictionary that are in force
 }
 
 // dataFlag is the flag that every command on a data folder takes.
@@ -38,20 +42,41 @@ type dataFlag struct {
 
 // with opens the folder for one command and closes it behind it.
 func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
-	f, err := d.open(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(f), f.Close())
+	return d.folder("").with(ctx, do)
 }
 
 // open opens an existing registry. Whoever calls it closes it.
 func (d dataFlag) open(ctx context.Context) (*folder, error) {
-	f := &folder{path: d.Data, database: d.Database}
+	f := d.folder("")
 	if err := f.open(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// tombstonesFile is the name of the file of tombstones in the data folder.
+const tombstonesFile = "tombstones"
+
+// folder returns the folder, which is not open yet. An empty path means the usual file of
+// tombstones.
+func (d dataFlag) folder(tombstones string) *folder {
+	if tombstones == "" {
+		tombstones = filepath.Join(d.Data, tombstonesFile)
+	}
+	return &folder{path: d.Data, database: d.Database, tombstones: tombstones}
+}
+
+// tombstonesFlag is the flag of commands that erase, or keep the erased away.
+type tombstonesFlag struct {
+	Tombstones string `type:"path" placeholder:"FILE" help:"File that keeps erased people away after a restore; tombstones in the data folder when left out. Keep it, or a copy, where the loss of the registry does not reach."`
+}
+
+// with opens the folder for one command and closes it behind it.
+func (f *folder) with(ctx context.Context, do func(*folder) error) error {
+	if err := f.open(ctx); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(do(f), f.Close())
 }
 
 // makeFolder makes a new registry in an empty or missing folder. Interrupted, it can run again:
@@ -118,7 +143,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
 		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
-		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
+		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Outside: backup.Tombstones{Path: f.tombstones, Sealer: f.vault}, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
 	})
 	return nil
 }

@@ -28,11 +28,12 @@ type cli struct {
 	Import     importCommand     `cmd:"" help:"Import households and individuals from files."`
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
-	Key        keyCommand        `cmd:"" help:"API keys."`
+	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
 	Backup     backupCommand     `cmd:"" help:"Take a backup of a registry, also while it serves: sealed, and without keys."`
+	Restore    restoreCommand    `cmd:"" help:"Make a registry from a backup, and keep those away who were erased."`
 	Verify     verifyCommand     `cmd:"" help:"Walk the ledger and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

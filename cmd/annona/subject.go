@@ -138,6 +138,7 @@ func (s subjectConsent) withdraw(ctx context.Context, c console, f *folder, subj
 
 type subjectErase struct {
 	dataFlag
+	tombstonesFlag
 	who
 	Household bool   `help:"Erase the household with that key instead; its members stay."`
 	Reason    string `required:"" placeholder:"CODE" help:"Reason. To erase: not_necessary, consent_withdrawn, objection, unlawful, legal_obligation, child_consent. To refuse: expression, legal_obligation, public_health, archiving, legal_claims."`
@@ -150,7 +151,7 @@ func (s subjectErase) Run(ctx context.Context, c console) error {
 		return err
 	}
 	subject.Household = s.Household
-	return s.with(ctx, func(f *folder) error {
+	return s.folder(s.Tombstones).with(ctx, func(f *folder) error {
 		if s.Refuse {
 			id, err := f.gate.RefuseErasure(ctx, operator(), subject, s.Reason)
 			if err != nil {

@@ -209,19 +209,19 @@ func Load(ctx context.Context, url string, s Setup, from annona.Contents) error 
 	}
 	session, err := dial(ctx, config)
 	if err != nil {
-		return ended(ctx, loading, err)
+		return ended(ctx, loadingBackup, err)
 	}
 	defer hangUp(session)
 	t, err := session.Begin(ctx)
 	if err != nil {
-		return ended(ctx, loading, err)
+		return ended(ctx, loadingBackup, err)
 	}
 	defer rollBack(t)
 	c := &conn{ctx: ctx, db: t}
 	if err := c.loadAll(session.PgConn(), s, from); err != nil {
-		return ended(ctx, loading, err)
+		return ended(ctx, loadingBackup, err)
 	}
-	return ended(ctx, loading, commit(t))
+	return ended(ctx, loadingBackup, commit(t))
 }
 
 func (c *conn) loadAll(session *pgconn.PgConn, s Setup, from annona.Contents) error {
@@ -253,7 +253,7 @@ func (c *conn) loadAll(session *pgconn.PgConn, s Setup, from annona.Contents) er
 	return grantAll(c, s.App)
 }
 
-const loading = "load a backup"
+const loadingBackup = "load a backup"
 
 // prepareLoad makes the tables of that version, and puts the keys that are kept into them.
 func (c *conn) prepareLoad(from annona.Contents) error {
@@ -337,6 +337,17 @@ func (c *conn) dropUnfinished() error {
 		err = c.exec("DROP SCHEMA " + recordSchema + " CASCADE")
 	}
 	return err
+}
+
+// Unload removes a registry that was loaded and never released, with the keys that it has brought.
+func Unload(ctx context.Context, url string) error {
+	err := asOwner(ctx, url, func(c *conn) error {
+		if err := lockSchema(c); err != nil {
+			return err
+		}
+		return c.dropUnfinished()
+	})
+	return ended(ctx, "remove a restore", err)
 }
 
 // loader is the sink of Load, for one schema.

@@ -69,3 +69,15 @@ func (s *Store) Release(ctx context.Context) error {
 		return t.conn.exec("UPDATE counters SET value = 0 WHERE name = $1", unfinishedCounter)
 	}))
 }
+
+// LastKeys returns the highest number of each noun that may have a key.
+func (s *Secrets) LastKeys(ctx context.Context) (map[string]annona.Number, error) {
+	last := map[string]annona.Number{}
+	err := s.pool.ask(ctx, "read the key store", func(c *conn) error {
+		return c.each("SELECT noun, max(block) FROM annona_keys.subject_keys GROUP BY noun", func(r row) error {
+			last[r.text(0)] = annona.Number((r.integer(1)+1)*annona.SubjectsPerBlock - 1)
+			return nil
+		})
+	})
+	return last, err
+}

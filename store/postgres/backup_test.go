@@ -127,7 +127,7 @@ func keep(t *testing.T, url, wrapped string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.Put("realm", 1, []byte(wrapped)), s.Close()); err != nil {
+	if err := errors.Join(s.Put(annona.Secret{Label: "realm", Version: 1, At: storetest.Clock(), Wrapped: []byte(wrapped)}), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -139,11 +139,11 @@ func keptKeys(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	wrapped, err := s.Get("realm", 1)
+	found, err := s.Get("realm", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(wrapped)
+	return string(found.Wrapped)
 }
 
 // TestSecretsDump copies the key store from one database to another.

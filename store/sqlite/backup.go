@@ -230,6 +230,23 @@ func makeRoom(dir string, bringKeys bool) error {
 	return removeFiles(records)
 }
 
+// Unload removes a registry that was loaded and never released, with the keys that it has brought.
+func Unload(dir string) error {
+	records, keys := filepath.Join(dir, FileName), filepath.Join(dir, SecretsFileName)
+	unfinished, err := readUnfinished(records)
+	switch {
+	case err != nil:
+		return fault("remove a restore", err)
+	case unfinished == 0:
+		return annona.Conflict("registry_exists", "the registry of the folder is in use; it is not removed")
+	case unfinished == keysLoaded:
+		if err := removeFiles(keys); err != nil {
+			return err
+		}
+	}
+	return removeFiles(records)
+}
+
 func isThere(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

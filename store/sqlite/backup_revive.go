@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 
+	"zombiezen.com/go/sqlite"
+
 	"github.com/annona-exchange/annona"
 )
 
@@ -66,4 +68,16 @@ func (s *Store) Release(ctx context.Context) error {
 	return s.writer.update(ctx, "release the registry", func(t *tx) error {
 		return t.conn.exec("UPDATE counters SET value = 0 WHERE name = ?", unfinishedCounter)
 	})
+}
+
+// LastKeys returns the highest number of each noun that may have a key.
+func (s *Secrets) LastKeys(ctx context.Context) (map[string]annona.Number, error) {
+	last := map[string]annona.Number{}
+	err := s.readers.read(ctx, "read the key store", func(c *conn) error {
+		return c.each("SELECT noun, max(block) FROM subject_keys GROUP BY noun", func(stmt *sqlite.Stmt) error {
+			last[stmt.ColumnText(0)] = annona.Number((stmt.ColumnInt64(1)+1)*annona.SubjectsPerBlock - 1)
+			return nil
+		})
+	})
+	return last, err
 }

@@ -113,7 +113,7 @@ func TestSecretsDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Put("realm", 1, []byte("wrapped")); err != nil {
+	if err := s.Put(annona.Secret{Label: "realm", Version: 1, At: storetest.Clock(), Wrapped: []byte("wrapped")}); err != nil {
 		t.Fatal(err)
 	}
 	err = Load(t.Context(), to, annona.Contents{Schema: 1, Records: nothing, KeySchema: 1, Keys: func(sink annona.TableSink) error {
@@ -127,8 +127,8 @@ func TestSecretsDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer loaded.Close()
-	if wrapped, err := loaded.Get("realm", 1); err != nil || string(wrapped) != "wrapped" {
-		t.Errorf("%q, %v", wrapped, err)
+	if found, err := loaded.Get("realm", 1); err != nil || string(found.Wrapped) != "wrapped" {
+		t.Errorf("%q, %v", found.Wrapped, err)
 	}
 	if info, err := os.Stat(filepath.Join(to, SecretsFileName)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
