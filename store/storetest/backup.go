@@ -203,7 +203,7 @@ func filled(t *testing.T, s Store) *registry {
 			tx.PutAreas(r.ctx, []annona.Area{{Code: "XA", Names: map[string]string{"en": "A place"}}}),
 			tx.PutRestriction(r.ctx, annona.Restriction{ID: annona.NewUID(), Subject: r.number("p"), Kind: annona.KindObjection, Purposes: []string{"a", "b"}}),
 			tx.PutConsent(r.ctx, annona.Consent{ID: annona.NewUID(), Subject: r.number("p"), Status: "given"}),
-			tx.PutTombstone(r.ctx, annona.Tombstone{ID: annona.NewUID(), Dataset: "individuals", Source: source, Key: "gone", Number: 77, ErasedAt: Clock(), ExpiresAt: Clock()}),
+			tx.PutTombstone(r.ctx, annona.Tombstone{ID: annona.NewUID(), Dataset: "individuals", Source: source, Key: "gone", Number: 77, Reason: "unlawful", ErasedAt: Clock(), ExpiresAt: Clock()}),
 			tx.PutClient(r.ctx, annona.Client{ID: annona.NewUID(), KeyID: "k", Hash: []byte("hash"), Agreement: "a", Demo: true, CreatedAt: Clock()}),
 			tx.AppendEntry(r.ctx, entry(annona.EntryChange, annona.NewUID())))
 	})
