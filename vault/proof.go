@@ -27,27 +27,37 @@ func (v *Vault) OpenTombstone(sealed []byte) (text []byte, ours bool) {
 	return text, err == nil
 }
 
-// drillLabel is the label under which the key store keeps the restore drills: it is where a copy
-// of the records brings nothing back.
-const drillLabel = "restore-drill"
+// Milestone is something that the key store remembers having happened, because a backup of the
+// records, when it is restored, must not make it undone.
+type Milestone string
 
-// RecordDrill remembers that a restore was rehearsed at that moment.
-func (v *Vault) RecordDrill(at time.Time) error {
-	last, err := v.keys.Latest(drillLabel)
+// The milestones. Their names are labels of the key store.
+const (
+	MilestoneBackup  Milestone = "milestone/backup"
+	MilestoneKeyCopy Milestone = "milestone/key-copy"
+	MilestoneDrill   Milestone = "milestone/restore-drill"
+)
+
+// Remember remembers when a milestone was reached last.
+func (v *Vault) Remember(m Milestone, at time.Time) error {
+	last, err := v.keys.Latest(string(m))
 	if err != nil {
 		return annona.Internal("read the key store", err)
 	}
-	drill := annona.Secret{Label: drillLabel, Version: last.Version + 1, At: at}
-	drill.Wrapped = v.root.wrap(drill.Label, drill.Version, make([]byte, keySize)) // nothing secret, and only the root can have made it
-	if err := v.keys.Put(drill); err != nil {
+	next := annona.Secret{Label: string(m), Version: last.Version + 1, At: at}
+	next.Wrapped = v.root.wrap(next.Label, next.Version, make([]byte, keySize)) // no secret: it shows that the root was there
+	if err := v.keys.Put(next); err != nil {
 		return annona.Internal("write to the key store", err)
 	}
-	return nil
+	if last.Version == 0 {
+		return nil
+	}
+	return v.keys.Destroy(last.Label, last.Version)
 }
 
-// LastDrill returns when a restore was rehearsed last; zero: never.
-func (v *Vault) LastDrill() (time.Time, error) {
-	last, err := v.keys.Latest(drillLabel)
+// Remembered returns when a milestone was reached last; the zero time: never.
+func (v *Vault) Remembered(m Milestone) (time.Time, error) {
+	last, err := v.keys.Latest(string(m))
 	if err != nil {
 		return time.Time{}, annona.Internal("read the key store", err)
 	}

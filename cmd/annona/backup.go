@@ -108,12 +108,17 @@ func (o sealedOutput) take(ctx context.Context, c console, f *folder, b exchange
 	if err := out.publish(); err != nil {
 		return err
 	}
+	if err := f.vault.Remember(milestones[h.Kind], started); err != nil {
+		return err
+	}
 	report.Seconds = time.Since(started).Seconds()
 	if !h.Expires.IsZero() {
 		report.Expires = &h.Expires
 	}
 	return o.print(c, report)
 }
+
+var milestones = map[backup.Kind]vault.Milestone{backup.Registry: vault.MilestoneBackup, backup.Keys: vault.MilestoneKeyCopy}
 
 // proving proves that the registry of these keys wrote a file.
 func proving(v *vault.Vault) backup.Prove {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/backup"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/rest"
@@ -54,9 +53,6 @@ func (d dataFlag) open(ctx context.Context) (*folder, error) {
 	return f, nil
 }
 
-// tombstonesFile is the name of the file of tombstones in the data folder.
-const tombstonesFile = "tombstones"
-
 // folder returns the folder, which is not open yet. An empty path means the usual file of
 // tombstones.
 func (d dataFlag) folder(tombstones string) *folder {
@@ -64,11 +60,6 @@ func (d dataFlag) folder(tombstones string) *folder {
 		tombstones = filepath.Join(d.Data, tombstonesFile)
 	}
 	return &folder{path: d.Data, database: d.Database, tombstones: tombstones}
-}
-
-// tombstonesFlag is the flag of commands that erase, or keep the erased away.
-type tombstonesFlag struct {
-	Tombstones string `type:"path" placeholder:"FILE" help:"File that keeps erased people away after a restore; tombstones in the data folder when left out. Keep it, or a copy, where the loss of the registry does not reach."`
 }
 
 // with opens the folder for one command and closes it behind it.
@@ -143,7 +134,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
 		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
-		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Outside: backup.Tombstones{Path: f.tombstones, Sealer: f.vault}, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
+		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Outside: f.outside(), Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
 	})
 	return nil
 }

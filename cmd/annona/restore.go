@@ -210,7 +210,7 @@ func (r restoreCommand) restore(ctx context.Context, c console, p *restorePlan) 
 		return report, err
 	}
 	p.loaded = true
-	f := r.folder(r.Tombstones)
+	f := r.folder("") // the file of tombstones that was given stays as it is
 	f.unfinished = true
 	if err := f.open(ctx); err != nil {
 		return report, errors.Join(err, f.Close())
@@ -284,6 +284,9 @@ func (r restoreCommand) finish(ctx context.Context, f *folder, p *restorePlan, r
 	if r.Drill {
 		report.Receipt = drillReceipt(f.vault, time.Now())
 		return nil
+	}
+	if err := f.keepTombstones(ctx); err != nil {
+		return err
 	}
 	return f.store.Release(ctx)
 }

@@ -17,6 +17,8 @@ type subjectCommand struct {
 	Consent  subjectConsent  `cmd:"" help:"Record or withdraw an individual's consent."`
 	Erase    subjectErase    `cmd:"" help:"Erase an individual, or record that this was refused (GDPR Article 17)."`
 	Erased   subjectErased   `cmd:"" help:"List erasures and how far they are."`
+
+	Tombstones subjectTombstones `cmd:"" help:"Make the file whole that keeps erased people away after a restore."`
 }
 
 // who names the individual.
