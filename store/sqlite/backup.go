@@ -33,7 +33,11 @@ func (s *Store) Dump(ctx context.Context, begin func(annona.StoreState) (annona.
 
 // DumpSecrets gives the whole key store in the folder dir, as Store.Dump does the records.
 func DumpSecrets(ctx context.Context, dir string, begin func(annona.StoreState) (annona.TableSink, error)) error {
-	return dump(ctx, filepath.Join(dir, SecretsFileName), "dump the key store", begin)
+	path := filepath.Join(dir, SecretsFileName)
+	if !isThere(path) {
+		return errNoSecrets()
+	}
+	return dump(ctx, path, "dump the key store", begin)
 }
 
 func dump(ctx context.Context, path, doing string, begin func(annona.StoreState) (annona.TableSink, error)) error {

@@ -59,7 +59,7 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	path := filepath.Join(dir, SecretsFileName)
 	if err := prepareFile(path, create); err != nil {
 		if annona.CodeOf(err) == "store_missing" {
-			return nil, annona.Conflict("secrets_missing", "the data folder has no %s, so that nothing in it can be opened; put the file back from its copy", SecretsFileName)
+			return nil, errNoSecrets()
 		}
 		return nil, err
 	}
@@ -78,6 +78,10 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	}
 	c.SetBusyTimeout(0) // taking turns is done in begin
 	return &Secrets{conn: c, readers: newPool(path, runtime.GOMAXPROCS(0)+1)}, nil
+}
+
+func errNoSecrets() error {
+	return annona.Conflict("secrets_missing", "the data folder has no %s, so that nothing in it can be opened; put the file back from its copy", SecretsFileName)
 }
 
 // Close closes the file.
