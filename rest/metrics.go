@@ -70,6 +70,26 @@ func (l timedLedger) Append(ctx context.Context, rows ...annona.LedgerRow) error
 	return l.Ledger.Append(ctx, rows...)
 }
 
+// Replica shows how many pages a replica has read, and how many the primary had to read and why. The
+// labels are the keys of what count returns.
+func (m *Metrics) Replica(count func() map[string]int64) {
+	m.registry.MustRegister(replicaPages{count, prometheus.NewDesc("annona_replica_pages_total",
+		"Pages of searches and exports: read by the replica, or by the primary because the replica was lagging, away or failed.", []string{"read"}, nil)})
+}
+
+type replicaPages struct {
+	count func() map[string]int64
+	desc  *prometheus.Desc
+}
+
+func (r replicaPages) Describe(to chan<- *prometheus.Desc) { to <- r.desc }
+
+func (r replicaPages) Collect(to chan<- prometheus.Metric) {
+	for how, n := range r.count() {
+		to <- prometheus.MustNewConstMetric(r.desc, prometheus.CounterValue, float64(n), how)
+	}
+}
+
 func (m *Metrics) count(v *visit, status int, took time.Duration) {
 	class := strconv.Itoa(status/100) + "xx"
 	if v.aborted {

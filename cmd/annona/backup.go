@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,8 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/backup"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/store/postgres"
+	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
 )
 
@@ -158,7 +161,10 @@ func (o sealedOutput) print(c console, r taken) error {
 type keyDumper struct{ *folder }
 
 func (k keyDumper) Dump(ctx context.Context, begin func(annona.StoreState) (annona.TableSink, error)) error {
-	return k.dumpSecrets(ctx, begin)
+	if k.database != "" {
+		return postgres.DumpSecrets(ctx, cmp.Or(k.roles.Keys, k.database), begin)
+	}
+	return sqlite.DumpSecrets(ctx, k.path, begin)
 }
 
 // counting shows how many rows have gone by.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/annona-exchange/annona"
@@ -14,6 +15,18 @@ const tombstonesFile = "tombstones"
 // tombstonesFlag is the flag of commands that erase, or keep the erased away.
 type tombstonesFlag struct {
 	Tombstones string `type:"path" placeholder:"FILE" help:"File that keeps erased people away after a restore; tombstones in the data folder when left out. Keep it, or a copy, where the loss of the registry does not reach."`
+}
+
+// withTombstones is with, for commands that take the flag.
+func (d dataFlag) withTombstones(ctx context.Context, t tombstonesFlag, do func(*folder) error) error {
+	f, err := d.folder(t.Tombstones)
+	if err != nil {
+		return err
+	}
+	if err := f.open(ctx); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(do(f), f.Close())
 }
 
 // outside keeps tombstones outside of the registry.
@@ -74,7 +87,7 @@ type subjectTombstones struct {
 
 // Run makes the file of tombstones whole again, or a new one.
 func (s subjectTombstones) Run(ctx context.Context, c console) error {
-	return s.folder(s.Tombstones).with(ctx, func(f *folder) error {
+	return s.withTombstones(ctx, s.tombstonesFlag, func(f *folder) error {
 		unkept, unburied, err := f.strayTombstones(ctx)
 		if err != nil {
 			return err

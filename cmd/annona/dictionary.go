@@ -18,14 +18,15 @@ type dictionaryCommand struct {
 type dictionaryPrint struct {
 	Data     string `type:"path" placeholder:"DIR" help:"Data folder, to see its declared attributes too."`
 	Database string `placeholder:"URL" help:"PostgreSQL database of the registry, beside its data folder."`
-	Markdown bool   `help:"Print docs/spec/dictionary.md."`
+	databaseFlags
+	Markdown bool `help:"Print docs/spec/dictionary.md."`
 }
 
 func (p dictionaryPrint) Run(ctx context.Context, c console) error {
 	if p.Data == "" {
 		return p.print(c, annona.Standard())
 	}
-	return dataFlag{p.Data, p.Database}.with(ctx, func(f *folder) error { return p.print(c, f.gate.CurrentDictionary()) })
+	return dataFlag{p.Data, p.Database, p.databaseFlags}.with(ctx, func(f *folder) error { return p.print(c, f.gate.CurrentDictionary()) })
 }
 
 func (p dictionaryPrint) print(c console, d *annona.Dictionary) error {

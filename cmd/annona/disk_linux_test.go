@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -85,6 +86,49 @@ func fillUntilRefused(t *testing.T, s *server) (a answer) {
 		}
 	}
 	return a
+}
+
+// usedOf is how many bytes a file system holds.
+func usedOf(t *testing.T, folder string) int64 {
+	t.Helper()
+	var s unix.Statfs_t
+	check(t, unix.Statfs(folder, &s))
+	return int64(s.Blocks-s.Bfree) * s.Bsize
+}
+
+// TestFullDiskOfADatabase does with the tables of a database what TestFullDisk does with a folder.
+func TestFullDiskOfADatabase(t *testing.T) {
+	t.Parallel()
+	const people = 12_000
+	disk, c := smallDisk(t, "256m"), ownCluster(t)
+	check(t, os.Chmod(filepath.Dir(disk), 0o755))
+	check(t, c.Give(disk))
+	sql(t, c.URL("postgres", "postgres"), "CREATE TABLESPACE small LOCATION '"+disk+"'")
+	r, input := newInDatabase(t, c, "TABLESPACE small"), surveyOf(t, people)
+	resize(t, disk, 0, fmt.Sprint(usedOf(t, disk)+6<<20))
+
+	failed := refused(t, "store_full", r.importing(input)...)
+	first := parseImport(t, failed.out)
+	if n := r.count(t, "SELECT (SELECT count(*) FROM annona.individuals) + (SELECT count(*) FROM annona.households)"); n != int64(first.Created) || n == 0 || n >= 2*people {
+		t.Fatalf("%d records are there; the disk has the wrong size for this test, or the import lies: %+v", n, first)
+	}
+	s := r.serve(t)
+	if a := fillUntilRefused(t, s); a.status == http.StatusOK {
+		t.Log("there is still room for the ledger")
+	} else if a.status != http.StatusServiceUnavailable || a.code() != "store_full" || strings.Contains(string(a.body), "individual_id") {
+		t.Errorf("nothing leaves that cannot be recorded: status %d %.200s", a.status, a.body)
+	}
+	resize(t, disk, 0, "256m")
+	must(t, r.serving("verify")...)
+	second := parseImport(t, must(t, r.importing(input)...))
+	if second.Unchanged != first.Created || second.Created+second.Unchanged != 2*people || second.Changed != 0 {
+		t.Errorf("%d records were committed before, the second import has %+v", first.Created, second)
+	}
+	if rows := countIDs(t, s.export("individuals", about(eligibility, "format", "csv", "fields", "individual_id"))); rows != people {
+		t.Errorf("%d individuals", rows)
+	}
+	s.stop()
+	must(t, r.serving("verify")...)
 }
 
 func TestReadOnlyFolder(t *testing.T) {

@@ -46,12 +46,16 @@ type examination struct {
 
 // Run examines, and fails when something is wrong.
 func (d doctorCommand) Run(ctx context.Context, c console) error {
-	x := &examination{doctorCommand: d, now: time.Now(), folder: d.dataFlag.folder(d.Tombstones)}
+	f, err := d.folder(d.Tombstones)
+	if err != nil {
+		return err
+	}
+	x := &examination{doctorCommand: d, now: time.Now(), folder: f}
 	x.modes()
 	x.space()
 	x.schema(ctx)
-	err := x.folder.open(ctx)
-	defer x.folder.Close()
+	err = f.open(ctx)
+	defer f.Close()
 	if err != nil {
 		x.failed("open", err)
 	} else if err := x.inside(ctx); err != nil {

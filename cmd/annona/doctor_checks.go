@@ -57,10 +57,10 @@ func (x *examination) space() {
 
 // schema looks at the schema of a database. That of a folder is brought up to date by opening it.
 func (x *examination) schema(ctx context.Context) {
-	if x.Database == "" {
+	if x.folder.database == "" {
 		return
 	}
-	status, err := postgres.MigrationStatus(ctx, x.Database)
+	status, err := postgres.MigrationStatus(ctx, x.folder.database)
 	switch {
 	case err != nil:
 		x.failed("schema", err)
@@ -73,10 +73,10 @@ func (x *examination) schema(ctx context.Context) {
 
 // database looks at the role and the server.
 func (x *examination) database(ctx context.Context) {
-	if x.Database == "" {
+	if x.folder.database == "" {
 		return
 	}
-	e, err := postgres.Examine(ctx, x.Database)
+	e, err := postgres.Examine(ctx, x.folder.database)
 	if err != nil {
 		x.failed("database", err)
 		return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -20,54 +21,60 @@ import (
 // folder is a data folder that is open: the store, the vault and the gate before them.
 type folder struct {
 	path     string
-	database string // its URL; empty: the folder's own file
-	// tombstones is the file that keeps those who were erased away after a restore.
-	tombstones string
-	unfinished bool // it is being restored
-	store      store
-	secrets    secrets
-	vault      *vault.Vault
-	keys       *identity.Keys
-	gate       *exchange.Exchange
-	metrics    *rest.Metrics
-	declared   int // extensions of the dictionary that are in force
+	database string        // its URL; empty: the folder's own file
+	roles    databaseFlags // what else is said about the database
+	store    store
+	secrets  secrets
+	vault    *vault.Vault
+	keys     *identity.Keys
+	gate     *exchange.Exchange
+	metrics  *rest.Metrics
+	declared int // extensions of the dictionary that are in force
+
+	replicaPages func() map[string]int64 // nil: the store has no replica
+	tombstones   string                  // file that keeps erased people away after a restore
+	unfinished   bool                    // it is being restored
 }
 
 // dataFlag is the flag that every command on a data folder takes.
 type dataFlag struct {
 	Data     string `required:"" type:"path" placeholder:"DIR" help:"Data folder of the registry."`
 	Database string `placeholder:"URL" help:"PostgreSQL database of the registry, as postgres://role@host/name, instead of a file in the data folder, which then keeps the root key only."`
+	databaseFlags
 }
 
 // with opens the folder for one command and closes it behind it.
 func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
-	return d.folder("").with(ctx, do)
+	f, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(f), f.Close())
 }
 
 // open opens an existing registry. Whoever calls it closes it.
 func (d dataFlag) open(ctx context.Context) (*folder, error) {
-	f := d.folder("")
+	f, err := d.folder("")
+	if err != nil {
+		return nil, err
+	}
 	if err := f.open(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-// folder returns the folder, which is not open yet. An empty path means the usual file of
-// tombstones.
-func (d dataFlag) folder(tombstones string) *folder {
-	if tombstones == "" {
-		tombstones = filepath.Join(d.Data, tombstonesFile)
+// folder returns the folder, which is not open yet. Without a file of tombstones it is the usual
+// one.
+func (d dataFlag) folder(tombstones string) (*folder, error) {
+	d, err := d.complete()
+	if err != nil {
+		return nil, err
 	}
-	return &folder{path: d.Data, database: d.Database, tombstones: tombstones}
-}
-
-// with opens the folder for one command and closes it behind it.
-func (f *folder) with(ctx context.Context, do func(*folder) error) error {
-	if err := f.open(ctx); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return errors.Join(do(f), f.Close())
+	return &folder{
+		path: d.Data, database: d.Database, roles: d.databaseFlags,
+		tombstones: cmp.Or(tombstones, filepath.Join(d.Data, tombstonesFile)),
+	}, nil
 }
 
 // makeFolder makes a new registry in an empty or missing folder. Interrupted, it can run again:
@@ -131,6 +138,9 @@ func (f *folder) open(ctx context.Context) (err error) {
 	}
 	f.keys = identity.NewKeys(f.store, f.vault.KeyHash, time.Now, f.vault.Demo())
 	f.metrics = rest.NewMetrics()
+	if f.replicaPages != nil && f.roles.Replica != "" {
+		f.metrics.Replica(f.replicaPages)
+	}
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
 		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,

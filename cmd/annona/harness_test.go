@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	os.RemoveAll(sharedFolder)
+	stopSharedCluster()
 	os.Exit(code)
 }
 

@@ -9,7 +9,7 @@ import (
 
 type initCommand struct {
 	dataFlag
-	AppRole string `placeholder:"ROLE" help:"Database role that will serve without rights on the schema; it is made when it is missing. Without it, the owner serves."`
+	rolesFlag
 }
 
 func (i initCommand) Run(ctx context.Context, c console) error {
@@ -24,9 +24,13 @@ func (i initCommand) Run(ctx context.Context, c console) error {
 }
 
 func (i initCommand) inDatabase(ctx context.Context, c console) error {
-	if err := makeDatabase(ctx, i.Data, i.Database, i.AppRole); err != nil {
+	d, err := i.complete()
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.out, "An empty registry is in the database, its root.key in %s.\nKeep root.key safe, and apart from backups of the database: without it the registry cannot be opened.\n", i.Data)
+	if err := makeDatabase(ctx, i.Data, d.Database, i.setup()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.out, "An empty registry is in the database, its root.key in %s.\nKeep root.key safe, and apart from backups of the database: without it the registry cannot be opened.\n", i.Data)
 	return err
 }

@@ -22,8 +22,14 @@ type releases struct {
 // released reads the ledger of a folder.
 func released(t testing.TB, data string) releases {
 	t.Helper()
+	return releasedIn(t, dataFlag{Data: data})
+}
+
+// releasedIn reads the ledger of a registry.
+func releasedIn(t testing.TB, d dataFlag) releases {
+	t.Helper()
 	ctx := context.Background()
-	f, err := openFolder(ctx, data)
+	f, err := d.open(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ type console struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	forgetDatabaseEnvironment()
 	if err := forbidCoreDumps(); err != nil {
 		fmt.Fprintln(os.Stderr, "warning: core dumps could not be switched off:", err)
 	}

@@ -16,12 +16,23 @@ type migrateCommand struct {
 }
 
 type migrateUp struct {
-	Database string `required:"" placeholder:"URL" help:"Database, in the role of the registry's owner."`
-	AppRole  string `placeholder:"ROLE" help:"Database role that serves; it gets the rights that serving needs, and is made when it is missing."`
+	Database     string `required:"" placeholder:"URL" help:"Database, in the role of the registry's owner."`
+	PasswordFile string `name:"database-password-file" type:"path" placeholder:"FILE" help:"Passwords of the database roles: lines of host:port:database:role:password."`
+	rolesFlag
+}
+
+// rolesFlag names the database roles that serve.
+type rolesFlag struct {
+	AppRole  string `placeholder:"ROLE" help:"Database role that serves, without rights on the schema; it gets the rights that serving needs, and is made when it is missing. Without it, the owner serves."`
+	KeysRole string `placeholder:"ROLE" help:"Database role that alone reaches the keys, for --keys-database; it is made when it is missing. Without it, the role that serves does both, unless they were kept apart before."`
+}
+
+func (r rolesFlag) setup() postgres.Setup {
+	return postgres.Setup{Dictionary: annona.Standard(), App: r.AppRole, Keys: r.KeysRole}
 }
 
 func (m migrateUp) Run(ctx context.Context, c console) error {
-	status, err := postgres.Migrate(ctx, m.Database, postgres.Setup{Dictionary: annona.Standard(), App: m.AppRole})
+	status, err := postgres.Migrate(ctx, withPasswordFile(m.Database, m.PasswordFile), m.setup())
 	if err != nil {
 		return err
 	}
@@ -30,12 +41,13 @@ func (m migrateUp) Run(ctx context.Context, c console) error {
 }
 
 type migrateStatus struct {
-	Database string `required:"" placeholder:"URL" help:"Database of the registry."`
+	Database     string `required:"" placeholder:"URL" help:"Database of the registry."`
+	PasswordFile string `name:"database-password-file" type:"path" placeholder:"FILE" help:"Passwords of the database roles: lines of host:port:database:role:password."`
 }
 
 // Run prints the status and fails when something is to be done.
 func (m migrateStatus) Run(ctx context.Context, c console) error {
-	status, err := postgres.MigrationStatus(ctx, m.Database)
+	status, err := postgres.MigrationStatus(ctx, withPasswordFile(m.Database, m.PasswordFile))
 	if err != nil {
 		return err
 	}

@@ -76,9 +76,15 @@ type process struct {
 // start starts the program as a process of its own. It is killed when the test ends.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, args...)
+}
+
+// startWith starts the program with more in its environment.
+func startWith(t testing.TB, environment []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, out: newTranscript(), err: newTranscript(), ended: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
-	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	p.cmd.Env = append(append(os.Environ(), asProgram+"=1"), environment...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ type restoreCommand struct {
 	dataFlag
 	tombstonesFlag
 	AppRole     string `placeholder:"ROLE" help:"Database role that will serve, as annona init takes it."`
+	KeysRole    string `placeholder:"ROLE" help:"Database role that alone will reach the keys, as annona init takes it."`
 	From        string `required:"" type:"existingfile" placeholder:"FILE" help:"The backup."`
 	Identity    string `required:"" type:"existingfile" placeholder:"FILE" help:"File with the identity of age that opens backup and keys. Remove it from this machine afterwards."`
 	Keys        string `required:"" placeholder:"FILE" help:"A copy of the keys, at least as new as the backup; or kept: the key store in the folder or in the database, which was not lost."`
@@ -60,7 +61,7 @@ func (r restoreCommand) Run(ctx context.Context, c console) error {
 	}
 	report, err := r.restore(ctx, c, plan)
 	if r.Drill && plan.loaded {
-		err = errors.Join(err, r.remove(ctx))
+		err = errors.Join(err, plan.remove(ctx))
 	}
 	if err != nil {
 		return err
@@ -78,6 +79,7 @@ type restorePlan struct {
 	keys       *backup.Header
 	keyParts   backup.Manifest
 	stones     []annona.Tombstone
+	folder     *folder
 	vault      *vault.Vault // over the keys that will be in force
 	loaded     bool         // something was written
 }
@@ -85,6 +87,9 @@ type restorePlan struct {
 // prepare looks through everything that the restore needs, and writes nothing.
 func (r restoreCommand) prepare(ctx context.Context) (p *restorePlan, err error) {
 	p = &restorePlan{}
+	if p.folder, err = r.folder(r.Tombstones); err != nil {
+		return nil, err
+	}
 	if p.identities, err = readIdentities(r.Identity); err != nil {
 		return nil, err
 	}
@@ -187,7 +192,7 @@ func (r restoreCommand) checkKeys(p *restorePlan) error {
 // readTombstones reads those that keep erased people away, and refuses a file that is older than
 // the backup: it lacks some that the backup has.
 func (r restoreCommand) readTombstones(p *restorePlan, buried map[string]bool) (err error) {
-	file := backup.Tombstones{Path: r.folder(r.Tombstones).tombstones, Sealer: p.vault}
+	file := backup.Tombstones{Path: p.folder.tombstones, Sealer: p.vault}
 	if p.stones, err = file.Read(); err != nil {
 		return err
 	}
@@ -210,7 +215,10 @@ func (r restoreCommand) restore(ctx context.Context, c console, p *restorePlan) 
 		return report, err
 	}
 	p.loaded = true
-	f := r.folder("") // the file of tombstones that was given stays as it is
+	f, err := r.folder("") // the file of tombstones that was given stays as it is
+	if err != nil {
+		return report, err
+	}
 	f.unfinished = true
 	if err := f.open(ctx); err != nil {
 		return report, errors.Join(err, f.Close())
@@ -228,7 +236,7 @@ func (r restoreCommand) load(ctx context.Context, c console, p *restorePlan) err
 		contents.Keys = filling(r.Keys, p.identities, backup.Keys, p.keyParts, rows)
 	}
 	if r.Database != "" {
-		return postgres.Load(ctx, r.Database, postgres.Setup{Dictionary: annona.Standard(), App: r.AppRole}, contents)
+		return postgres.Load(ctx, p.folder.database, postgres.Setup{Dictionary: annona.Standard(), App: r.AppRole, Keys: r.KeysRole}, contents)
 	}
 	return sqlite.Load(ctx, r.Data, contents)
 }
@@ -310,11 +318,11 @@ func lastNumbers(ctx context.Context, f *folder, stones []annona.Tombstone) (map
 }
 
 // remove removes what a drill has made, and leaves what was there before.
-func (r restoreCommand) remove(ctx context.Context) error {
-	if r.Database != "" {
-		return postgres.Unload(ctx, r.Database)
+func (p *restorePlan) remove(ctx context.Context) error {
+	if p.folder.database != "" {
+		return postgres.Unload(ctx, p.folder.database)
 	}
-	return sqlite.Unload(r.Data)
+	return sqlite.Unload(p.folder.path)
 }
 
 func (r restoreCommand) print(c console, report revived) error {

@@ -20,7 +20,7 @@ import (
 func (r restoreCommand) inspectKeys(ctx context.Context, p *restorePlan) (annona.KeyStore, error) {
 	found := &wrappedSecrets{}
 	if r.Keys == kept {
-		err := r.folder(r.Tombstones).dumpSecrets(ctx, func(annona.StoreState) (annona.TableSink, error) { return found, nil })
+		err := keyDumper{p.folder}.Dump(ctx, func(annona.StoreState) (annona.TableSink, error) { return found, nil })
 		return found, err
 	}
 	reader, file, err := openSealed(r.Keys, p.identities, backup.Keys)

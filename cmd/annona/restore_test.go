@@ -344,24 +344,30 @@ func TestRestoreRefuses(t *testing.T) {
 			change func(s *safe)
 			code   string
 		}{
-			"truncated":              {func(s *safe) { s.backup = file(content[:len(content)-100]) }, "backup_damaged"},
-			"half":                   {func(s *safe) { s.backup = file(content[:len(content)/2]) }, "backup_damaged"},
-			"empty":                  {func(s *safe) { s.backup = file(nil) }, "backup_foreign"},
-			"a bit flipped":          {func(s *safe) { s.backup = file(flipped) }, "backup_damaged"},
-			"no backup":              {func(s *safe) { s.backup = s.file }, "backup_foreign"},
-			"keys for records":       {func(s *safe) { s.backup = s.keys }, "backup_kind"},
-			"records for keys":       {func(s *safe) { s.keys = s.backup }, "backup_kind"},
-			"another's identity":     {func(s *safe) { s.file = stolen.file }, "backup_identity"},
-			"a recipient":            {func(s *safe) { s.file = file([]byte(s.identity.Recipient().String())) }, "identity_malformed"},
-			"another's backup":       {func(s *safe) { s.backup = foreign.backup }, "backup_of_another"},
-			"another's keys":         {func(s *safe) { s.keys = foreign.keys }, "root_key_foreign"},
-			"another's everything":   {func(s *safe) { *s = foreign }, "root_key_foreign"},
-			"no keys to keep":        {func(s *safe) { s.keys = kept }, "secrets_missing"},
-			"another's tombstones":   {func(s *safe) { s.tombstone = file([]byte("bm9uc2Vuc2U\n")) }, "tombstones_damaged"},
-			"expired keys":           {func(s *safe) { s.keys = s.forged(t, p, s.keys, func(h *backup.Header) { h.Expires = time.Now().Add(-time.Hour) }) }, "keys_expired"},
-			"keys before the backup": {func(s *safe) { s.keys = s.forged(t, p, s.keys, func(h *backup.Header) { h.Made = h.Made.Add(-time.Hour) }) }, "keys_too_old"},
-			"a newer schema":         {func(s *safe) { s.backup = s.forged(t, p, s.backup, func(h *backup.Header) { h.Schema = 99 }) }, "store_too_new"},
-			"another kind of store":  {func(s *safe) { s.backup = s.forged(t, p, s.backup, func(h *backup.Header) { h.StoreState.Kind = "papyrus" }) }, "backup_store"},
+			"truncated":            {func(s *safe) { s.backup = file(content[:len(content)-100]) }, "backup_damaged"},
+			"half":                 {func(s *safe) { s.backup = file(content[:len(content)/2]) }, "backup_damaged"},
+			"empty":                {func(s *safe) { s.backup = file(nil) }, "backup_foreign"},
+			"a bit flipped":        {func(s *safe) { s.backup = file(flipped) }, "backup_damaged"},
+			"no backup":            {func(s *safe) { s.backup = s.file }, "backup_foreign"},
+			"keys for records":     {func(s *safe) { s.backup = s.keys }, "backup_kind"},
+			"records for keys":     {func(s *safe) { s.keys = s.backup }, "backup_kind"},
+			"another's identity":   {func(s *safe) { s.file = stolen.file }, "backup_identity"},
+			"a recipient":          {func(s *safe) { s.file = file([]byte(s.identity.Recipient().String())) }, "identity_malformed"},
+			"another's backup":     {func(s *safe) { s.backup = foreign.backup }, "backup_of_another"},
+			"another's keys":       {func(s *safe) { s.keys = foreign.keys }, "root_key_foreign"},
+			"another's everything": {func(s *safe) { *s = foreign }, "root_key_foreign"},
+			"no keys to keep":      {func(s *safe) { s.keys = kept }, "secrets_missing"},
+			"another's tombstones": {func(s *safe) { s.tombstone = file([]byte("bm9uc2Vuc2U\n")) }, "tombstones_damaged"},
+			"expired keys": {func(s *safe) {
+				s.keys = s.forged(t, p, s.keys, func(h *backup.Header) { h.Expires = time.Now().Add(-time.Hour) })
+			}, "keys_expired"},
+			"keys before the backup": {func(s *safe) {
+				s.keys = s.forged(t, p, s.keys, func(h *backup.Header) { h.Made = h.Made.Add(-time.Hour) })
+			}, "keys_too_old"},
+			"a newer schema": {func(s *safe) { s.backup = s.forged(t, p, s.backup, func(h *backup.Header) { h.Schema = 99 }) }, "store_too_new"},
+			"another kind of store": {func(s *safe) {
+				s.backup = s.forged(t, p, s.backup, func(h *backup.Header) { h.StoreState.Kind = "papyrus" })
+			}, "backup_store"},
 		} {
 			changed := s
 			c.change(&changed)
@@ -484,4 +490,3 @@ func TestDrill(t *testing.T) {
 		}
 	})
 }
-

@@ -17,6 +17,7 @@ import (
 
 type serveCommand struct {
 	dataFlag
+	Replica string    `placeholder:"URL" help:"Standby of the database, which then reads the pages of searches and exports whenever it is up to date."`
 	Listen  string    `default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Address to listen on."`
 	Metrics string    `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
 	Proxy   []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
@@ -28,6 +29,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer listener.Close()
+	s.dataFlag.Replica = s.Replica
 	return s.with(ctx, func(f *folder) error {
 		if f.vault.Demo() {
 			if err := mustBeLoopback(listener.Addr()); err != nil {

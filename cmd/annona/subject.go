@@ -153,7 +153,7 @@ func (s subjectErase) Run(ctx context.Context, c console) error {
 		return err
 	}
 	subject.Household = s.Household
-	return s.folder(s.Tombstones).with(ctx, func(f *folder) error {
+	return s.withTombstones(ctx, s.tombstonesFlag, func(f *folder) error {
 		if s.Refuse {
 			id, err := f.gate.RefuseErasure(ctx, operator(), subject, s.Reason)
 			if err != nil {

@@ -21,11 +21,8 @@ var (
 	_ annona.Reviver = (*Store)(nil)
 )
 
-// The schemas of a registry. A backup has the first, a copy of keys the second, no file both.
-const (
-	recordSchema = "annona"
-	keySchema    = "annona_keys"
-)
+// recordSchema is what a backup has. A copy of keys has keysSchema; no file has both.
+const recordSchema = "annona"
 
 // sequencesTable is a table of a backup that is none of the database: where the sequences stand.
 var sequencesTable = annona.Table{Name: "sequences", Columns: []annona.TableColumn{{Name: "name", Type: annona.CellText}, {Name: "value", Type: annona.CellInteger}}}
@@ -43,7 +40,7 @@ func (s *Store) Dump(ctx context.Context, begin func(annona.StoreState) (annona.
 
 // DumpSecrets gives the whole key store of a database, as Store.Dump does the records.
 func DumpSecrets(ctx context.Context, url string, begin func(annona.StoreState) (annona.TableSink, error)) error {
-	return dump(ctx, url, keySchema, "dump the key store", begin)
+	return dump(ctx, url, keysSchema, "dump the key store", begin)
 }
 
 func dump(ctx context.Context, url, schema, doing string, begin func(annona.StoreState) (annona.TableSink, error)) error {
@@ -85,7 +82,7 @@ func (d *dumper) dump(begin func(annona.StoreState) (annona.TableSink, error)) e
 	if d.to, d.failed = begin(state); d.failed != nil {
 		return d.failed
 	}
-	all, err := tablesOf(d.conn, d.schema)
+	all, err := describeTables(d.conn, d.schema)
 	if err != nil {
 		return err
 	}
@@ -126,8 +123,8 @@ type typed struct {
 	types []string
 }
 
-// tablesOf describes every table of a schema but the one that tells its version, in order of name.
-func tablesOf(c *conn, schema string) (all []typed, err error) {
+// describeTables describes every table of a schema but the one that tells its version, in order of name.
+func describeTables(c *conn, schema string) (all []typed, err error) {
 	unknown := false
 	err = c.each(`SELECT t.relname::text, a.attname::text, format_type(a.atttypid, NULL)
 		FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid
@@ -200,8 +197,8 @@ func (d *dumper) dumpSequences() error {
 // It refuses with codes registry_exists, keys_exist, secrets_missing, store_too_new,
 // backup_schema, or backup_damaged when a table or column is none of that schema.
 func Load(ctx context.Context, url string, s Setup, from annona.Contents) error {
-	if s.App != "" && !roleName.MatchString(s.App) {
-		return errRole()
+	if err := s.check(); err != nil {
+		return err
 	}
 	config, err := parse(url, altering)
 	if err != nil {
@@ -234,7 +231,7 @@ func (c *conn) loadAll(session *pgconn.PgConn, s Setup, from annona.Contents) er
 	}
 	if from.Keys != nil {
 		origin = keysLoaded
-		if err := (&loader{conn: c, session: session, schema: keySchema}).load(from.Keys); err != nil {
+		if err := (&loader{conn: c, session: session, schema: keysSchema}).load(from.Keys); err != nil {
 			return err
 		}
 	}
@@ -250,7 +247,7 @@ func (c *conn) loadAll(session *pgconn.PgConn, s Setup, from annona.Contents) er
 			return err
 		}
 	}
-	return grantAll(c, s.App)
+	return grantAll(c, s)
 }
 
 const loadingBackup = "load a backup"
@@ -269,7 +266,7 @@ func (c *conn) prepareLoad(from annona.Contents) error {
 	if err := c.dropUnfinished(); err != nil {
 		return err
 	}
-	kept, err := c.integer("SELECT count(*) FROM pg_namespace WHERE nspname = $1", keySchema)
+	kept, err := c.integer("SELECT count(*) FROM pg_namespace WHERE nspname = $1", keysSchema)
 	if err != nil {
 		return err
 	}
@@ -279,7 +276,7 @@ func (c *conn) prepareLoad(from annona.Contents) error {
 	case kept > 0 && from.Keys != nil:
 		return annona.Conflict("keys_exist", "the database holds keys already; use them with --keys kept, or choose another database")
 	case kept > 0:
-		err = c.exec("ALTER SCHEMA " + keySchema + " RENAME TO " + keptSchema)
+		err = c.exec("ALTER SCHEMA " + keysSchema + " RENAME TO " + keptSchema)
 	}
 	if err == nil {
 		status := Status{}
@@ -291,16 +288,16 @@ func (c *conn) prepareLoad(from annona.Contents) error {
 	return err
 }
 
-const keptSchema = keySchema + "_kept"
+const keptSchema = keysSchema + "_kept"
 
 // keepKeys puts the keys that were in the database before into the key store that the schema has
 // just made.
 func (c *conn) keepKeys() error {
-	made, err := tablesOf(c, keySchema)
+	made, err := describeTables(c, keysSchema)
 	if err != nil {
 		return err
 	}
-	had, err := tablesOf(c, keptSchema)
+	had, err := describeTables(c, keptSchema)
 	if err != nil {
 		return err
 	}
@@ -309,7 +306,7 @@ func (c *conn) keepKeys() error {
 			return annona.Conflict("backup_schema", "the keys in the database have another form than those of the backup's version; restore with the version that wrote them, then upgrade")
 		}
 		list := columnList(t.Table)
-		if err := c.exec("INSERT INTO " + pgx.Identifier{keySchema, t.Name}.Sanitize() + " (" + list + ") OVERRIDING SYSTEM VALUE SELECT " + list +
+		if err := c.exec("INSERT INTO " + pgx.Identifier{keysSchema, t.Name}.Sanitize() + " (" + list + ") OVERRIDING SYSTEM VALUE SELECT " + list +
 			" FROM " + pgx.Identifier{keptSchema, t.Name}.Sanitize()); err != nil {
 			return err
 		}
@@ -331,7 +328,7 @@ func (c *conn) dropUnfinished() error {
 	case unfinished == 0:
 		return annona.Conflict("registry_exists", "the database holds a registry already, and a backup is restored into an empty one only; choose another database")
 	case unfinished == keysLoaded:
-		err = c.exec("DROP SCHEMA " + keySchema + " CASCADE")
+		err = c.exec("DROP SCHEMA " + keysSchema + " CASCADE")
 	}
 	if err == nil {
 		err = c.exec("DROP SCHEMA " + recordSchema + " CASCADE")
@@ -382,7 +379,7 @@ func (l *loader) load(fill annona.Fill) error {
 
 // empty drops the indexes, which are made faster at the end, and what the schema brings along.
 func (l *loader) empty() (err error) {
-	if l.tables, err = tablesOf(l.conn, l.schema); err != nil {
+	if l.tables, err = describeTables(l.conn, l.schema); err != nil {
 		return err
 	}
 	var drop []string

@@ -3,10 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"net"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,11 +17,20 @@ import (
 type use int
 
 const (
-	reading  use = iota // pages and questions; cannot write
-	writing             // transactions, the ledger, the sequencer
-	altering            // the schema, as its owner
-	copying             // everything, for a backup: reads for long
+	reading   use = iota // pages and questions; cannot write
+	writing              // transactions, the ledger, the sequencer
+	altering             // the schema, as its owner
+	replaying            // pages of a standby
+	copying              // everything, for a backup: reads for long
 )
+
+// kind is the kind of server that a use needs.
+func (u use) kind() string {
+	if u == replaying {
+		return "standby"
+	}
+	return "primary"
+}
 
 // settings are those of every connection; a use adds its own.
 var settings = map[string]string{
@@ -44,7 +49,7 @@ var settings = map[string]string{
 
 func settingsOf(u use) map[string]string {
 	switch u {
-	case reading:
+	case reading, replaying:
 		return map[string]string{
 			"default_transaction_read_only":   "on",
 			"max_parallel_workers_per_gather": "0",                 // pages are read side by side already
@@ -66,106 +71,105 @@ func settingsOf(u use) map[string]string {
 
 // parse turns the URL of a database into the configuration of connections to it.
 func parse(address string, u use) (*pgxpool.Config, error) {
-	if err := checkURL(address); err != nil {
-		return nil, err
-	}
-	config, err := pgxpool.ParseConfig(address)
+	config, err := parseAddress(address, u.kind())
 	if err != nil {
-		return nil, errURL()
+		return nil, err
 	}
 	c := config.ConnConfig
-	if err := checkTransport(&c.Config); err != nil {
-		return nil, err
-	}
 	for _, some := range []map[string]string{settings, settingsOf(u)} {
 		for name, value := range some {
 			c.RuntimeParams[name] = value
 		}
 	}
-	if c.ConnectTimeout == 0 || c.ConnectTimeout > 30*time.Second {
-		c.ConnectTimeout = 10 * time.Second
+	if c.ConnectTimeout == 0 || c.ConnectTimeout > longestConnect {
+		c.ConnectTimeout = longestConnect
 	}
 	// A request that ends takes its query with it and leaves the connection for the next one. A
 	// query that is about to end by itself is not worth the new session that stops it.
 	c.BuildContextWatcherHandler = func(p *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: p, CancelRequestDelay: 50 * time.Millisecond, DeadlineDelay: 3 * time.Second}
 	}
-	config.AfterConnect = checkServer
-	if u == altering {
-		config.AfterConnect = nil
-	}
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { return renewPassword(c, address) }
+	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return checkServer(ctx, c, u) }
 	return config, nil
 }
 
-func checkURL(address string) error {
-	parsed, err := url.Parse(address)
-	if err != nil || parsed.Scheme != "postgres" && parsed.Scheme != "postgresql" {
-		return errURL()
+// longestConnect is how long a server may take to let a connection in.
+const longestConnect = 30 * time.Second
+
+// renewPassword reads the password file again: a new password holds from the next connection.
+func renewPassword(c *pgx.ConnConfig, address string) error {
+	config, err := parseAddress(address, "any")
+	if err == nil {
+		c.Password = config.ConnConfig.Password
 	}
-	if _, has := parsed.User.Password(); has || parsed.Query().Has("password") || parsed.Query().Has("sslpassword") {
-		return annona.Invalid("store_password_in_url", "a password never stands in the URL of the database: put it into ~/.pgpass, or into a file of that form that ?passfile= names").On("database")
-	}
-	return nil
+	return err
 }
 
-func errURL() error {
-	return annona.Invalid("store_url", "a database is named by a URL such as postgres://annona@localhost:5432/annona").On("database")
-}
-
-// checkTransport refuses to send records over a network in the clear.
-func checkTransport(c *pgconn.Config) error {
-	if isLocal(c.Host) && !slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return !isLocal(f.Host) }) {
-		return nil
-	}
-	if c.TLSConfig == nil || slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil }) {
-		return annona.Invalid("store_without_tls", "a database on another machine is reached through TLS only: add sslmode=verify-full to its URL").On("database")
-	}
-	return nil
-}
-
-// isLocal reports whether the host is a socket in a folder or this machine.
-func isLocal(host string) bool {
-	if strings.HasPrefix(host, "/") || host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+// server is what a connection says about its server.
+type server struct {
+	super                      bool
+	standby                    bool // it replays the changes of another server
+	readOnly                   bool
+	fsync, pages, commit       string
+	verbosity, length, onError string
 }
 
 // checkServer looks at the settings of each new connection. A commit must survive a loss of
 // power, and no value may reach the server's log: its verbosity must leave details out.
-func checkServer(ctx context.Context, c *pgx.Conn) error {
-	var fsync, commit, verbosity, length, onError string
-	var super bool
-	err := c.QueryRow(ctx, `SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('log_error_verbosity'),
-		current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error'),
-		coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false)`).Scan(&fsync, &commit, &verbosity, &length, &onError, &super)
+func checkServer(ctx context.Context, c *pgx.Conn, u use) error {
+	var s server
+	err := c.QueryRow(ctx, `SELECT coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false),
+		pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
+		current_setting('log_error_verbosity'), current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error')`).
+		Scan(&s.super, &s.standby, &s.readOnly, &s.fsync, &s.pages, &s.commit, &s.verbosity, &s.length, &s.onError)
 	if err != nil {
 		return err
 	}
-	if fsync != "on" || commit == "off" {
-		return annona.Unavailable("store_not_durable", "the database may lose commits when the power fails: set fsync and synchronous_commit to on")
+	if err := s.checkPlace(u); err != nil {
+		return err
 	}
-	if super && (verbosity != "terse" || length != "0") {
+	if s.fsync != "on" || s.pages != "on" || s.commit == "off" {
+		return annona.Unavailable("store_not_durable", "the database may lose commits when the power fails: set fsync, full_page_writes and synchronous_commit to on")
+	}
+	if s.super && (s.verbosity != "terse" || s.length != "0") {
 		_, err := c.Exec(ctx, "SELECT set_config('log_error_verbosity', 'terse', false), set_config('log_parameter_max_length', '0', false)")
 		return err
 	}
-	if verbosity != "terse" || length != "0" || onError != "0" {
+	if u != altering && (s.verbosity != "terse" || s.length != "0" || s.onError != "0") {
 		return annona.Unavailable("store_logs_values", "the database would write values of records into its log; as a superuser, run ALTER ROLE … SET log_error_verbosity = 'terse' and ALTER ROLE … SET log_parameter_max_length = 0 for the role that Annona uses")
+	}
+	return nil
+}
+
+// checkPlace refuses a server that does not do what the connection is for.
+func (s server) checkPlace(u use) error {
+	switch {
+	case u == replaying && !s.standby:
+		return annona.Conflict("replica_promoted", "the replica takes changes of its own: it is no standby, or no longer; name a standby of the registry's database")
+	case u == replaying:
+		return nil
+	case s.standby:
+		return annona.Unavailable("store_read_only", "the database is a standby and accepts no changes; name the server that it follows, and the standby as --replica")
+	case s.readOnly && u != reading && u != copying:
+		return annona.Unavailable("store_read_only", "the database accepts no changes; look for default_transaction_read_only at the database and at the role")
 	}
 	return nil
 }
 
 // dial makes a connection outside of any pool.
 func dial(ctx context.Context, config *pgxpool.Config) (*pgx.Conn, error) {
-	c, err := pgx.ConnectConfig(ctx, config.ConnConfig.Copy())
+	own := config.ConnConfig.Copy()
+	if err := config.BeforeConnect(ctx, own); err != nil {
+		return nil, err
+	}
+	c, err := pgx.ConnectConfig(ctx, own)
 	if err != nil {
 		return nil, err
 	}
-	if config.AfterConnect != nil {
-		if err := config.AfterConnect(ctx, c); err != nil {
-			return nil, errors.Join(err, c.Close(ctx))
-		}
+	if err := config.AfterConnect(ctx, c); err != nil {
+		return nil, errors.Join(err, c.Close(ctx))
 	}
 	return c, nil
 }

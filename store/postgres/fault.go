@@ -62,7 +62,7 @@ func serverFault(doing, state string) error {
 	unavailable := func(code, message string) error { return annona.Unavailable(code, "%s", message).Because(cause) }
 	switch state {
 	case "28P01", "28000":
-		return unavailable("store_denied", "the database refuses the role or its password; check the role in the URL and ~/.pgpass")
+		return unavailable("store_denied", "the database refuses the role or its password; check the role in the URL, and the password file that --database-password-file names")
 	case "42501":
 		return unavailable("store_not_allowed", "the database role may not do this; commands that change the schema run as the owner of the registry")
 	case "3D000", "3F000", "42P01", "42703", "42883":
@@ -71,8 +71,12 @@ func serverFault(doing, state string) error {
 		return unavailable("store_full", "the disk of the database is full; nothing of this change was kept. Make room and try again")
 	case "25006":
 		return unavailable("store_read_only", "the database accepts no changes: it is a replica, or read only")
-	case "55P03", "40001", "40P01", "53200", "53300", "53400":
+	case "55P03", "40001", "40P01":
 		return errBusy().Because(cause)
+	case "53300":
+		return unavailable("store_busy", "the database lets no more connections in; try again, or raise its max_connections or the limit of the role")
+	case "53000", "53200", "53400":
+		return unavailable("store_busy", "the database has no memory left for this; try again, or ask for less")
 	case "57014":
 		return unavailable("store_busy", "the database took too long; try again, or ask for less")
 	case "57P03":

@@ -163,28 +163,6 @@ func TestSequencerKilledAgainAndAgain(t *testing.T) {
 	}
 }
 
-// TestOutsiderDelaysNobody leaves transactions of somebody else open: one that has a snapshot,
-// one that has written.
-func TestOutsiderDelaysNobody(t *testing.T) {
-	c := testCluster(t)
-	database := c.newRegistry(t)
-	s := c.open(t, "app", database)
-	for _, sql := range []string{"SELECT count(*) FROM annona.event_queue", "SELECT txid_current()"} {
-		outsider := c.session(t, "postgres", database)
-		hold, err := outsider.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := hold.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 50 {
-		put(t, s.Store, "p", fmt.Sprint(i))
-		checkLog(t, s, i+1) // while both are open
-	}
-}
-
 // TestManyQueued queues more than one batch holds, in one commit.
 func TestManyQueued(t *testing.T) {
 	c := testCluster(t)

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +27,9 @@ type Setup struct {
 	// and no more: no change of the schema, no change of what is written once. Empty: the
 	// owner serves.
 	App string
+	// Keys is the role that alone reaches the keys, in the schema annona_keys. It is made when it
+	// is missing. Empty: the role that has been given them before, otherwise App.
+	Keys string
 }
 
 // Status is the version of a schema and the one that this program brings. Version 0: the
@@ -36,14 +40,23 @@ type Status struct{ Version, Latest int }
 // two nodes at once: one waits for the other. Errors have the codes store_too_new,
 // store_foreign, role_malformed or those of Open.
 func Migrate(ctx context.Context, url string, s Setup) (Status, error) {
-	if s.App != "" && !roleName.MatchString(s.App) {
-		return Status{}, errRole()
+	if err := s.check(); err != nil {
+		return Status{}, err
 	}
 	return migrate(ctx, url, s, migrations())
 }
 
-func errRole() error {
-	return annona.Invalid("role_malformed", "a database role has lower-case letters, digits and underscores").On("app-role")
+// check refuses roles that cannot be made.
+func (s Setup) check() error {
+	for flag, role := range map[string]string{"app-role": s.App, "keys-role": s.Keys} {
+		if role != "" && !roleName.MatchString(role) {
+			return annona.Invalid("role_malformed", "a database role has lower-case letters, digits and underscores").On(flag)
+		}
+	}
+	if s.Keys != "" && s.Keys == s.App {
+		return annona.Invalid("role_malformed", "the role of the keys is another one than the role that serves").On("keys-role")
+	}
+	return nil
 }
 
 var roleName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
@@ -66,7 +79,7 @@ func migrate(ctx context.Context, url string, s Setup, steps []string) (status S
 				return err
 			}
 		}
-		return grantAll(c, s.App)
+		return grantAll(c, s)
 	})
 	return status, ended(ctx, migrating, err)
 }
@@ -157,6 +170,18 @@ func (c *conn) apply(steps []string, status *Status) error {
 	return c.exec("UPDATE schema_version SET version = $1", status.Version)
 }
 
+// checkKeysSchema says whether the keys of a schema can be reached.
+func checkKeysSchema(c *conn) error {
+	if err := checkSchema(c, nil); err != nil {
+		return err
+	}
+	allowed, err := c.one("SELECT WHERE has_schema_privilege($1, 'USAGE')", func(row) {}, keysSchema)
+	if err == nil && !allowed {
+		return annona.Unavailable("store_keys_not_allowed", "the database role may not reach the keys of the registry; name the role that may with --keys-database").On("keys-database")
+	}
+	return err
+}
+
 // checkSchema says whether a store can work with the schema as it is.
 func checkSchema(c *conn, d *annona.Dictionary) error {
 	status, err := readStatus(c, len(migrations()))
@@ -196,14 +221,80 @@ var grants = []struct{ rights, tables string }{
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
 }
 
-// grantAll gives the serving role what it needs. When the owner is a superuser, the role also
-// gets the settings that keep values out of the server's log.
-func grantAll(c *conn, app string) error {
-	if app == "" {
+// keysSchema is where the keys lie, apart from what they open.
+const keysSchema = "annona_keys"
+
+// grantAll gives the roles that serve what they need. A table that no line of grants names can be
+// read in the schema of the registry, and not even that in the schema of the keys.
+func grantAll(c *conn, s Setup) error {
+	super, err := c.one("SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper", func(row) {})
+	if err != nil {
+		return err
+	}
+	keeper, err := keyKeeper(c, s)
+	if err != nil {
+		return err
+	}
+	if s.App != "" {
+		if err := grantTo(c, s.App, super, appGrants(keeper == s.App)); err != nil {
+			return err
+		}
+	}
+	if keeper == "" || keeper == s.App {
 		return nil
 	}
-	role := pgx.Identifier{app}.Sanitize()
-	known, err := c.integer("SELECT count(*) FROM pg_roles WHERE rolname = $1", app)
+	if s.App != "" {
+		app := pgx.Identifier{s.App}.Sanitize()
+		if err := c.execAll("REVOKE ALL ON ALL TABLES IN SCHEMA "+keysSchema+" FROM "+app, "REVOKE ALL ON SCHEMA "+keysSchema+" FROM "+app); err != nil {
+			return err
+		}
+	}
+	return grantTo(c, keeper, super, slices.Concat([]string{"USAGE ON SCHEMA annona", "SELECT ON schema_version"}, keyGrants()))
+}
+
+// keyKeeper returns the role that reaches the keys. Once they are apart from the role that serves,
+// they stay apart, also when whoever migrates forgets to say so.
+func keyKeeper(c *conn, s Setup) (string, error) {
+	if s.Keys != "" {
+		return s.Keys, nil
+	}
+	before, err := c.text(`SELECT r.rolname::text FROM pg_namespace n, aclexplode(n.nspacl) a JOIN pg_roles r ON r.oid = a.grantee
+		WHERE n.nspname = $1 AND a.privilege_type = 'USAGE' AND a.grantee <> n.nspowner
+			AND NOT has_table_privilege(r.oid, 'annona.individuals', 'SELECT') ORDER BY 1 LIMIT 1`, keysSchema)
+	if err != nil || before == "" {
+		return s.App, err
+	}
+	return before, nil
+}
+
+func appGrants(keys bool) []string {
+	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona"}
+	for _, g := range grants {
+		if !strings.HasPrefix(g.tables, keysSchema+".") {
+			rights = append(rights, g.rights+" ON "+g.tables)
+		}
+	}
+	if keys {
+		rights = append(rights, keyGrants()...)
+	}
+	return rights
+}
+
+func keyGrants() []string {
+	rights := []string{"USAGE ON SCHEMA " + keysSchema}
+	for _, g := range grants {
+		if strings.HasPrefix(g.tables, keysSchema+".") {
+			rights = append(rights, g.rights+" ON "+g.tables)
+		}
+	}
+	return rights
+}
+
+// grantTo gives a role those rights, and makes it when it is missing. When the owner is a
+// superuser, the role also gets the settings that keep values out of the server's log.
+func grantTo(c *conn, name string, super bool, rights []string) error {
+	role := pgx.Identifier{name}.Sanitize()
+	known, err := c.integer("SELECT count(*) FROM pg_roles WHERE rolname = $1", name)
 	if err != nil {
 		return err
 	}
@@ -211,24 +302,19 @@ func grantAll(c *conn, app string) error {
 	if known == 0 {
 		statements = append(statements, "CREATE ROLE "+role+" LOGIN")
 	}
-	statements = append(statements,
-		"GRANT USAGE ON SCHEMA annona, annona_keys TO "+role,
-		"GRANT SELECT ON ALL TABLES IN SCHEMA annona TO "+role,
-		"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona TO "+role)
-	for _, g := range grants {
-		statements = append(statements, "GRANT "+g.rights+" ON "+g.tables+" TO "+role)
-	}
-	super, err := c.one("SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper", func(row) {})
-	if err != nil {
-		return err
+	for _, right := range rights {
+		statements = append(statements, "GRANT "+right+" TO "+role)
 	}
 	if super {
-		statements = slices.Concat(statements, []string{
-			"ALTER ROLE " + role + " SET log_error_verbosity = 'terse'",
-			"ALTER ROLE " + role + " SET log_parameter_max_length = 0",
-			"ALTER ROLE " + role + " SET log_parameter_max_length_on_error = 0",
-		})
+		statements = append(statements,
+			"ALTER ROLE "+role+" SET log_error_verbosity = 'terse'",
+			"ALTER ROLE "+role+" SET log_parameter_max_length = 0",
+			"ALTER ROLE "+role+" SET log_parameter_max_length_on_error = 0")
 	}
+	return c.execAll(statements...)
+}
+
+func (c *conn) execAll(statements ...string) error {
 	for _, sql := range statements {
 		if err := c.exec(sql); err != nil {
 			return err

@@ -19,6 +19,19 @@ type pool struct {
 
 // newPool makes a pool and its first connection.
 func newPool(ctx context.Context, url string, u use, size int) (*pool, error) {
+	p, err := makePool(ctx, url, u, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Ping(ctx); err != nil {
+		p.Close()
+		return nil, fault("open the registry", err)
+	}
+	return p, nil
+}
+
+// makePool makes a pool that connects when it is asked for something.
+func makePool(ctx context.Context, url string, u use, size int) (*pool, error) {
 	config, err := parse(url, u)
 	if err != nil {
 		return nil, err
@@ -28,10 +41,6 @@ func newPool(ctx context.Context, url string, u use, size int) (*pool, error) {
 	config.MaxConnIdleTime = 5 * time.Minute
 	p := &pool{config: config}
 	if p.Pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		return nil, fault("open the registry", err)
-	}
-	if err := p.Ping(ctx); err != nil {
-		p.Close()
 		return nil, fault("open the registry", err)
 	}
 	return p, nil
@@ -85,8 +94,16 @@ func (p *pool) ask(ctx context.Context, doing string, fn func(*conn) error) erro
 
 // read runs fn in one read transaction: all that fn sees is of one moment.
 func (p *pool) read(ctx context.Context, doing string, fn func(*conn) error) error {
+	return p.readBehind(ctx, doing, func(*conn) error { return nil }, fn)
+}
+
+// readBehind is read, after before has been run on the connection: the snapshot is taken behind it.
+func (p *pool) readBehind(ctx context.Context, doing string, before, fn func(*conn) error) error {
 	var t pgx.Tx
 	begin := func(c *pgxpool.Conn) (err error) {
+		if err := before(&conn{ctx: ctx, db: c}); err != nil {
+			return err
+		}
 		t, err = c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 		return err
 	}

@@ -24,7 +24,7 @@ func (s *Store) ReadPage(ctx context.Context, scope annona.Scope, after, until a
 		return after < until, s.checkScope(scope)
 	}
 	from := page.Count
-	err = s.readRows(ctx, scope, page, limit, func(l *lowering, alias string) {
+	err = s.readRows(ctx, s.pages(page), scope, page, limit, func(l *lowering, alias string) {
 		l.write(" AND ", alias, ".number > ")
 		l.bind(after)
 		l.write(" AND ", alias, ".number <= ")
@@ -36,7 +36,7 @@ func (s *Store) ReadPage(ctx context.Context, scope annona.Scope, after, until a
 
 // ReadOne appends the row with that UID, or nothing when it is not in the scope.
 func (s *Store) ReadOne(ctx context.Context, scope annona.Scope, uid annona.UID, page *annona.Page) error {
-	return s.readRows(ctx, scope, page, 1, func(l *lowering, alias string) {
+	return s.readRows(ctx, s.readers.read, scope, page, 1, func(l *lowering, alias string) {
 		l.write(" AND ", alias, ".uid = ")
 		l.bind(uid)
 	})
@@ -47,7 +47,7 @@ func (s *Store) Lookup(ctx context.Context, scope annona.Scope, id annona.Identi
 	if err := checkIdentifier(id); err != nil {
 		return err
 	}
-	return s.readRows(ctx, scope, page, 2, func(l *lowering, alias string) {
+	return s.readRows(ctx, s.readers.read, scope, page, 2, func(l *lowering, alias string) {
 		l.write(" AND ", alias, ".number IN (SELECT number FROM identifier_index WHERE hash = ")
 		l.bind(id.Hash)
 		l.write(" AND scheme = ")
@@ -92,11 +92,11 @@ func errDataset(name string) error {
 }
 
 // readRows reads the rows of the scope that also satisfy choose, with their groups.
-func (s *Store) readRows(ctx context.Context, scope annona.Scope, page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
+func (s *Store) readRows(ctx context.Context, read read, scope annona.Scope, page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	if err := s.checkScope(scope); err != nil {
 		return err
 	}
-	return s.readers.read(ctx, "read a page of "+scope.Dataset().Name, func(c *conn) error {
+	return read(ctx, "read a page of "+scope.Dataset().Name, func(c *conn) error {
 		low, err := newLowering(c, scope)
 		if err != nil {
 			return err

@@ -114,7 +114,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(passfile, []byte("*:*:*:*:wrong\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustExec(t, admin, "CREATE ROLE needs_password LOGIN PASSWORD 'right'")
+	mustExec(t, admin, "DO $$ BEGIN CREATE ROLE needs_password LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
 	mustExec(t, admin, "CREATE ROLE talkative LOGIN")
 	mustExec(t, admin, "GRANT app TO talkative")
 	careless, newer, foreign, older := c.newRegistry(t), c.newRegistry(t), c.newDatabase(t), c.newRegistry(t)
@@ -129,7 +129,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"malformed", "postgres://a@b/c?sslmode=perhaps", "store_url"},
 		{"password", "postgres://app:secret@localhost/x", "store_password_in_url"},
 		{"password as a parameter", "postgres://app@localhost/x?password=secret", "store_password_in_url"},
-		{"in the clear", "postgres://app@db.example/x", "store_without_tls"},
+		{"in the clear where it may be", "postgres://app@db.example/x?sslmode=prefer", "store_without_tls"},
 		{"in the clear, explicitly", "postgres://app@db.example/x?sslmode=disable", "store_without_tls"},
 		{"nobody there", nobody, "store_unreachable"},
 		{"wrong password", c.URL("needs_password", registry) + "&passfile=" + passfile, "store_denied"},

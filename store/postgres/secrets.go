@@ -27,7 +27,7 @@ func OpenSecrets(ctx context.Context, url string) (*Secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.ask(ctx, "open the keys", func(c *conn) error { return checkSchema(c, nil) }); err != nil {
+	if err := p.ask(ctx, "open the keys", checkKeysSchema); err != nil {
 		p.close()
 		return nil, err
 	}

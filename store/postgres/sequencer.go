@@ -83,7 +83,7 @@ func (q *sequencer) live(ctx context.Context) error {
 		defer cancel()
 		_ = c.Close(ctx) // ends the session and with it the lock
 	}()
-	l := &leader{session: c}
+	l := newLeader(c)
 	for {
 		leads, err := l.elect(ctx)
 		if err != nil {
@@ -136,6 +136,25 @@ func sleep(ctx context.Context, d time.Duration) bool {
 type leader struct {
 	session *pgx.Conn
 	edge    *compact.Range // right edge of the ledger's tree; nil: to be read
+	events  floor
+	entries floor
+	looked  time.Time // at the floors
+}
+
+func newLeader(session *pgx.Conn) *leader {
+	return &leader{session: session, events: floor{table: "annona.events"}, entries: floor{table: "annona.ledger"}}
+}
+
+// lookAtFloors is done now and then.
+func (l *leader) lookAtFloors(c *conn) error {
+	if time.Since(l.looked) < floorLook {
+		return nil
+	}
+	l.looked = time.Now()
+	if err := l.events.look(c); err != nil {
+		return err
+	}
+	return l.entries.look(c)
 }
 
 func (l *leader) elect(ctx context.Context) (leads bool, err error) {
@@ -156,10 +175,19 @@ func (l *leader) drain() error {
 func (l *leader) batch(limit time.Duration) (moved int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit) // a batch is finished also when the store is being closed
 	defer cancel()
-	var waiting bool
-	err = l.session.QueryRow(ctx, "SELECT EXISTS (SELECT FROM event_queue) OR EXISTS (SELECT FROM ledger_queue)").Scan(&waiting)
-	if err != nil || !waiting {
+	if err := l.lookAtFloors(&conn{ctx: ctx, db: l.session}); err != nil {
 		return 0, err
+	}
+	var waiting bool
+	err = l.session.QueryRow(ctx, "SELECT EXISTS (SELECT FROM event_queue WHERE event > $1) OR EXISTS (SELECT FROM ledger_queue WHERE entry > $2)",
+		l.events.at, l.entries.at).Scan(&waiting)
+	if err != nil {
+		return 0, err
+	}
+	if !waiting {
+		l.events.took(0, 0)
+		l.entries.took(0, 0)
+		return 0, nil
 	}
 	kept := false
 	defer func() {
@@ -173,52 +201,59 @@ func (l *leader) batch(limit time.Duration) (moved int, err error) {
 	}
 	defer rollBack(p)
 	c := &conn{ctx: ctx, db: p}
-	events, err := moveEvents(c)
+	events, lastEvent, err := l.moveEvents(c)
 	if err != nil {
 		return 0, err
 	}
-	leaves, err := l.moveEntries(c)
+	leaves, lastEntry, err := l.moveEntries(c)
 	if err != nil {
 		return 0, err
 	}
 	if err := c.exec("SELECT pg_notify($1::text, '')", Channel); err != nil {
 		return 0, err
 	}
-	err = p.Commit(ctx)
-	kept = err == nil
-	return max(events, leaves), err
+	if err := p.Commit(ctx); err != nil {
+		return 0, err
+	}
+	kept = true
+	l.events.took(events, lastEvent)
+	l.entries.took(leaves, lastEntry)
+	return max(events, leaves), nil
 }
 
 // moveEvents gives queued events their numbers in the log, gapless. Among the events of one
 // record their order is the order of their changes: each was queued under the record's lock.
-func moveEvents(c *conn) (int, error) {
-	done, err := c.db.Exec(c.ctx, `WITH moved AS (
-			DELETE FROM event_queue WHERE event = ANY (ARRAY (SELECT event FROM event_queue ORDER BY event LIMIT $1)) RETURNING event)
-		INSERT INTO log (seq, event)
-		SELECT (SELECT coalesce(max(seq), 0) FROM log) + row_number() OVER (ORDER BY event), event FROM moved`, int64(manyQueued))
-	return int(done.RowsAffected()), err
+func (l *leader) moveEvents(c *conn) (moved int, last int64, err error) {
+	_, err = c.one(`WITH moved AS (
+			DELETE FROM event_queue WHERE event = ANY (ARRAY (SELECT event FROM event_queue WHERE event > $2 ORDER BY event LIMIT $1)) RETURNING event),
+		placed AS (INSERT INTO log (seq, event)
+			SELECT (SELECT coalesce(max(seq), 0) FROM log) + row_number() OVER (ORDER BY event), event FROM moved)
+		SELECT count(*), coalesce(max(event), 0) FROM moved`, func(r row) {
+		moved, last = int(r.integer(0)), r.integer(1)
+	}, int64(manyQueued), l.events.at)
+	return moved, last, err
 }
 
 // moveEntries gives queued entries their leaves and grows the tree.
-func (l *leader) moveEntries(c *conn) (int, error) {
+func (l *leader) moveEntries(c *conn) (moved int, last int64, err error) {
 	var entries []int64
 	var hashes [][]byte
-	err := c.each(`WITH moved AS (
-			DELETE FROM ledger_queue WHERE entry = ANY (ARRAY (SELECT entry FROM ledger_queue ORDER BY entry LIMIT $1)) RETURNING entry)
+	err = c.each(`WITH moved AS (
+			DELETE FROM ledger_queue WHERE entry = ANY (ARRAY (SELECT entry FROM ledger_queue WHERE entry > $2 ORDER BY entry LIMIT $1)) RETURNING entry)
 		SELECT e.entry, e.hash FROM moved m JOIN ledger e ON e.entry = m.entry ORDER BY e.entry`, func(r row) error {
 		entries, hashes = append(entries, r.integer(0)), append(hashes, r.bytes(1))
 		return nil
-	}, int64(manyQueued))
+	}, int64(manyQueued), l.entries.at)
 	if err != nil || len(entries) == 0 {
-		return 0, err
+		return 0, 0, err
 	}
 	size, err := c.integer(ledgerSize)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if l.edge == nil || l.edge.End() != uint64(size) {
 		if l.edge, err = readEdge(c, size); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	leaves := make([][]any, len(entries))
@@ -229,13 +264,13 @@ func (l *leader) moveEntries(c *conn) (int, error) {
 	for i, entry := range entries {
 		leaves[i] = []any{size + int64(i), entry}
 		if err := l.edge.Append(hashes[i], keep); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	if err := c.copyIn("ledger_leaves", []string{"idx", "entry"}, leaves); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return len(entries), c.copyIn("ledger_nodes", []string{"level", "idx", "hash"}, nodes)
+	return len(entries), entries[len(entries)-1], c.copyIn("ledger_nodes", []string{"level", "idx", "hash"}, nodes)
 }
 
 // Settle waits until every change and entry that is committed now has its place in the log
@@ -243,10 +278,10 @@ func (l *leader) moveEntries(c *conn) (int, error) {
 func (s *Store) Settle(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	var event, entry int64
+	var event, entry, firstEvent, firstEntry int64
 	err := s.readers.ask(limited, "look at the queues", func(c *conn) error {
-		_, err := c.one("SELECT (SELECT max(event) FROM event_queue), (SELECT max(entry) FROM ledger_queue)", func(r row) {
-			event, entry = r.integer(0), r.integer(1)
+		_, err := c.one("SELECT (SELECT max(event) FROM event_queue), (SELECT max(entry) FROM ledger_queue), (SELECT min(event) FROM event_queue), (SELECT min(entry) FROM ledger_queue)", func(r row) {
+			event, entry, firstEvent, firstEntry = r.integer(0), r.integer(1), r.integer(2), r.integer(3)
 		})
 		return err
 	})
@@ -257,11 +292,11 @@ func (s *Store) Settle(ctx context.Context) error {
 			break
 		}
 		err = s.readers.ask(limited, "look at the queues", func(c *conn) error {
-			_, err := c.one("SELECT EXISTS (SELECT FROM event_queue WHERE event <= $1), EXISTS (SELECT FROM ledger_queue WHERE entry <= $2)", func(r row) {
+			_, err := c.one("SELECT EXISTS (SELECT FROM event_queue WHERE event BETWEEN $3 AND $1), EXISTS (SELECT FROM ledger_queue WHERE entry BETWEEN $4 AND $2)", func(r row) {
 				if !r.truth(0) && !r.truth(1) {
 					event, entry = 0, 0
 				}
-			}, event, entry)
+			}, event, entry, firstEvent, firstEntry)
 			return err
 		})
 	}

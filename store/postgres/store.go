@@ -23,9 +23,14 @@ import (
 
 // Options says how to open a store.
 type Options struct {
-	// URL names the database: postgres://role@host:port/name. A password never stands in it:
-	// it comes from ~/.pgpass or from the file that ?passfile= names.
+	// URL names the database: postgres://role@host:port/name. It alone says where a connection
+	// leads and how it is proved: neither the environment nor the home folder is asked. A
+	// password never stands in it: it comes from the file that ?passfile= names.
 	URL string
+	// Replica names a standby of that database, which reads pages of searches and exports. What
+	// decides about them is always read from the database itself, and a page of a standby that
+	// lags behind is not used. Empty: there is none.
+	Replica string
 	// Readers is how many pages may be read at the same time; 0: four for each processor.
 	Readers int
 	// Writers is how many transactions may write at the same time; 0: as Readers.
@@ -44,6 +49,7 @@ type Options struct {
 type Store struct {
 	readers   *pool
 	writers   *pool
+	replica   *replica // nil: none
 	entries   *appender
 	sequencer *sequencer
 	url       string
@@ -62,9 +68,10 @@ var (
 )
 
 // Open connects to the registry of a database. It changes no schema: Migrate does. Errors have
-// the codes store_url, store_password_in_url, store_without_tls, store_unreachable,
-// store_denied, store_missing, store_outdated, store_too_new, store_not_durable,
-// store_logs_values or restore_unfinished.
+// the codes store_url, store_password_in_url, store_without_tls, password_file_missing,
+// password_file_unreadable, password_file_exposed, store_unreachable, store_denied, store_missing,
+// store_outdated, store_too_new, store_foreign, store_read_only, store_not_durable,
+// store_logs_values, replica_promoted, replica_foreign or restore_unfinished.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -98,6 +105,11 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 	if s.writers, err = newPool(ctx, o.URL, writing, o.Writers); err != nil {
 		return err
 	}
+	if o.Replica != "" {
+		if s.replica, err = openReplica(ctx, o.Replica, o.Readers, s.readers); err != nil {
+			return err
+		}
+	}
 	s.entries = newAppender(s)
 	s.sequencer = startSequencer(s.writers.config)
 	return s.refreshLines(ctx)
@@ -110,6 +122,9 @@ func (s *Store) Close() error {
 	}
 	if s.entries != nil {
 		s.entries.close()
+	}
+	if s.replica != nil {
+		s.replica.close()
 	}
 	for _, p := range []*pool{s.writers, s.readers} {
 		if p != nil {

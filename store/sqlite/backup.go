@@ -58,7 +58,7 @@ func dump(ctx context.Context, path, doing string, begin func(annona.StoreState)
 			failed = err
 			return err
 		}
-		all, err := tablesOf(c)
+		all, err := describeTables(c)
 		if err != nil {
 			return err
 		}
@@ -106,8 +106,8 @@ func (c *conn) state() (annona.StoreState, error) {
 	return state, err
 }
 
-// tablesOf describes every table of a file, in order of name.
-func tablesOf(c *conn) (all []annona.Table, err error) {
+// describeTables describes every table of a file, in order of name.
+func describeTables(c *conn) (all []annona.Table, err error) {
 	err = c.each(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`, func(s *sqlite.Stmt) error {
 		all = append(all, annona.Table{Name: s.ColumnText(0)})
 		return nil
@@ -371,7 +371,7 @@ func (l *loader) empty() error {
 	if err != nil {
 		return err
 	}
-	all, err := tablesOf(l.conn)
+	all, err := describeTables(l.conn)
 	if err != nil {
 		return err
 	}

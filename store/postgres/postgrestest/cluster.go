@@ -31,12 +31,31 @@ func Start() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	return start(bin, (*Cluster).make)
+}
+
+// Standby makes a copy of the cluster that follows it, and starts its server. Whoever calls it
+// calls Remove.
+func (c *Cluster) Standby() (*Cluster, error) {
+	return start(c.bin, func(s *Cluster) error {
+		if err := s.run("pg_basebackup", "-D", s.data(), "-h", c.dir, "-U", "postgres", "-c", "fast", "-R", "--no-sync"); err != nil {
+			return err
+		}
+		return s.Up()
+	})
+}
+
+// start has build make a cluster in a folder of its own.
+func start(bin string, build func(*Cluster) error) (*Cluster, error) {
 	dir, err := os.MkdirTemp("", "annona-pg")
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{dir: dir, bin: bin}
-	if err := c.make(); err != nil {
+	if err := c.dropRights(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := build(c); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return c, nil
@@ -57,15 +76,10 @@ func programs() (string, error) {
 }
 
 func (c *Cluster) make() error {
-	if os.Getuid() == 0 {
-		if err := c.dropRights(); err != nil {
-			return err
-		}
-	}
 	if err := c.run("initdb", "-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
-	access := "local all needs_password scram-sha-256\nlocal all all trust\n"
+	access := "local all needs_password scram-sha-256\nlocal all all trust\nlocal replication all trust\n"
 	if err := os.WriteFile(filepath.Join(c.data(), "pg_hba.conf"), []byte(access), 0o644); err != nil {
 		return err
 	}
@@ -74,6 +88,9 @@ func (c *Cluster) make() error {
 
 // dropRights has the server run as somebody else: it refuses to run as root.
 func (c *Cluster) dropRights() error {
+	if os.Getuid() != 0 {
+		return nil
+	}
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -108,6 +125,24 @@ func (c *Cluster) Down(mode string) error {
 	return c.run("pg_ctl", "-D", c.data(), "-w", "-m", mode, "stop")
 }
 
+// Give makes a folder the server's own, so that it can keep tables there.
+func (c *Cluster) Give(folder string) error {
+	if c.owner == nil {
+		return nil
+	}
+	return os.Chown(folder, int(c.owner.Uid), int(c.owner.Gid))
+}
+
+// Promote makes a standby a server of its own.
+func (c *Cluster) Promote() error {
+	return c.run("pg_ctl", "-D", c.data(), "-w", "promote")
+}
+
+// Dump returns the SQL that makes a database again, with its content.
+func (c *Cluster) Dump(database string) (string, error) {
+	return c.output("pg_dump", "-h", c.dir, "-U", "postgres", "--no-owner", "--inserts", database)
+}
+
 // Remove stops the server and deletes all that it kept.
 func (c *Cluster) Remove() {
 	_ = c.Down("immediate") // nothing of it is wanted any more
@@ -115,14 +150,20 @@ func (c *Cluster) Remove() {
 }
 
 func (c *Cluster) run(program string, args ...string) error {
+	_, err := c.output(program, args...)
+	return err
+}
+
+func (c *Cluster) output(program string, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(c.bin, program), args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	if c.owner != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner}
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", program, err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, out)
 	}
-	return nil
+	return string(out), nil
 }
