@@ -110,12 +110,23 @@ func (x *Exchange) Rebury(ctx context.Context, caller annona.Caller, stones []an
 		if !x.Clock().Before(stone.ExpiresAt) {
 			continue
 		}
-		if already, ok := onFile[stone.ID]; ok {
+		already, buried := onFile[stone.ID]
+		if buried {
 			stone = already
-		} else if err := x.buryAgain(ctx, caller, stone, &erased); err != nil {
+		}
+		place, err := x.placeOf(ctx, stone)
+		if err != nil {
 			return erased, err
 		}
-		if keysCopied || stone.ShreddedAt.IsZero() {
+		if !buried {
+			if err := x.buryAgain(ctx, caller, stone, place); err != nil {
+				return erased, err
+			}
+			if place == placeOwn {
+				erased++
+			}
+		}
+		if place != placeOthers && (keysCopied || stone.ShreddedAt.IsZero()) {
 			if _, err := x.shred(ctx, caller, stone); err != nil {
 				return erased, err
 			}
@@ -124,19 +135,33 @@ func (x *Exchange) Rebury(ctx context.Context, caller annona.Caller, stones []an
 	return erased, nil
 }
 
-// buryAgain puts a tombstone into the registry, and takes the record out that is under it.
-func (x *Exchange) buryAgain(ctx context.Context, caller annona.Caller, stone annona.Tombstone, erased *int) error {
+// What is on file under the number of a tombstone.
+const (
+	placeEmpty  = iota
+	placeOwn    // the record that was erased
+	placeOthers // another record: a number is given once, but its key is worth a look
+)
+
+func (x *Exchange) placeOf(ctx context.Context, stone annona.Tombstone) (int, error) {
 	dataset, ok := x.CurrentDictionary().Dataset(stone.Dataset)
 	if !ok {
-		return annona.Conflict("tombstones_damaged", "a tombstone is of no dataset that this registry has; use another copy of the file")
+		return 0, annona.Conflict("tombstones_damaged", "a tombstone is of no dataset that this registry has; use another copy of the file")
 	}
 	source, key, err := x.Subjects.KeyOf(ctx, dataset, stone.Number)
-	if err != nil {
-		return err
+	switch {
+	case err != nil || key == "":
+		return placeEmpty, err
+	case source == stone.Source && key == stone.Key:
+		return placeOwn, nil
 	}
-	there := source == stone.Source && key == stone.Key
-	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if there {
+	return placeOthers, nil
+}
+
+// buryAgain puts a tombstone into the registry, and takes the record out that is under it.
+func (x *Exchange) buryAgain(ctx context.Context, caller annona.Caller, stone annona.Tombstone, place int) error {
+	dataset, _ := x.CurrentDictionary().Dataset(stone.Dataset)
+	return x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if place == placeOwn {
 			if err := tx.Erase(ctx, caller.Operator, dataset, stone.Number); err != nil {
 				return err
 			}
@@ -146,10 +171,6 @@ func (x *Exchange) buryAgain(ctx context.Context, caller annona.Caller, stone an
 		}
 		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased_again"))
 	})
-	if err == nil && there {
-		*erased++
-	}
-	return err
 }
 
 // checkPage is how many records are opened at a time.
