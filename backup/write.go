@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"hash"
 	"io"
 
@@ -35,7 +36,7 @@ func NewWriter(to io.Writer, recipients []age.Recipient, h Header) (*Writer, err
 	}
 	sealed, err := age.Encrypt(to, recipients...)
 	if err != nil {
-		return nil, annona.Internal("seal a backup", err)
+		return nil, writeFault(err)
 	}
 	packed, err := zstd.NewWriter(sealed, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
@@ -46,6 +47,15 @@ func NewWriter(to io.Writer, recipients []age.Recipient, h Header) (*Writer, err
 		return nil, err
 	}
 	return w, w.frame(frameHeader, header)
+}
+
+// writeFault keeps what the place that is written to says of itself.
+func writeFault(err error) error {
+	var known *annona.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	return annona.Internal("seal a backup", err)
 }
 
 // Table begins a table.
