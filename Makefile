@@ -36,10 +36,13 @@ race: ## all tests under the race detector
 fuzz: ## every fuzzer for 30 seconds
 	scripts/fuzz 30s
 
+outsider: ## the event-order adversary at full length: 60 s, 1,000,000 rows
+	$(GO) test ./store/postgres -v -run 'TestOutsiderDelaysNobody|TestBatchesBesideASnapshot' -outsider 60s -dead 1000000
+
 bench: build ## the figures; ONLY=regexp selects some
 	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)'
 
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test lint check race fuzz bench tools
+.PHONY: help run build test lint check race fuzz bench outsider tools

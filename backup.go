@@ -53,7 +53,7 @@ type StoreState struct {
 	Kind       string `json:"store"`          // sqlite or postgresql
 	Schema     int    `json:"schema_version"` // of its tables
 	Position   int64  `json:"log_position"`   // the last number of the log
-	Epoch      int64  `json:"log_epoch"`      // of the log; positions of another epoch mean nothing
+	Epoch      string `json:"log_epoch"`      // of the log; positions of another epoch mean nothing
 	LedgerSize int64  `json:"ledger_size"`    // leaves of the ledger's tree
 	LedgerRoot []byte `json:"ledger_root"`    // of that tree
 }
@@ -70,8 +70,8 @@ type Dumper interface {
 type Reviver interface {
 	// Renew begins a new epoch of the log, so that no position of before is taken for one of
 	// after, moves the counters of numbers so that none up to last is given out again, and
-	// appends entries, in one transaction. It returns the new epoch.
-	Renew(ctx context.Context, last map[string]Number, entries ...LedgerRow) (epoch int64, err error)
+	// appends entries, in one transaction.
+	Renew(ctx context.Context, last map[string]Number, entries ...LedgerRow) error
 	// Release lets the store serve: until then Open refuses it with code restore_unfinished.
 	Release(ctx context.Context) error
 }

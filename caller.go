@@ -59,6 +59,7 @@ const (
 	VerbLookup Verb = "lookup"
 	VerbSearch Verb = "search"
 	VerbExport Verb = "export"
+	VerbFollow Verb = "follow"
 )
 
 // The verbs of writing and administration.
@@ -69,6 +70,7 @@ const (
 	VerbRevokeKey       Verb = "revoke_key"
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbSubjectRights   Verb = "subject_rights"
+	VerbPruneLog        Verb = "prune_log"
 	VerbBackup          Verb = "backup"
 	VerbCopyKeys        Verb = "copy_keys"
 	VerbRestore         Verb = "restore"

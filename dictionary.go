@@ -127,6 +127,7 @@ type Dataset struct {
 	Fields []*Field
 
 	byName map[string]*Field
+	groups map[uint32]bool // image tags of the fields that are groups
 }
 
 // Field returns the field or companion of that name.
@@ -344,6 +345,7 @@ func (l *CodeList) check() error {
 
 func (s *Dataset) build(d *Dictionary) error {
 	s.byName = make(map[string]*Field, 2*len(s.Fields))
+	s.groups = map[uint32]bool{}
 	tags := map[uint32]bool{}
 	fields := make([]*Field, len(s.Fields))
 	for i, declared := range s.Fields {
@@ -366,6 +368,9 @@ func (s *Dataset) build(d *Dictionary) error {
 				return Invalid("field_twice", "the dataset %s has the field twice", s.Name).On(c.Code)
 			}
 			s.byName[c.Code] = c
+		}
+		if f.Type == TypeGroup {
+			s.groups[f.ImageTag()] = true
 		}
 	}
 	return nil

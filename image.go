@@ -10,6 +10,9 @@ import (
 // fields and one of its sealed ones; stores carry both as they are, the event log keeps the
 // former ones. Columns beside the image serve to select rows, never to show them.
 //
+// Stores keep the groups of a record apart from the rest of its image, because most of its bytes
+// are theirs and most exports show none: SplitGroups cuts them off, JoinImages puts them back.
+//
 // Encoding: for each value uvarint tag, uvarint length, bytes. The value of a group is its
 // items: for each item uvarint length, then an Image of the group's dataset.
 type Image []byte
@@ -32,8 +35,27 @@ func AppendItem(items []byte, item Image) []byte {
 	return append(items, item...)
 }
 
-// next splits the first value off.
+// next splits the first value off. Nearly all tags have one or two bytes and nearly all lengths
+// one, and an export reads tens of millions of them.
 func (m Image) next() (tag uint32, text []byte, rest Image, err error) {
+	at := 0 // of the length
+	switch {
+	case len(m) > 1 && m[0] < 0x80:
+		tag, at = uint32(m[0]), 1
+	case len(m) > 2 && m[1] < 0x80:
+		tag, at = uint32(m[0]&0x7f)|uint32(m[1])<<7, 2
+	}
+	if at == 0 || m[at] >= 0x80 {
+		return m.nextLong()
+	}
+	from, to := at+1, at+1+int(m[at])
+	if to > len(m) {
+		return 0, nil, nil, errImage
+	}
+	return tag, m[from:to], m[to:], nil
+}
+
+func (m Image) nextLong() (tag uint32, text []byte, rest Image, err error) {
 	t, n := binary.Uvarint(m)
 	if n <= 0 || t > 1<<22 {
 		return 0, nil, nil, errImage
@@ -81,12 +103,53 @@ func Items(items []byte, yield func(item Image) bool) error {
 	return nil
 }
 
+// SplitGroups cuts an image of the dataset in two: the groups, and the rest.
+func (d *Dataset) SplitGroups(m Image) (rest, groups Image, err error) {
+	err = m.Values(func(tag uint32, text []byte) bool {
+		if d.groups[tag] {
+			groups = groups.AppendValue(tag, text)
+		} else {
+			rest = rest.AppendValue(tag, text)
+		}
+		return true
+	})
+	return rest, groups, err
+}
+
+// JoinImages returns the image that was cut in two.
+func JoinImages(rest, groups Image) (Image, error) {
+	var joined Image
+	err := groups.Values(func(tag uint32, text []byte) bool {
+		for len(rest) > 0 {
+			next, value, behind, err := rest.next()
+			if err != nil || next > tag {
+				break
+			}
+			joined, rest = joined.AppendValue(next, value), behind
+		}
+		joined = joined.AppendValue(tag, text)
+		return true
+	})
+	return append(joined, rest...), err
+}
+
+// A sealed image is two items, one behind the other: what is sealed of the record but its groups,
+// and its groups; the latter only when there are some. CutSealed cuts it between them.
+func CutSealed(sealed []byte) (rest, groups []byte, err error) {
+	if len(sealed) == 0 {
+		return nil, nil, nil
+	}
+	_, groups, err = cut(sealed)
+	return sealed[:len(sealed)-len(groups)], groups, err
+}
+
 // Unpacker fills the columns of a page from images. It is compiled once for a shape and used
 // for every row; it is not safe for concurrent use.
 type Unpacker struct {
 	slots  []int16 // column of a tag, or -1; tags of the standard dictionary are small
 	far    map[uint32]int16
-	fills  []int // the columns that this part of the image fills
+	fills  []int  // the columns that this part of the image fills
+	last   uint32 // the highest tag of all that is asked for: what lies behind it is not looked at
 	groups []groupUnpacker
 }
 
@@ -108,17 +171,20 @@ func NewUnpacker(shape *Shape, sealed bool) *Unpacker {
 			continue
 		}
 		u.fills = append(u.fills, i)
-		if tag := f.ImageTag(); int(tag) < len(u.slots) {
+		tag := f.ImageTag()
+		if int(tag) < len(u.slots) {
 			u.slots[tag] = int16(i)
 		} else {
 			u.far[tag] = int16(i)
 		}
+		u.last = max(u.last, tag)
 	}
 	for i, g := range shape.Groups {
 		if g.Field.Derived || g.Field.IsSealed() != sealed {
 			continue
 		}
 		u.groups = append(u.groups, groupUnpacker{tag: g.Field.ImageTag(), group: i, items: newItemUnpacker(g.Shape)})
+		u.last = max(u.last, g.Field.ImageTag())
 	}
 	return u
 }
@@ -133,6 +199,7 @@ func newItemUnpacker(shape *Shape) *Unpacker {
 		}
 		u.fills = append(u.fills, i)
 		u.far[f.ImageTag()] = int16(i)
+		u.last = max(u.last, f.ImageTag())
 	}
 	return u
 }
@@ -141,13 +208,34 @@ func newItemUnpacker(shape *Shape) *Unpacker {
 // not be fetched or opened.
 func (u *Unpacker) Fills() bool { return len(u.fills) > 0 || len(u.groups) > 0 }
 
-// Unpack appends one row to the columns and groups of p that this part fills. An absent value
-// becomes an absent cell.
-func (u *Unpacker) Unpack(p *Page, image Image) error {
+// FillsGroups reports whether groups are among it.
+func (u *Unpacker) FillsGroups() bool { return len(u.groups) > 0 }
+
+// Unpack appends one row to the columns and groups of p that this part fills, from an image or the
+// pieces of one. An absent value becomes an absent cell.
+func (u *Unpacker) Unpack(p *Page, pieces ...Image) error {
+	for _, image := range pieces {
+		if err := u.unpack(p, image); err != nil {
+			return err
+		}
+	}
+	for _, i := range u.fills {
+		p.Columns[i].EndCell()
+	}
+	for i := range u.groups {
+		p.Groups[u.groups[i].group].EndRow()
+	}
+	return nil
+}
+
+func (u *Unpacker) unpack(p *Page, image Image) error {
 	for len(image) > 0 {
 		tag, text, rest, err := image.next()
 		if err != nil {
 			return err
+		}
+		if tag > u.last {
+			return nil
 		}
 		image = rest
 		if column := u.column(tag); column >= 0 {
@@ -158,12 +246,6 @@ func (u *Unpacker) Unpack(p *Page, image Image) error {
 		if err := u.unpackGroup(p, tag, text); err != nil {
 			return err
 		}
-	}
-	for _, i := range u.fills {
-		p.Columns[i].EndCell()
-	}
-	for i := range u.groups {
-		p.Groups[u.groups[i].group].EndRow()
 	}
 	return nil
 }

@@ -139,6 +139,52 @@ func comparePageRow(t *rapid.T, page *annona.Page, i int, row drawn) {
 	}
 }
 
+// TestGroupsAreCutOffAndPutBack: an image that is cut in two comes back byte for byte, and its
+// pieces unpack to what the whole does.
+func TestGroupsAreCutOffAndPutBack(t *testing.T) {
+	shape := imageShape(t)
+	rapid.Check(t, func(t *rapid.T) {
+		sealed := rapid.Bool().Draw(t, "sealed")
+		row, image := drawRow(t, shape, sealed)
+		rest, groups, err := shape.Dataset.SplitGroups(image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined, err := annona.JoinImages(rest, groups)
+		if err != nil || !bytes.Equal(joined, image) {
+			t.Fatalf("%q came back as %q, %v", image, joined, err)
+		}
+		page := annona.NewPage(shape)
+		if err := annona.NewUnpacker(shape, sealed).Unpack(page, rest, groups); err != nil {
+			t.Fatal(err)
+		}
+		for c, f := range shape.Columns {
+			if len(page.Columns[c].Ends) == 1 && string(page.Cell(c, 0)) != row.cells[f.Code] {
+				t.Fatalf("%s is %q, want %q", f.Code, page.Cell(c, 0), row.cells[f.Code])
+			}
+		}
+		for g := range page.Groups {
+			if code := shape.Groups[g].Field.Code; page.Groups[g].Page.Count != len(row.items[code]) {
+				t.Fatalf("%d %s, want %d", page.Groups[g].Page.Count, code, len(row.items[code]))
+			}
+		}
+	})
+}
+
+func TestCutSealed(t *testing.T) {
+	rest := annona.AppendItem(nil, annona.Image("rest"))
+	groups := annona.AppendItem(nil, annona.Image("groups"))
+	for _, c := range [][2][]byte{{nil, nil}, {rest, nil}, {rest, groups}, {annona.AppendItem(nil, nil), groups}} {
+		one, other, err := annona.CutSealed(slices.Concat(c[0], c[1]))
+		if err != nil || !bytes.Equal(one, c[0]) || !bytes.Equal(other, c[1]) {
+			t.Errorf("%q is cut into %q and %q, %v", c, one, other, err)
+		}
+	}
+	if _, _, err := annona.CutSealed([]byte{9, 1}); err == nil {
+		t.Error("damage goes unnoticed")
+	}
+}
+
 func TestUnpackerFillsOnlyItsPart(t *testing.T) {
 	individuals, _ := annona.Standard().Dataset("individuals")
 	only := func(code string) *annona.Shape {
@@ -223,4 +269,31 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkUnpack unpacks a record of the usual size, of which an export shows a third.
+func BenchmarkUnpack(b *testing.B) {
+	individuals, _ := annona.Standard().Dataset("individuals")
+	shape := &annona.Shape{Dataset: individuals}
+	var image annona.Image
+	for i, f := range kept(individuals.Fields, false) {
+		switch {
+		case f.Type == annona.TypeGroup:
+			image = image.AppendValue(f.ImageTag(), bytes.Repeat([]byte("x"), 150))
+		case len(f.Code)%2 == 0:
+			image = image.AppendValue(f.ImageTag(), []byte("2025-01-29"))
+			if i%3 > 0 {
+				shape.Columns = append(shape.Columns, f)
+			}
+		}
+	}
+	unpacker, page := annona.NewUnpacker(shape, false), annona.NewPage(shape)
+	b.ReportAllocs()
+	b.ReportMetric(float64(len(shape.Columns)), "columns")
+	for b.Loop() {
+		page.Reset()
+		if err := unpacker.Unpack(page, image); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -34,8 +34,8 @@ type Secrets interface {
 	// Put stores a secret, durably. The first one stays: when that version is there already, Put
 	// changes nothing and may refuse. The vault reads back which one is in force.
 	Put(s Secret) error
-	// Rewrap replaces what wraps each of these secrets, all in one transaction, durably. It
-	// refuses with code secret_missing when one of them is not there.
+	// Rewrap replaces the wrapped bytes of all secrets there are, in one transaction, durably. It
+	// refuses with code secrets_changed when these are not all, or one of them is not there.
 	Rewrap(secrets []Secret) error
 	// Destroy deletes one version of a secret, durably, if it is there. A generation
 	// that wraps subject keys is refused with code generation_in_use, also against whoever is

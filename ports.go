@@ -12,6 +12,9 @@ type Records interface {
 	// upper end. Derived columns are filled; sealed images lie unopened in page.Sealed, of
 	// nested pages too. It reports whether rows of that range may remain beyond the last one.
 	ReadPage(ctx context.Context, scope Scope, after, until Number, limit int, page *Page) (more bool, err error)
+	// ReadNumbers appends the rows of the scope that have one of those numbers, in ascending
+	// order of number.
+	ReadNumbers(ctx context.Context, scope Scope, numbers []Number, page *Page) error
 	// ReadOne appends the row with that UID, or nothing when it is not in the scope.
 	ReadOne(ctx context.Context, scope Scope, uid UID, page *Page) error
 	// Lookup appends the rows of the scope that hold the identifier: at most two, so that
@@ -144,9 +147,10 @@ const (
 	PartBefore CellPart = "before"
 )
 
-// Vault seals and opens, indexes blindly and enciphers ids. It alone knows keys. It owns no
-// rule about who may see what.
+// Vault seals and opens, hashes and enciphers ids. It alone knows keys. It owns no rule about who
+// may see what.
 type Vault interface {
+	Hashes
 	// Seal seals images in place, each under the key of its subject. Keys of new subjects are
 	// made, and durable, before it returns.
 	Seal(ctx context.Context, cells []Cell) error
@@ -156,19 +160,26 @@ type Vault interface {
 	Open(ctx context.Context, page *Page) error
 	// Realm returns the id realm of that name.
 	Realm(name string) (Realm, error)
-	// RecordKey returns the keyed hash under which a record is on file, of the key that its source
-	// gave it. The source's own key lies nowhere.
-	RecordKey(dataset, source, key string) string
-	// BlindIndex returns the 256-bit index of a normalized identifier.
-	BlindIndex(scheme, normalized string) []byte
-	// Digest returns a keyed digest that shows only whether content changed.
-	Digest(content []byte) [16]byte
-	// Tag returns a keyed 128-bit hash of a view, for entity tags.
-	Tag(view []byte) [16]byte
 	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was
 	// made for another context (client, dataset, filter, fields, purpose) or is not ours.
 	SealPosition(context, position []byte) string
 	OpenPosition(context []byte, token string) ([]byte, bool)
+}
+
+// Hashes are keyed, one-way and always the same: what stands in a store in the place of a value.
+type Hashes interface {
+	// RecordKey returns the keyed hash under which a record is on file, of the key that its source
+	// gave it. The source's own key lies nowhere.
+	RecordKey(dataset, source, key string) string
+	// BlindIndex returns the 256-bit index of a normalized identifier under the current version of
+	// its key; BlindIndexes returns it under every version that rows on file may have. The issuer
+	// may be empty.
+	BlindIndex(scheme, issuer, normalized string) []byte
+	BlindIndexes(scheme, issuer, normalized string) [][]byte
+	// Digest returns a keyed digest that shows only whether content changed.
+	Digest(content []byte) [16]byte
+	// Tag returns a keyed 128-bit hash of a view, for entity tags.
+	Tag(view []byte) [16]byte
 }
 
 // Shredder destroys keys. One verb may: erasure.

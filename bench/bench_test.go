@@ -49,7 +49,7 @@ func TestAFigureThatFailsSaysWhy(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no room >&2\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{program: program, folder: t.TempDir(), sets: map[int]*dataset{}, downloads: map[download]result{}}
+	b := &bench{program: program, folder: t.TempDir(), sets: map[country]*dataset{}, downloads: map[download]result{}}
 	lines, err := b.measure(t.Context(), regexp.MustCompile("^csv_rows_per_s_100k$"))
 	if len(lines) != 0 || err == nil || !strings.Contains(err.Error(), "csv_rows_per_s_100k") || !strings.Contains(err.Error(), "no room") {
 		t.Errorf("got %v, %v", lines, err)

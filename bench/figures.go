@@ -24,13 +24,26 @@ func (b *bench) figures() []figure {
 				figure{format + "_rows_per_s_" + sizeName(size), "rows/s", 0, b.rowsPerSecond(format, size)},
 				figure{format + "_vmhwm_mib_" + sizeName(size), "MiB", 1, b.peak(format, size)})
 		}
-		all = append(all, figure{format + "_rss_growth_mib", "MiB", 1, b.growth(format)})
+		all = append(all, figure{format + "_rss_growth_mib", "MiB", 1, b.growth(sqlite, format)})
 	}
 	all = append(all, figure{"first_byte_ms", "ms", 1, b.firstByte})
 	for _, format := range formats {
 		all = append(all, figure{format + "_sqlite_over_shell", "ratio", 3, b.overShell(format)})
 	}
-	return all
+	return append(all,
+		figure{"csv_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "csv")},
+		figure{"ndjson_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "ndjson")},
+		figure{"xml_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "xml")},
+		figure{"csv_sqlite_over_copy", "ratio", 3, b.overCopy(sqlite, "csv")},
+		figure{"export_vmhwm_mib", "MiB", 1, b.larger(func(store string) measurement {
+			return b.peakOf(country{store, large}, "csv")
+		})},
+		figure{"export_rss_growth_mib", "MiB", 1, b.larger(func(store string) measurement { return b.growth(store, "csv") })},
+		figure{"record_p99_ms", "ms", 2, b.recordP99},
+		figure{"audited_reads_per_s", "pages/s", 0, b.audited},
+		figure{"write_over_pgbench_8", "ratio", 3, b.overPgbench(8)},
+		figure{"write_over_pgbench_64", "ratio", 3, b.overPgbench(64)},
+	)
 }
 
 func sizeName(size int) string {
@@ -40,35 +53,52 @@ func sizeName(size int) string {
 	return fmt.Sprintf("%dk", size/1_000)
 }
 
-func (b *bench) rowsPerSecond(format string, size int) func(context.Context) (float64, error) {
+func (b *bench) rowsPerSecond(format string, size int) measurement {
 	return func(ctx context.Context) (float64, error) {
-		r, err := b.download(ctx, download{format, size})
+		r, err := b.download(ctx, download{format, country{sqlite, size}})
 		return float64(size) / r.total.Seconds(), err
 	}
 }
 
-// peak is the largest resident set of the server's life (VmHWM).
-func (b *bench) peak(format string, size int) func(context.Context) (float64, error) {
+func (b *bench) peak(format string, size int) measurement {
+	return b.peakOf(country{sqlite, size}, format)
+}
+
+// peakOf is the largest resident set of the server's life (VmHWM).
+func (b *bench) peakOf(of country, format string) measurement {
 	return func(ctx context.Context) (float64, error) {
-		r, err := b.download(ctx, download{format, size})
+		r, err := b.download(ctx, download{format, of})
 		return r.peakMiB, err
 	}
 }
 
 // growth is what ten times the rows cost in memory.
-func (b *bench) growth(format string) func(context.Context) (float64, error) {
+func (b *bench) growth(store, format string) measurement {
 	return func(ctx context.Context) (float64, error) {
-		less, err := b.download(ctx, download{format, small})
+		less, err := b.download(ctx, download{format, country{store, small}})
 		if err != nil {
 			return 0, err
 		}
-		more, err := b.download(ctx, download{format, large})
+		more, err := b.download(ctx, download{format, country{store, large}})
 		return more.peakMiB - less.peakMiB, err
 	}
 }
 
+// larger is the larger figure of the two stores.
+func (b *bench) larger(of func(store string) measurement) measurement {
+	return func(ctx context.Context) (float64, error) {
+		one, err := of(sqlite)(ctx)
+		if err != nil {
+			return 0, err
+		}
+		other, err := of(postgres)(ctx)
+		note("sqlite %.1f, postgres %.1f", one, other)
+		return max(one, other), err
+	}
+}
+
 func (b *bench) firstByte(ctx context.Context) (float64, error) {
-	r, err := b.download(ctx, download{"csv", large})
+	r, err := b.download(ctx, download{"csv", country{sqlite, large}})
 	return float64(r.firstByte.Microseconds()) / 1000, err
 }
 
@@ -78,9 +108,10 @@ const pairs = 5
 
 // overShell compares the wall time of a download with that of the sqlite3 shell writing the
 // same columns of the same rows as CSV from a flat table: the median ratio.
-func (b *bench) overShell(format string) func(context.Context) (float64, error) {
+func (b *bench) overShell(format string) measurement {
 	return func(ctx context.Context) (float64, error) {
-		set, err := b.dataset(ctx, large)
+		of := country{sqlite, large}
+		set, err := b.dataset(ctx, of)
 		if err != nil {
 			return 0, err
 		}
@@ -88,26 +119,39 @@ func (b *bench) overShell(format string) func(context.Context) (float64, error) 
 		if err != nil {
 			return 0, err
 		}
-		s, err := b.serve(ctx, set)
+		return b.compare(ctx, of, format, "sqlite3", func() (time.Duration, error) { return dump(ctx, flat) })
+	}
+}
+
+// compare has our export and another program take turns, after each has run once.
+func (b *bench) compare(ctx context.Context, of country, format, name string, other func() (time.Duration, error)) (float64, error) {
+	set, err := b.dataset(ctx, of)
+	if err != nil {
+		return 0, err
+	}
+	s, err := b.serve(ctx, set)
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	ratios := make([]float64, 0, pairs)
+	for i := range pairs + 1 {
+		ours, err := s.curl(ctx, format)
 		if err != nil {
 			return 0, err
 		}
-		defer s.stop()
-		ratios := make([]float64, pairs)
-		for i := range ratios {
-			ours, err := s.curl(ctx, format)
-			if err != nil {
-				return 0, err
-			}
-			shell, err := dump(ctx, flat)
-			if err != nil {
-				return 0, err
-			}
-			note("%s %.2f s, sqlite3 %.2f s", format, ours.total.Seconds(), shell.Seconds())
-			ratios[i] = ours.total.Seconds() / shell.Seconds()
+		theirs, err := other()
+		if err != nil {
+			return 0, err
 		}
-		return median(ratios), nil
+		if i == 0 {
+			continue // both sides are warm from here on
+		}
+		note("%s of %s %.2f s, %s %.2f s", format, of, ours.total.Seconds(), name, theirs.Seconds())
+		ratios = append(ratios, ours.total.Seconds()/theirs.Seconds())
 	}
+	note("%s of %s over %s: %.3f to %.3f", format, of, name, slices.Min(ratios), slices.Max(ratios))
+	return median(ratios), nil
 }
 
 func median[T float64 | time.Duration](values []T) T {

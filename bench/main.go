@@ -21,12 +21,15 @@ import (
 	"syscall"
 )
 
+// measurement takes one figure.
+type measurement func(context.Context) (float64, error)
+
 // figure is one measured number.
 type figure struct {
 	name     string
 	unit     string
 	decimals int
-	measure  func(context.Context) (float64, error)
+	measure  measurement
 }
 
 func main() {
@@ -67,8 +70,10 @@ func run(ctx context.Context, program, folder, only string) error {
 type bench struct {
 	program   string
 	folder    string
-	sets      map[int]*dataset
+	sets      map[country]*dataset
 	downloads map[download]result
+	postgres  *cluster // that runs; nil: none does
+	gateTest  string   // the compiled benchmarks of the gate; empty: not yet
 }
 
 func newBench(program, folder string) (*bench, error) {
@@ -81,10 +86,10 @@ func newBench(program, folder string) (*bench, error) {
 			return nil, fmt.Errorf("%s is missing: make build builds bin/annona, make tools finds the rest", tool)
 		}
 	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
-	return &bench{program: path, folder: folder, sets: map[int]*dataset{}, downloads: map[download]result{}}, nil
+	return &bench{program: path, folder: folder, sets: map[country]*dataset{}, downloads: map[download]result{}}, nil
 }
 
 // measure takes the figures whose names match. One that fails does not stop the others.

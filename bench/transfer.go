@@ -23,7 +23,7 @@ var columns = []string{
 // download names a measured download.
 type download struct {
 	format string
-	size   int
+	of     country
 }
 
 // result is what a download took: medians, and the peak memory of its server.
@@ -40,7 +40,7 @@ func (b *bench) download(ctx context.Context, what download) (result, error) {
 	if r, ok := b.downloads[what]; ok {
 		return r, nil
 	}
-	set, err := b.dataset(ctx, what.size)
+	set, err := b.dataset(ctx, what.of)
 	if err != nil {
 		return result{}, err
 	}
@@ -70,7 +70,7 @@ func (s *server) repeat(ctx context.Context, format string) (result, error) {
 		if err != nil {
 			return result{}, err
 		}
-		note("%s of %s: %.2f s, first byte after %.0f ms", format, sizeName(s.set.size), r.total.Seconds(), r.firstByte.Seconds()*1000)
+		note("%s of %s: %.2f s, first byte after %.0f ms", format, s.set.country, r.total.Seconds(), r.firstByte.Seconds()*1000)
 		totals[i], firsts[i] = r.total, r.firstByte
 	}
 	return result{total: median(totals), firstByte: median(firsts)}, nil
@@ -107,32 +107,43 @@ func (s *server) fetch(ctx context.Context, file, path string) (time.Duration, e
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
+// fingerprint is of the columns that a flat table has.
+func fingerprint() string {
+	sum := sha256.Sum256([]byte(strings.Join(columns, ",")))
+	return fmt.Sprintf("%x", sum[:4])
+}
+
 // flat returns a database with one table that holds the same columns of the same rows, made
 // from our own CSV once per data set.
 func (b *bench) flat(ctx context.Context, set *dataset) (string, error) {
-	fingerprint := sha256.Sum256([]byte(strings.Join(columns, ",")))
-	path := filepath.Join(set.folder, fmt.Sprintf("flat-%x.sqlite", fingerprint[:4]))
+	path := filepath.Join(set.folder, "flat-"+fingerprint()+".sqlite")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
-	}
-	s, err := b.serve(ctx, set)
-	if err != nil {
-		return "", err
-	}
-	defer s.stop()
-	csv := filepath.Join(set.folder, "flat.csv")
-	defer os.Remove(csv)
-	if _, err := s.fetch(ctx, csv, exportPath("csv")); err != nil {
-		return "", err
 	}
 	unfinished := path + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil {
 		return "", err
 	}
-	if err := load(ctx, csv, unfinished, set.size); err != nil {
+	err := b.received(ctx, set, func(csv string) error { return load(ctx, csv, unfinished, set.size) })
+	if err != nil {
 		return "", err
 	}
 	return path, os.Rename(unfinished, path)
+}
+
+// received calls use with the file of a CSV export of everybody.
+func (b *bench) received(ctx context.Context, set *dataset, use func(csv string) error) error {
+	s, err := b.serve(ctx, set)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	csv := filepath.Join(set.folder, "flat.csv")
+	defer os.Remove(csv)
+	if _, err := s.fetch(ctx, csv, exportPath("csv")); err != nil {
+		return err
+	}
+	return use(csv)
 }
 
 // load has the shell import the CSV and checks that every row arrived. Columns have the types

@@ -1,8 +1,10 @@
 package encode
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"unicode/utf8"
 
 	"github.com/annona-exchange/annona"
@@ -10,51 +12,41 @@ import (
 
 // careful finds the bytes that a format cannot copy as they are: the control characters below
 // the space, and a few more.
-type careful struct {
-	marked  [256]bool
-	further [4]uint64 // each further byte, eight times
-}
+type careful struct{ further []byte }
 
-// eachByte repeats a byte in all bytes of a word.
-const eachByte = 0x0101010101010101
-
-// carefulOf returns what finds control characters and the given bytes, one to four.
-func carefulOf(further string) *careful {
-	var c careful
-	for b := range 0x20 {
-		c.marked[b] = true
-	}
-	for i := range c.further {
-		b := further[min(i, len(further)-1)]
-		c.marked[b] = true
-		c.further[i] = uint64(b) * eachByte
-	}
-	return &c
-}
+// carefulOf returns what finds control characters and the given bytes.
+func carefulOf(further string) *careful { return &careful{[]byte(further)} }
 
 // find returns the position of the first byte that needs care, len(text) when there is none.
-// It looks at eight bytes at once: a byte of a word is below n when subtracting n borrows from
-// its high bit, and equal to another when their difference is below 1.
+// Each further byte is looked for by itself, as that is what processors do best, in what lies
+// before the one that was found.
 func (c *careful) find(text []byte) int {
-	const high = 0x80 * eachByte
+	for _, b := range c.further {
+		if at := bytes.IndexByte(text, b); at >= 0 {
+			text = text[:at]
+		}
+	}
+	return findControl(text)
+}
+
+// findControl returns the position of the first control character, len(text) when there is none.
+// It looks at eight bytes at once: a byte of a word is below the space when subtracting a space
+// borrows from its high bit. A borrow reaches higher bytes too, so that the lowest one is right.
+func findControl(text []byte) int {
+	const each, high = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(text); i += 8 {
 		word := binary.LittleEndian.Uint64(text[i:])
-		found := (word - 0x20*eachByte) &^ word
-		for _, b := range c.further {
-			same := word ^ b
-			found |= (same - eachByte) &^ same
-		}
-		if found&high != 0 {
-			break
+		if found := (word - ' '*each) &^ word & high; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
 		}
 	}
 	for ; i < len(text); i++ {
-		if c.marked[text[i]] {
-			return i
+		if text[i] < ' ' {
+			break
 		}
 	}
-	return len(text)
+	return i
 }
 
 // cells walks the cells of one column from the first row of a page to the last. It looks at

@@ -77,17 +77,20 @@ func oneOf[T ~string](parameter, name string, known ...T) (T, error) {
 	return "", annona.Invalid("unknown_"+parameter, "a %s is one of: %s", parameter, strings.Join(words, ", ")).On(parameter)
 }
 
-// Negotiate chooses the format that an Accept header (RFC 9110, section 12.5.1) likes best.
-// An absent header takes JSON. A header that takes none of ours is refused with the code
-// not_acceptable.
-func Negotiate(accept string) (Format, error) {
+// Negotiate chooses the format that an Accept header (RFC 9110, section 12.5.1) likes best, among
+// those given or, without any, all of them. An absent header takes the first. A header that takes
+// none of them is refused with the code not_acceptable.
+func Negotiate(accept string, among ...Format) (Format, error) {
+	if len(among) == 0 {
+		among = []Format{JSON, XML, CSV, NDJSON}
+	}
 	if strings.TrimSpace(accept) == "" {
-		return JSON, nil
+		return among[0], nil
 	}
 	ranges := parseAccept(accept)
 	var best Format
 	quality := 0.0
-	for _, f := range []Format{JSON, XML, CSV, NDJSON} {
+	for _, f := range among {
 		for _, mediaType := range mediaTypes[f] {
 			if q := qualityOf(mediaType, ranges); q > quality {
 				best, quality = f, q
@@ -95,9 +98,22 @@ func Negotiate(accept string) (Format, error) {
 		}
 	}
 	if best == "" {
-		return "", annona.Invalid("not_acceptable", "answers are application/json, application/xml, text/csv or application/x-ndjson").On("Accept")
+		return "", annona.Invalid("not_acceptable", "answers are %s", inWords(among)).On("Accept")
 	}
 	return best, nil
+}
+
+// inWords lists the media types of formats: "a, b or c".
+func inWords(formats []Format) string {
+	names := make([]string, len(formats))
+	for i, f := range formats {
+		names[i] = mediaTypes[f][0]
+	}
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 type mediaRange struct {

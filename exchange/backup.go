@@ -75,10 +75,10 @@ type Restored struct {
 
 // Revive makes a store that was loaded from a backup fit to serve: a new epoch of the log, numbers
 // that were never given out, and an entry that says what happened, the first one after those of
-// the backup. It returns the epoch. Only the operator may.
-func (x *Exchange) Revive(ctx context.Context, caller annona.Caller, s annona.Reviver, r Restored) (epoch int64, err error) {
+// the backup. Only the operator may.
+func (x *Exchange) Revive(ctx context.Context, caller annona.Caller, s annona.Reviver, r Restored) error {
 	if err := operatorOnly(caller); err != nil {
-		return 0, err
+		return err
 	}
 	facts := audit.Facts{Verb: annona.VerbRestore, Details: map[string]string{
 		"backup": r.Proof, "made_at": r.Made, "keys": r.Keys,

@@ -31,6 +31,8 @@ type Config struct {
 	Standings  annona.Standings
 	Subjects   annona.Subjects
 	Reference  annona.Reference
+	Log        annona.Log
+	Views      annona.Views
 	Vault      annona.Vault
 	Shredder   annona.Shredder        // for erasure only
 	Outside    annona.TombstoneKeeper // for erasure only

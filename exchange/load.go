@@ -299,7 +299,8 @@ func valueOf(values []annona.Value, code string) string {
 	return ""
 }
 
-// index makes the blind index of each identifier.
+// index makes the blind indexes of each identifier: one for look-ups that name no issuer and, when
+// it has an issuer, one for those that name it.
 func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 	var out []annona.IdentifierIndex
 	for _, item := range g.Items {
@@ -307,9 +308,13 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 		if scheme == "" || key == "" {
 			continue
 		}
-		out = append(out, annona.IdentifierIndex{
-			Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, key), Shareable: shareable[scheme],
-		})
+		issuers := []string{""}
+		if issuer := annona.IdentifierKey(valueOf(item, "issuer")); issuer != "" {
+			issuers = append(issuers, issuer)
+		}
+		for _, issuer := range issuers {
+			out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, issuer, key), Shareable: shareable[scheme]})
+		}
 	}
 	return out
 }

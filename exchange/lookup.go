@@ -6,22 +6,34 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// Lookup returns the one record that holds an identifier, by its type and value. Several
-// holders within the caller's scope are a conflict: nobody is picked silently. The value is
-// compared by its blind index and kept nowhere.
-func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question, scheme, value string, form Form) (*Answer, error) {
+// Identifier is what a look-up asks for.
+type Identifier struct {
+	Type   string // code of the list identifier_type
+	Value  string
+	Issuer string // empty: of whatever issuer
+}
+
+// Lookup returns the one record that holds an identifier. Several holders within the caller's scope
+// are a conflict: nobody is picked silently. The value is compared by its blind index and kept
+// nowhere.
+func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question, id Identifier, form Form) (*Answer, error) {
 	i, err := x.inquire(ctx, caller, annona.VerbLookup, q)
 	if err != nil {
 		return nil, err
 	}
 	i.form = form
-	index, err := x.identifier(i, scheme, value)
+	indexes, err := x.identifier(i, id)
 	if err != nil {
 		return nil, err
 	}
 	page := annona.NewPage(i.shape)
 	err = x.readOpen(ctx, page, func() error {
-		return x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page)
+		for _, index := range indexes {
+			if err := x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -36,23 +48,33 @@ func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question,
 	}
 }
 
-// identifier checks that the caller may look up by identifiers at all: whoever may not see a
-// value may not test one either.
-func (x *Exchange) identifier(i *inquiry, scheme, value string) (annona.IdentifierIndex, error) {
-	var none annona.IdentifierIndex
+// identifier checks that the caller may look up by identifiers at all: whoever may not see a value
+// may not test one either. It returns the index under each version of its key; a record is on file
+// under one of them.
+func (x *Exchange) identifier(i *inquiry, id Identifier) (indexes []annona.IdentifierIndex, err error) {
 	d := x.CurrentDictionary()
 	dataset, _ := d.Dataset(i.question.Dataset)
-	for _, name := range []string{"identifiers.scheme", "identifiers.value"} {
+	compared := []string{"identifiers.scheme", "identifiers.value"}
+	if id.Issuer != "" {
+		compared = append(compared, "identifiers.issuer")
+	}
+	for _, name := range compared {
 		if !i.grant.Passes(dataset, name) {
-			return none, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers of %s unaltered, so that none can be looked up", dataset.Name).On(name)
+			return nil, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers of %s unaltered, so that none can be looked up", dataset.Name).On(name)
 		}
 	}
 	list, _ := d.CodeList("identifier_type")
-	if !list.Has(scheme) {
-		return none, annona.Invalid("unknown_code", "type is a code of the list identifier_type").On("type")
+	if !list.Has(id.Type) {
+		return nil, annona.Invalid("unknown_code", "type is a code of the list identifier_type").On("type")
 	}
-	if value == "" || len(value) > 200 {
-		return none, annona.Invalid("identifier_malformed", "value is the identifier, of 1 to 200 bytes").On("value")
+	if id.Value == "" || len(id.Value) > 200 {
+		return nil, annona.Invalid("identifier_malformed", "value is the identifier, of 1 to 200 bytes").On("value")
 	}
-	return annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, annona.IdentifierKey(value))}, nil
+	if len(id.Issuer) > 200 {
+		return nil, annona.Invalid("identifier_malformed", "issuer is the authority as records show it, of at most 200 bytes").On("issuer")
+	}
+	for _, hash := range x.Vault.BlindIndexes(id.Type, annona.IdentifierKey(id.Issuer), annona.IdentifierKey(id.Value)) {
+		indexes = append(indexes, annona.IdentifierIndex{Scheme: id.Type, Hash: hash})
+	}
+	return indexes, nil
 }

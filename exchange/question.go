@@ -29,9 +29,9 @@ const maxFields = 500
 // asked for when every name of it is known and granted. Columns stand in the dictionary's
 // order, in whatever order they were asked for.
 func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Shape, error) {
-	dataset, ok := d.Dataset(q.Dataset)
-	if !ok || !dataset.Root {
-		return nil, annona.Invalid("unknown_dataset", "the datasets are households and individuals").On("dataset")
+	dataset, err := rootDataset(d, q.Dataset)
+	if err != nil {
+		return nil, err
 	}
 	if len(q.Fields) > maxFields {
 		return nil, annona.TooLarge("too_many_fields", "name at most %d fields", maxFields).On("fields")
@@ -46,6 +46,14 @@ func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Sha
 	}
 	shape := s.selection(dataset, asked)
 	return shape, checkFlags(shape)
+}
+
+func rootDataset(d *annona.Dictionary, name string) (*annona.Dataset, error) {
+	dataset, ok := d.Dataset(name)
+	if !ok || !dataset.Root {
+		return nil, annona.Invalid("unknown_dataset", "the datasets are households and individuals").On("dataset")
+	}
+	return dataset, nil
 }
 
 // selector turns names into shapes under one grant.

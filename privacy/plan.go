@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/annona-exchange/annona"
@@ -80,34 +81,41 @@ func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) trans
 // Redact turns a page into what may be shown, in place. The page must not be read any more
 // except through the Disclosed.
 func (p *Plan) Redact(page *annona.Page) *Disclosed {
+	p.redact(page)
 	d := &Disclosed{page: page}
-	p.redact(page, d)
+	p.subjects(page, d)
 	return d
 }
 
-func (p *Plan) redact(page *annona.Page, d *Disclosed) {
+func (p *Plan) redact(page *annona.Page) {
 	for i, change := range p.columns {
 		if change != nil {
 			p.rewrite(&page.Columns[i], change)
 		}
 	}
-	if p.identify && len(page.Numbers) > 0 {
-		d.add(Subjects{Noun: p.noun, Fields: p.mask, Numbers: page.Numbers})
-	}
 	for i, g := range p.groups {
 		if g.flags != nil {
 			g.flags.leaveOut(&page.Groups[i])
 		}
-		g.plan.redact(page.Groups[i].Page, d)
+		g.plan.redact(page.Groups[i].Page)
 	}
 }
 
-// rewrite replaces every cell of a column; the column and the scratch swap their memory.
+// rewrite replaces every cell of a column; the column and the scratch swap their memory. A cell
+// that repeats the one above it, as the household's id does for its members, becomes the same.
 func (p *Plan) rewrite(c *annona.Column, change transform) {
 	p.scratch.Reset()
+	var above []byte
+	shown := 0 // where what is shown of it starts
 	for row := range c.Ends {
-		p.scratch.Data = change(p.scratch.Data, c.Cell(row))
+		cell, end := c.Cell(row), len(p.scratch.Data)
+		if row > 0 && bytes.Equal(cell, above) {
+			p.scratch.Data = append(p.scratch.Data, p.scratch.Data[shown:end]...)
+		} else {
+			p.scratch.Data = change(p.scratch.Data, cell)
+		}
 		p.scratch.EndCell()
+		above, shown = cell, end
 	}
 	*c, p.scratch = p.scratch, *c
 }

@@ -127,6 +127,35 @@ func TestWhatIsNotGrantedDoesNotLeave(t *testing.T) {
 	}
 }
 
+// A cell that repeats the one above it is shown as that one is, also where nothing is on file.
+func TestACellThatRepeatsTheOneAboveIt(t *testing.T) {
+	birth, home := field(t, "individuals", "date_of_birth"), field(t, "individuals", "household_id")
+	individuals, _ := annona.Standard().Dataset("individuals")
+	shape := &annona.Shape{Dataset: individuals, Columns: []*annona.Field{home, birth}}
+	grant := &annona.Grant{Fields: map[string][]annona.FieldGrant{"individuals": {
+		{Field: home, Treatment: annona.TreatPass}, {Field: birth, Treatment: annona.TreatYear},
+	}}}
+	page := annona.NewPage(shape)
+	homes := []string{"", "", "1111111111111111", "1111111111111111", "", "1111111111111111", "1111111111112222"}
+	births := []string{"1990-05-01", "1990-05-01", "1990-06-01", "", "", "1991-01-01", "1991-01-01"}
+	for row := range homes {
+		page.Columns[0].Append([]byte(homes[row]))
+		page.Columns[1].Append([]byte(births[row]))
+		page.Numbers = append(page.Numbers, annona.Number(row+1))
+		page.Count++
+	}
+	shown := privacy.Compile(shape, grant, hexRealm{}).Redact(page).Page()
+	for row := range homes {
+		id, year := hex.EncodeToString([]byte(homes[row])), ""
+		if births[row] != "" {
+			year = births[row][:4] + "-01-01"
+		}
+		if got := []string{string(shown.Cell(0, row)), string(shown.Cell(1, row))}; !slices.Equal(got, []string{id, year}) {
+			t.Errorf("row %d shows %q, want %q and %q", row, got, id, year)
+		}
+	}
+}
+
 func TestAPlanServesPageAfterPage(t *testing.T) {
 	page, grant := household(t)
 	plan := privacy.Compile(page.Shape, grant, hexRealm{})

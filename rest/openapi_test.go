@@ -66,7 +66,7 @@ func TestOpenAPIIsWellWritten(t *testing.T) {
 				t.Errorf("%s: id %q, summary %q", name, o.OperationID, o.Summary)
 			}
 			ids[o.OperationID] = true
-			people := strings.HasPrefix(path, "/v1/households") || strings.HasPrefix(path, "/v1/individuals") || path == "/v1/lookup"
+			people := aboutPeople(path)
 			if people != (len(o.Security) == 1) {
 				t.Errorf("%s: security %v", name, o.Security)
 			}

@@ -62,6 +62,7 @@ func (s *Server) register() {
 		Description: "Returns the record that holds the identifier. The number stands in the body, never in the URL. Nobody who holds it, and somebody whom you may not see, are the same 404; several holders are a 409.",
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
+	s.registerChanges()
 	s.registerPublished()
 	s.registerReference()
 	huma.Register(s.api, public(huma.Operation{

@@ -27,6 +27,10 @@ func (in *installation) ask(c call) []answer {
 			break
 		}
 		query.Set("after", next)
+		if c.path == changesPath && strings.Contains(in.text(a), `"more":false`) {
+			in.tails = append(in.tails, call{method: c.method, path: c.path, query: query, headers: c.headers})
+			break
+		}
 	}
 	return answers
 }

@@ -34,7 +34,7 @@ func (c call) String() string {
 // test.
 func doors(t lawTerms) map[string]func(*rapid.T) call {
 	d := drawer{t}
-	table := map[string]func(*rapid.T) call{"POST /v1/lookup": d.lookup}
+	table := map[string]func(*rapid.T) call{"POST /v1/lookup": d.lookup, "GET " + changesPath: d.changes}
 	for _, name := range []string{"households", "individuals"} {
 		table["GET /v1/"+name] = func(rt *rapid.T) call { return d.search(rt, name) }
 		table["GET /v1/"+name+"/{id}"] = func(rt *rapid.T) call { return d.get(rt, name) }
@@ -124,6 +124,19 @@ func (d drawer) search(rt *rapid.T, dataset string) call {
 		q.Set("limit", fmt.Sprint(evenInt(1, 3).Draw(rt, "limit")))
 	}
 	return call{method: http.MethodGet, path: "/v1/" + dataset, query: q, headers: d.accept(rt)}
+}
+
+const changesPath = "/v1/changes"
+
+// changes draws a question of a follower: that of a search, of today.
+func (d drawer) changes(rt *rapid.T) call {
+	dataset := even([]string{"individuals", "households"}).Draw(rt, "dataset")
+	c := d.search(rt, dataset)
+	c.path = changesPath
+	c.query.Del("as_of")
+	c.query.Set("dataset", dataset)
+	c.headers["Accept"] = even([]string{"", "application/json", "application/x-ndjson"}).Draw(rt, "accept")
+	return c
 }
 
 func (d drawer) accept(rt *rapid.T) map[string]string {

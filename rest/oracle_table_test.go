@@ -213,12 +213,16 @@ func (s secret) calls() (calls []call) {
 		for i := 0; i < len(pairs); i += 2 {
 			q.Set(pairs[i], pairs[i+1])
 		}
+		if path == changesPath {
+			q.Del("as_of")
+		}
 		calls = append(calls, call{method: http.MethodGet, path: path, record: record, realm: "law", query: q})
 	}
 	records := map[string][]string{"households": {"h0", "h1", "h2"}, "individuals": {"p0", "p1", "p2", "p3", "x"}}
 	for _, name := range []string{"households", "individuals"} {
 		get("/v1/"+name, "", "limit", "2")
 		get("/v1/"+name+"/export", "", "format", "json")
+		get(changesPath, "", "dataset", name, "limit", "2")
 		get("/v1/"+name+"/export", "", "format", "csv", "layout", "linked")
 		for _, record := range records[name] {
 			get("/v1/"+name+"/{id}", record)
@@ -235,6 +239,7 @@ func (s secret) calls() (calls []call) {
 				continue
 			}
 			get("/v1/"+name, "", "filter", f)
+			get(changesPath, "", "dataset", name, "filter", f)
 		}
 	}
 	return calls

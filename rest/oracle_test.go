@@ -59,12 +59,26 @@ func (k *keep) compare(t failer, terms lawTerms, w, other *world, calls []call, 
 	here.now = here.now.Add(time.Minute)
 	here.load(other)
 	here.now = here.now.Add(-time.Minute)
+	for _, tail := range here.tails {
+		here.expectNothing(t, tail, terms, changes)
+	}
 	for _, c := range calls {
 		after := here.ask(c)
 		n := min(len(after), len(before))
 		same(t, here.exact(before[:n]), here.exact(after), c, terms, changes)
 		before = before[n:]
 	}
+}
+
+// expectNothing goes on from where a follower stands: what it may not see is no change for it.
+func (in *installation) expectNothing(t failer, c call, terms lawTerms, changes []string) {
+	t.Helper()
+	a := in.serve(c.method, in.target(c, c.query), "", c.headers)
+	text := in.text(a)
+	if a.status != 200 || strings.Contains(text, `"kind"`) || !strings.Contains(text, `"more":false`) {
+		t.Fatalf("%v\nunder %+v\nafter %q: a follower was told: %d %s", c, terms, changes, a.status, text)
+	}
+	in.tally["followers who were told nothing"]++
 }
 
 // report says how much was tried: go test -v shows it.
@@ -93,7 +107,7 @@ func drawCalls(rt *rapid.T, terms lawTerms) (calls []call) {
 const callsPerDoor = 2
 
 func aboutPeople(route string) bool {
-	return strings.Contains(route, "/v1/households") || strings.Contains(route, "/v1/individuals") || strings.Contains(route, "/v1/lookup")
+	return strings.Contains(route, "/v1/households") || strings.Contains(route, "/v1/individuals") || strings.Contains(route, "/v1/lookup") || strings.Contains(route, "/v1/changes")
 }
 
 // TestEveryRouteIsADoor: whoever adds a route has to say how the law calls it.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -93,6 +94,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("Allow", strings.Join(of.allow, ", "))
 	}
 	h.Set("Content-Type", p.ContentType(""))
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.WriteTimeout)) // who waited for changes has used up his own
 	w.WriteHeader(p.Status)
 	w.Write(append(body, '\n'))
 }

@@ -94,6 +94,7 @@ type lookupInput struct {
 		Dataset string   `json:"dataset,omitempty" enum:"individuals,households" default:"individuals" doc:"Where to look."`
 		Type    string   `json:"type" minLength:"1" maxLength:"100" doc:"Type of the identifier: a code of the list identifier_type, as a record shows it in scheme." example:"national_id_number"`
 		Value   private  `json:"value" doc:"The identifier as it stands on the document. It is compared by its blind index and kept nowhere." example:"ABC-1234567-8"`
+		Issuer  string   `json:"issuer,omitempty" maxLength:"200" doc:"Authority that issued it, as a record shows it in issuer. Without it, whoever issued it." example:"Civil Registry"`
 		Purpose string   `json:"purpose" minLength:"1" doc:"What the data is for: the code of a purpose in your agreement." example:"eligibility-assessment"`
 		Fields  []string `json:"fields,omitempty" maxItems:"500" nullable:"false" doc:"As the parameter fields of a search." example:"[\"individual_id\",\"date_of_birth\"]"`
 		AsOf    string   `json:"as_of,omitempty" doc:"As the parameter as_of of a search." example:"2026-01-31"`
@@ -109,7 +110,7 @@ func (s *Server) lookup(ctx context.Context, in *lookupInput) (*reply, error) {
 	asked := Asked{Purpose: in.Body.Purpose, Fields: in.Body.Fields, AsOf: in.Body.AsOf}
 	q, form := written(asked.question(in.Body.Dataset), o)
 	v := visitOf(ctx)
-	answer, err := s.Gate.Lookup(ctx, v.caller, q, in.Body.Type, string(in.Body.Value), form)
+	answer, err := s.Gate.Lookup(ctx, v.caller, q, exchange.Identifier{Type: in.Body.Type, Value: string(in.Body.Value), Issuer: in.Body.Issuer}, form)
 	if err != nil {
 		return nil, err
 	}

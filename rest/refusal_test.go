@@ -83,6 +83,17 @@ func badQuestions() []scenario {
 		{name: "no column left", path: wholeFile + "&format=csv&fields=identifiers", status: 400, code: "group_not_plain"},
 		{name: "page in a foreign format", path: onePage, headers: []string{"Accept", "text/html"}, status: 406, code: "not_acceptable", contain: []string{"text/csv"}},
 		{name: "page in no format", path: onePage, headers: []string{"Accept", "application/json;q=0"}, status: 406, code: "not_acceptable"},
+		{name: "changes of nothing", path: "/v1/changes?purpose=eligibility-assessment", status: 400, code: "unknown_dataset"},
+		{name: "changes of something unknown", path: "/v1/changes?purpose=eligibility-assessment&dataset=" + secretive, status: 400, code: "unknown_dataset"},
+		{name: "changes without a purpose", path: "/v1/changes?dataset=individuals", status: 400, code: "purpose_missing"},
+		{name: "changes as of another day", path: allChanges + "&as_of=2024-01-01", status: 400, code: "unknown_parameter", contain: []string{"wait"}},
+		{name: "changes behind a foreign position", path: allChanges + "&after=" + secretive, status: 400, code: "cursor_invalid"},
+		{name: "too many changes", path: allChanges + "&limit=1001", status: 400, code: "limit_out_of_range"},
+		{name: "too long a wait", path: allChanges + "&wait=61", status: 400, code: "wait_out_of_range"},
+		{name: "a wait backwards", path: allChanges + "&wait=-1", status: 400, code: "wait_out_of_range"},
+		{name: "changes as csv", path: allChanges, headers: []string{"Accept", "text/csv"}, status: 406, code: "not_acceptable", contain: []string{"application/x-ndjson"}},
+		{name: "changes of a withheld column", path: "/v1/changes?dataset=individuals&purpose=statistics&fields=full_name", key: "narrow", status: 403, code: "field_not_granted"},
+		{name: "changes chosen by a withheld column", path: "/v1/changes?dataset=individuals&purpose=statistics&filter=has(individual.marital_status)", key: "narrow", status: 403, code: "filter_not_granted"},
 		{name: "a body on GET", path: onePage, body: `{"purpose":"x"}`, status: 400, code: "body_unexpected"},
 	}
 }

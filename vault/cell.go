@@ -2,15 +2,21 @@ package vault
 
 import (
 	"context"
+	"crypto/cipher"
 	"slices"
 
 	"github.com/annona-exchange/annona"
 )
 
-// A sealed image is: the format (1), the version of the subject's key (one byte), then AES-256-GCM
+// What is sealed is: the format (1), the version of the subject's key (one byte), then AES-256-GCM
 // of the image with a random nonce in front. It is bound to format, dataset, number, part, version
 // of the record and version of the key, so that it opens in its own place only.
+//
+// The sealed image of a record is two of these, each behind its length: its groups are sealed by
+// themselves, as part sealed_groups, so that whoever shows none of them need not open them.
 const sealedFormat = 1
+
+const partSealedGroups = annona.PartSealed + "_groups"
 
 // sealedHead is the length of format and key version.
 const sealedHead = 2
@@ -18,9 +24,14 @@ const sealedHead = 2
 // Seal seals images in place, each under the key of its subject. Keys of subjects that have none
 // are made, and durable, before it returns. An empty image stays empty.
 func (v *Vault) Seal(ctx context.Context, cells []annona.Cell) error {
-	return v.withKeys(ctx, cells, v.make, func(c *annona.Cell, key []byte) error {
-		c.Image = sealCell(c, key)
-		return nil
+	return v.withKeys(ctx, cells, v.make, func(c *annona.Cell, key []byte) (err error) {
+		k := cellKey{cell: c, aead: newAEAD(key)}
+		if c.Part == annona.PartSealed {
+			c.Image, err = k.sealRecord()
+		} else {
+			c.Image = k.seal(c.Part, c.Image)
+		}
+		return err
 	})
 }
 
@@ -30,8 +41,12 @@ func (v *Vault) OpenCell(ctx context.Context, c *annona.Cell) error {
 	cells := []annona.Cell{*c}
 	absent := func(context.Context, string, []annona.Number, *subjectKeys) error { return nil }
 	err := v.withKeys(ctx, cells, absent, func(one *annona.Cell, key []byte) (err error) {
-		data := appendCellData(nil, one.Dataset.Name, one.Number, one.Part, one.Version)
-		one.Image, err = openCell(nil, one.Dataset, one.Image, key, data)
+		k := cellKey{cell: one, aead: newAEAD(key)}
+		if one.Part == annona.PartSealed {
+			one.Image, err = k.openRecord()
+		} else {
+			one.Image, err = k.open(nil, one.Part, one.Image)
+		}
 		return err
 	})
 	*c = cells[0]
@@ -93,35 +108,88 @@ func numbersOf(cells []annona.Cell, noun string) (numbers []annona.Number, of []
 	return numbers, of
 }
 
-func sealCell(c *annona.Cell, key []byte) []byte {
-	data := appendCellData(nil, c.Dataset.Name, c.Number, c.Part, c.Version)
-	return append([]byte{sealedFormat, subjectKeyVersion}, seal(newAEAD(key), c.Image, data)...)
+// cellKey seals and opens what belongs to one version of one record, under its subject's key.
+type cellKey struct {
+	cell *annona.Cell // Image is not looked at
+	aead cipher.AEAD
+	data []byte // memory for what is bound
 }
 
-// openCell appends the image in a sealed cell to dst.
-func openCell(dst []byte, dataset *annona.Dataset, sealed, key, data []byte) ([]byte, error) {
-	switch {
-	case isAbsent(key):
-		return dst, errKeyGone.On(dataset.Name)
-	case len(sealed) < sealedHead || sealed[0] != sealedFormat || sealed[1] != subjectKeyVersion:
-		return dst, errTampered.On(dataset.Name)
+// seal returns an image sealed as that part of the record.
+func (k *cellKey) seal(part annona.CellPart, image []byte) []byte {
+	return append([]byte{sealedFormat, subjectKeyVersion}, seal(k.aead, image, k.bound(part))...)
+}
+
+// open appends the image that is sealed as that part of the record to dst.
+func (k *cellKey) open(dst []byte, part annona.CellPart, sealed []byte) ([]byte, error) {
+	if len(sealed) < sealedHead || sealed[0] != sealedFormat || sealed[1] != subjectKeyVersion {
+		return dst, errTampered.On(k.cell.Dataset.Name)
 	}
-	image, err := openInto(dst, newAEAD(key), sealed[sealedHead:], data)
+	image, err := openInto(dst, k.aead, sealed[sealedHead:], k.bound(part))
 	if err != nil {
-		return dst, errTampered.On(dataset.Name)
+		return dst, errTampered.On(k.cell.Dataset.Name)
 	}
 	return image, nil
 }
 
-// appendCellData appends what a sealed image is bound to, each part behind its length.
-func appendCellData(data []byte, dataset string, number annona.Number, part annona.CellPart, version int) []byte {
-	data = appendText(data, "cell")
+// bound is what the sealed bytes of that part are bound to, each piece behind its length.
+func (k *cellKey) bound(part annona.CellPart) []byte {
+	c := k.cell
+	data := appendText(k.data[:0], "cell")
 	data = appendNumber(data, sealedFormat)
-	data = appendText(data, dataset)
-	data = appendNumber(data, int64(number))
+	data = appendText(data, c.Dataset.Name)
+	data = appendNumber(data, int64(c.Number))
 	data = appendText(data, string(part))
-	data = appendNumber(data, int64(version))
-	return appendNumber(data, subjectKeyVersion)
+	data = appendNumber(data, int64(c.Version))
+	k.data = appendNumber(data, subjectKeyVersion)
+	return k.data
+}
+
+// sealRecord returns the sealed image of the record, cut in two.
+func (k *cellKey) sealRecord() ([]byte, error) {
+	rest, groups, err := k.cell.Dataset.SplitGroups(k.cell.Image)
+	if err != nil {
+		return nil, annona.Internal("seal a record", err)
+	}
+	sealed := annona.AppendItem(nil, k.seal(annona.PartSealed, rest))
+	if len(groups) > 0 {
+		sealed = annona.AppendItem(sealed, k.seal(partSealedGroups, groups))
+	}
+	return sealed, nil
+}
+
+// openRecord returns the image of the record.
+func (k *cellKey) openRecord() ([]byte, error) {
+	rest, groups, err := k.openPieces(nil, nil, k.cell.Image)
+	if err != nil {
+		return nil, err
+	}
+	image, err := annona.JoinImages(rest, groups)
+	if err != nil {
+		return nil, annona.Internal("open a stored record", err)
+	}
+	return image, nil
+}
+
+// openPieces appends what the items of a sealed image hold: the rest of the record, and its
+// groups if they are there.
+func (k *cellKey) openPieces(rest, groups []byte, sealed []byte) (_, _ []byte, err error) {
+	n := 0
+	malformed := annona.Items(sealed, func(item annona.Image) bool {
+		switch n++; n {
+		case 1:
+			rest, err = k.open(rest, annona.PartSealed, item)
+		case 2:
+			groups, err = k.open(groups, partSealedGroups, item)
+		default:
+			err = errTampered.On(k.cell.Dataset.Name)
+		}
+		return err == nil
+	})
+	if malformed != nil {
+		err = errTampered.On(k.cell.Dataset.Name)
+	}
+	return rest, groups, err
 }
 
 // Open opens the sealed images of a page, appends their fields to its columns and groups, and
@@ -157,7 +225,7 @@ func (v *Vault) Open(ctx context.Context, page *annona.Page) error {
 // scratch is the memory that opening one page needs, used again for the next.
 type scratch struct {
 	subjectKeys
-	image []byte
+	rest, groups []byte // of one image
 }
 
 func (v *Vault) takeScratch() *scratch {
@@ -169,27 +237,34 @@ func (v *Vault) takeScratch() *scratch {
 
 func (v *Vault) putScratch(s *scratch) {
 	s.forget()
-	clear(s.image)
+	clear(s.rest[:cap(s.rest)])
+	clear(s.groups[:cap(s.groups)])
 	v.scratch.Put(s)
 }
 
 // open unpacks every row of a page whose keys were fetched.
 func (s *scratch) open(page *annona.Page) error {
-	dataset := page.Shape.Dataset
 	unpacker := annona.NewUnpacker(page.Shape, true)
+	cell := annona.Cell{Dataset: page.Shape.Dataset}
+	k := cellKey{cell: &cell, data: s.data}
 	for row := range page.Count {
-		s.image = s.image[:0]
+		s.rest, s.groups = s.rest[:0], s.groups[:0]
 		if sealed := page.Sealed.Cell(row); len(sealed) > 0 {
-			s.data = appendCellData(s.data[:0], dataset.Name, page.Numbers[row], annona.PartSealed, int(page.Versions[row]))
+			key := s.of(row)
+			if isAbsent(key) {
+				return errKeyGone.On(cell.Dataset.Name)
+			}
+			cell.Number, cell.Version, k.aead = page.Numbers[row], int(page.Versions[row]), newAEAD(key)
 			var err error
-			if s.image, err = openCell(s.image, dataset, sealed, s.of(row), s.data); err != nil {
+			if s.rest, s.groups, err = k.openPieces(s.rest, s.groups, sealed); err != nil {
 				return err
 			}
 		}
-		if err := unpacker.Unpack(page, s.image); err != nil {
+		if err := unpacker.Unpack(page, s.rest, s.groups); err != nil {
 			return annona.Internal("open a stored record", err)
 		}
 	}
+	s.data = k.data
 	return nil
 }
 

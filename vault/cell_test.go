@@ -223,7 +223,7 @@ func TestOpenRefusesDamage(t *testing.T) {
 	})
 }
 
-// An image that was sealed rightly, and does not decode.
+// An image that does not decode is sealed by nobody, or opened by nobody.
 func TestOpenRefusesMalformedImages(t *testing.T) {
 	_, _, v := newVault(t, Production)
 	shape := shapeOf(t, registry(t), "individuals")
@@ -231,9 +231,14 @@ func TestOpenRefusesMalformedImages(t *testing.T) {
 		"cut off": {2 << 2, 5, 'A'}, "tag cut off": {0x80}, "item cut off": {3 << 2, 2, 9, 1}, "value in item gone": {3 << 2, 3, 2, 1 << 2, 7},
 	} {
 		t.Run(name, func(t *testing.T) {
-			page := annona.NewPage(shape)
-			addRow(t, v, page, 5, "", image)
-			wantCode(t, v.Open(t.Context(), page), "internal")
+			cells := []annona.Cell{{Dataset: shape.Dataset, Number: 5, Version: 1, Part: annona.PartSealed, Image: image}}
+			err := v.Seal(t.Context(), cells)
+			if err == nil {
+				page := annona.NewPage(shape)
+				addSealed(page, 5, "", cells[0].Image)
+				err = v.Open(t.Context(), page)
+			}
+			wantCode(t, err, "internal")
 		})
 	}
 }

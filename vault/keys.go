@@ -26,17 +26,20 @@ type keyClass struct {
 var (
 	classInstallation = keyClass{"installation", "none", "proves that root key and key store belong together", "nothing"}
 	classGeneration   = keyClass{annona.GenerationLabel, "AES-256-GCM wrap, one secret per generation", "wraps subject keys", "the subjects it wraps"}
-	classIndex        = keyClass{"index", "HMAC-SHA-256, 256 bits, one key per scheme", "blind index of identifiers", "look-ups, until the index is rebuilt"}
+	classIndex        = keyClass{"index", "HMAC-SHA-256, 256 bits, one key per scheme and issuer", "blind index of identifiers", "look-ups, until the index is rebuilt"}
+	classNameSearch   = keyClass{"name-search", "HMAC-SHA-256, 24 bits", "tokens of names within an area", "name search, until its rows are made anew"}
 	classRecordKey    = keyClass{"record-key", "HMAC-SHA-256, 128 bits", "the key under which a record is on file", "every source brings its records anew, as others"}
 	classDigest       = keyClass{"digest", "HMAC-SHA-256, 128 bits", "tells whether a source reports a record unchanged", "the next import rewrites every record"}
 	classTag          = keyClass{"etag", "HMAC-SHA-256, 128 bits", "entity tags", "callers read again"}
 	classKeyHash      = keyClass{"api-key", "HMAC-SHA-256, 256 bits", "API keys on file", "keys are issued anew"}
 	classPosition     = keyClass{"position", "AES-256-GCM", "cursors", "callers start again"}
+	classRecovery     = keyClass{"recovery", "AES-256-GCM, its key from the recovery secret by HKDF-SHA-256", "keeps the root key for the day it is lost", "the way back: make a new recovery secret"}
+	classDrill        = keyClass{"drill", "AES-256-GCM", "says when a recovery was last tried", "the drill is to be repeated"}
 	classProof        = keyClass{"proof", "HMAC-SHA-256, 256 bits, one key per use", "proves that this registry wrote a backup", "old backups are refused"}
 	classTombstone    = keyClass{"tombstone", "AES-256-GCM", "tombstones outside of the registry", "erased people could return: restore refuses"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classProof, classTombstone, classRealm}
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm}
 )
 
 // keySize is the length of every key and secret: 256 bits.

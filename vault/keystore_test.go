@@ -77,13 +77,15 @@ func (k *keptKeys) Put(s annona.Secret) error {
 func (k *keptKeys) Rewrap(secrets []annona.Secret) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, s := range secrets {
-		if k.secrets[s.Label][s.Version] == nil {
-			return annona.Conflict("secret_missing", "it was destroyed")
-		}
+	there := 0
+	for _, versions := range k.secrets {
+		there += len(versions)
+	}
+	if there != len(secrets) {
+		return annona.Conflict("secrets_changed", "there are others")
 	}
 	for _, s := range secrets {
-		k.secrets[s.Label][s.Version].Wrapped = s.Wrapped
+		k.secrets[s.Label][s.Version] = &s
 	}
 	return k.failing
 }

@@ -88,9 +88,7 @@ func TestPositionsSurviveRotation(t *testing.T) {
 }
 
 func FuzzOpenPosition(f *testing.F) {
-	v := &Vault{positions: nil}
-	key := classSecret{label: "position", version: 1, secret: make([]byte, keySize)}.derive()
-	v.positions = append(v.positions, newAEAD(key))
+	_, _, v := newVaultForFuzz(f)
 	f.Add(v.SealPosition([]byte("context"), []byte("position")))
 	f.Fuzz(func(t *testing.T, token string) {
 		if _, ok := v.OpenPosition([]byte("another context"), token); ok {

@@ -6,11 +6,8 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// The uses of proofs. Each has a key of its own.
-const (
-	ProofBackup = "backup"
-	ProofDrill  = "drill"
-)
+// ProofBackup is the use of the proofs of backups. Each use has a key of its own.
+const ProofBackup = "backup"
 
 // Proof proves for one use that this registry wrote something: a keyed hash of its content, 256
 // bits. Whoever checks a proof makes it again and compares.
@@ -35,7 +32,6 @@ type Milestone string
 const (
 	MilestoneBackup  Milestone = "milestone/backup"
 	MilestoneKeyCopy Milestone = "milestone/key-copy"
-	MilestoneDrill   Milestone = "milestone/restore-drill"
 )
 
 // Remember remembers when a milestone was reached last.
@@ -68,4 +64,13 @@ func (v *Vault) Remembered(m Milestone) (time.Time, error) {
 		return time.Time{}, err
 	}
 	return last.At, nil
+}
+
+// Recoverable reports whether the key store holds the root key under a recovery secret.
+func (v *Vault) Recoverable() (bool, error) {
+	kept, err := v.keys.Latest(classRecovery.label)
+	if err != nil {
+		return false, annona.Internal("read the key store", err)
+	}
+	return kept.Version > 0, nil
 }

@@ -14,7 +14,7 @@ func TestProofs(t *testing.T) {
 	}
 	_, _, other := newVault(t, Production)
 	for name, changed := range map[string][]byte{
-		"another use": v.Proof(ProofDrill, []byte("content")), "another content": v.Proof(ProofBackup, []byte("Content")),
+		"another use": v.Proof("drill", []byte("content")), "another content": v.Proof(ProofBackup, []byte("Content")),
 		"another installation": other.Proof(ProofBackup, []byte("content")),
 	} {
 		if bytes.Equal(proof, changed) {
@@ -50,16 +50,16 @@ func TestTombstonesAreSealed(t *testing.T) {
 
 func TestMilestones(t *testing.T) {
 	_, _, v := newVault(t, Production)
-	if at, err := v.Remembered(MilestoneDrill); err != nil || !at.IsZero() {
+	if at, err := v.Remembered(MilestoneKeyCopy); err != nil || !at.IsZero() {
 		t.Errorf("before anything: %v, %v", at, err)
 	}
 	first := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for n := range 3 {
-		if err := v.Remember(MilestoneDrill, first.AddDate(0, n, 0)); err != nil {
+		if err := v.Remember(MilestoneKeyCopy, first.AddDate(0, n, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if at, err := v.Remembered(MilestoneDrill); err != nil || !at.Equal(first.AddDate(0, 2, 0)) {
+	if at, err := v.Remembered(MilestoneKeyCopy); err != nil || !at.Equal(first.AddDate(0, 2, 0)) {
 		t.Errorf("%v, %v", at, err)
 	}
 	if at, err := v.Remembered(MilestoneBackup); err != nil || !at.IsZero() {
@@ -71,7 +71,7 @@ func TestMilestones(t *testing.T) {
 	}
 	kept := 0
 	for _, s := range all {
-		if s.Label == string(MilestoneDrill) {
+		if s.Label == string(MilestoneKeyCopy) {
 			kept++
 		}
 	}

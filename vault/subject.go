@@ -35,6 +35,8 @@ type subjectKeys struct {
 	keys   []byte
 	block  []byte // of one block, opened
 	data   []byte // what the block, then the image of a row, is bound to
+
+	missing int // a generation that must be read before the block can be opened
 }
 
 // of returns the key of a row.
@@ -89,28 +91,41 @@ func slotKey(opened []byte, n annona.Number) []byte {
 
 // fetch reads the keys that plan has asked for.
 func (v *Vault) fetch(ctx context.Context, noun string, numbers []annona.Number, s *subjectKeys) error {
-	next := 0
-	return v.keys.ReadKeys(ctx, noun, s.blocks, func(b annona.KeyBlock) error {
-		if next == len(s.rows) || blockOf(numbers[s.rows[next]]) > b.Block {
-			return nil // between two blocks that are needed
-		}
-		if err := v.openBlock(s, b); err != nil {
+	return v.withGenerations(s, func() error {
+		next := 0
+		return v.keys.ReadKeys(ctx, noun, s.blocks, func(b annona.KeyBlock) error {
+			if next == len(s.rows) || blockOf(numbers[s.rows[next]]) > b.Block {
+				return nil // between two blocks that are needed
+			}
+			if err := v.openBlock(s, b); err != nil {
+				return err
+			}
+			next = s.take(numbers, next, b.Block, s.block)
+			return nil
+		})
+	})
+}
+
+// withGenerations runs fn, and again with each generation that it turns out to need: while the key
+// store hands out blocks, it must not be asked for something else.
+func (v *Vault) withGenerations(s *subjectKeys, fn func() error) error {
+	for {
+		s.missing = 0
+		err := fn()
+		if s.missing == 0 {
 			return err
 		}
-		next = s.take(numbers, next, b.Block, s.block)
-		return nil
-	})
+		if err := v.readGeneration(s.missing); err != nil {
+			return err
+		}
+	}
 }
 
 // make makes a key for each subject that plan has asked for and that has none. A key that is there
 // already is used: it is that of a transaction that did not come to its end, or of another node.
 func (v *Vault) make(ctx context.Context, noun string, numbers []annona.Number, s *subjectKeys) error {
-	newest, err := v.newestGeneration()
-	if err != nil {
-		return err
-	}
 	next := 0
-	return v.keys.ChangeKeys(ctx, noun, s.blocks, newest.version, func(b annona.KeyBlock) ([]byte, error) {
+	return v.changeKeys(ctx, s, noun, s.blocks, func(newest generation, b annona.KeyBlock) ([]byte, error) {
 		if b.Block == s.blocks[0] {
 			next = 0
 		}
@@ -135,6 +150,24 @@ func (v *Vault) make(ctx context.Context, noun string, numbers []annona.Number, 
 	})
 }
 
+// changeKeys changes blocks under the newest generation, or under the one that another node has made
+// while this one went out of use.
+func (v *Vault) changeKeys(ctx context.Context, s *subjectKeys, noun string, blocks []int64, change func(generation, annona.KeyBlock) ([]byte, error)) error {
+	const attempts = 3
+	for attempt := 1; ; attempt++ {
+		newest, err := v.newestGeneration()
+		if err != nil {
+			return err
+		}
+		err = v.withGenerations(s, func() error {
+			return v.keys.ChangeKeys(ctx, noun, blocks, newest.version, func(b annona.KeyBlock) ([]byte, error) { return change(newest, b) })
+		})
+		if annona.CodeOf(err) != errGenerationGone.Code || attempt == attempts {
+			return err
+		}
+	}
+}
+
 // isAbsent reports whether a place in a block holds no key.
 func isAbsent(key []byte) bool { return !slices.ContainsFunc(key, func(b byte) bool { return b != 0 }) }
 
@@ -145,10 +178,12 @@ func (v *Vault) openBlock(s *subjectKeys, b annona.KeyBlock) error {
 		clear(s.block)
 		return nil
 	}
-	g, err := v.generation(b.Generation)
-	if err != nil {
-		return err
+	g, known := v.generation(b.Generation)
+	if !known {
+		s.missing = b.Generation
+		return errGenerationGone
 	}
+	var err error
 	s.data = g.appendData(s.data[:0], b)
 	if b.Wrapped[0] == wrapFormat {
 		s.block, err = openInto(s.block[:0], g.aead, b.Wrapped[1:], s.data)
@@ -181,22 +216,25 @@ func (g generation) appendData(data []byte, b annona.KeyBlock) []byte {
 	return appendNumber(data, subjectKeyVersion)
 }
 
-// generation returns the generation of that version.
-func (v *Vault) generation(version int) (generation, error) {
+// generation returns the generation of that version if it is in memory.
+func (v *Vault) generation(version int) (g generation, known bool) {
 	v.generationsMu.RLock()
-	aead := v.generations[version]
-	v.generationsMu.RUnlock()
-	if aead != nil {
-		return generation{version, aead}, nil
-	}
+	defer v.generationsMu.RUnlock()
+	aead, known := v.generations[version]
+	return generation{version, aead}, known
+}
+
+// readGeneration reads the generation of that version into memory.
+func (v *Vault) readGeneration(version int) error {
 	s, err := v.keys.Get(classGeneration.label, version)
 	switch {
 	case err != nil:
-		return generation{}, annona.Internal("read the key store", err)
+		return annona.Internal("read the key store", err)
 	case s.Version == 0:
-		return generation{}, errGenerationGone
+		return errGenerationGone
 	}
-	return v.keepGeneration(s)
+	_, err = v.keepGeneration(s)
+	return err
 }
 
 // newestGeneration returns the one that new keys are wrapped by, and makes the first one. It asks
@@ -219,6 +257,22 @@ func (v *Vault) keepGeneration(s annona.Secret) (generation, error) {
 	v.generations[g.version] = g.aead
 	v.generationsMu.Unlock()
 	return g, nil
+}
+
+// forgetGenerations drops the generations that were destroyed from memory.
+func (v *Vault) forgetGenerations() error {
+	v.generationsMu.Lock()
+	defer v.generationsMu.Unlock()
+	for version := range v.generations {
+		s, err := v.keys.Get(classGeneration.label, version)
+		if err != nil {
+			return annona.Internal("read the key store", err)
+		}
+		if s.Version == 0 {
+			delete(v.generations, version)
+		}
+	}
+	return nil
 }
 
 var (

@@ -13,6 +13,7 @@
 package vault
 
 import (
+	"context"
 	"crypto/cipher"
 	"sync"
 	"time"
@@ -25,6 +26,10 @@ type Installation struct {
 	Folder string // of the root key's file
 	Keys   annona.KeyStore
 	Clock  annona.Clock // nil: time.Now
+	// Keepers opens a key of a key management service by its URL; nil: root keys lie in files only.
+	Keepers func(ctx context.Context, url string) (Keeper, error)
+	// RootURL names the key that is to encrypt a root key that is being made; empty: none.
+	RootURL string
 }
 
 // Vault is the open vault of one installation. It is safe for concurrent use.
@@ -33,14 +38,15 @@ type Vault struct {
 	keys  annona.KeyStore
 	clock annona.Clock
 
-	index     classSecret // each scheme derives its own key
-	proof     classSecret // each use derives its own key
-	tombstone classSecret
-	recordKey []byte
-	digest    []byte
-	tag       []byte
-	keyHash   []byte
-	positions []cipher.AEAD // by version, from 1; nil when that version was destroyed
+	index      *ring[classSecret] // each scheme and issuer derives its own key
+	nameSearch *ring[[]byte]
+	positions  *ring[cipher.AEAD]
+	recordKey  []byte
+	digest     []byte
+	tag        []byte
+	keyHash    []byte
+	proof      classSecret // each use derives its own key
+	tombstone  classSecret
 
 	realmsMu sync.Mutex
 	realms   map[string]*realm
@@ -61,7 +67,7 @@ func Create(i Installation, kind Kind) (*Vault, error) {
 	} else if s.Version > 0 {
 		return nil, errRootLost
 	}
-	root, err := createRoot(i.Folder, kind)
+	root, err := i.createRoot(kind)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +77,7 @@ func Create(i Installation, kind Kind) (*Vault, error) {
 // Finish takes up what an interrupted Create has left: a root key of that kind, and not a single
 // secret yet. Where there are secrets it opens the vault.
 func Finish(i Installation, kind Kind) (*Vault, error) {
-	root, err := readRoot(i.Folder)
+	root, err := i.readRoot(RootFile)
 	if err != nil {
 		return nil, err
 	}
@@ -100,18 +106,8 @@ func (i Installation) begin(root *rootKey) (*Vault, error) {
 // Open opens the vault of an installation. It refuses a root key that other accounts may read, one
 // that is malformed, and one that does not open the secrets on file.
 func Open(i Installation) (*Vault, error) {
-	root, err := readRoot(i.Folder)
+	root, err := i.currentRoot()
 	if err != nil {
-		return nil, err
-	}
-	s, err := i.Keys.Latest(classInstallation.label)
-	switch {
-	case err != nil:
-		return nil, annona.Internal("read the key store", err)
-	case s.Version == 0:
-		return nil, errSecretsMissing
-	}
-	if _, err := root.unwrap(s); err != nil {
 		return nil, err
 	}
 	v := i.vault(root)
@@ -122,7 +118,14 @@ func (i Installation) vault(root *rootKey) *Vault {
 	if i.Clock == nil {
 		i.Clock = time.Now
 	}
-	return &Vault{root: root, keys: i.Keys, clock: i.Clock, realms: map[string]*realm{}, generations: map[int]cipher.AEAD{}}
+	return &Vault{
+		root: root, keys: i.Keys, clock: i.Clock,
+		index:       newRing(classIndex, func(s classSecret) classSecret { return s }),
+		nameSearch:  newRing(classNameSearch, func(s classSecret) []byte { return s.derive() }),
+		positions:   newRing(classPosition, func(s classSecret) cipher.AEAD { return newAEAD(s.derive()) }),
+		realms:      map[string]*realm{},
+		generations: map[int]cipher.AEAD{},
+	}
 }
 
 // Demo reports whether this is the vault of a demonstration: its root key was made for one
@@ -130,15 +133,13 @@ func (i Installation) vault(root *rootKey) *Vault {
 func (v *Vault) Demo() bool { return v.root.kind == Demo }
 
 // load fetches the class secrets that every installation uses and makes those that are new.
-func (v *Vault) load() (err error) {
-	for class, secret := range map[string]*classSecret{
-		classIndex.label:     &v.index,
-		classProof.label:     &v.proof,
-		classTombstone.label: &v.tombstone,
-	} {
-		if *secret, err = v.secret(class); err != nil {
+func (v *Vault) load() error {
+	for class, kept := range map[string]*classSecret{classProof.label: &v.proof, classTombstone.label: &v.tombstone} {
+		secret, err := v.secret(class)
+		if err != nil {
 			return err
 		}
+		*kept = secret
 	}
 	for class, key := range map[string]*[]byte{
 		classRecordKey.label: &v.recordKey,
@@ -155,5 +156,16 @@ func (v *Vault) load() (err error) {
 	if _, err := v.newestGeneration(); err != nil {
 		return err
 	}
-	return v.loadPositions()
+	return v.refresh()
+}
+
+// refresh takes over what other processes have done to the keys that rotate: versions that were
+// made, versions that were destroyed.
+func (v *Vault) refresh() error {
+	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load} {
+		if err := load(v); err != nil {
+			return err
+		}
+	}
+	return v.forgetGenerations()
 }

@@ -39,7 +39,7 @@ func TestReopenedVaultGivesTheSameAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		digest, tag := v.Digest([]byte("a record")), v.Tag([]byte("a view"))
-		return [][]byte{realm.AppendID(nil, uid[:]), v.BlindIndex("national_id", "1"), v.KeyHash([]byte("k")), digest[:], tag[:]}
+		return [][]byte{realm.AppendID(nil, uid[:]), v.BlindIndex("national_id", "", "1"), v.KeyHash([]byte("k")), digest[:], tag[:]}
 	}
 	before := answers(first)
 	token := first.SealPosition([]byte("context"), []byte("position"))
@@ -165,11 +165,11 @@ func TestOpenRefuses(t *testing.T) {
 		"empty":                     {overwrite(""), "root_key_malformed"},
 		"without a marker":          {overwrite(digits + "\n"), "root_key_malformed"},
 		"of another sort":           {edit("production", "staging"), "root_key_malformed"},
-		"too short":                 {overwrite(rootHeader + "production\n" + digits[2:] + "\n"), "root_key_malformed"},
-		"too long":                  {overwrite(rootHeader + "production\n" + digits + "00\n"), "root_key_malformed"},
-		"huge":                      {overwrite(rootHeader + "production\n" + strings.Repeat(digits, 100)), "root_key_malformed"},
-		"no digits":                 {overwrite(rootHeader + "production\n" + strings.Repeat("x", 64) + "\n"), "root_key_malformed"},
-		"of another installation":   {overwrite(rootHeader + "production\n" + digits + "\n"), "root_key_foreign"},
+		"too short":                 {overwrite(rootHeader + "1 production\n" + digits[2:] + "\n"), "root_key_malformed"},
+		"too long":                  {overwrite(rootHeader + "1 production\n" + digits + "00\n"), "root_key_malformed"},
+		"huge":                      {overwrite(rootHeader + "1 production\n" + strings.Repeat(digits, 100)), "root_key_malformed"},
+		"no digits":                 {overwrite(rootHeader + "1 production\n" + strings.Repeat("x", 64) + "\n"), "root_key_malformed"},
+		"of another installation":   {overwrite(rootHeader + "1 production\n" + digits + "\n"), "root_key_foreign"},
 		"turned into a demo by pen": {edit("production", "demo"), "root_key_foreign"},
 		"a folder": {func(t *testing.T, path string, _ *keptKeys) {
 			os.Remove(path)

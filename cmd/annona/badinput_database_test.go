@@ -192,25 +192,23 @@ func TestExportsThatBreakOff(t *testing.T) {
 	must(t, r.importing(surveyOf(t, people))...)
 	s := r.serve(t)
 	csv := about(eligibility, "format", "csv")
-	reasons := func() (ended []string, open int) {
-		got := releasedIn(t, r.flag())
+	aborted := func(n int, reason string) {
+		t.Helper()
+		eventually(t, "the export to be cut", func() bool { return strings.Count(s.err.String(), `"aborted":true`) == n })
+		got, with := releasedIn(t, r.flag()), 0
 		for _, facts := range got.endings {
-			if facts.Outcome == audit.Aborted {
-				ended = append(ended, facts.Reason)
+			if facts.Outcome == audit.Aborted && facts.Reason == reason {
+				with++
 			}
 		}
-		return ended, got.open
+		if got.outcomes[audit.Aborted] != n || got.open != 0 || with == 0 {
+			t.Errorf("outcomes %v, %d of them with the reason %s, %d requests open", got.outcomes, with, reason, got.open)
+		}
 	}
 
 	slow := s.slowExport("individuals", csv)
 	check(t, slow.Body.Close())
-	if _, ok := s.err.line(`"aborted":true`, s.ended); !ok {
-		t.Fatalf("the export goes on\n%s", s.err)
-	}
-	eventually(t, "the outcome", func() bool {
-		ended, open := reasons()
-		return len(ended) == 1 && open == 0 && ended[0] == "client_gone"
-	})
+	aborted(1, "client_gone")
 
 	slow = s.slowExport("individuals", csv)
 	admin, err := pgx.Connect(t.Context(), r.owner())
@@ -236,7 +234,7 @@ func TestExportsThatBreakOff(t *testing.T) {
 		}
 	}
 	check(t, hold.Rollback(t.Context()))
-	eventually(t, "the outcome", func() bool { ended, open := reasons(); return len(ended) == 2 && open == 0 })
+	aborted(2, "store_io")
 	if rows := countIDs(t, s.export("individuals", about(eligibility, "format", "csv", "fields", "individual_id"))); rows != people {
 		t.Errorf("%d individuals afterwards", rows)
 	}

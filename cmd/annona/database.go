@@ -22,6 +22,8 @@ type store interface {
 	annona.Standings
 	annona.Subjects
 	annona.Reference
+	annona.Log
+	annona.Views
 	annona.Dumper
 	annona.Reviver
 	Close() error

@@ -68,7 +68,7 @@ func (d doctorCommand) Run(ctx context.Context, c console) error {
 func (x *examination) inside(ctx context.Context) error {
 	x.found("open", well, "root key, keys and registry belong together and open")
 	if x.Drill != "" {
-		if err := x.remember(); err != nil {
+		if err := x.folder.vault.RecordDrill(x.Drill); err != nil {
 			return err
 		}
 	}
@@ -81,18 +81,6 @@ func (x *examination) inside(ctx context.Context) error {
 	x.drill()
 	x.clients(ctx)
 	return nil
-}
-
-// remember takes the receipt of a drill.
-func (x *examination) remember() error {
-	at, err := openReceipt(x.folder.vault, x.Drill)
-	if err != nil {
-		return err
-	}
-	if at.After(x.now.Add(clockPatience)) {
-		return annona.Invalid("receipt_invalid", "the receipt is of a moment that has not come yet: the clock of one of the machines is wrong").On("drill")
-	}
-	return x.folder.vault.Remember(vault.MilestoneDrill, at)
 }
 
 func (x *examination) found(check string, state verdict, format string, args ...any) {
@@ -154,9 +142,9 @@ func (x *examination) backups() {
 	case backup.IsZero():
 		x.found("backup", problem, "no backup was ever taken; %s", take)
 	case x.now.Sub(backup) > backupAge:
-		x.found("backup", problem, "the last backup was taken %s, more than a week ago; %s", day(backup), take)
+		x.found("backup", problem, "the last backup was taken %s, more than a week ago; %s", onDay(backup), take)
 	default:
-		x.found("backup", well, "the last backup was taken %s", day(backup))
+		x.found("backup", well, "the last backup was taken %s", onDay(backup))
 	}
 	switch {
 	case keys.IsZero():
@@ -164,14 +152,14 @@ func (x *examination) backups() {
 	case keys.Before(backup):
 		x.found("key_copy", problem, "the keys were copied before the last backup, which cannot be restored with that copy; run annona key copy")
 	case x.now.Sub(keys) > keysKept:
-		x.found("key_copy", problem, "the last copy of the keys is of %s and should be deleted by now: it could open what was erased since; run annona key copy, and delete older copies", day(keys))
+		x.found("key_copy", problem, "the last copy of the keys is of %s and should be deleted by now: it could open what was erased since; run annona key copy, and delete older copies", onDay(keys))
 	default:
-		x.found("key_copy", well, "the keys were copied %s; delete that copy %s", day(keys), day(keys.Add(keysKept)))
+		x.found("key_copy", well, "the keys were copied %s; delete that copy %s", onDay(keys), onDay(keys.Add(keysKept)))
 	}
 }
 
 func (x *examination) drill() {
-	at, err := x.folder.vault.Remembered(vault.MilestoneDrill)
+	at, err := x.folder.vault.Drilled()
 	const how = "on another machine: annona key recover, annona restore --drill; then here: annona doctor --drill RECEIPT"
 	switch {
 	case err != nil:
@@ -179,10 +167,10 @@ func (x *examination) drill() {
 	case at.IsZero():
 		x.found("restore_drill", problem, "nobody has tried whether a backup can be restored; rehearse it, %s", how)
 	case x.now.Sub(at) > drillAge:
-		x.found("restore_drill", problem, "a restore was rehearsed %s, more than a year ago; rehearse it again, %s", day(at), how)
+		x.found("restore_drill", problem, "a restore was rehearsed %s, more than a year ago; rehearse it again, %s", onDay(at), how)
 	default:
-		x.found("restore_drill", well, "a restore was rehearsed %s", day(at))
+		x.found("restore_drill", well, "a restore was rehearsed %s", onDay(at))
 	}
 }
 
-func day(t time.Time) string { return "on " + t.UTC().Format(time.DateOnly) }
+func onDay(t time.Time) string { return "on " + t.UTC().Format(time.DateOnly) }

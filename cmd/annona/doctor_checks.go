@@ -146,7 +146,7 @@ func (x *examination) tombstones(ctx context.Context) {
 }
 
 // keys looks at the key store: whether the clock can be right, and what is due.
-func (x *examination) keys(context.Context) {
+func (x *examination) keys(ctx context.Context) {
 	all, err := x.folder.secrets.List()
 	if err != nil {
 		x.failed("keys", err)
@@ -157,6 +157,33 @@ func (x *examination) keys(context.Context) {
 		x.found("clock", problem, "the clock of this machine says %s, and keys were made %s later; set the clock, and keep it with NTP", x.now.UTC().Format(time.RFC3339), newest.At.Sub(x.now).Round(time.Minute))
 	} else {
 		x.found("clock", well, "the clock is later than everything in the key store")
+	}
+	x.generations(ctx)
+	x.recovery()
+}
+
+// generations looks whether keys are rotated in time: until then no erasure becomes complete.
+func (x *examination) generations(ctx context.Context) {
+	status, err := x.folder.vault.Status(ctx)
+	switch {
+	case err != nil:
+		x.failed("generations", err)
+	case status.Overdue:
+		x.found("generations", problem, "the keys should have been rotated by now, and erasures do not become complete; keep annona serve running, or run annona key rotate")
+	default:
+		x.found("generations", well, "the keys are rotated in time")
+	}
+}
+
+func (x *examination) recovery() {
+	recoverable, err := x.folder.vault.Recoverable()
+	switch {
+	case err != nil:
+		x.failed("recovery_secret", err)
+	case !recoverable:
+		x.found("recovery_secret", problem, "there is no recovery secret: whoever loses root.key loses the registry; make one with annona key recovery, and keep it on paper")
+	default:
+		x.found("recovery_secret", well, "a recovery secret opens the registry when root.key is lost")
 	}
 }
 

@@ -108,10 +108,19 @@ func TestDoctor(t *testing.T) {
 		remember := func(m vault.Milestone, age time.Duration) {
 			check(t, p.with(t.Context(), func(f *folder) error { return f.vault.Remember(m, time.Now().Add(-age)) }))
 		}
+		drilled := func(age time.Duration) {
+			check(t, p.with(t.Context(), func(f *folder) error {
+				then, err := vault.Open(vault.Installation{Folder: p.Data, Keys: f.secrets, Clock: func() time.Time { return time.Now().Add(-age) }})
+				if err != nil {
+					return err
+				}
+				return then.RecordDrill(then.DrillProof())
+			}))
+		}
 		const days = 24 * time.Hour
-		remember(vault.MilestoneDrill, 400*days)
+		drilled(400 * days)
 		p.mustAil(t, "an old drill", "restore_drill")
-		remember(vault.MilestoneDrill, days)
+		drilled(days)
 		remember(vault.MilestoneBackup, 20*days)
 		p.mustAil(t, "an old backup", "backup")
 		remember(vault.MilestoneKeyCopy, 15*days)
@@ -120,9 +129,9 @@ func TestDoctor(t *testing.T) {
 		p.mustAil(t, "keys older than the backup", "key_copy")
 		check(t, os.Remove(s.keys))
 		s.takeKeys(t, p)
-		remember(vault.MilestoneDrill, -days)
+		drilled(-days)
 		p.mustAil(t, "the clock went back", "clock")
-		remember(vault.MilestoneDrill, days)
+		drilled(days)
 		p.mustAil(t, "mended")
 
 		if p.Database != "" {

@@ -143,7 +143,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	}
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
-		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store,
+		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store,
 		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Outside: f.outside(), Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
 	})
 	return nil

@@ -32,6 +32,7 @@ type cli struct {
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
+	Log        logCommand        `cmd:"" help:"The log of changes that followers read."`
 	Backup     backupCommand     `cmd:"" help:"Take a backup of a registry, also while it serves: sealed, and without keys."`
 	Restore    restoreCommand    `cmd:"" help:"Make a registry from a backup, and keep those away who were erased."`
 	Doctor     doctorCommand     `cmd:"" help:"Say what is wrong with an installation, and how to mend it."`

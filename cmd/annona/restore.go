@@ -31,6 +31,7 @@ type restoreCommand struct {
 	From        string `required:"" type:"existingfile" placeholder:"FILE" help:"The backup."`
 	Identity    string `required:"" type:"existingfile" placeholder:"FILE" help:"File with the identity of age that opens backup and keys. Remove it from this machine afterwards."`
 	Keys        string `required:"" placeholder:"FILE" help:"A copy of the keys, at least as new as the backup; or kept: the key store in the folder or in the database, which was not lost."`
+	Recover     bool   `help:"Rebuild root.key from the recovery secret, which is read from standard input. Without it, root.key lies in the data folder already."`
 	ExpiredKeys bool   `help:"Take a copy of the keys also after its day of expiry. The ledger tells."`
 	Drill       bool   `help:"Rehearse: take every step, print a receipt for annona doctor --drill, and remove the registry that was made."`
 	JSON        bool   `name:"json" help:"Print the report as JSON."`
@@ -46,7 +47,6 @@ type revived struct {
 	Opened   int64     `json:"records_opened"`
 	Erased   int       `json:"erased_again"`
 	Position int64     `json:"log_position"`
-	Epoch    int64     `json:"log_epoch"`
 	Ledger   int64     `json:"ledger_size"` // of the backup
 	Root     string    `json:"ledger_root"`
 	Seconds  float64   `json:"seconds"`
@@ -55,7 +55,7 @@ type revived struct {
 
 func (r restoreCommand) Run(ctx context.Context, c console) error {
 	started := time.Now()
-	plan, err := r.prepare(ctx)
+	plan, err := r.prepare(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -80,12 +80,12 @@ type restorePlan struct {
 	keyParts   backup.Manifest
 	stones     []annona.Tombstone
 	folder     *folder
-	vault      *vault.Vault // over the keys that will be in force
+	vault      *vault.Vault // over the keys that will be in force, as far as they are needed here
 	loaded     bool         // something was written
 }
 
 // prepare looks through everything that the restore needs, and writes nothing.
-func (r restoreCommand) prepare(ctx context.Context) (p *restorePlan, err error) {
+func (r restoreCommand) prepare(ctx context.Context, c console) (p *restorePlan, err error) {
 	p = &restorePlan{}
 	if p.folder, err = r.folder(r.Tombstones); err != nil {
 		return nil, err
@@ -93,11 +93,7 @@ func (r restoreCommand) prepare(ctx context.Context) (p *restorePlan, err error)
 	if p.identities, err = readIdentities(r.Identity); err != nil {
 		return nil, err
 	}
-	secrets, err := r.inspectKeys(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	if p.vault, err = vault.Open(vault.Installation{Folder: r.Data, Keys: secrets}); err != nil {
+	if err := r.inspectKeys(ctx, c, p); err != nil {
 		return nil, err
 	}
 	buried, err := r.inspectBackup(p)
@@ -269,7 +265,7 @@ func (r restoreCommand) finish(ctx context.Context, f *folder, p *restorePlan, r
 	if restored.Last, err = lastNumbers(ctx, f, p.stones); err != nil {
 		return err
 	}
-	if report.Epoch, err = f.gate.Revive(ctx, operator(), f.store, restored); err != nil {
+	if err := f.gate.Revive(ctx, operator(), f.store, restored); err != nil {
 		return err
 	}
 	if report.Erased, err = f.gate.Rebury(ctx, operator(), p.stones, p.keys != nil); err != nil {
@@ -290,7 +286,7 @@ func (r restoreCommand) finish(ctx context.Context, f *folder, p *restorePlan, r
 		return annona.Conflict("ledger_deviates", "the ledger in the backup is not what was written; the registry stays shut. Use another backup, and tell the data protection officer")
 	}
 	if r.Drill {
-		report.Receipt = drillReceipt(f.vault, time.Now())
+		report.Receipt = f.vault.DrillProof()
 		return nil
 	}
 	if err := f.keepTombstones(ctx); err != nil {

@@ -3,11 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"encoding/base64"
 	"encoding/binary"
+	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -16,28 +14,52 @@ import (
 )
 
 // inspectKeys reads the wrapped secrets of the key store that will be in force, so that the vault
-// can say whether root key, keys and backup belong together before anything is written.
-func (r restoreCommand) inspectKeys(ctx context.Context, p *restorePlan) (annona.KeyStore, error) {
+// can say whether root key, keys and backup belong together before anything is loaded.
+func (r restoreCommand) inspectKeys(ctx context.Context, c console, p *restorePlan) error {
 	found := &wrappedSecrets{}
 	if r.Keys == kept {
 		err := keyDumper{p.folder}.Dump(ctx, func(annona.StoreState) (annona.TableSink, error) { return found, nil })
-		return found, err
+		if err != nil {
+			return err
+		}
+		return r.openVault(c, p, found)
 	}
 	reader, file, err := openSealed(r.Keys, p.identities, backup.Keys)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer file.Close()
 	defer reader.Close()
 	if p.keyParts, err = reader.Read(found); err != nil {
-		return nil, err
+		return err
 	}
 	p.keys = &reader.Header
-	v, err := vault.Open(vault.Installation{Folder: r.Data, Keys: found})
-	if err != nil {
-		return nil, err
+	if err := r.openVault(c, p, found); err != nil {
+		return err
 	}
-	return found, reader.Verify(proving(v))
+	return reader.Verify(proving(p.vault))
+}
+
+// openVault opens the vault over keys in memory, with the root key that is there or the one that the
+// recovery secret gives.
+func (r restoreCommand) openVault(c console, p *restorePlan, keys annona.KeyStore) (err error) {
+	i := vault.Installation{Folder: r.Data, Keys: keys}
+	if !r.Recover {
+		p.vault, err = vault.Open(i)
+		return err
+	}
+	secret, err := c.readSecret()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.Data, 0o700); err != nil {
+		return annona.Invalid("folder_unusable", "the data folder cannot be made: %s", reason(err))
+	}
+	p.vault, err = vault.Recover(i, secret)
+	if annona.CodeOf(err) == "root_key_works" { // an earlier run has made it
+		p.vault, err = vault.Open(i)
+	}
+	return err
 }
 
 // wrappedSecrets takes the secrets out of a dump of a key store. It is a key store without subject
@@ -134,26 +156,3 @@ func (t *tombstoneIDs) Row(row annona.TableRow) error {
 	}
 	return nil
 }
-
-// A receipt tells the registry that a restore was rehearsed: a moment and a proof that only the
-// restored keys can make.
-
-func drillReceipt(v *vault.Vault, at time.Time) string {
-	moment := at.UTC().Format(time.RFC3339)
-	return moment + "." + base64.RawURLEncoding.EncodeToString(v.Proof(vault.ProofDrill, []byte(moment)))
-}
-
-// openReceipt returns the moment of a drill.
-func openReceipt(v *vault.Vault, receipt string) (time.Time, error) {
-	moment, _, _ := strings.Cut(receipt, ".")
-	at, err := time.Parse(time.RFC3339, moment)
-	if err != nil {
-		return at, errReceipt
-	}
-	if !hmac.Equal([]byte(drillReceipt(v, at)), []byte(receipt)) {
-		return at, errReceipt
-	}
-	return at, nil
-}
-
-var errReceipt = annona.Invalid("receipt_invalid", "this is no receipt of a drill with the keys of this registry; copy the whole word that annona restore --drill has printed").On("drill")

@@ -475,11 +475,8 @@ func TestDrill(t *testing.T) {
 			t.Errorf("the drill leaves %v, %v", left, err)
 		}
 		refused(t, "store_missing", other.owner().flags("verify")...)
-		for _, receipt := range []string{"", "x", "2020" + report.Receipt[4:], report.Receipt + "A"} {
-			if receipt == "" {
-				continue
-			}
-			refused(t, "receipt_invalid", append(p.flags("doctor"), "--drill", receipt)...)
+		for _, receipt := range []string{"x", "A" + report.Receipt[1:], report.Receipt + "AAAA"} {
+			refused(t, "drill_proof", append(p.flags("doctor"), "--drill", receipt)...)
 		}
 		r := command(append(p.flags("doctor"), "--drill", report.Receipt)...)
 		if strings.Contains(r.out, "restore_drill") {

@@ -17,10 +17,12 @@ import (
 
 type serveCommand struct {
 	dataFlag
-	Replica string    `placeholder:"URL" help:"Standby of the database, which then reads the pages of searches and exports whenever it is up to date."`
-	Listen  string    `default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Address to listen on."`
-	Metrics string    `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
-	Proxy   []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
+	Replica      string    `placeholder:"URL" help:"Standby of the database, which then reads the pages of searches and exports whenever it is up to date."`
+	Listen       string    `default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Address to listen on."`
+	Metrics      string    `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
+	Profile      string    `type:"path" placeholder:"SOCKET" help:"Unix socket for profiles of the running server, which only this account can open. None: no profiles."`
+	Proxy        []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
+	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
@@ -36,7 +38,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 				return err
 			}
 		}
-		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, proxies: prefixes(s.Proxy)})
+		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention)})
 	})
 }
 
@@ -71,8 +73,10 @@ func mustBeLoopback(address net.Addr) error {
 }
 
 type serveOptions struct {
-	metrics string
-	proxies []netip.Prefix
+	metrics   string
+	profile   string
+	proxies   []netip.Prefix
+	retention time.Duration // of the log; 0: it is not pruned
 }
 
 // heapGrowth is by how many percent the heap may grow before it is collected. Exports reuse their
@@ -101,8 +105,14 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go f.keepFresh(ctx, log)
+	go f.keepShort(ctx, log, o.retention)
 	if o.metrics != "" {
 		if err := serveMetrics(ctx, o.metrics, server.Metrics()); err != nil {
+			return err
+		}
+	}
+	if o.profile != "" {
+		if err := serveProfiles(ctx, o.profile); err != nil {
 			return err
 		}
 	}

@@ -87,12 +87,19 @@ func (d *dumper) dump(begin func(annona.StoreState) (annona.TableSink, error)) e
 		return err
 	}
 	for _, t := range all {
+		if slices.Contains(forgotten(), t.Name) {
+			continue
+		}
 		if err := d.dumpTable(t); err != nil {
 			return err
 		}
 	}
 	return d.dumpSequences()
 }
+
+// forgotten are the tables that no backup has: a restore makes every position of the log void, and
+// with it what was remembered of followers.
+func forgotten() []string { return []string{"followers", "follower_views", "follower_ranges"} }
 
 // state says where the store stands in this snapshot.
 func (c *dumper) state() (annona.StoreState, error) {
@@ -104,7 +111,7 @@ func (c *dumper) state() (annona.StoreState, error) {
 	if state.Position, err = c.integer("SELECT coalesce(max(seq), 0) FROM log"); err != nil {
 		return state, err
 	}
-	if state.Epoch, err = c.counter(epochCounter); err != nil {
+	if state.Epoch, err = c.text("SELECT encode(uuid_send(epoch), 'hex') FROM log_epoch"); err != nil {
 		return state, err
 	}
 	if state.LedgerSize, err = c.integer(ledgerSize); err != nil {

@@ -6,10 +6,8 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-const (
-	epochCounter      = "log_epoch"
-	unfinishedCounter = "restore_unfinished" // above 0: loaded from a backup, and not released yet
-)
+// unfinishedCounter is above 0 in a registry that was loaded from a backup and not released yet.
+const unfinishedCounter = "restore_unfinished"
 
 // The values of unfinishedCounter: where the keys come from.
 const (
@@ -30,17 +28,12 @@ func (s *Store) checkFinished(ctx context.Context) error {
 
 // Renew makes positions and numbers of before the restore mean nothing. See annona.Reviver. It
 // runs as the owner.
-func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entries ...annona.LedgerRow) (epoch int64, err error) {
+func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entries ...annona.LedgerRow) error {
 	if err := checkLeaves(entries); err != nil {
-		return 0, err
+		return err
 	}
-	err = s.transaction(ctx, func(t *tx) error {
-		before, err := t.conn.counter(epochCounter)
-		if err != nil {
-			return err
-		}
-		epoch = max(before+1, t.now.UnixMilli()) // the time, so that two restores of one backup have two epochs
-		if err := t.conn.setCounter(epochCounter, epoch); err != nil {
+	return fault("renew the log", s.transaction(ctx, func(t *tx) error {
+		if err := t.renewLog(); err != nil {
 			return err
 		}
 		for name, number := range last {
@@ -54,8 +47,7 @@ func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entrie
 		}
 		t.moves++
 		return t.conn.insertEntries(entries)
-	})
-	return epoch, fault("renew the log", err)
+	}))
 }
 
 // setCounter writes a counter, which may be a new one.

@@ -101,7 +101,7 @@ func tables() []table {
 var recordColumns = []string{"number", "uid", "source", "source_key", "received_at"}
 
 // imageColumns are set by every write of a record.
-var imageColumns = []string{"updated_at", "clear", "sealed", "version", "digest"}
+var imageColumns = []string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = []string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -151,7 +151,7 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3)
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
 		LEFT JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`
-	tb.lock = "SELECT " + strings.Join(append([]string{"number", "version", "uid", "digest", "clear", "sealed"}, compared...), ", ") +
+	tb.lock = "SELECT " + strings.Join(append([]string{"number", "version", "uid", "digest", "clear", "clear_groups", "sealed", "sealed_groups"}, compared...), ", ") +
 		" FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
 	var assigned []string
 	for i, name := range set {
@@ -170,7 +170,15 @@ func recordValues(w *written, now string) []any {
 // setValues are those that every write sets, in the order of the table's columns.
 func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
 	r := w.record
-	dst = append(dst, now, value(r.Clear), value(r.Sealed), int64(r.Version), r.Digest[:])
+	clear, clearGroups, err := r.Dataset.SplitGroups(r.Clear)
+	if err != nil {
+		return nil, annona.Internal("write a record", err)
+	}
+	sealed, sealedGroups, err := annona.CutSealed(r.Sealed)
+	if err != nil {
+		return nil, annona.Internal("write a record", err)
+	}
+	dst = append(dst, now, value(clear), value(clearGroups), value(sealed), value(sealedGroups), int64(r.Version), r.Digest[:])
 	if tb.dataset == "individuals" {
 		dst = w.line.values(dst)
 	}
@@ -183,7 +191,6 @@ func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
 		if !ok {
 			return nil, annona.Internal("write a record", errNoColumn)
 		}
-		var err error
 		if index[at], err = indexValue(v); err != nil {
 			return nil, err
 		}

@@ -156,10 +156,19 @@ func (r row) integer(column int) int64 {
 }
 
 func (r row) number(column int) annona.Number { return annona.Number(r.integer(column)) }
-func (r row) text(column int) string          { return string(r[column]) }
-func (r row) date(column int) annona.Date     { return annona.Date(r[column]) }
-func (r row) truth(column int) bool           { return len(r[column]) == 1 && r[column][0] == 1 }
-func (r row) absent(column int) bool          { return r[column] == nil }
+
+// piece returns the bytes of a column that may not have been asked for: -1.
+func (r row) piece(column int) []byte {
+	if column < 0 {
+		return nil
+	}
+	return r[column]
+}
+
+func (r row) text(column int) string      { return string(r[column]) }
+func (r row) date(column int) annona.Date { return annona.Date(r[column]) }
+func (r row) truth(column int) bool       { return len(r[column]) == 1 && r[column][0] == 1 }
+func (r row) absent(column int) bool      { return r[column] == nil }
 
 // bytes returns a copy of its own.
 func (r row) bytes(column int) []byte {

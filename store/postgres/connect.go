@@ -1,13 +1,16 @@
 package postgres
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annona-exchange/annona"
@@ -60,7 +63,12 @@ func settingsOf(u use) map[string]string {
 			"enable_bitmapscan":               "off",
 		}
 	case writing:
-		return map[string]string{"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off", "enable_bitmapscan": "off"} // it looks up by keys only
+		return map[string]string{
+			"plan_cache_mode":  "force_generic_plan", // it looks up by keys only: one plan does for ever
+			"enable_hashjoin":  "off",
+			"enable_mergejoin": "off",
+			"enable_seqscan":   "off", "enable_bitmapscan": "off",
+		}
 	case copying:
 		return map[string]string{"default_transaction_read_only": "on", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 	case altering:
@@ -89,9 +97,20 @@ func parse(address string, u use) (*pgxpool.Config, error) {
 	c.BuildContextWatcherHandler = func(p *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: p, CancelRequestDelay: 50 * time.Millisecond, DeadlineDelay: 3 * time.Second}
 	}
+	if u == reading {
+		c.BuildFrontend = bufferedFrontend
+	}
 	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { return renewPassword(c, address) }
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return checkServer(ctx, c, u) }
 	return config, nil
+}
+
+// readSize is how much is read from the server at once, in bytes. It sends eight KiB at a time, and
+// while a page is being unpacked several of them arrive.
+const readSize = 64 << 10
+
+func bufferedFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
+	return pgproto3.NewFrontend(bufio.NewReaderSize(r, readSize), w)
 }
 
 // longestConnect is how long a server may take to let a connection in.

@@ -164,11 +164,13 @@ func (t *tx) lockRecords(tb *table, differing []*found, known []annona.Known) er
 		if k.Same = bytes.Equal(r[3], f.key.Digest[:]); k.Same {
 			return nil
 		}
-		k.Clear, k.Sealed = r.bytes(4), r.bytes(5)
 		for i := range tb.indexed {
-			f.index = append(f.index, r.text(6+i))
+			f.index = append(f.index, r.text(8+i))
 		}
-		return nil
+		k.Sealed = append(r.bytes(6), r[7]...)
+		var err error
+		k.Clear, err = annona.JoinImages(r.bytes(4), r.bytes(5))
+		return err
 	}, numbers)
 	if err == nil && len(byNumber) > 0 {
 		t.again = true // somebody has erased a record meanwhile; the next look finds its tombstone

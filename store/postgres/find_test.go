@@ -93,6 +93,46 @@ func TestErasedWhileItIsImported(t *testing.T) {
 	}
 }
 
+// residue asks how many rows an erased individual of number 1 has left.
+const residue = `SELECT (SELECT count(*) FROM individuals WHERE number = 1) + (SELECT count(*) FROM memberships WHERE individual = 1)
+	+ (SELECT count(*) FROM relationships WHERE from_number = 1 OR to_number = 1) + (SELECT count(*) FROM identifier_index WHERE number = 1 AND noun = 'individual')
+	+ (SELECT count(*) FROM restrictions WHERE subject = 1) + (SELECT count(*) FROM consents WHERE subject = 1)
+	+ (SELECT count(*) FROM events WHERE record = 1 AND dataset = 'individuals' AND before IS NOT NULL)`
+
+// TestErasedLeavesNoRow counts what is left of somebody in every table.
+func TestErasedLeavesNoRow(t *testing.T) {
+	c := testCluster(t)
+	database := c.newRegistry(t)
+	s := c.open(t, "app", database)
+	people := storetest.Hanging()
+	onFile(t, s, people...)
+	session := c.session(t, "postgres", database)
+	mustExec(t, session, "SET search_path = annona")
+	if n := ask(t, session, residue); n != 5 {
+		t.Fatalf("%d rows of the individual, want 5", n)
+	}
+	if err := s.Update(t.Context(), erasing(t, people[1], 1)); err != nil {
+		t.Fatal(causes(err))
+	}
+	if n := ask(t, session, residue); n != 0 {
+		t.Errorf("%d rows are left of an erased individual", n)
+	}
+}
+
+// TestChangedToTheSameAtOnce lets two nodes report the same change: the second finds it done.
+func TestChangedToTheSameAtOnce(t *testing.T) {
+	c := testCluster(t)
+	s := c.open(t, "app", c.newRegistry(t))
+	onFile(t, s, storetest.Person("p", nil))
+	changed := storetest.Person("p", map[string]string{"sex": "male"})
+	first, _ := loading(t, changed)
+	second, loaded := loading(t, changed)
+	inTurns(t, s, first, second)
+	if *loaded != (annona.Loaded{Unchanged: 1}) {
+		t.Errorf("the second: %+v", *loaded)
+	}
+}
+
 // TestMadeTwiceAtOnce lets two nodes make the same record. The one that comes second runs again,
 // because what it has sealed is bound to a number that nobody has.
 func TestMadeTwiceAtOnce(t *testing.T) {

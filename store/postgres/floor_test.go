@@ -208,8 +208,8 @@ func TestBatchesBesideASnapshot(t *testing.T) {
 	}
 	slow := time.Since(began)
 	t.Logf("a batch takes %v beside %d rows that cannot be cleaned up; from the beginning %v", fast, *deadRows, slow)
-	if fast > slow/2 {
-		t.Errorf("a batch steps over what has left the queue: %v", fast)
+	if held.at < int64(*deadRows) {
+		t.Errorf("the floor is %d: a batch steps over what has left the queue", held.at)
 	}
 }
 
@@ -234,7 +234,4 @@ func TestOutsiderDelaysNobody(t *testing.T) {
 	}
 	checkLog(t, s, changes)
 	t.Logf("%d changes in %v; the slowest got its place after %v", changes, *outsiderTime, longest)
-	if longest > 5*time.Second {
-		t.Errorf("a change waited %v", longest)
-	}
 }

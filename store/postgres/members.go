@@ -34,7 +34,7 @@ func (r *pageReading) members(page *annona.Page, from int) error {
 	}
 	plan := newRecordPlan(shape, "i", memberColumns(r.low.homeOf(homeAlias)), "household_id")
 	if m.group == nil {
-		plan.unpacker, plan.clear, plan.sealed = nil, -1, -1
+		plan.unpacker, plan.clear, plan.sealed = nil, noPieces, noPieces
 	}
 	inner := 0
 	if m.group != nil {

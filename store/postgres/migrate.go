@@ -219,6 +219,9 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_leaves, ledger_nodes"},
 	{"UPDATE", "counters"},
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
+	{"UPDATE", "log_epoch"},
+	{"INSERT, UPDATE, DELETE", "followers"},
+	{"INSERT, DELETE", "follower_ranges, follower_views, departed"},
 }
 
 // keysSchema is where the keys lie, apart from what they open.
@@ -268,7 +271,7 @@ func keyKeeper(c *conn, s Setup) (string, error) {
 }
 
 func appGrants(keys bool) []string {
-	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona"}
+	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events"}
 	for _, g := range grants {
 		if !strings.HasPrefix(g.tables, keysSchema+".") {
 			rights = append(rights, g.rights+" ON "+g.tables)

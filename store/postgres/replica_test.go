@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +79,15 @@ func TestReplica(t *testing.T) {
 	for i := range 5 {
 		put(t, c.open(t, "app", database).Store, fmt.Sprint(i), "1")
 	}
+	second := c.newRegistry(t)
 	follower := c.standby(t)
+	t.Run("of another database", func(t *testing.T) {
+		refuseReplica(t, c, follower.URL("app", second), database, "replica_foreign")
+		refuseReplica(t, c, follower.URL("nobody_knows", database), database, "store_denied")
+		if _, err := Open(t.Context(), Options{URL: follower.URL("app", database)}); annona.CodeOf(err) != "store_read_only" {
+			t.Errorf("a standby as the registry: %v", causes(err))
+		}
+	})
 	s := c.openWith(t, follower.Cluster, database)
 	useReplica(t, s.Store)
 	if n, _ := everybody(t, s.Store); n != 5 {
@@ -95,7 +104,6 @@ func TestReplica(t *testing.T) {
 	}
 	useReplica(t, s.Store)
 
-	t.Logf("%v", s.ReplicaPages())
 	mustExec(t, there, "SELECT pg_wal_replay_pause()")
 	restrict(t, s.Store, 1)
 	for range 3 {
@@ -190,18 +198,15 @@ func dataset(t testing.TB, name string) *annona.Dataset {
 	return d
 }
 
-// TestForeignReplica names standbys of something else.
+// TestForeignReplica names a standby of something else, with a database of the same name.
 func TestForeignReplica(t *testing.T) {
-	c, other := ownCluster(t), ownCluster(t)
-	database, second := c.newRegistry(t), c.newRegistry(t)
+	c, other := testCluster(t), ownCluster(t)
+	database := c.newRegistry(t)
 	other.newRegistry(t)
-	follower, elsewhere := c.standby(t), other.standby(t)
-	refuseReplica(t, c, elsewhere.URL("app", database), database, "replica_foreign")
-	refuseReplica(t, c, follower.URL("app", second), database, "replica_foreign")
-	refuseReplica(t, c, follower.URL("nobody_knows", database), database, "store_denied")
-	if _, err := Open(t.Context(), Options{URL: follower.URL("app", database)}); annona.CodeOf(err) != "store_read_only" {
-		t.Errorf("a standby as the registry: %v", causes(err))
-	}
+	admin := other.session(t, "postgres", "postgres")
+	mustExec(t, admin, "DROP DATABASE IF EXISTS "+database)
+	mustExec(t, admin, "CREATE DATABASE "+database+" TEMPLATE registry")
+	refuseReplica(t, c, other.standby(t).URL("app", database), database, "replica_foreign")
 }
 
 // TestReplicaOfAnotherTimeline fails over to a server that lacks the last changes, while the
@@ -227,12 +232,15 @@ func TestReplicaOfAnotherTimeline(t *testing.T) {
 		mustExec(t, primary, "INSERT INTO annona.areas (code, level, names) VALUES ($1, 1, '{}')", fmt.Sprint(i)) // only the replica gets these
 	}
 	waitFor(t, "the replica", replayed(atReplica, place()))
+	_, nextHost, _ := strings.Cut(next.URL("app", database), "host=")
+	node := c.openURL(t, c.URL("app", database)+","+nextHost) // knows both
 	if err := c.Down("immediate"); err != nil {
 		t.Fatal(err)
 	}
 	if err := next.Promote(); err != nil {
 		t.Fatal(err)
 	}
+	waitFor(t, "the node to find the new primary", func() bool { return node.Update(t.Context(), upsert("b", "2")) == nil })
 	s := next.openWith(t, replica.Cluster, database)
 	restrict(t, s.Store, 1)
 	new, old := ask(t, next.session(t, "postgres", database), "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"), ask(t, atReplica, "SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint")

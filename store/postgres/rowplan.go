@@ -13,10 +13,10 @@ type rowPlan struct {
 	shape     *annona.Shape
 	selected  []string // expressions, in order
 	cells     []cell
-	blank     []int // derived columns that this query does not fill and nobody else does
-	clear     int   // column of the clear image; -1: nothing to unpack
-	sealed    int   // column of the sealed image; -1: not needed
-	version   int   // column of the version that it is bound to
+	blank     []int  // derived columns that this query does not fill and nobody else does
+	clear     pieces // columns of the clear image
+	sealed    pieces // columns of the sealed image
+	version   int    // column of the version, where the sealed image is read
 	unpacker  *annona.Unpacker
 	isRecords bool
 }
@@ -27,21 +27,38 @@ type cell struct{ page, query int }
 // newRecordPlan plans rows of households or individuals. expressions are those of the derived
 // columns; later are the derived columns that are filled from other queries.
 func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: -1, sealed: -1, isRecords: true}
+	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: noPieces, sealed: noPieces, isRecords: true}
 	p.planDerived(expressions, later)
-	if p.unpacker = annona.NewUnpacker(shape, false); p.unpacker.Fills() {
-		p.clear = p.add(alias + ".clear")
-	}
-	if annona.NewUnpacker(shape, true).Fills() {
-		p.sealed = p.add(alias + ".sealed")
+	p.unpacker = annona.NewUnpacker(shape, false)
+	p.clear = p.addPieces(p.unpacker, alias+".clear")
+	if p.sealed = p.addPieces(annona.NewUnpacker(shape, true), alias+".sealed"); p.sealed.any() {
 		p.version = p.add(alias + ".version")
 	}
 	return p
 }
 
+// pieces are the columns that an image is read from: the rest, and the groups where any is asked
+// for. -1: it is not read.
+type pieces struct{ rest, groups int }
+
+var noPieces = pieces{-1, -1}
+
+func (i pieces) any() bool { return i.rest >= 0 }
+
+func (p *rowPlan) addPieces(u *annona.Unpacker, column string) pieces {
+	i := noPieces
+	if u.Fills() {
+		i.rest = p.add(column)
+	}
+	if u.FillsGroups() {
+		i.groups = p.add(column + "_groups")
+	}
+	return i
+}
+
 // newGroupPlan plans rows of a group that is kept in columns, not in an image.
 func newGroupPlan(shape *annona.Shape, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, clear: -1, sealed: -1}
+	p := &rowPlan{shape: shape, clear: noPieces, sealed: noPieces}
 	p.planDerived(expressions, later)
 	return p
 }
@@ -86,12 +103,13 @@ func (p *rowPlan) read(values row, page *annona.Page) error {
 	for _, i := range p.blank {
 		page.Columns[i].EndCell()
 	}
-	if p.sealed >= 0 {
-		page.Sealed.Append(values[p.sealed])
+	if p.sealed.any() {
+		page.Sealed.Data = append(append(page.Sealed.Data, values[p.sealed.rest]...), values.piece(p.sealed.groups)...)
+		page.Sealed.EndCell()
 		page.Versions = append(page.Versions, values.integer(p.version))
 	}
-	if p.clear >= 0 {
-		if err := p.unpacker.Unpack(page, values[p.clear]); err != nil {
+	if p.clear.any() {
+		if err := p.unpacker.Unpack(page, values[p.clear.rest], values.piece(p.clear.groups)); err != nil {
 			return annona.Internal("read a stored record", err)
 		}
 	}

@@ -6,7 +6,7 @@ CREATE TABLE counters (
 	name  text COLLATE "C" PRIMARY KEY,
 	value bigint NOT NULL
 );
-INSERT INTO counters (name, value) VALUES ('policy_epoch', 1), ('lines_day', 0);
+INSERT INTO counters (name, value) VALUES ('policy_epoch', 1), ('lines_day', 0), ('areas', 0);
 
 -- Numbers. A sequence gives them out without a lock; one that a failed change took stays unused.
 CREATE SEQUENCE households_number;
@@ -14,7 +14,8 @@ CREATE SEQUENCE individuals_number;
 CREATE SEQUENCE memberships_number;
 CREATE SEQUENCE relationships_number;
 
--- Records. What an export shows stands first; the columns f_* are the index of filters and
+-- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
+-- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
 	number       bigint PRIMARY KEY,
@@ -26,10 +27,12 @@ CREATE TABLE households (
 	received_at  text COLLATE "C" NOT NULL,
 	clear        bytea,
 	sealed       bytea,
+	clear_groups  bytea,
+	sealed_groups bytea,
 	source_key   text COLLATE "C" NOT NULL,
 	f_area_code  text COLLATE "C"
 );
-ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL; -- sealed bytes do not shrink
+ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL; -- sealed bytes do not shrink
 CREATE UNIQUE INDEX households_uid ON households (uid);
 CREATE UNIQUE INDEX households_source ON households (source, source_key);
 CREATE INDEX households_area ON households (f_area_code);
@@ -51,9 +54,11 @@ CREATE TABLE individuals (
 	area_code            text COLLATE "C",
 	clear                bytea,
 	sealed               bytea,
+	clear_groups         bytea,
+	sealed_groups        bytea,
 	source_key           text COLLATE "C" NOT NULL
 );
-ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL;
+ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
 CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
 CREATE INDEX individuals_area ON individuals (area_code);
@@ -276,3 +281,69 @@ CREATE TABLE annona_keys.subject_keys (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50);
 ALTER TABLE annona_keys.subject_keys ALTER COLUMN wrapped SET STORAGE EXTERNAL;
 CREATE INDEX subject_keys_generation ON annona_keys.subject_keys (generation, noun, block);
+
+-- Readers of the log. What each follower was shown of a record is a tag of 8 bytes; the first
+-- views lie packed in ranges of numbers, later ones as rows.
+CREATE TABLE log_epoch (epoch uuid NOT NULL);
+INSERT INTO log_epoch (epoch) VALUES (gen_random_uuid());
+
+CREATE TABLE followers (
+	key        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id         uuid NOT NULL UNIQUE,
+	generation bigint NOT NULL,
+	used_at    bigint NOT NULL
+);
+
+CREATE TABLE follower_ranges (
+	follower   bigint NOT NULL,
+	first      bigint NOT NULL,
+	last       bigint NOT NULL,
+	generation bigint NOT NULL,
+	views      bytea NOT NULL,
+	PRIMARY KEY (follower, first)
+);
+ALTER TABLE follower_ranges ALTER COLUMN views SET STORAGE EXTERNAL; -- tags do not shrink
+
+CREATE TABLE follower_views (
+	follower   bigint NOT NULL,
+	number     bigint NOT NULL,
+	generation bigint NOT NULL,
+	seq        bigint NOT NULL,
+	tag        bigint NOT NULL,
+	PRIMARY KEY (follower, number, generation)
+);
+CREATE INDEX follower_views_generation ON follower_views (follower, generation);
+
+-- The ids of erased records stay as long as the log, to tell those who have followed them.
+CREATE TABLE departed (
+	dataset text COLLATE "C" NOT NULL,
+	number  bigint NOT NULL,
+	uid     uuid NOT NULL,
+	seq     bigint NOT NULL,
+	PRIMARY KEY (dataset, number)
+);
+CREATE FUNCTION depart() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO annona.departed (dataset, number, uid, seq)
+		VALUES (TG_TABLE_NAME, old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM annona.log)) ON CONFLICT DO NOTHING;
+	RETURN old;
+END $$;
+CREATE TRIGGER households_depart AFTER DELETE ON households FOR EACH ROW EXECUTE FUNCTION depart();
+CREATE TRIGGER individuals_depart AFTER DELETE ON individuals FOR EACH ROW EXECUTE FUNCTION depart();
+
+-- The serving role cannot delete events. It can have the beginning of the log removed, up to a
+-- day ago, never the last event. Returns how many events went: at most so many.
+CREATE FUNCTION prune_events(before bigint, most bigint) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = annona, pg_temp AS $$
+DECLARE
+	until bigint;
+	gone  bigint;
+BEGIN
+	before := least(before, (extract(epoch FROM now() - interval '1 day') * 1e9)::bigint);
+	WITH first AS MATERIALIZED (SELECT l.seq, e.at FROM log l JOIN events e ON e.event = l.event ORDER BY l.seq LIMIT most)
+		SELECT least((SELECT min(seq) FROM first WHERE at >= before), (SELECT min(seq) + most FROM first), (SELECT max(seq) FROM log)) INTO until;
+	WITH pruned AS (DELETE FROM log WHERE seq < until RETURNING event)
+		DELETE FROM events WHERE event IN (SELECT event FROM pruned);
+	GET DIAGNOSTICS gone = ROW_COUNT;
+	RETURN gone;
+END $$;
+REVOKE ALL ON FUNCTION prune_events FROM PUBLIC;

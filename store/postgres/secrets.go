@@ -122,9 +122,20 @@ func (s *Secrets) Put(secret annona.Secret) error {
 	})
 }
 
-// Rewrap replaces what wraps each of these secrets, all of them or none.
+// Rewrap replaces the wrapped bytes of all secrets, which must be those on file. Nobody makes or
+// destroys one meanwhile.
 func (s *Secrets) Rewrap(secrets []annona.Secret) error {
 	return s.change("wrap the secrets anew", func(c *conn) error {
+		if err := c.exec("LOCK TABLE annona_keys.secrets IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		there, err := c.integer("SELECT count(*) FROM annona_keys.secrets")
+		if err != nil {
+			return err
+		}
+		if there != int64(len(secrets)) {
+			return errSecretsChanged()
+		}
 		for _, secret := range secrets {
 			done, err := c.db.Exec(c.ctx, "UPDATE annona_keys.secrets SET wrapped = $1 WHERE label = $2 AND version = $3",
 				secret.Wrapped, secret.Label, int64(secret.Version))
@@ -132,11 +143,15 @@ func (s *Secrets) Rewrap(secrets []annona.Secret) error {
 				return err
 			}
 			if done.RowsAffected() == 0 {
-				return annona.Conflict("secret_missing", "a secret was destroyed meanwhile; try again")
+				return errSecretsChanged()
 			}
 		}
 		return nil
 	})
+}
+
+func errSecretsChanged() error {
+	return annona.Conflict("secrets_changed", "a secret was made or destroyed meanwhile; stop the servers of this registry and try again")
 }
 
 // Destroy deletes one version of a secret. A generation that still wraps subject keys is refused

@@ -19,7 +19,7 @@ const (
 )
 
 const (
-	shortWait   = 2 * time.Millisecond   // between looks at the queues of a leader who has work
+	shortWait   = 4 * time.Millisecond   // between batches: what is committed meanwhile shares the next one
 	longWait    = 20 * time.Millisecond  // of one who has none
 	leadWait    = 250 * time.Millisecond // between attempts to become the leader
 	batchTime   = 60 * time.Second       // for one batch; then the connection counts as dead
@@ -112,6 +112,8 @@ func (q *sequencer) lead(ctx context.Context, l *leader) error {
 		wait = min(2*wait, longWait)
 		if moved > 0 {
 			wait = shortWait
+			sleep(ctx, shortWait)
+			continue
 		}
 		select {
 		case <-q.wake:

@@ -44,7 +44,7 @@ type Options struct {
 	Clock annona.Clock
 }
 
-// Store implements the ports of records, rights, standings, reference data and the ledger.
+// Store implements the ports of records, rights, standings, reference data, the log and the ledger.
 // It is safe for concurrent use.
 type Store struct {
 	readers   *pool
@@ -52,6 +52,7 @@ type Store struct {
 	replica   *replica // nil: none
 	entries   *appender
 	sequencer *sequencer
+	news      *news
 	url       string
 	clock     annona.Clock
 	linesDay  atomic.Int64 // the day up to which all household lines are right, as far as known
@@ -65,6 +66,8 @@ var (
 	_ annona.Standings    = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)
+	_ annona.Log          = (*Store)(nil)
+	_ annona.Views        = (*Store)(nil)
 )
 
 // Open connects to the registry of a database. It changes no schema: Migrate does. Errors have
@@ -112,6 +115,7 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 	}
 	s.entries = newAppender(s)
 	s.sequencer = startSequencer(s.writers.config)
+	s.news = newNews(s.readers.config)
 	return s.refreshLines(ctx)
 }
 
@@ -119,6 +123,9 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 func (s *Store) Close() error {
 	if s.sequencer != nil {
 		s.sequencer.stop()
+	}
+	if s.news != nil {
+		s.news.stop()
 	}
 	if s.entries != nil {
 		s.entries.close()

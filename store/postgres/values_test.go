@@ -72,7 +72,12 @@ func TestEveryConstraintLeavesNoValue(t *testing.T) {
 	refuse := func(table, what string, columns []catalogColumn, values []any) {
 		t.Helper()
 		err := s.Update(t.Context(), func(x annona.Tx) error {
-			return x.(*tx).fault("break a rule", insertPlanted(x.(*tx).conn, table, columns, values))
+			for range 2 { // a sequencer may have taken the row of a queue that was inserted before
+				if err := insertPlanted(x.(*tx).conn, table, columns, values); err != nil {
+					return x.(*tx).fault("break a rule", err)
+				}
+			}
+			return nil
 		})
 		if err == nil {
 			t.Errorf("%s: %s is not refused", table, what)

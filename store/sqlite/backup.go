@@ -63,6 +63,9 @@ func dump(ctx context.Context, path, doing string, begin func(annona.StoreState)
 			return err
 		}
 		for _, t := range all {
+			if slices.Contains(forgotten(), t.Name) {
+				continue
+			}
 			if err := c.dumpTable(t, to, &failed); err != nil {
 				return err
 			}
@@ -77,6 +80,10 @@ func dump(ctx context.Context, path, doing string, begin func(annona.StoreState)
 	}
 	return fault(doing, err)
 }
+
+// forgotten are the tables that no backup has: a restore makes every position of the log void, and
+// with it what was remembered of followers.
+func forgotten() []string { return []string{"followers", "follower_views", "follower_ranges"} }
 
 // state says where the store stands at the moment of the transaction.
 func (c *conn) state() (annona.StoreState, error) {
@@ -93,7 +100,7 @@ func (c *conn) state() (annona.StoreState, error) {
 	if state.Position, err = c.integer("SELECT coalesce(max(seq), 0) FROM events"); err != nil {
 		return state, err
 	}
-	if state.Epoch, err = c.counter(epochCounter); err != nil {
+	if state.Epoch, err = c.text("SELECT lower(hex(epoch)) FROM log_epoch"); err != nil {
 		return state, err
 	}
 	if state.LedgerSize, err = c.integer(ledgerSize); err != nil {

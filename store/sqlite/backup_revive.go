@@ -8,10 +8,8 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-const (
-	epochCounter      = "log_epoch"
-	unfinishedCounter = "restore_unfinished" // above 0: loaded from a backup, and not released yet
-)
+// unfinishedCounter is above 0 in a registry that was loaded from a backup and not released yet.
+const unfinishedCounter = "restore_unfinished"
 
 // The values of unfinishedCounter: where the keys come from.
 const (
@@ -31,12 +29,12 @@ func (s *Store) checkFinished(ctx context.Context) error {
 }
 
 // Renew makes positions and numbers of before the restore mean nothing. See annona.Reviver.
-func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entries ...annona.LedgerRow) (epoch int64, err error) {
+func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entries ...annona.LedgerRow) error {
 	if err := checkLeaves(entries); err != nil {
-		return 0, err
+		return err
 	}
-	err = s.writer.update(ctx, "renew the log", func(t *tx) error {
-		if epoch, err = t.renewEpoch(); err != nil {
+	return s.writer.update(ctx, "renew the log", func(t *tx) error {
+		if err := t.renewLog(); err != nil {
 			return err
 		}
 		for name, number := range last {
@@ -49,18 +47,6 @@ func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entrie
 		}
 		return t.appendEntries(entries)
 	})
-	return epoch, err
-}
-
-// renewEpoch begins a new epoch of the log. It is the time, so that two restores of one backup
-// have two epochs.
-func (t *tx) renewEpoch() (int64, error) {
-	last, err := t.conn.counter(epochCounter)
-	if err != nil {
-		return 0, err
-	}
-	epoch := max(last+1, t.now.UnixMilli())
-	return epoch, t.conn.exec("INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", epochCounter, epoch)
 }
 
 // Release lets the registry be opened by everybody.

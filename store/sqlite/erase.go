@@ -25,6 +25,7 @@ func (t *tx) Erase(ctx context.Context, actor string, dataset *annona.Dataset, n
 	if version == 0 {
 		return annona.NotFound("the record is not on file")
 	}
+	t.erased = true
 	touched := touches{}
 	if tb.dataset == "individuals" {
 		err = t.eraseIndividual(number, touched)
@@ -131,8 +132,8 @@ func (t *tx) DropTombstones(ctx context.Context, then time.Time) error {
 	return fault("remove tombstones", err)
 }
 
-// erased reports whether a record was erased and may not come back.
-func (t *tx) erased(k recordKey) (bool, error) {
+// buried reports whether a record was erased and may not come back.
+func (t *tx) buried(k recordKey) (bool, error) {
 	n, err := t.conn.integer("SELECT count(*) FROM tombstones WHERE source = ? AND source_key = ? AND dataset = ? AND expires_at > ?",
 		k.source, k.key, k.dataset, t.now)
 	return n > 0, err

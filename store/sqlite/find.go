@@ -69,7 +69,7 @@ func (t *tx) findRecord(tb *table, k *annona.RecordKey) (known annona.Known, err
 	if known.Same {
 		return known, nil
 	}
-	if erased, err := t.erased(recordKey{tb.dataset, k.Source, k.Key}); err != nil || erased {
+	if erased, err := t.buried(recordKey{tb.dataset, k.Source, k.Key}); err != nil || erased {
 		return annona.Known{Erased: erased}, err
 	}
 	if f.number == 0 {
@@ -80,9 +80,15 @@ func (t *tx) findRecord(tb *table, k *annona.RecordKey) (known annona.Known, err
 		f.number, f.uid = annona.Number(number), annona.NewUID()
 		known.Number = f.number
 	} else {
+		var clear, groups annona.Image
 		_, err = t.conn.one(tb.images, func(s *sqlite.Stmt) {
-			known.Clear, known.Sealed = columnBytes(s, 0), columnBytes(s, 1)
+			clear, groups = columnBytes(s, 0), columnBytes(s, 1)
+			known.Sealed = append(columnBytes(s, 2), columnBytes(s, 3)...)
 		}, f.number)
+		if err != nil {
+			return known, err
+		}
+		known.Clear, err = annona.JoinImages(clear, groups)
 	}
 	t.found[subject{tb.dataset, f.number}] = f
 	return known, err

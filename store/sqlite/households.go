@@ -32,7 +32,7 @@ func (t *tx) household(source, key string) (h household, erased bool, err error)
 		t.known[k] = h
 		return h, false, nil
 	}
-	if erased, err = t.erased(recordKey{"households", source, key}); err != nil || erased {
+	if erased, err = t.buried(recordKey{"households", source, key}); err != nil || erased {
 		return h, erased, err
 	}
 	return h, false, annona.Invalid("unknown_household", "a record joins a household that is not on file; load households before their members")

@@ -69,7 +69,7 @@ func (t *tx) insertRelationship(w written, r *annona.Relationship, had []relatio
 		return err
 	}
 	if to == 0 {
-		if erased, err := t.erased(recordKey{"individuals", w.record.Source, r.ToKey}); err != nil || erased {
+		if erased, err := t.buried(recordKey{"individuals", w.record.Source, r.ToKey}); err != nil || erased {
 			return err // nothing leads to somebody who was erased
 		}
 	}

@@ -15,10 +15,10 @@ type rowPlan struct {
 	shape     *annona.Shape
 	selected  []string // expressions, in order
 	cells     []cell
-	blank     []int // derived columns that this query does not fill and nobody else does
-	clear     int   // column of the clear image; -1: nothing to unpack
-	sealed    int   // column of the sealed image; -1: not needed
-	version   int   // column of the version that it is bound to
+	blank     []int  // derived columns that this query does not fill and nobody else does
+	clear     pieces // columns of the clear image
+	sealed    pieces // columns of the sealed image
+	version   int    // column of the version, where the sealed image is read
 	unpacker  *annona.Unpacker
 	image     []byte // memory for the image of the row
 	isRecords bool
@@ -30,21 +30,38 @@ type cell struct{ page, query int }
 // newRecordPlan plans rows of households or individuals. expressions are those of the derived
 // columns; later are the derived columns that are filled from other queries.
 func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: -1, sealed: -1, isRecords: true}
+	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: noPieces, sealed: noPieces, isRecords: true}
 	p.planDerived(expressions, later)
-	if p.unpacker = annona.NewUnpacker(shape, false); p.unpacker.Fills() {
-		p.clear = p.add(alias + ".clear")
-	}
-	if annona.NewUnpacker(shape, true).Fills() {
-		p.sealed = p.add(alias + ".sealed")
+	p.unpacker = annona.NewUnpacker(shape, false)
+	p.clear = p.addPieces(p.unpacker, alias+".clear")
+	if p.sealed = p.addPieces(annona.NewUnpacker(shape, true), alias+".sealed"); p.sealed.any() {
 		p.version = p.add(alias + ".version")
 	}
 	return p
 }
 
+// pieces are the columns that an image is read from: the rest, and the groups where any is asked
+// for. -1: it is not read.
+type pieces struct{ rest, groups int }
+
+var noPieces = pieces{-1, -1}
+
+func (i pieces) any() bool { return i.rest >= 0 }
+
+func (p *rowPlan) addPieces(u *annona.Unpacker, column string) pieces {
+	i := noPieces
+	if u.Fills() {
+		i.rest = p.add(column)
+	}
+	if u.FillsGroups() {
+		i.groups = p.add(column + "_groups")
+	}
+	return i
+}
+
 // newGroupPlan plans rows of a group that is kept in columns, not in an image.
 func newGroupPlan(shape *annona.Shape, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, clear: -1, sealed: -1}
+	p := &rowPlan{shape: shape, clear: noPieces, sealed: noPieces}
 	p.planDerived(expressions, later)
 	return p
 }
@@ -93,14 +110,21 @@ func (p *rowPlan) read(stmt *sqlite.Stmt, before int, page *annona.Page) error {
 	for _, i := range p.blank {
 		page.Columns[i].EndCell()
 	}
-	if p.sealed >= 0 {
-		page.Sealed.Data = appendColumn(page.Sealed.Data, stmt, before+p.sealed)
+	if p.sealed.any() {
+		page.Sealed.Data = appendColumn(page.Sealed.Data, stmt, before+p.sealed.rest)
+		if p.sealed.groups >= 0 {
+			page.Sealed.Data = appendColumn(page.Sealed.Data, stmt, before+p.sealed.groups)
+		}
 		page.Sealed.EndCell()
 		page.Versions = append(page.Versions, stmt.ColumnInt64(before+p.version))
 	}
-	if p.clear >= 0 {
-		p.image = appendColumn(p.image[:0], stmt, before+p.clear)
-		if err := p.unpacker.Unpack(page, p.image); err != nil {
+	if p.clear.any() {
+		p.image = appendColumn(p.image[:0], stmt, before+p.clear.rest)
+		rest := len(p.image)
+		if p.clear.groups >= 0 {
+			p.image = appendColumn(p.image, stmt, before+p.clear.groups)
+		}
+		if err := p.unpacker.Unpack(page, p.image[:rest], p.image[rest:]); err != nil {
 			return annona.Internal("read a stored record", err)
 		}
 	}

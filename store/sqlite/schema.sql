@@ -5,9 +5,10 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO counters (name, value) VALUES
 	('households', 0), ('individuals', 0), ('memberships', 0), ('relationships', 0),
-	('policy_epoch', 1), ('lines_day', 0);
+	('policy_epoch', 1), ('lines_day', 0), ('areas', 0);
 
--- Records. What an export shows stands first; the columns f_* are the index of filters and
+-- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
+-- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
 	number       INTEGER PRIMARY KEY,
@@ -15,9 +16,11 @@ CREATE TABLE households (
 	source       TEXT NOT NULL,
 	updated_at   TEXT NOT NULL,
 	received_at  TEXT NOT NULL,
+	version      INTEGER NOT NULL,
 	clear        BLOB,
 	sealed       BLOB,
-	version      INTEGER NOT NULL,
+	clear_groups  BLOB,
+	sealed_groups BLOB,
 	source_key   TEXT NOT NULL,
 	digest       BLOB NOT NULL,
 	f_area_code  TEXT
@@ -39,9 +42,11 @@ CREATE TABLE individuals (
 	source               TEXT NOT NULL,
 	updated_at           TEXT NOT NULL,
 	received_at          TEXT NOT NULL,
+	version              INTEGER NOT NULL,
 	clear                BLOB,
 	sealed               BLOB,
-	version              INTEGER NOT NULL,
+	clear_groups         BLOB,
+	sealed_groups        BLOB,
 	source_key           TEXT NOT NULL,
 	digest               BLOB NOT NULL
 ) STRICT;
@@ -226,3 +231,51 @@ CREATE TABLE ledger_nodes (
 	hash  BLOB NOT NULL,
 	PRIMARY KEY (level, idx)
 ) STRICT, WITHOUT ROWID;
+
+-- Readers of the log. What each follower was shown of a record is a tag of 8 bytes; the first
+-- views lie packed in ranges of numbers, later ones as rows.
+CREATE TABLE log_epoch (epoch BLOB NOT NULL) STRICT;
+INSERT INTO log_epoch (epoch) VALUES (randomblob(16));
+
+CREATE TABLE followers (
+	key        INTEGER PRIMARY KEY AUTOINCREMENT,
+	id         BLOB NOT NULL UNIQUE,
+	generation INTEGER NOT NULL,
+	used_at    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE follower_ranges (
+	follower   INTEGER NOT NULL,
+	first      INTEGER NOT NULL,
+	last       INTEGER NOT NULL,
+	generation INTEGER NOT NULL,
+	views      BLOB NOT NULL,
+	PRIMARY KEY (follower, first)
+) STRICT;
+
+CREATE TABLE follower_views (
+	follower   INTEGER NOT NULL,
+	number     INTEGER NOT NULL,
+	generation INTEGER NOT NULL,
+	seq        INTEGER NOT NULL,
+	tag        INTEGER NOT NULL,
+	PRIMARY KEY (follower, number, generation)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX follower_views_generation ON follower_views (follower, generation);
+
+-- The ids of erased records stay as long as the log, to tell those who have followed them.
+CREATE TABLE departed (
+	dataset TEXT NOT NULL,
+	number  INTEGER NOT NULL,
+	uid     BLOB NOT NULL,
+	seq     INTEGER NOT NULL,
+	PRIMARY KEY (dataset, number)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER households_depart AFTER DELETE ON households BEGIN
+	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)
+		VALUES ('households', old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM events));
+END;
+CREATE TRIGGER individuals_depart AFTER DELETE ON individuals BEGIN
+	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)
+		VALUES ('individuals', old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM events));
+END;

@@ -157,19 +157,30 @@ func (s *Secrets) Put(secret annona.Secret) error {
 	})
 }
 
-// Rewrap replaces what wraps each of these secrets, all of them or none.
+// Rewrap replaces the wrapped bytes of all secrets, which must be those on file.
 func (s *Secrets) Rewrap(secrets []annona.Secret) error {
 	return s.change(context.Background(), "wrap the secrets anew", func(c *conn) error {
+		there, err := c.integer("SELECT count(*) FROM secrets")
+		if err != nil {
+			return err
+		}
+		if there != int64(len(secrets)) {
+			return errSecretsChanged()
+		}
 		for _, secret := range secrets {
 			if err := c.exec("UPDATE secrets SET wrapped = ? WHERE label = ? AND version = ?", secret.Wrapped, secret.Label, secret.Version); err != nil {
 				return err
 			}
 			if c.Changes() == 0 {
-				return annona.Conflict("secret_missing", "a secret was destroyed meanwhile; try again")
+				return errSecretsChanged()
 			}
 		}
 		return nil
 	})
+}
+
+func errSecretsChanged() error {
+	return annona.Conflict("secrets_changed", "a secret was made or destroyed meanwhile; stop the servers of this registry and try again")
 }
 
 // Destroy deletes one version of a secret. A generation that still wraps subject keys is refused

@@ -42,7 +42,7 @@ type Options struct {
 	Clock annona.Clock
 }
 
-// Store implements the ports of records, rights, standings, reference data and the ledger.
+// Store implements the ports of records, rights, standings, reference data, the log and the ledger.
 // It is safe for concurrent use.
 type Store struct {
 	readers *pool
@@ -58,6 +58,8 @@ var (
 	_ annona.Standings    = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)
+	_ annona.Log          = (*Store)(nil)
+	_ annona.Views        = (*Store)(nil)
 )
 
 // Open opens the registry in the folder dir and brings its schema up to date. Errors have the

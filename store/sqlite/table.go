@@ -29,7 +29,7 @@ func tables() []table {
 }
 
 // imageColumns are the columns that every write of a record sets, in the order of recordArgs.
-var imageColumns = [...]string{"updated_at", "clear", "sealed", "version", "digest"}
+var imageColumns = [...]string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = [...]string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -80,7 +80,7 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	added := append(append([]string{}, set...), recordColumns[:]...)
 	tb.index = "SELECT f_" + strings.Join(tb.indexed, ", f_") + " FROM " + tb.dataset + " WHERE number = ?"
 	tb.find = "SELECT number, uid, digest, version FROM " + tb.dataset + " WHERE source = ? AND source_key = ?"
-	tb.images = "SELECT clear, sealed FROM " + tb.dataset + " WHERE number = ?"
+	tb.images = "SELECT clear, clear_groups, sealed, sealed_groups FROM " + tb.dataset + " WHERE number = ?"
 	tb.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", tb.dataset, strings.Join(added, ", "), strings.Repeat(", ?", len(added)-1))
 	tb.update = fmt.Sprintf("UPDATE %s SET %s = ? WHERE number = ?", tb.dataset, strings.Join(set, " = ?, "))
 	t.tables[tb.dataset] = &tb
@@ -92,11 +92,21 @@ func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, l line, n
 	if err := stmt.ClearBindings(); err != nil {
 		return err
 	}
+	clear, clearGroups, err := r.Dataset.SplitGroups(r.Clear)
+	if err != nil {
+		return annona.Internal("write a record", err)
+	}
+	sealed, sealedGroups, err := annona.CutSealed(r.Sealed)
+	if err != nil {
+		return annona.Internal("write a record", err)
+	}
 	bindText(stmt, 1, now)
-	bindBytes(stmt, 2, r.Clear)
-	bindBytes(stmt, 3, r.Sealed)
-	stmt.BindInt64(4, int64(r.Version))
-	stmt.BindBytes(5, r.Digest[:])
+	bindBytes(stmt, 2, clear)
+	bindBytes(stmt, 3, clearGroups)
+	bindBytes(stmt, 4, sealed)
+	bindBytes(stmt, 5, sealedGroups)
+	stmt.BindInt64(6, int64(r.Version))
+	stmt.BindBytes(7, r.Digest[:])
 	if tb.dataset == "individuals" {
 		l.bind(stmt, len(imageColumns)+1)
 	}

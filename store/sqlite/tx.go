@@ -20,6 +20,7 @@ type tx struct {
 	evented  map[subject]bool // records that have an event of this transaction
 	tables   map[string]*table
 	known    map[householdKey]household // households looked up in this transaction
+	erased   bool                       // a record was erased
 	found    map[subject]*found         // records found and not written yet
 }
 
@@ -71,6 +72,7 @@ func (t *tx) moveEpoch() error {
 
 // PutAreas writes areas, by code.
 func (t *tx) PutAreas(ctx context.Context, areas []annona.Area) error {
+	changed := false
 	for _, a := range areas {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -84,13 +86,16 @@ func (t *tx) PutAreas(ctx context.Context, areas []annona.Area) error {
 		}
 		err = t.conn.exec(`INSERT INTO areas (code, parent, level, names, valid_from, valid_to, replaced_by) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (code) DO UPDATE SET parent = excluded.parent, level = excluded.level, names = excluded.names,
-				valid_from = excluded.valid_from, valid_to = excluded.valid_to, replaced_by = excluded.replaced_by`,
+				valid_from = excluded.valid_from, valid_to = excluded.valid_to, replaced_by = excluded.replaced_by
+			WHERE (areas.parent, areas.level, areas.names, areas.valid_from, areas.valid_to, areas.replaced_by)
+				IS NOT (excluded.parent, excluded.level, excluded.names, excluded.valid_from, excluded.valid_to, excluded.replaced_by)`,
 			a.Code, a.Parent, a.Level, string(names), a.ValidFrom, a.ValidTo, joinList(a.ReplacedBy))
 		if err != nil {
 			return fault("write an area", err)
 		}
+		changed = changed || t.conn.Changes() > 0
 	}
-	return nil
+	return fault("write an area", t.areasChanged(changed))
 }
 
 // PutRestriction writes a restriction by its ID, with a touched event for its subject.

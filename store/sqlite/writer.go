@@ -22,6 +22,7 @@ type writer struct {
 	conn  *conn
 	clock annona.Clock
 	tree  tree
+	moved pulse     // of the log
 	free  time.Time // when the next change may begin
 
 	mu     sync.Mutex
@@ -95,6 +96,7 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 	w.flush()
 	time.Sleep(time.Until(w.free))
 	began := time.Now()
+	erased := false
 	err := w.transaction(ctx, func(t *tx) error {
 		if err := t.refreshLines(); err != nil {
 			return err
@@ -102,13 +104,21 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 		if err := fn(t); err != nil {
 			return err
 		}
+		erased = t.erased
 		return t.finish()
 	})
+	if err == nil && erased {
+		w.wipe()
+	}
 	if now := time.Now(); now.Sub(began) > longChange {
 		w.free = now.Add(courtesy)
 	}
 	return fault(doing, err)
 }
+
+// wipe empties the write-ahead log, which holds what pages were before an erasure. Somebody who reads
+// at this moment prevents it; then the next checkpoint does it.
+func (w *writer) wipe() { _ = w.conn.exec("PRAGMA wal_checkpoint(TRUNCATE)") }
 
 // Append appends entries and returns when they are committed. Calls that wait while another
 // commit is being flushed share the next one.
@@ -184,6 +194,9 @@ func (w *writer) transaction(ctx context.Context, fn func(*tx) error) (err error
 	}()
 	err = w.conn.transaction(ctx, func() error { return fn(newTx(ctx, w)) })
 	kept = err == nil
+	if kept {
+		w.moved.beat()
+	}
 	return err
 }
 

@@ -88,8 +88,13 @@ func testMalformedSecrets(t *testing.T, k annona.KeyStore) {
 
 func testRewrap(t *testing.T, k annona.KeyStore) {
 	mustPut(t, k, secret("a", 1, "one"), secret("b", 1, "two"))
-	if err := k.Rewrap([]annona.Secret{secret("a", 1, "ONE"), secret("gone", 1, "x")}); annona.CodeOf(err) != "secret_missing" {
-		t.Errorf("a secret that is not there: %v", err)
+	for name, some := range map[string][]annona.Secret{
+		"one is not there": {secret("a", 1, "ONE"), secret("gone", 1, "x")}, "one is left out": {secret("a", 1, "ONE")},
+		"one too many": {secret("a", 1, "ONE"), secret("b", 1, "x"), secret("gone", 1, "x")},
+	} {
+		if err := k.Rewrap(some); annona.CodeOf(err) != "secrets_changed" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if s, _ := k.Get("a", 1); string(s.Wrapped) != "one" {
 		t.Error("half of a refused change was kept")

@@ -48,3 +48,15 @@ func next(r annona.StoredRecord, known annona.Known) annona.StoredRecord {
 func former(known annona.Known) annona.Former {
 	return annona.Former{Version: known.Version, Clear: append([]byte("before:"), known.Clear...), Sealed: known.Sealed}
 }
+
+// Hanging is somebody on whom something hangs in every table of a store, to be loaded with the
+// other two: number 1, with what a registry keeps of an individual. What it leaves behind when it
+// is erased is for the tests of each store to count.
+func Hanging() []annona.StoredRecord {
+	p := Person("p", map[string]string{"sex": "female"}, annona.Membership{HouseholdKey: "h"})
+	p.Identifiers = []annona.IdentifierIndex{{Scheme: "national_id", Hash: []byte("hash")}}
+	p.Relationships = []annona.Relationship{{ToKey: "q", Type: "parent"}}
+	q := Person("q", nil)
+	q.Relationships = []annona.Relationship{{ToKey: "p", Type: "child"}}
+	return []annona.StoredRecord{Household("h", nil), p, q}
+}

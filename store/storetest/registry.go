@@ -76,7 +76,7 @@ func record(d *annona.Dataset, key string, v values) annona.StoredRecord {
 			}
 		}
 	}
-	r.Sealed = append([]byte("sealed:"), sealed...)
+	r.Sealed = annona.AppendItem(nil, append(annona.Image("sealed:"), sealed...))
 	return r
 }
 

@@ -22,6 +22,8 @@ type Store interface {
 	annona.Standings
 	annona.Subjects
 	annona.Reference
+	annona.Log
+	annona.Views
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -37,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"pages come in order of number", testPages},
 		{"no scope, no record", testZeroScope},
 		{"a page has columns, images and groups", testContent},
+		{"groups of an image are read where somebody asks for them", testImageGroups},
 		{"a household shows its visible members", testMembers},
 		{"restriction and objection", testRestrictions},
 		{"consent where it is the basis", testConsents},
@@ -61,6 +64,16 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"the ledger's tree", testLedger},
 		{"the ledger under concurrent appends", testLedgerConcurrent},
 		{"SQL and package filter agree", testLaw},
+		{"whom a change concerns", testConcerned},
+		{"who comes and goes by date", testCrossings},
+		{"waiting for the log", testAwait},
+		{"what records were", testFormers},
+		{"records by their numbers", testReadNumbers},
+		{"what followers were shown", testViews},
+		{"the log is pruned", testPrune},
+		{"views are kept as long as the log", testPruneViews},
+		{"a restored log is another one", testRenew},
+		{"areas move", testAreasMove},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
 	}

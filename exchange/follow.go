@@ -1,0 +1,270 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// MaxWait is how long a follower may wait for the next change.
+const MaxWait = 60 * time.Second
+
+// ChangeKind says what a follower does with a change.
+type ChangeKind string
+
+// The kinds of changes. Whether a record is new or has only come into sight is not told: that
+// would say what it was before.
+const (
+	ChangeUpsert  ChangeKind = "upsert"        // put this record in the place of the one with its id
+	ChangeEntered ChangeKind = "entered_scope" // likewise; it was not in sight before
+	ChangeLeft    ChangeKind = "left_scope"    // drop the record with this id
+	ChangeDelete  ChangeKind = "delete"        // likewise; the registry has erased it
+)
+
+// Gone reports whether the change has no record any more.
+func (k ChangeKind) Gone() bool { return k == ChangeLeft || k == ChangeDelete }
+
+// Change is one change of what a follower sees. Row is that of its record in Changes.Records, or
+// of its id in Changes.IDs when the record is gone.
+type Change struct {
+	Kind ChangeKind
+	Row  int
+}
+
+// Changes is a page of changes that was released.
+type Changes struct {
+	List    []Change
+	Records *privacy.Disclosed // nil: there are none
+	IDs     *privacy.Disclosed // of those that are gone: the id only; nil: there are none
+	Request annona.UID
+	Schema  int
+	Next    string // the position behind these changes
+	More    bool   // there are more already
+}
+
+// Follow returns the changes of what the caller sees since a position, at most limit of them.
+// Without a position it begins with all that the caller sees. The position behind the changes
+// is the next one to ask with; asking twice with the same one is answered twice, each time up to
+// date. Applying every change from any position that is still kept makes what a fresh search
+// returns, and what leaves the caller's view as it is makes no change.
+//
+// When there is none, Follow waits for the first one, and is decided anew each second.
+func (x *Exchange) Follow(ctx context.Context, caller annona.Caller, q Question, after string, limit int, wait time.Duration, form Form) (*Changes, error) {
+	if limit < 1 || limit > MaxLimit {
+		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	}
+	if wait < 0 || wait > MaxWait {
+		return nil, annona.Invalid("wait_out_of_range", "wait is 0 to %d seconds", int(MaxWait.Seconds())).On("wait")
+	}
+	end := time.Now().Add(wait)
+	for overtaken := 0; ; {
+		l, err := x.startLook(ctx, caller, q, after, limit, form)
+		if err != nil {
+			return nil, err
+		}
+		next, err := l.run(ctx)
+		switch {
+		case errors.Is(err, annona.ErrViewsMoved) && overtaken < patience:
+			overtaken++
+			continue
+		case err != nil:
+			return nil, err
+		case len(l.changes) > 0 || !time.Now().Before(end):
+			return l.answer(ctx, next)
+		}
+		after = x.sealFollow(l.i, next)
+		if err := x.await(ctx, l.state.Head, end); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// patience is how often a look is taken again because another one was faster.
+const patience = 20
+
+// pace is the least time between two looks of one follower: while much is written, one look is for
+// many changes.
+const pace = 50 * time.Millisecond
+
+// await returns when the log has moved, or when it is time to decide again.
+func (x *Exchange) await(ctx context.Context, head int64, end time.Time) error {
+	limited, cancel := context.WithTimeout(ctx, min(recheck, time.Until(end)))
+	defer cancel()
+	select {
+	case <-time.After(pace):
+	case <-limited.Done():
+	}
+	err := x.Log.AwaitLog(limited, head)
+	if limited.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// look is one look from a position at how things are now.
+type look struct {
+	x        *Exchange
+	i        *inquiry
+	from     *position
+	follower annona.Follower
+	state    annona.LogState
+	today    annona.Date
+	version  uint64 // of the scope
+	limit    int
+
+	plan    *privacy.Plan
+	page    *annona.Page
+	id      []byte // of the memory
+	chosen  *privacy.Selection
+	gone    []annona.Number
+	changes []Change
+	full    bool          // there is a further change
+	seen    []annona.View // that the memory does not have yet
+	known   map[annona.Moment]concerned
+	view    []byte // memory for the view of a record
+}
+
+type concerned struct {
+	numbers []annona.Number
+	all     bool
+}
+
+// startLook takes the first two steps and reads where the caller stands. The memory's generation
+// is read before the log, and the log before any record: whatever comes later is found again.
+func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Question, after string, limit int, form Form) (*look, error) {
+	q, err := x.withID(q)
+	if err != nil {
+		return nil, err
+	}
+	i, err := x.inquire(ctx, caller, annona.VerbFollow, q)
+	if err != nil {
+		return nil, err
+	}
+	i.form = form
+	id := x.Vault.Tag(append([]byte("follower\x00"+i.grant.Agreement.Realm+"\x00"), i.followContext()...))
+	l := &look{
+		x: x, i: i, today: i.asOf, limit: limit, id: id[:],
+		plan: i.plan(i.shape), page: annona.NewPage(i.shape), known: map[annona.Moment]concerned{},
+	}
+	l.chosen = l.plan.Select(i.shape)
+	if ceiling := i.grant.RowCeiling; ceiling > 0 {
+		l.limit = int(min(int64(limit), ceiling))
+	}
+	if l.follower, err = x.Views.Follower(ctx, id); err != nil {
+		return nil, err
+	}
+	if l.state, err = x.Log.LogState(ctx); err != nil {
+		return nil, err
+	}
+	l.version = l.scopeVersion()
+	l.from, err = x.openFollow(i, after, l.follower, l.state)
+	return l, err
+}
+
+// withID adds the id to the columns asked for: without it nobody could say which record changed.
+func (x *Exchange) withID(q Question) (Question, error) {
+	dataset, err := rootDataset(x.CurrentDictionary(), q.Dataset)
+	if err != nil {
+		return q, err
+	}
+	if len(q.Fields) > 0 && !slices.Contains(q.Fields, dataset.Key) {
+		q.Fields = append([]string{dataset.Key}, q.Fields...)
+	}
+	if q.AsOf != "" {
+		return q, annona.Invalid("as_of_unsuitable", "a follower reads ages and memberships of today").On("as_of")
+	}
+	q.NilReasons = true
+	return q, nil
+}
+
+// run goes through everything that may have changed and returns the position behind it.
+func (l *look) run(ctx context.Context) (*position, error) {
+	if l.i.shape.Column(l.i.shape.Dataset.Key) < 0 {
+		return nil, annona.Forbidden("field_not_granted", "the agreement does not grant the id of %s, so that their changes cannot be told apart", l.i.shape.Dataset.Name).On(l.i.shape.Dataset.Key)
+	}
+	pieces := l.from.pieces()
+	next := &position{epoch: l.state.Epoch, memory: l.follower.Key}
+	for n := range pieces {
+		if err := l.through(ctx, &pieces[n]); err != nil {
+			return nil, err
+		}
+		if l.full {
+			next.cursor = pieces[n].upto
+			break
+		}
+	}
+	now := seenRange{generation: l.follower.Generation, seq: l.state.Head, day: l.today, scope: l.version}
+	if len(l.seen) > 0 {
+		slices.SortFunc(l.seen, func(a, b annona.View) int { return int(a.Number - b.Number) })
+		var err error
+		if now.generation, err = l.x.Views.Observe(ctx, l.follower, annona.Observation{Seq: l.state.Head, Views: l.seen}); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	next.ranges, err = l.x.join(ctx, l.follower.Key, advance(pieces, now))
+	return next, err
+}
+
+// answer takes the last step and hands over.
+func (l *look) answer(ctx context.Context, next *position) (*Changes, error) {
+	a := &Changes{List: l.changes, Request: l.i.request, Schema: l.i.schema, Next: l.x.sealFollow(l.i, next), More: l.full}
+	if len(l.changes) == 0 {
+		return a, nil
+	}
+	var subjects []audit.Subjects
+	if l.chosen.Count() > 0 {
+		a.Records = l.chosen.Disclosed()
+		subjects = append(subjects, subjectsOf(a.Records)...)
+	}
+	if len(l.gone) > 0 {
+		var err error
+		if a.IDs, err = l.ids(ctx); err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, subjectsOf(a.IDs)...)
+	}
+	facts := l.i.facts(l.i.shape)
+	facts.Rows, facts.Page = int64(len(l.changes)), 1
+	entry := audit.Release(l.x.Clock(), l.i.request, facts, l.i.filterText(), l.i.caller, subjects)
+	if err := l.x.Ledger.Append(ctx, entry); err != nil {
+		return nil, unrecorded(err)
+	}
+	if err := l.x.outcome(ctx, l.i, audit.Complete, 1, facts.Rows, ""); err != nil {
+		return nil, unrecorded(err)
+	}
+	return a, nil
+}
+
+// ids discloses the ids of records that are gone, and nothing else of them.
+func (l *look) ids(ctx context.Context) (*privacy.Disclosed, error) {
+	dataset := l.i.shape.Dataset
+	left, err := l.x.Views.Departed(ctx, dataset, slices.Sorted(slices.Values(l.gone)))
+	if err != nil {
+		return nil, err
+	}
+	key, _ := dataset.Field(dataset.Key)
+	page := annona.NewPage(&annona.Shape{Dataset: dataset, Columns: []*annona.Field{key}})
+	for n, c := range l.changes {
+		if !c.Kind.Gone() {
+			continue
+		}
+		number := l.gone[c.Row]
+		d, known := left[number]
+		if !known {
+			return nil, errResync()
+		}
+		if d.Erased {
+			l.changes[n].Kind = ChangeDelete
+		}
+		page.Numbers, page.UIDs = append(page.Numbers, number), append(page.UIDs, d.UID)
+		page.Columns[0].Append(d.UID[:])
+		page.Count++
+	}
+	return l.i.plan(page.Shape).Redact(page), nil
+}

@@ -1,0 +1,157 @@
+package exchange_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/store/postgres"
+	"github.com/annona-exchange/annona/store/postgres/postgrestest"
+	"github.com/annona-exchange/annona/store/sqlite"
+	"github.com/annona-exchange/annona/vault"
+)
+
+// anyStore is a store that a gate can stand before.
+type anyStore interface {
+	annona.Records
+	annona.Writer
+	annona.Ledger
+	annona.LedgerReader
+	annona.Standings
+	annona.Subjects
+	annona.Reference
+	annona.Log
+	annona.Views
+	Close() error
+}
+
+// ground makes empty registries of one kind of store, with one vault for all of them.
+type ground struct {
+	name  string
+	vault *vault.Vault
+	make  func(clock annona.Clock) (anyStore, error)
+}
+
+// grounds are the two stores. Where PostgreSQL is not installed, it is left out.
+func grounds(t testing.TB) []ground {
+	dir := t.TempDir()
+	secrets, err := sqlite.OpenSecrets(dir, true)
+	check(t, err)
+	t.Cleanup(func() { check(t, secrets.Close()) })
+	keys, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Demo)
+	check(t, err)
+	all := []ground{{"sqlite", keys, sqliteGround(t)}}
+	cluster, err := postgrestest.Start()
+	if errors.Is(err, postgrestest.ErrNotInstalled) {
+		t.Log(err)
+		return all
+	}
+	check(t, err)
+	t.Cleanup(cluster.Remove)
+	return append(all, ground{"postgres", keys, postgresGround(t, cluster)})
+}
+
+func check(t interface {
+	Helper()
+	Fatal(...any)
+}, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+}
+
+func sqliteGround(t testing.TB) func(annona.Clock) (anyStore, error) {
+	dir := t.TempDir()
+	s, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
+	check(t, errors.Join(err, s.Close()))
+	empty, err := os.ReadFile(filepath.Join(dir, sqlite.FileName))
+	check(t, err)
+	return func(clock annona.Clock) (anyStore, error) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, sqlite.FileName), empty, 0o600); err != nil {
+			return nil, err
+		}
+		return sqlite.Open(dir, sqlite.Options{Dictionary: annona.Standard(), Clock: clock, Readers: 2})
+	}
+}
+
+func postgresGround(t testing.TB, cluster *postgrestest.Cluster) func(annona.Clock) (anyStore, error) {
+	ctx := context.Background()
+	admin, err := pgx.Connect(ctx, cluster.URL("postgres", "postgres"))
+	check(t, err)
+	t.Cleanup(func() { _ = admin.Close(ctx) })
+	_, err = admin.Exec(ctx, "CREATE DATABASE empty")
+	check(t, err)
+	_, err = postgres.Migrate(ctx, cluster.URL("postgres", "empty"), postgres.Setup{Dictionary: annona.Standard(), App: "app"})
+	check(t, err)
+	made := 0
+	return func(clock annona.Clock) (anyStore, error) {
+		made++
+		name := fmt.Sprintf("world%d", made)
+		if _, err := admin.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE empty"); err != nil {
+			return nil, err
+		}
+		return postgres.Open(ctx, postgres.Options{URL: cluster.URL("app", name), Dictionary: annona.Standard(), Clock: clock, Readers: 3})
+	}
+}
+
+// firstNoon is when every world begins.
+var firstNoon = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// place is a registry with a clock that a test sets.
+type place struct {
+	*exchange.Exchange
+	ctx   context.Context
+	store anyStore
+	now   time.Time
+}
+
+func (g ground) open(ctx context.Context) (*place, error) {
+	p := &place{ctx: ctx, now: firstNoon}
+	clock := func() time.Time { return p.now }
+	var err error
+	if p.store, err = g.make(clock); err != nil {
+		return nil, err
+	}
+	p.Exchange = exchange.New(exchange.Config{
+		Dictionary: annona.Standard(), Records: p.store, Writer: p.store, Ledger: p.store, Standings: p.store,
+		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Vault: g.vault, Shredder: keeper{}, Clock: clock, Zone: time.UTC,
+		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
+			if !c.RevokedAt.IsZero() {
+				return annona.Unauthenticated("key_invalid", "the key is revoked")
+			}
+			return nil
+		},
+	})
+	return p, nil
+}
+
+// keeper destroys no key: all worlds share one vault.
+type keeper struct{}
+
+func (keeper) Shred(context.Context, *annona.Dataset, annona.Number) (time.Time, error) {
+	return firstNoon, nil
+}
+
+// settle waits until what was written stands in the log: PostgreSQL numbers it a moment later.
+func (p *place) settle() error {
+	if s, ok := p.store.(interface{ Settle(context.Context) error }); ok {
+		return s.Settle(p.ctx)
+	}
+	return nil
+}
+
+func (p *place) admit(agreement string) (annona.Caller, error) {
+	c := annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Agreement: agreement, Hash: []byte{1}, CreatedAt: p.now, ExpiresAt: p.now.AddDate(1, 0, 0)}
+	return annona.Caller{Client: c.ID, Agreement: agreement, Strength: annona.StrengthAPIKey}, p.CreateClient(p.ctx, operator, c)
+}

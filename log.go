@@ -1,0 +1,139 @@
+package annona
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"time"
+)
+
+// LogState is how far the log of changes goes.
+type LogState struct {
+	Epoch  UID   // another one after each restore: a position of a former log is none of this one
+	Head   int64 // number of the last event; 0 when there is none
+	Oldest int64 // the oldest position that can be continued: every event behind it is there
+	Areas  int64 // moves with every change of the areas on file
+}
+
+// Moment is a position of the log and the day on which somebody stood there. The day matters
+// because people come into sight and leave it by date alone.
+type Moment struct {
+	Seq int64
+	Day Date
+}
+
+// FormerRecord is what a record was at an earlier position of the log.
+type FormerRecord struct {
+	Number  Number
+	Created bool   // it came on file later
+	Before  []byte // what it was, see ParseFormer; empty when it was created later, and when it has been erased since
+}
+
+// Log is the one order of changes, for those who read it from a position.
+type Log interface {
+	// LogState returns how far the log goes at this moment.
+	LogState(ctx context.Context) (LogState, error)
+	// AwaitLog returns when the log goes further than seq, or with the error of ctx.
+	AwaitLog(ctx context.Context, seq int64) error
+	// Concerned returns the numbers of the records of a root dataset that may look otherwise, to
+	// whomever, because of an event behind since.Seq up to until.Seq, or because a membership,
+	// consent or restriction began or ended behind since.Day up to until.Day: the records
+	// themselves, who lives with them and where, and who names them as relatives. They ascend.
+	// When they are too many to name, it returns all instead.
+	Concerned(ctx context.Context, dataset *Dataset, since, until Moment) (numbers []Number, all bool, err error)
+	// FormersIn returns what records of a root dataset with after < number ≤ until were at the
+	// position seq, of those that were created, changed or erased behind it, by number. What a
+	// record is now, for all others, is what it was then. Memberships, relationships and rights are
+	// always those of now: who may be seen is decided today.
+	FormersIn(ctx context.Context, dataset *Dataset, seq int64, after, until Number) ([]FormerRecord, error)
+	// PruneLog removes the events from the log's beginning up to the first one that is not older
+	// than before, except for the last event there is, and what was remembered of views that no
+	// position needs any more. It returns how many events went.
+	PruneLog(ctx context.Context, before time.Time) (removed int64, err error)
+	// RenewLog gives the log another epoch and forgets all views: no position of before can be
+	// continued. A restore does so.
+	RenewLog(ctx context.Context) error
+}
+
+// ViewTag is a keyed hash of what somebody was shown of a record; 0: nothing.
+type ViewTag uint64
+
+// View is what a follower was shown of a record at one generation of its memory.
+type View struct {
+	Number     Number
+	Generation int64
+	Tag        ViewTag
+}
+
+// Follower is the memory of one reader of the log: what that reader has been shown, so that a
+// change which leaves it as it is can be told from one that does not. Each observation is kept
+// under the generation that made it: what was shown at a generation is, of each record, the
+// latest observation that is not younger.
+type Follower struct {
+	Key        int64 // never given out again
+	Generation int64 // of the latest observation; 0 before the first
+}
+
+// Observation is what was seen of records in one look.
+type Observation struct {
+	Seq   int64  // up to which the log was looked at
+	Views []View // in ascending order of number; the store gives the generation
+}
+
+// Departed is what is left of a record that somebody does not see any more.
+type Departed struct {
+	UID    UID
+	Erased bool
+}
+
+// Views remembers what followers were shown.
+type Views interface {
+	// Follower returns the memory under that id, and begins one where there is none.
+	Follower(ctx context.Context, id [16]byte) (Follower, error)
+	// ViewsIn returns all views of records with after < number ≤ until, by number and generation.
+	ViewsIn(ctx context.Context, follower int64, after, until Number) ([]View, error)
+	// ViewsOf does so for numbers, which ascend.
+	ViewsOf(ctx context.Context, follower int64, numbers []Number) ([]View, error)
+	// ViewedSince returns the numbers with after < number ≤ until that have a view of a later
+	// generation. They ascend.
+	ViewedSince(ctx context.Context, follower, generation int64, after, until Number) ([]Number, error)
+	// Observe keeps an observation under the generation after f.Generation and returns that. It
+	// fails with the code views_moved when somebody else has made that generation.
+	Observe(ctx context.Context, f Follower, o Observation) (generation int64, err error)
+	// Departed returns what is left of records by their numbers, for telling a follower that they
+	// have left its sight. The numbers are those of records that it was shown.
+	Departed(ctx context.Context, dataset *Dataset, numbers []Number) (map[Number]Departed, error)
+}
+
+// ManyViews is how many views a store keeps together as one packed list rather than one by one.
+const ManyViews = 64
+
+// ErrViewsMoved says that two readers of one memory have looked at once; the later one looks again.
+var ErrViewsMoved = Conflict("views_moved", "another reader with this position was faster; ask again")
+
+// AppendViews packs views: for each the difference of its number to the one before as uvarint,
+// and its tag in 8 bytes.
+func AppendViews(b []byte, views []View) []byte {
+	last := Number(0)
+	for _, v := range views {
+		b = binary.AppendUvarint(b, uint64(v.Number-last))
+		b = binary.BigEndian.AppendUint64(b, uint64(v.Tag))
+		last = v.Number
+	}
+	return b
+}
+
+// ParseViews calls take for each packed view.
+func ParseViews(b []byte, generation int64, take func(View)) error {
+	last := uint64(0)
+	for len(b) > 0 {
+		step, n := binary.Uvarint(b)
+		if n <= 0 || len(b) < n+8 || last+step > math.MaxInt64 {
+			return Internal("read remembered views: they do not decode", nil)
+		}
+		last += step
+		take(View{Number: Number(last), Generation: generation, Tag: ViewTag(binary.BigEndian.Uint64(b[n:]))})
+		b = b[n+8:]
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package privacy
+
+import "github.com/annona-exchange/annona"
+
+// Selection gathers rows of pages that one plan has redacted, when only some of them are to
+// leave. Its subjects are those of the rows that were chosen and of nobody else.
+type Selection struct {
+	plan *Plan
+	page *annona.Page
+}
+
+// Select begins an empty selection of pages of that shape.
+func (p *Plan) Select(shape *annona.Shape) *Selection {
+	return &Selection{plan: p, page: annona.NewPage(shape)}
+}
+
+// Add copies one row of a page. The page may be reset behind it.
+func (s *Selection) Add(d *Disclosed, row int) { copyRow(s.page, d.page, row) }
+
+// Count returns how many rows were chosen so far.
+func (s *Selection) Count() int { return s.page.Count }
+
+// Disclosed returns the rows that were chosen, in the order in which they were.
+func (s *Selection) Disclosed() *Disclosed {
+	d := &Disclosed{page: s.page}
+	s.plan.subjects(s.page, d)
+	return d
+}
+
+// subjects adds everybody in a page to the subjects of d.
+func (p *Plan) subjects(page *annona.Page, d *Disclosed) {
+	if p.identify && len(page.Numbers) > 0 {
+		d.add(Subjects{Noun: p.noun, Fields: p.mask, Numbers: page.Numbers})
+	}
+	for i, g := range p.groups {
+		g.plan.subjects(page.Groups[i].Page, d)
+	}
+}
+
+func copyRow(to, from *annona.Page, row int) {
+	if len(from.Numbers) > 0 {
+		to.Numbers, to.UIDs = append(to.Numbers, from.Numbers[row]), append(to.UIDs, from.UIDs[row])
+	}
+	for i := range from.Columns {
+		to.Columns[i].Append(from.Cell(i, row))
+	}
+	for i := range from.Groups {
+		first, end := from.Groups[i].Rows(row)
+		for inner := first; inner < end; inner++ {
+			copyRow(to.Groups[i].Page, from.Groups[i].Page, inner)
+		}
+		to.Groups[i].EndRow()
+	}
+	to.Count++
+}

@@ -1,0 +1,173 @@
+package sqlite
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// lookAgain is how often a reader who waits looks at the log by itself: another process may have
+// written to it.
+const lookAgain = 200 * time.Millisecond
+
+// pruneBatch is how many events one transaction removes.
+const pruneBatch = 2000
+
+// LogState returns how far the log goes.
+func (s *Store) LogState(ctx context.Context) (state annona.LogState, err error) {
+	err = s.readers.read(ctx, "read the state of the log", func(c *conn) error {
+		_, err := c.one(`SELECT (SELECT epoch FROM log_epoch), (SELECT coalesce(max(seq), 0) FROM events), (SELECT coalesce(min(seq), 1) - 1 FROM events),
+			(SELECT value FROM counters WHERE name = 'areas')`, func(s *sqlite.Stmt) {
+			state = annona.LogState{Epoch: columnUID(s, 0), Head: s.ColumnInt64(1), Oldest: s.ColumnInt64(2), Areas: s.ColumnInt64(3)}
+		})
+		return err
+	})
+	return state, err
+}
+
+// FormersIn returns what records were at a position: what the first event behind it says.
+func (s *Store) FormersIn(ctx context.Context, dataset *annona.Dataset, seq int64, after, until annona.Number) (formers []annona.FormerRecord, err error) {
+	err = s.readers.read(ctx, "read what records were", func(c *conn) error {
+		return c.each(`SELECT record, kind, before FROM events WHERE seq > ? AND dataset = ? AND record > ? AND record <= ? AND kind <> 'touched'
+			ORDER BY record, seq`, func(s *sqlite.Stmt) error {
+			number := annona.Number(s.ColumnInt64(0))
+			if n := len(formers); n > 0 && formers[n-1].Number == number {
+				return nil
+			}
+			formers = append(formers, annona.FormerRecord{
+				Number: number, Created: annona.EventKind(s.ColumnText(1)) == annona.EventCreated, Before: columnBytes(s, 2),
+			})
+			return nil
+		}, seq, dataset.Name, after, until)
+	})
+	return formers, err
+}
+
+// AwaitLog returns when the log goes further than seq.
+func (s *Store) AwaitLog(ctx context.Context, seq int64) error {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		moved := s.writer.moved.next()
+		state, err := s.LogState(ctx)
+		if err != nil || state.Head > seq {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// pulse tells everybody who waits that something has happened.
+type pulse struct {
+	mu      sync.Mutex
+	waiting chan struct{}
+}
+
+// next returns a channel that the next beat closes.
+func (p *pulse) next() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting == nil {
+		p.waiting = make(chan struct{})
+	}
+	return p.waiting
+}
+
+func (p *pulse) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting != nil {
+		close(p.waiting)
+		p.waiting = nil
+	}
+}
+
+// areasChanged notes that areas are not what they were.
+func (t *tx) areasChanged(changed bool) error {
+	if !changed {
+		return nil
+	}
+	_, err := t.next("areas")
+	return err
+}
+
+// PruneLog removes the beginning of the log. See annona.Log.
+func (s *Store) PruneLog(ctx context.Context, before time.Time) (removed int64, err error) {
+	const doing = "prune the log"
+	for {
+		var some int64
+		err := s.writer.update(ctx, doing, func(t *tx) (err error) {
+			some, err = t.pruneEvents(before)
+			return err
+		})
+		removed += some
+		if err != nil {
+			return removed, err
+		}
+		if some < pruneBatch {
+			break
+		}
+	}
+	return removed, s.writer.update(ctx, doing, func(t *tx) error { return t.pruneViews(before) })
+}
+
+// pruneEvents removes the oldest events, no more than a batch of them and never the last.
+func (t *tx) pruneEvents(before time.Time) (int64, error) {
+	err := t.conn.exec(`DELETE FROM events WHERE seq < (SELECT min(seq) FROM (
+		SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?) WHERE at >= ?
+		UNION ALL SELECT min(seq) + ? FROM events UNION ALL SELECT max(seq) FROM events))`, pruneBatch, before, pruneBatch)
+	return int64(t.conn.Changes()), err
+}
+
+// pruneViews forgets what no position that can be continued needs: all but the latest view of a
+// record among those from before the log begins, and followers who have not come for so long.
+func (t *tx) pruneViews(before time.Time) error {
+	oldest, err := t.conn.integer("SELECT coalesce(min(seq), 1) - 1 FROM events")
+	if err != nil {
+		return err
+	}
+	for _, sql := range []string{
+		`DELETE FROM follower_views WHERE seq < ?1 AND EXISTS (SELECT 1 FROM follower_views later WHERE later.follower = follower_views.follower
+			AND later.number = follower_views.number AND later.generation > follower_views.generation AND later.seq < ?1)`,
+		"DELETE FROM departed WHERE seq < ?1",
+	} {
+		if err := t.conn.exec(sql, oldest); err != nil {
+			return err
+		}
+	}
+	return t.forgetFollowers("used_at < ?", before)
+}
+
+func (t *tx) forgetFollowers(which string, args ...any) error {
+	for _, sql := range []string{
+		"DELETE FROM follower_views WHERE follower IN (SELECT key FROM followers WHERE " + which + ")",
+		"DELETE FROM follower_ranges WHERE follower IN (SELECT key FROM followers WHERE " + which + ")",
+		"DELETE FROM followers WHERE " + which,
+	} {
+		if err := t.conn.exec(sql, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RenewLog gives the log another epoch.
+func (s *Store) RenewLog(ctx context.Context) error {
+	return s.writer.update(ctx, "renew the log", (*tx).renewLog)
+}
+
+func (t *tx) renewLog() error {
+	if err := t.conn.exec("UPDATE log_epoch SET epoch = ?", annona.NewUID()); err != nil {
+		return err
+	}
+	return t.forgetFollowers("TRUE")
+}
