@@ -38,8 +38,6 @@ type Header struct {
 	Made time.Time `json:"made_at"`
 	// Expires is the day from which a copy of keys must not be kept any more; zero for a registry.
 	Expires time.Time `json:"expires_at,omitzero"`
-	// Tombstones is the number of the last tombstone that was known then.
-	Tombstones int64 `json:"tombstones"`
 	annona.StoreState
 }
 

@@ -55,7 +55,7 @@ func identity(t testing.TB) *age.X25519Identity {
 }
 
 func header() Header {
-	return Header{Kind: Registry, Program: "1.2.3", Made: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Tombstones: 3, StoreState: annona.StoreState{Kind: "sqlite", Schema: 1, Position: 9, LedgerSize: 7, LedgerRoot: []byte{1}}}
+	return Header{Kind: Registry, Program: "1.2.3", Made: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), StoreState: annona.StoreState{Kind: "sqlite", Schema: 1, Position: 9, LedgerSize: 7, LedgerRoot: []byte{1}}}
 }
 
 // written writes a file with that many people, and what a reader has to get from it.

@@ -55,6 +55,16 @@ func (p place) mustAil(t *testing.T, when string, checks ...string) {
 	}
 }
 
+// makeRecoverySecret makes one and returns it.
+func (p place) makeRecoverySecret(t *testing.T) (secret string) {
+	t.Helper()
+	check(t, p.with(t.Context(), func(f *folder) (err error) {
+		secret, err = f.vault.NewRecoverySecret()
+		return err
+	}))
+	return secret
+}
+
 // healthy returns a registry that has been looked after.
 func healthy(t *testing.T, p place) safe {
 	t.Helper()
@@ -73,6 +83,7 @@ func healthy(t *testing.T, p place) safe {
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	inBothStores(t, func(t *testing.T, p place) {
+		p.makeRecoverySecret(t)
 		p.mustAil(t, "new", "backup", "key_copy", "restore_drill")
 		s := healthy(t, p)
 		p.mustAil(t, "looked after")

@@ -178,6 +178,43 @@ func TestRestoreGivesTheSameAnswers(t *testing.T) {
 	})
 }
 
+// TestRecoveredFromNothing (C-16): an empty machine, the recovery secret, a copy of the keys and a
+// backup give the same answers as before.
+func TestRecoveredFromNothing(t *testing.T) {
+	t.Parallel()
+	inBothStores(t, func(t *testing.T, p place) {
+		key := p.country(t)
+		before := p.everything(t, key)
+		former, secret := p.makeRecoverySecret(t), p.makeRecoverySecret(t)
+		s := putAway(t)
+		s.take(t, p)
+		other := p.elsewhere(t)
+		check(t, os.RemoveAll(other.Data))
+		refused(t, "root_key_missing", s.restore(other)...)
+		for code, wrong := range map[string]string{"recovery_wrong": former, "recovery_mistyped": "A" + secret[1:len(secret)-1] + "A", "recovery_malformed": "none"} {
+			if code == "recovery_mistyped" && wrong == secret {
+				continue
+			}
+			r := annonaReading(strings.NewReader(wrong+"\n"), s.restore(other, "--recover")...)
+			if r.code != exitFailure || !strings.Contains(r.err, "code: "+code) || exists(other.Data, vault.RootFile) {
+				t.Errorf("want %s: %s", code, r)
+			}
+		}
+		r := annonaReading(strings.NewReader(strings.ToLower(secret)+"\n"), s.restore(other, "--recover")...)
+		if r.code != 0 {
+			t.Fatalf("restore: %s", r)
+		}
+		for i, body := range other.everything(t, key) {
+			if body != before[i] {
+				t.Errorf("export %d has %d bytes, and had %d", i, len(body), len(before[i]))
+			}
+		}
+		if info, err := os.Stat(filepath.Join(other.Data, vault.RootFile)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the root key: %v, %v", info, err)
+		}
+	})
+}
+
 // dataFlagOnly names the folder and no database.
 func dataFlagOnly(p place, words ...string) []string { return append(words, "--data", p.Data) }
 
