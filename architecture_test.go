@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"store/storetest":             {"", "filter", "filter/filtertest"},
 	"schema":                      {""},
 	"synthetic":                   {""},
+	"backup":                      {""},
 	"ingest":                      {"", "filter"},
 	"encode":                      {"", "privacy"},
 	"exchange":                    {"", "policy", "privacy", "filter", "audit"},
@@ -38,7 +39,7 @@ var mayImport = map[string][]string{
 	"examples":                    {},
 	"bench":                       {},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "encode", "examples", "exchange", "identity", "ingest", "rest", "schema",
+	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "rest", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

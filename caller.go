@@ -78,6 +78,9 @@ const (
 	VerbPruneLedger     Verb = "prune_ledger"
 	VerbRotateKey       Verb = "rotate_checkpoint_key"
 	VerbLedger          Verb = "ledger"
+	VerbBackup          Verb = "backup"
+	VerbCopyKeys        Verb = "copy_keys"
+	VerbRestore         Verb = "restore"
 )
 
 // Treatment says what becomes of a field on its way out.

@@ -248,3 +248,11 @@ type CheckpointSigner interface {
 	// CheckpointKeys returns the public keys, the one in use last.
 	CheckpointKeys() ([]string, error)
 }
+
+// TombstoneKeeper keeps tombstones outside of the registry, where its loss does not reach and no
+// backup brings an older state back.
+type TombstoneKeeper interface {
+	// Keep keeps a tombstone, durably. It may get one twice, and one whose erasure was not
+	// committed afterwards.
+	Keep(ctx context.Context, t Tombstone) error
+}

@@ -17,6 +17,9 @@ func (x *Exchange) ApplyAgreement(ctx context.Context, caller annona.Caller, a a
 	if _, err := policy.Compile(&a, x.CurrentDictionary()); err != nil {
 		return 0, err
 	}
+	if _, err := x.Vault.Realm(a.Realm); err != nil { // made now, so that no copy of the keys lacks the realm of an agreement in force
+		return 0, err
+	}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
 		if version, err = tx.PutAgreement(ctx, a); err != nil {
 			return err

@@ -68,7 +68,10 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 		if err := tx.PutTombstone(ctx, stone); err != nil {
 			return err
 		}
-		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased"))
+		if err := tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased")); err != nil {
+			return err
+		}
+		return x.Outside.Keep(ctx, stone) // before the commit: an erasure is never known to the registry alone
 	})
 }
 

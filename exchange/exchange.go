@@ -37,6 +37,7 @@ type Config struct {
 	Vault      Vault
 	Shredder   annona.Shredder // for erasure only
 	Rotator    annona.KeyRotator
+	Outside    annona.TombstoneKeeper // for erasure only
 	Clock      annona.Clock
 	Zone       *time.Location // of the installation: it decides which day is today
 	// Check says whether a client may still be used at that moment, from that network.

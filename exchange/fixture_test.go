@@ -24,8 +24,22 @@ type registry struct {
 	store  *sqlite.Store
 	caller annona.Caller
 	ledger *brittleLedger
+	kept   *outside
 
 	wireIDs map[annona.Number]string
+}
+
+// outside keeps tombstones, and refuses them when told to.
+type outside struct {
+	stones []annona.Tombstone
+	broken error
+}
+
+func (o *outside) Keep(_ context.Context, stone annona.Tombstone) error {
+	if o.broken == nil {
+		o.stones = append(o.stones, stone)
+	}
+	return o.broken
 }
 
 // brittleLedger refuses entries when told to.
@@ -57,11 +71,11 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	store, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
 	must(err)
 	t.Cleanup(func() { _ = store.Close(); _ = secrets.Close() })
-	r := &registry{store: store, ledger: &brittleLedger{Ledger: store}}
+	r := &registry{store: store, ledger: &brittleLedger{Ledger: store}, kept: &outside{}}
 	r.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
 		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Subjects: store, Reference: store, Log: store, Views: store, History: store,
-		Vault: keys, Shredder: keys, Clock: time.Now, Zone: time.UTC,
+		Vault: keys, Shredder: keys, Outside: r.kept, Clock: time.Now, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {
 				return annona.Unauthenticated("key_invalid", "the key is revoked")

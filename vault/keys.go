@@ -36,10 +36,13 @@ var (
 	classRecovery     = keyClass{"recovery", "AES-256-GCM, its key from the recovery secret by HKDF-SHA-256", "keeps the root key for the day it is lost", "the way back: make a new recovery secret"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
+	classDrill      = keyClass{"drill", "AES-256-GCM", "says when a recovery was last tried", "the drill is to be repeated"}
+	classProof      = keyClass{"proof", "HMAC-SHA-256, 256 bits, one key per use", "proves that this registry wrote a backup", "old backups are refused"}
+	classTombstone  = keyClass{"tombstone", "AES-256-GCM", "tombstones outside of the registry", "erased people could return: restore refuses"}
 	classLedger     = keyClass{"ledger", "AES-256-GCM, one key per entry", "what ledger entries say", "content of the ledger; its proofs stand"}
 	classCheckpoint = keyClass{"checkpoint", "Ed25519", "checkpoints of the ledger", "no new checkpoints; old ones verify"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classRealm, classLedger, classCheckpoint}
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm, classLedger, classCheckpoint}
 )
 
 // keySize is the length of every key and secret: 256 bits.

@@ -47,6 +47,8 @@ type Vault struct {
 	digest     []byte
 	tag        []byte
 	keyHash    []byte
+	proof      classSecret // each use derives its own key
+	tombstone  classSecret
 
 	realmsMu sync.Mutex
 	realms   map[string]*realm
@@ -141,6 +143,13 @@ func (v *Vault) Demo() bool { return v.root.kind == Demo }
 
 // load fetches the class secrets that every installation uses and makes those that are new.
 func (v *Vault) load() error {
+	for class, kept := range map[string]*classSecret{classProof.label: &v.proof, classTombstone.label: &v.tombstone} {
+		secret, err := v.secret(class)
+		if err != nil {
+			return err
+		}
+		*kept = secret
+	}
 	for class, key := range map[string]*[]byte{
 		classRecordKey.label: &v.recordKey,
 		classDigest.label:    &v.digest,

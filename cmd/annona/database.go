@@ -27,18 +27,22 @@ type store interface {
 	annona.Reference
 	annona.Log
 	annona.Views
+	annona.Dumper
+	annona.Reviver
 	Close() error
 }
 
 // secrets is what the wrapped keys of the vault are kept in.
 type secrets interface {
 	annona.KeyStore
+	// LastKeys returns the highest number of each noun that may have a key.
+	LastKeys(ctx context.Context) (map[string]annona.Number, error)
 	Close() error
 }
 
 // openFiles opens the files of a data folder. What failed to open stays nil.
 func (f *folder) openFiles() error {
-	s, err := sqlite.Open(f.path, sqlite.Options{Dictionary: annona.Standard()})
+	s, err := sqlite.Open(f.path, sqlite.Options{Dictionary: annona.Standard(), Unfinished: f.unfinished})
 	if err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func (f *folder) openFiles() error {
 
 // openDatabase connects to a registry in PostgreSQL.
 func (f *folder) openDatabase(ctx context.Context) error {
-	s, err := postgres.Open(ctx, postgres.Options{URL: f.database, Replica: f.roles.Replica, Dictionary: annona.Standard()})
+	s, err := postgres.Open(ctx, postgres.Options{URL: f.database, Replica: f.roles.Replica, Dictionary: annona.Standard(), Unfinished: f.unfinished})
 	if err != nil {
 		return err
 	}

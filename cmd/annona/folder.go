@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -35,6 +36,8 @@ type folder struct {
 	declared int         // extensions of the dictionary that are in force
 
 	replicaPages func() map[string]int64 // nil: the store has no replica
+	tombstones   string                  // file that keeps erased people away after a restore
+	unfinished   bool                    // it is being restored
 }
 
 // dataFlag is the flag that every command on a data folder takes.
@@ -55,15 +58,27 @@ func (d dataFlag) with(ctx context.Context, do func(*folder) error) error {
 
 // open opens an existing registry. Whoever calls it closes it.
 func (d dataFlag) open(ctx context.Context) (*folder, error) {
-	d, err := d.complete()
+	f, err := d.folder("")
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{path: d.Data, database: d.Database, roles: d.databaseFlags}
 	if err := f.open(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// folder returns the folder, which is not open yet. Without a file of tombstones it is the usual
+// one.
+func (d dataFlag) folder(tombstones string) (*folder, error) {
+	d, err := d.complete()
+	if err != nil {
+		return nil, err
+	}
+	return &folder{
+		path: d.Data, database: d.Database, roles: d.databaseFlags,
+		tombstones: cmp.Or(tombstones, filepath.Join(d.Data, tombstonesFile)),
+	}, nil
 }
 
 // makeFolder makes a new registry in an empty or missing folder. Interrupted, it can run again:
@@ -136,7 +151,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
 		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, History: f.store,
-		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
+		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Outside: f.outside(), Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
 	})
 	return nil
 }

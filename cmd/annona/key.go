@@ -22,6 +22,7 @@ type keyCommand struct {
 	Recover        keyRecover        `cmd:"" help:"Rebuild a lost root key from the recovery secret, which is read from standard input."`
 	RecoverySecret keyRecoverySecret `cmd:"" help:"Make a new recovery secret. The one before it opens nothing anymore."`
 	Reroot         keyReroot         `cmd:"" help:"Give the registry a new root key, in a file or in a key management service. Stop its servers before."`
+	Copy           keyCopy           `cmd:"" help:"Copy the key store for a restore: sealed, and to be deleted after 14 days."`
 }
 
 type keyCreate struct {

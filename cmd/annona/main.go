@@ -34,6 +34,9 @@ type cli struct {
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
 	Log        logCommand        `cmd:"" help:"The log of changes that followers read."`
 	Ledger     ledgerCommand     `cmd:"" help:"The ledger: entries, public key, checkpoint, copy, pruning."`
+	Backup     backupCommand     `cmd:"" help:"Take a backup of a registry, also while it serves: sealed, and without keys."`
+	Restore    restoreCommand    `cmd:"" help:"Make a registry from a backup, and keep those away who were erased."`
+	Doctor     doctorCommand     `cmd:"" help:"Say what is wrong with an installation, and how to mend it."`
 	Verify     verifyCommand     `cmd:"" help:"Walk a ledger, or a copy of one, and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

@@ -21,6 +21,7 @@ type subjectCommand struct {
 	Erased   subjectErased   `cmd:"" help:"List erasures and how far they are."`
 
 	Disclosures subjectDisclosures `cmd:"" help:"Tell who received an individual's data (GDPR Article 15)."`
+	Tombstones  subjectTombstones  `cmd:"" help:"Make the file whole that keeps erased people away after a restore."`
 }
 
 // who names the individual.
@@ -142,6 +143,7 @@ func (s subjectConsent) withdraw(ctx context.Context, c console, f *folder, subj
 
 type subjectErase struct {
 	dataFlag
+	tombstonesFlag
 	who
 	Household bool   `help:"Erase the household with that key instead; its members stay."`
 	Reason    string `required:"" placeholder:"CODE" help:"Reason. To erase: not_necessary, consent_withdrawn, objection, unlawful, legal_obligation, child_consent. To refuse: expression, legal_obligation, public_health, archiving, legal_claims."`
@@ -154,7 +156,7 @@ func (s subjectErase) Run(ctx context.Context, c console) error {
 		return err
 	}
 	subject.Household = s.Household
-	return s.with(ctx, func(f *folder) error {
+	return s.withTombstones(ctx, s.tombstonesFlag, func(f *folder) error {
 		if s.Refuse {
 			id, err := f.gate.RefuseErasure(ctx, operator(), subject, s.Reason)
 			if err != nil {

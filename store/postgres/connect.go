@@ -24,6 +24,7 @@ const (
 	writing              // transactions, the ledger, the sequencer
 	altering             // the schema, as its owner
 	replaying            // pages of a standby
+	copying              // everything, for a backup: reads for long
 )
 
 // kind is the kind of server that a use needs.
@@ -68,6 +69,8 @@ func settingsOf(u use) map[string]string {
 			"enable_mergejoin": "off",
 			"enable_seqscan":   "off", "enable_bitmapscan": "off",
 		}
+	case copying:
+		return map[string]string{"default_transaction_read_only": "on", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 	case altering:
 		return map[string]string{"statement_timeout": "0", "lock_timeout": "60s"}
 	}
@@ -168,7 +171,7 @@ func (s server) checkPlace(u use) error {
 		return nil
 	case s.standby:
 		return annona.Unavailable("store_read_only", "the database is a standby and accepts no changes; name the server that it follows, and the standby as --replica")
-	case s.readOnly && u != reading:
+	case s.readOnly && u != reading && u != copying:
 		return annona.Unavailable("store_read_only", "the database accepts no changes; look for default_transaction_read_only at the database and at the role")
 	}
 	return nil

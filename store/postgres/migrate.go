@@ -40,15 +40,23 @@ type Status struct{ Version, Latest int }
 // two nodes at once: one waits for the other. Errors have the codes store_too_new,
 // store_foreign, role_malformed or those of Open.
 func Migrate(ctx context.Context, url string, s Setup) (Status, error) {
+	if err := s.check(); err != nil {
+		return Status{}, err
+	}
+	return migrate(ctx, url, s, migrations())
+}
+
+// check refuses roles that cannot be made.
+func (s Setup) check() error {
 	for flag, role := range map[string]string{"app-role": s.App, "keys-role": s.Keys} {
 		if role != "" && !roleName.MatchString(role) {
-			return Status{}, annona.Invalid("role_malformed", "a database role has lower-case letters, digits and underscores").On(flag)
+			return annona.Invalid("role_malformed", "a database role has lower-case letters, digits and underscores").On(flag)
 		}
 	}
 	if s.Keys != "" && s.Keys == s.App {
-		return Status{}, annona.Invalid("role_malformed", "the role of the keys is another one than the role that serves").On("keys-role")
+		return annona.Invalid("role_malformed", "the role of the keys is another one than the role that serves").On("keys-role")
 	}
-	return migrate(ctx, url, s, migrations())
+	return nil
 }
 
 var roleName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
@@ -95,11 +103,7 @@ func asOwner(ctx context.Context, url string, fn func(*conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = session.Close(ctx) // what matters is committed by now
-	}()
+	defer hangUp(session)
 	p, err := session.Begin(ctx)
 	if err != nil {
 		return err
@@ -109,6 +113,13 @@ func asOwner(ctx context.Context, url string, fn func(*conn) error) error {
 		return err
 	}
 	return commit(p)
+}
+
+// hangUp ends a session whose work is committed or given up.
+func hangUp(session *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = session.Close(ctx) // what matters is committed by now
 }
 
 // lockSchema makes those who change the schema take turns, until the transaction ends.

@@ -38,6 +38,8 @@ type Options struct {
 	// Dictionary is the standard dictionary: Open refuses a database that lacks the columns
 	// of its filterable fields. May be nil.
 	Dictionary *annona.Dictionary
+	// Unfinished opens a registry that was loaded from a backup and not released yet.
+	Unfinished bool
 	// Clock tells the time of changes; nil: time.Now.
 	Clock annona.Clock
 }
@@ -51,6 +53,7 @@ type Store struct {
 	entries   *appender
 	sequencer *sequencer
 	news      *news
+	url       string
 	clock     annona.Clock
 	prepared  preparedTables
 	linesDay  atomic.Int64 // the day up to which all household lines are right, as far as known
@@ -75,7 +78,7 @@ var (
 // the codes store_url, store_password_in_url, store_without_tls, password_file_missing,
 // password_file_unreadable, password_file_exposed, store_unreachable, store_denied, store_missing,
 // store_outdated, store_too_new, store_foreign, store_read_only, store_not_durable,
-// store_logs_values, replica_promoted or replica_foreign.
+// store_logs_values, replica_promoted, replica_foreign or restore_unfinished.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -86,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Writers <= 0 {
 		o.Writers = o.Readers
 	}
-	s := &Store{clock: o.Clock}
+	s := &Store{clock: o.Clock, url: o.URL}
 	if err := s.connect(ctx, o); err != nil {
 		s.Close()
 		return nil, err
@@ -100,6 +103,11 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 	}
 	if err := s.readers.ask(ctx, "open the registry", func(c *conn) error { return checkSchema(c, o.Dictionary) }); err != nil {
 		return err
+	}
+	if !o.Unfinished {
+		if err := s.checkFinished(ctx); err != nil {
+			return err
+		}
 	}
 	if s.writers, err = newPool(ctx, o.URL, writing, o.Writers); err != nil {
 		return err

@@ -162,10 +162,12 @@ func (t *tx) forgetFollowers(which string, args ...any) error {
 
 // RenewLog gives the log another epoch.
 func (s *Store) RenewLog(ctx context.Context) error {
-	return s.writer.update(ctx, "renew the log", func(t *tx) error {
-		if err := t.conn.exec("UPDATE log_epoch SET epoch = ?", annona.NewUID()); err != nil {
-			return err
-		}
-		return t.forgetFollowers("TRUE")
-	})
+	return s.writer.update(ctx, "renew the log", (*tx).renewLog)
+}
+
+func (t *tx) renewLog() error {
+	if err := t.conn.exec("UPDATE log_epoch SET epoch = ?", annona.NewUID()); err != nil {
+		return err
+	}
+	return t.forgetFollowers("TRUE")
 }

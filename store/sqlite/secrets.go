@@ -38,6 +38,11 @@ CREATE INDEX subject_keys_generation ON subject_keys (generation, noun, block);`
 // secretsID marks the file of keys: "ANNK" in its header.
 const secretsID = 0x414e4e4b
 
+// secretsMigrations grow at the end only.
+func secretsMigrations() sqlitemigration.Schema {
+	return sqlitemigration.Schema{AppID: secretsID, Migrations: []string{secretsSchema}}
+}
+
 // Secrets keeps the wrapped keys of the vault, apart from the records that they protect. It
 // implements annona.KeyStore: it never sees a key unwrapped. It is safe for concurrent use.
 type Secrets struct {
@@ -54,7 +59,7 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	path := filepath.Join(dir, SecretsFileName)
 	if err := prepareFile(path, create); err != nil {
 		if annona.CodeOf(err) == "store_missing" {
-			return nil, annona.Conflict("secrets_missing", "the data folder has no %s, so that nothing in it can be opened; put the file back from its copy", SecretsFileName)
+			return nil, errNoSecrets()
 		}
 		return nil, err
 	}
@@ -62,7 +67,7 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	schema := sqlitemigration.Schema{AppID: secretsID, Migrations: []string{secretsSchema}}
+	schema := secretsMigrations()
 	if err := checkSchema(c, schema); err != nil {
 		c.Close()
 		return nil, err
@@ -73,6 +78,10 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	}
 	c.SetBusyTimeout(0) // taking turns is done in begin
 	return &Secrets{conn: c, readers: newPool(path, runtime.GOMAXPROCS(0)+1)}, nil
+}
+
+func errNoSecrets() error {
+	return annona.Conflict("secrets_missing", "the data folder has no %s, so that nothing in it can be opened; put the file back from its copy", SecretsFileName)
 }
 
 // Close closes the file.

@@ -36,6 +36,8 @@ type Options struct {
 	// Dictionary is the standard dictionary: its filterable fields get columns. Declared
 	// attributes have got theirs when they were declared. May be nil for reading only.
 	Dictionary *annona.Dictionary
+	// Unfinished opens a registry that was loaded from a backup and not released yet.
+	Unfinished bool
 	// Clock tells the time of changes; nil: time.Now.
 	Clock annona.Clock
 }
@@ -65,7 +67,7 @@ var (
 
 // Open opens the registry in the folder dir and brings its schema up to date. Errors have the
 // codes store_missing, store_too_new, store_foreign, store_damaged, store_read_only,
-// store_full or store_busy.
+// store_full, store_busy or restore_unfinished.
 func Open(dir string, o Options) (*Store, error) {
 	path := filepath.Join(dir, FileName)
 	if err := prepareFile(path, o.Create); err != nil {
@@ -86,6 +88,11 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{clock: o.Clock, readers: newPool(path, o.Readers), writer: newWriter(c, o.Clock)}
+	if !o.Unfinished {
+		if err := s.checkFinished(context.Background()); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	if err := s.refreshLines(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
