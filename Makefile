@@ -6,6 +6,11 @@ DATA    ?= build/demo
 LISTEN  ?= 127.0.0.1:8080
 PEOPLE  ?= 20000
 ONLY    ?= .
+STORE   ?= both
+SEED    ?= 0
+N       ?= 100
+CUTS    ?= $(N)
+SIZE    ?= 0
 
 .DEFAULT_GOAL := help
 
@@ -39,10 +44,13 @@ fuzz: ## every fuzzer for 30 seconds
 outsider: ## the event-order adversary at full length: 60 s, 1,000,000 rows
 	$(GO) test ./store/postgres -v -run 'TestOutsiderDelaysNobody|TestBatchesBesideASnapshot' -outsider 60s -dead 1000000
 
-bench: build ## the figures; ONLY=regexp selects some
-	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)'
+bench: tools build ## the figures; ONLY=regexp selects some
+	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)' -size $(SIZE)
+
+crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED= CUTS=
+	$(GO) run ./crash -bin $(BIN) -dir build/crash -store $(STORE) -seed $(SEED) -n $(N) -cuts $(CUTS)
 
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test lint check race fuzz bench outsider tools
+.PHONY: help run build test lint check race fuzz bench outsider crash tools

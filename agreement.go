@@ -76,9 +76,13 @@ type Agreement struct {
 	Floor      string                  `json:"floor" yaml:"floor"` // weakest credential accepted: api_key, oauth, sender_constrained
 	APIKey     *CredentialTerms        `json:"api_key,omitempty" yaml:"api_key,omitempty"`
 	RowCeiling int64                   `json:"row_ceiling,omitempty" yaml:"row_ceiling,omitempty"` // rows of one answer, for every credential; 0: none
-	ValidFrom  Date                    `json:"valid_from" yaml:"valid_from"`
-	ValidUntil Date                    `json:"valid_until" yaml:"valid_until"` // last day
-	Status     string                  `json:"status" yaml:"status"`           // active or suspended
+	// Disclosures lets the partner ask who received the data of an individual whom it may see:
+	// for one that answers people's requests for access (GDPR Article 15).
+	Disclosures bool `json:"disclosures,omitempty" yaml:"disclosures,omitempty"`
+
+	ValidFrom  Date   `json:"valid_from" yaml:"valid_from"`
+	ValidUntil Date   `json:"valid_until" yaml:"valid_until"` // last day
+	Status     string `json:"status" yaml:"status"`           // active or suspended
 }
 
 // Purpose returns the terms of a purpose.

@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
 	"examples":                    {},
 	"bench":                       {},
+	"crash":                       {"store/postgres/postgrestest"},
 	"cmd/annona": {"", "audit", "encode", "examples", "exchange", "identity", "ingest", "rest", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }

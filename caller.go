@@ -60,6 +60,8 @@ const (
 	VerbSearch Verb = "search"
 	VerbExport Verb = "export"
 	VerbFollow Verb = "follow"
+	// VerbDisclosures asks who received the data of one individual.
+	VerbDisclosures Verb = "disclosures"
 )
 
 // The verbs of writing and administration.
@@ -72,6 +74,10 @@ const (
 	VerbRotateKeys      Verb = "rotate_keys"
 	VerbSubjectRights   Verb = "subject_rights"
 	VerbPruneLog        Verb = "prune_log"
+	VerbExportLedger    Verb = "export_ledger"
+	VerbPruneLedger     Verb = "prune_ledger"
+	VerbRotateKey       Verb = "rotate_checkpoint_key"
+	VerbLedger          Verb = "ledger"
 )
 
 // Treatment says what becomes of a field on its way out.

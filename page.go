@@ -40,8 +40,8 @@ func (s *Shape) Group(code string) int {
 type Page struct {
 	Shape   *Shape
 	Count   int      // rows
-	Numbers []Number // of each row; empty in groups whose rows are no records of their own
-	UIDs    []UID    // of each row, as Numbers
+	Numbers []Number // of each row; in a group whose rows are no records of their own, of the individual a row points to, if any
+	UIDs    []UID    // of each row; empty in groups whose rows are no records of their own
 	Columns []Column // as Shape.Columns
 	Groups  []Group  // as Shape.Groups
 	Sealed  Column   // the sealed image of each row, when the shape needs it; emptied by opening

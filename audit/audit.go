@@ -7,8 +7,14 @@
 // people) lie beside it and can be deleted together with their salts: the proof survives, the
 // content cannot be guessed from what remains. docs/spec/ledger.md fixes every byte.
 //
+// Names of fields stand once in a list of their own, which entries name by its hash: a page of
+// everything that an agreement grants would otherwise carry more names than people.
+//
+// The tree is signed: a checkpoint says its size and root. Whoever holds one from earlier finds
+// out whether the ledger still continues it.
+//
 // The package knows the encoding and how to check it. It does not know where entries are
-// stored, who numbers them, who may read them, or any key.
+// stored, who numbers them, who may read them, or any key: it is handed what opens and signs.
 package audit
 
 import (
@@ -29,7 +35,7 @@ type Facts struct {
 	Partner          string       `json:"partner,omitempty"`
 	Basis            annona.Basis `json:"legal_basis,omitempty"`
 
-	Fields        []string    `json:"fields,omitempty"`   // of the root dataset, and of nested ones as members.full_name
+	Fields        []string    `json:"-"`                  // of the root dataset, and of nested ones as members.full_name
 	Withheld      []string    `json:"withheld,omitempty"` // asked for or known, but not granted
 	Format        string      `json:"format,omitempty"`
 	Layout        string      `json:"layout,omitempty"`
@@ -59,7 +65,7 @@ const (
 // Subjects are people or households who share one field mask in an entry.
 type Subjects struct {
 	Noun    string   // individual or household
-	Fields  []string // any order
+	Fields  []string // in published order, each once
 	Numbers []annona.Number
 }
 
@@ -74,7 +80,7 @@ type Entry struct {
 	Facts    *Facts
 	Filter   string
 	Caller   *annona.Caller
-	Subjects []Subjects // numbers ascending, each once; fields sorted
+	Subjects []Subjects // numbers ascending, each once
 	Deleted  []string   // names of deleted parts, in the order of the leaf
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/annona-exchange/annona"
@@ -89,6 +90,95 @@ func decodeCanonical(b []byte, into any) error {
 	return nil
 }
 
+// storedFacts is how facts stand in the ledger: their fields by the hash of the list.
+type storedFacts struct {
+	Facts
+	List string `json:"fields,omitempty"` // hexadecimal
+}
+
+// encodeFacts writes what canonicalJSON would, without the detour: there is one for every page.
+func encodeFacts(f Facts, list hash) []byte {
+	o := object(make([]byte, 0, 512))
+	o.text("agreement", f.Agreement)
+	o.number("agreement_version", int64(f.AgreementVersion))
+	o.text("as_of", string(f.AsOf))
+	o.text("dataset", f.Dataset)
+	if len(f.Details) > 0 {
+		o.name("details")
+		o = append(appendDetails(append(o, '{'), f.Details), '}')
+	}
+	o.text("fields", list.String())
+	o.text("format", f.Format)
+	o.text("layout", f.Layout)
+	o.text("legal_basis", string(f.Basis))
+	o.text("outcome", string(f.Outcome))
+	o.number("page", int64(f.Page))
+	o.number("pages", int64(f.Pages))
+	o.text("partner", f.Partner)
+	o.text("purpose", f.Purpose)
+	o.text("raised", f.Raised)
+	o.text("reason", f.Reason)
+	o.number("rows", f.Rows)
+	o.number("schema_version", int64(f.SchemaVersion))
+	o.text("verb", string(f.Verb))
+	if len(f.Withheld) > 0 {
+		o.name("withheld")
+		o = append(appendTexts(append(o, '['), f.Withheld), ']')
+	}
+	return o.end()
+}
+
+func decodeFacts(b []byte) (*Facts, hash, error) {
+	var stored storedFacts
+	if err := decodeCanonical(b, &stored); err != nil {
+		return nil, hash{}, err
+	}
+	list, err := parseHash(stored.List)
+	return &stored.Facts, list, err
+}
+
+// object is a JSON object that is being written; its members come in order of their names.
+// What is empty is left out.
+type object []byte
+
+func (o *object) name(name string) {
+	if len(*o) > 0 {
+		*o = append(*o, ',')
+	}
+	*o = append(appendQuoted(*o, name), ':')
+}
+
+func (o *object) text(name, text string) {
+	if text != "" {
+		o.name(name)
+		*o = appendQuoted(*o, text)
+	}
+}
+
+func (o *object) number(name string, n int64) {
+	if n != 0 {
+		o.name(name)
+		*o = strconv.AppendInt(*o, n, 10)
+	}
+}
+
+func (o object) end() []byte { return slices.Concat([]byte{'{'}, o, []byte{'}'}) }
+
+func appendDetails(b []byte, details map[string]string) []byte {
+	for i, name := range slices.Sorted(maps.Keys(details)) {
+		b = append(appendQuoted(appendComma(b, i), name), ':')
+		b = appendQuoted(b, details[name])
+	}
+	return b
+}
+
+func appendTexts(b []byte, texts []string) []byte {
+	for i, text := range texts {
+		b = appendQuoted(appendComma(b, i), text)
+	}
+	return b
+}
+
 // callerDetails is how a caller stands in the ledger.
 type callerDetails struct {
 	Client    string `json:"client,omitempty"`
@@ -99,14 +189,17 @@ type callerDetails struct {
 }
 
 func encodeCaller(c annona.Caller) []byte {
-	d := callerDetails{Agreement: c.Agreement, Strength: c.Strength.String(), Operator: c.Operator}
+	o := object(make([]byte, 0, 192))
+	o.text("agreement", c.Agreement)
 	if c.Client != (annona.UID{}) {
-		d.Client = c.Client.String()
+		o.text("client", c.Client.String())
 	}
 	if c.Network.IsValid() {
-		d.Network = c.Network.String()
+		o.text("network", c.Network.String())
 	}
-	return canonicalJSON(d)
+	o.text("operator", c.Operator)
+	o.text("strength", c.Strength.String())
+	return o.end()
 }
 
 func decodeCaller(b []byte) (*annona.Caller, error) {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/rand"
+	"math/bits"
 	"strconv"
 	"time"
 
@@ -39,44 +40,42 @@ func compose(kind annona.EntryKind, at time.Time, request annona.UID, facts Fact
 		At:      time.UnixMicro(at.UnixMicro()).UTC(),
 		Kind:    kind,
 		Request: request,
-		Parts:   contents(facts, filter, caller, subjects),
 	}
+	row.Parts, row.Lists = contents(facts, filter, caller, subjects)
+	salts := make([]byte, 32*len(row.Parts))
+	rand.Read(salts) // never fails: crypto/rand aborts the process rather than return an error
 	for i := range row.Parts {
-		row.Parts[i].Salt = freshSalt()
+		row.Parts[i].Salt = [32]byte(salts[32*i:])
 	}
 	return commit(row)
 }
 
-// contents returns the parts of an entry in the order of its leaf, without salts.
-func contents(facts Facts, filter string, caller annona.Caller, subjects []Subjects) []annona.LedgerPart {
-	sets := mergeSubjects(subjects)
+// contents returns the parts of an entry in the order of its leaf, without salts, and the
+// lists of fields that they name.
+func contents(facts Facts, filter string, caller annona.Caller, subjects []Subjects) ([]annona.LedgerPart, []annona.FieldList) {
+	var named lists
+	list := named.add(facts.Fields)
+	sets := mergeSubjects(subjects, &named)
 	parts := make([]annona.LedgerPart, 0, 3+len(sets))
-	parts = append(parts, annona.LedgerPart{Name: partFacts, Content: canonicalJSON(facts)})
+	parts = append(parts, annona.LedgerPart{Name: partFacts, Content: encodeFacts(facts, list)})
 	if filter != "" {
 		parts = append(parts, annona.LedgerPart{Name: partFilter, Content: []byte(filter)})
 	}
 	parts = append(parts, annona.LedgerPart{Name: partCaller, Content: encodeCaller(caller)})
 	for i, set := range sets {
-		parts = append(parts, annona.LedgerPart{
-			Name:    partSubjects + strconv.Itoa(i),
-			Content: set.encode(),
-			Noun:    set.noun,
-			Min:     set.min(),
-			Max:     set.max(),
-		})
+		p := annona.LedgerPart{Name: partSubjects + strconv.Itoa(i), Content: set.encode(), Noun: set.noun, Min: set.min(), Max: set.max()}
+		p.Reach = reach(p.Min, p.Max)
+		parts = append(parts, p)
 	}
-	return parts
+	return parts, named.all
 }
+
+// reach is the least k with max − min < 2^k.
+func reach(min, max annona.Number) int { return bits.Len64(uint64(max - min)) }
 
 // commit fills in the leaf and its hash.
 func commit(row annona.LedgerRow) annona.LedgerRow {
 	row.Leaf = leafOf(row).encode()
 	row.Hash = hashLeaf(row.Leaf)
 	return row
-}
-
-// freshSalt is the one place of this package that reads random bytes.
-func freshSalt() (salt [32]byte) {
-	rand.Read(salt[:]) // never fails: crypto/rand aborts the process rather than return an error
-	return salt
 }

@@ -119,7 +119,7 @@ type reader struct {
 func (r *reader) take(n int) []byte {
 	if r.failed || n > len(r.rest) {
 		r.failed = true
-		return make([]byte, min(n, 16))
+		return make([]byte, min(n, 32))
 	}
 	taken := r.rest[:n]
 	r.rest = r.rest[n:]

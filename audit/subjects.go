@@ -12,20 +12,20 @@ import (
 // subjectSet is the people of one noun and one field mask, each once.
 type subjectSet struct {
 	noun    string
-	fields  []string // sorted, each once
+	fields  hash
 	numbers []uint64 // ascending, each once
 }
 
 // mergeSubjects brings the sets into their canonical form: one per noun and field mask, in
 // order of first appearance, none empty.
-func mergeSubjects(subjects []Subjects) []subjectSet {
+func mergeSubjects(subjects []Subjects, named *lists) []subjectSet {
 	sets := make([]subjectSet, 0, len(subjects))
 	for _, s := range subjects {
 		if len(s.Numbers) == 0 {
 			continue
 		}
-		fields := slices.Compact(slices.Sorted(slices.Values(s.Fields)))
-		same := func(have subjectSet) bool { return have.noun == s.Noun && slices.Equal(have.fields, fields) }
+		fields := named.add(s.Fields)
+		same := func(have subjectSet) bool { return have.noun == s.Noun && have.fields == fields }
 		i := slices.IndexFunc(sets, same)
 		if i < 0 {
 			i = len(sets)
@@ -34,7 +34,9 @@ func mergeSubjects(subjects []Subjects) []subjectSet {
 		sets[i].numbers = appendNumbers(sets[i].numbers, s.Numbers)
 	}
 	for i := range sets {
-		slices.Sort(sets[i].numbers)
+		if !slices.IsSorted(sets[i].numbers) {
+			slices.Sort(sets[i].numbers)
+		}
 		sets[i].numbers = slices.Compact(sets[i].numbers)
 	}
 	return sets
@@ -52,16 +54,13 @@ func (s subjectSet) min() annona.Number { return annona.Number(s.numbers[0]) }
 
 func (s subjectSet) max() annona.Number { return annona.Number(s.numbers[len(s.numbers)-1]) }
 
-// encode writes noun, fields and the numbers as a 64-bit roaring bitmap.
+// encode writes noun, hash of the fields and the numbers as a 64-bit roaring bitmap.
 func (s subjectSet) encode() []byte {
 	set := roaring64.New()
 	set.AddMany(s.numbers)
 	set.RunOptimize()
-	b := appendText(make([]byte, 0, 256+set.GetSerializedSizeInBytes()), s.noun)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(s.fields)))
-	for _, f := range s.fields {
-		b = appendText(b, f)
-	}
+	b := appendText(make([]byte, 0, 64+set.GetSerializedSizeInBytes()), s.noun)
+	b = append(b, s.fields[:]...)
 	bitmap, err := set.ToBytes()
 	if err != nil {
 		panic("audit: a set of numbers does not encode") // writing to memory cannot fail
@@ -73,7 +72,7 @@ func (s subjectSet) encode() []byte {
 // for millions.
 type storedSet struct {
 	noun    string
-	fields  []string
+	fields  hash
 	numbers *roaring64.Bitmap // not empty
 }
 
@@ -86,11 +85,9 @@ func (s storedSet) max() annona.Number { return annona.Number(s.numbers.Maximum(
 func decodeSubjects(b []byte) (storedSet, error) {
 	r := reader{rest: b}
 	s := storedSet{noun: r.text()}
-	for n := r.uint32(); n > 0 && !r.failed; n-- {
-		s.fields = append(s.fields, r.text())
-	}
+	copy(s.fields[:], r.take(len(s.fields)))
 	bitmap := r.text()
-	if r.failed || len(r.rest) > 0 || !slices.IsSorted(s.fields) {
+	if r.failed || len(r.rest) > 0 {
 		return storedSet{}, errSubjects
 	}
 	numbers, err := decodeBitmap(bitmap)
@@ -124,12 +121,12 @@ func decodeBitmap(b string) (*roaring64.Bitmap, error) {
 // holds.
 const MaxSubjects = 1 << 24
 
-func (s storedSet) list() (Subjects, error) {
+func (s storedSet) list(fields []string) (Subjects, error) {
 	count := s.numbers.GetCardinality()
 	if count > MaxSubjects {
 		return Subjects{}, annona.TooLarge("subjects_too_many", "a set of subjects has more than %d numbers; no entry of ours has", MaxSubjects)
 	}
-	out := Subjects{Noun: s.noun, Fields: s.fields, Numbers: make([]annona.Number, 0, count)}
+	out := Subjects{Noun: s.noun, Fields: fields, Numbers: make([]annona.Number, 0, count)}
 	for n := s.numbers.Iterator(); n.HasNext(); {
 		out.Numbers = append(out.Numbers, annona.Number(n.Next()))
 	}

@@ -132,6 +132,7 @@ type vectorEntry struct {
 	TimeUS  int64        `json:"time_us"`
 	Kind    string       `json:"kind"`
 	Request string       `json:"request"`
+	Fields  []string     `json:"fields,omitempty"` // that the facts name by their hash
 	Parts   []vectorPart `json:"parts"`
 	Leaf    string       `json:"leaf"`
 	Hash    string       `json:"hash"`
@@ -164,7 +165,7 @@ func makeVectors(t *testing.T) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := vectorEntry{ID: row.ID.String(), TimeUS: row.At.UnixMicro(), Kind: string(row.Kind), Request: row.Request.String(), Leaf: hex.EncodeToString(row.Leaf), Hash: hex.EncodeToString(row.Hash[:]), Root: hex.EncodeToString(root)}
+		e := vectorEntry{ID: row.ID.String(), TimeUS: row.At.UnixMicro(), Kind: string(row.Kind), Request: row.Request.String(), Fields: s.facts.Fields, Leaf: hex.EncodeToString(row.Leaf), Hash: hex.EncodeToString(row.Hash[:]), Root: hex.EncodeToString(root)}
 		set := 0
 		for _, p := range row.Parts {
 			e.Parts = append(e.Parts, s.part(p, set))

@@ -20,7 +20,9 @@ type keptLedger struct {
 	root  [32]byte
 	trees int
 	// appends, when set, is called before the second reading of the tree.
-	appends func(*keptLedger)
+	appends   func(*keptLedger)
+	signed    []annona.Checkpoint
+	listsGone bool
 }
 
 func (k *keptLedger) WalkLedger(_ context.Context, fn func(annona.LedgerRow) error) error {
@@ -36,10 +38,45 @@ func (k *keptLedger) LedgerTree(context.Context) (int64, [32]byte, error) {
 	if k.trees++; k.trees == 2 && k.appends != nil {
 		k.appends(k)
 	}
+	if k.size == 0 {
+		return 0, [32]byte(rfc6962.DefaultHasher.EmptyRoot()), nil
+	}
 	return k.size, k.root, nil
 }
 
 func (k *keptLedger) OpenRequests(context.Context) ([]annona.UID, error) { return nil, nil }
+
+// A keptLedger is its own vault, and keeps nothing sealed.
+func (k *keptLedger) SealEntry(row annona.LedgerRow) annona.LedgerRow          { return row }
+func (k *keptLedger) OpenEntry(row annona.LedgerRow) (annona.LedgerRow, error) { return row, nil }
+
+func (k *keptLedger) FieldList(_ context.Context, h [32]byte) ([]byte, error) {
+	for _, row := range k.rows {
+		for _, list := range row.Lists {
+			if list.Hash == h && !k.listsGone {
+				return list.Content, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+func (k *keptLedger) TreeNodes(context.Context, []annona.TreeNode) ([][]byte, error) {
+	return nil, errors.New("nobody asks for nodes here")
+}
+
+func (k *keptLedger) LatestCheckpoint(context.Context) (*annona.Checkpoint, error) { return nil, nil }
+func (k *keptLedger) PutCheckpoint(context.Context, annona.Checkpoint) (bool, error) {
+	return false, nil
+}
+func (k *keptLedger) CheckpointsAfter(_ context.Context, size int64, _ int) (after []annona.Checkpoint, err error) {
+	for _, c := range k.signed {
+		if c.Size > size {
+			after = append(after, c)
+		}
+	}
+	return after, nil
+}
 
 // grow appends rows as a store does.
 func (k *keptLedger) grow(rows ...annona.LedgerRow) {
@@ -90,7 +127,7 @@ func sevenEntries() *keptLedger {
 
 func mustVerify(t *testing.T, k *keptLedger) Report {
 	t.Helper()
-	report, err := Verify(context.Background(), k)
+	report, err := Verify(context.Background(), Live{k, k, k}, Evidence{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +195,10 @@ func TestVerifyFindsEveryChange(t *testing.T) {
 		"noun of subjects":     {func(k *keptLedger) { k.rows[2].Parts[3].Noun = "household" }, 2, "subjects_misfiled"},
 		"least of subjects":    {func(k *keptLedger) { k.rows[2].Parts[3].Min++ }, 2, "subjects_misfiled"},
 		"greatest of subjects": {func(k *keptLedger) { k.rows[2].Parts[3].Max-- }, 2, "subjects_misfiled"},
+		"reach of subjects":    {func(k *keptLedger) { k.rows[2].Parts[3].Reach++ }, 2, "subjects_misfiled"},
+		"lists of fields":      {func(k *keptLedger) { k.listsGone = true }, 1, "fields_missing"},
+		"content deleted":      {func(k *keptLedger) { k.rows[3].Parts = nil }, 3, "content_missing"},
+		"part deleted":         {func(k *keptLedger) { k.rows[6].Parts = k.rows[6].Parts[:2] }, 6, "content_missing"},
 		"position":             {func(k *keptLedger) { k.rows[6].Index = 7 }, 7, "position_wrong"},
 		"entry deleted":        {func(k *keptLedger) { k.rows = slices.Delete(k.rows, 3, 4) }, 4, "position_wrong"},
 		"first entry deleted":  {func(k *keptLedger) { k.rows = k.rows[1:] }, 1, "position_wrong"},
@@ -182,7 +223,7 @@ func TestVerifyFindsEveryChange(t *testing.T) {
 			k.rows[3].Index, k.rows[4].Index = 3, 4
 		}, OfTree, "root_changed"},
 		"facts rewritten throughout": {func(k *keptLedger) {
-			k.rows[1].Parts[0].Content = canonicalJSON(Facts{Rows: 1})
+			k.rows[1].Parts[0].Content = encodeFacts(Facts{Rows: 1}, hash{})
 			recommit(k, 1)
 		}, OfTree, "root_changed"},
 		"last entry rewritten throughout": {func(k *keptLedger) {
@@ -220,15 +261,17 @@ func TestVerifyDoesNotStopAndBoundsItsList(t *testing.T) {
 	}
 }
 
-// Deleting content and salts is lawful: leaf, hash and root still verify.
-func TestDeletedContentKeepsItsProof(t *testing.T) {
+// Deleting content and salts below the bound of a pruning is lawful: leaf, hash and root still
+// verify. Above it, it is not.
+func TestPrunedContentKeepsItsProof(t *testing.T) {
 	k := sevenEntries()
+	k.grow(Administration(noon, fixedUID(20), PruneFacts("2026-02-01", 4), somebody))
 	before := mustVerify(t, k)
 	k.rows[2].Parts = nil
 	k.rows[3].Parts = k.rows[3].Parts[:2]
 	after := mustVerify(t, k)
-	if !after.Whole() || after.Root != before.Root {
-		t.Fatalf("deleting content broke the proof: %+v", after.Findings)
+	if !after.Whole() || after.Root != before.Root || after.PrunedBelow != 4 {
+		t.Fatalf("deleting content broke the proof: %+v", after)
 	}
 	if after.PartsDeleted != 7 || after.Parts != before.Parts-7 {
 		t.Errorf("%d parts and %d deleted, want %d and 7", after.Parts, after.PartsDeleted, before.Parts-7)
@@ -239,6 +282,10 @@ func TestDeletedContentKeepsItsProof(t *testing.T) {
 	}
 	if e.Facts != nil || e.Caller != nil || e.Filter != "" || e.Subjects != nil || len(e.Deleted) != 5 {
 		t.Errorf("an entry without content opens as %+v", e)
+	}
+	k.rows[4].Parts = nil
+	if report := mustVerify(t, k); report.Whole() || report.Findings[0] != (Finding{4, "content_missing", report.Findings[0].Message}) {
+		t.Errorf("content that no pruning tells of is missing: %+v", report)
 	}
 }
 
@@ -294,7 +341,7 @@ func (*brokenLedger) WalkLedger(context.Context, func(annona.LedgerRow) error) e
 }
 
 func TestVerifyFailsWhenTheLedgerCannotBeRead(t *testing.T) {
-	if _, err := Verify(context.Background(), &brokenLedger{}); err == nil {
+	if _, err := Verify(context.Background(), Live{&brokenLedger{}, &keptLedger{}, &keptLedger{}}, Evidence{}); err == nil {
 		t.Error("a ledger that cannot be read was reported as walked")
 	}
 }

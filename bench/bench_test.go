@@ -12,7 +12,7 @@ import (
 )
 
 func TestFiguresHaveNamesOfTheirOwn(t *testing.T) {
-	b := &bench{}
+	b := &bench{size: 10_000_000}
 	seen := map[string]bool{}
 	for _, name := range b.names() {
 		if seen[name] || !regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)*$`).MatchString(name) {
@@ -20,7 +20,9 @@ func TestFiguresHaveNamesOfTheirOwn(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	for _, name := range []string{"csv_rows_per_s_100k", "csv_rows_per_s_1m", "csv_vmhwm_mib_100k", "csv_rss_growth_mib", "first_byte_ms", "csv_sqlite_over_shell"} {
+	for _, name := range []string{"csv_rows_per_s_100k", "csv_rows_per_s_1m", "csv_vmhwm_mib_100k", "csv_rss_growth_mib", "first_byte_ms", "csv_sqlite_over_shell",
+		"csv_postgres_over_copy", "ndjson_postgres_over_copy", "xml_postgres_over_copy", "csv_sqlite_over_copy", "export_rss_growth_mib",
+		"record_p99_ms", "audited_reads_per_s", "write_over_pgbench_8", "write_over_pgbench_64", "csv_rows_per_s_10m"} {
 		if !seen[name] {
 			t.Errorf("%s is missing; others rely on it", name)
 		}
@@ -68,10 +70,10 @@ func need(t *testing.T, tools ...string) {
 
 func TestNoFigureOfThatName(t *testing.T) {
 	need(t, "curl", "sqlite3")
-	if err := run(context.Background(), "/bin/true", t.TempDir(), "no_such_figure"); err == nil || !strings.Contains(err.Error(), "csv_rows_per_s_1m") {
+	if err := run(context.Background(), "/bin/true", t.TempDir(), "no_such_figure", 0); err == nil || !strings.Contains(err.Error(), "csv_rows_per_s_1m") {
 		t.Errorf("got %v, want the names there are", err)
 	}
-	if err := run(context.Background(), "/bin/true", t.TempDir(), "("); err == nil {
+	if err := run(context.Background(), "/bin/true", t.TempDir(), "(", 0); err == nil {
 		t.Error("a broken expression was taken")
 	}
 }

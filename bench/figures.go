@@ -26,9 +26,16 @@ func (b *bench) figures() []figure {
 		}
 		all = append(all, figure{format + "_rss_growth_mib", "MiB", 1, b.growth(sqlite, format)})
 	}
-	all = append(all, figure{"first_byte_ms", "ms", 1, b.firstByte})
+	all = append(all, figure{"first_byte_ms", "ms", 1, b.firstByte(large)})
 	for _, format := range formats {
 		all = append(all, figure{format + "_sqlite_over_shell", "ratio", 3, b.overShell(format)})
+	}
+	if b.size > 0 && b.size != small && b.size != large {
+		name := sizeName(b.size)
+		all = append(all,
+			figure{"csv_rows_per_s_" + name, "rows/s", 0, b.rowsPerSecond("csv", b.size)},
+			figure{"csv_vmhwm_mib_" + name, "MiB", 1, b.peak("csv", b.size)},
+			figure{"csv_first_byte_ms_" + name, "ms", 1, b.firstByte(b.size)})
 	}
 	return append(all,
 		figure{"csv_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "csv")},
@@ -97,9 +104,11 @@ func (b *bench) larger(of func(store string) measurement) measurement {
 	}
 }
 
-func (b *bench) firstByte(ctx context.Context) (float64, error) {
-	r, err := b.download(ctx, download{"csv", country{sqlite, large}})
-	return float64(r.firstByte.Microseconds()) / 1000, err
+func (b *bench) firstByte(size int) measurement {
+	return func(ctx context.Context) (float64, error) {
+		r, err := b.download(ctx, download{"csv", country{sqlite, size}})
+		return float64(r.firstByte.Microseconds()) / 1000, err
+	}
 }
 
 // pairs is how often a comparison is made: the two sides take turns, so that a machine that

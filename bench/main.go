@@ -1,10 +1,11 @@
 // Command bench measures the built program from outside, as a user of it would: it imports a
-// synthetic country, serves it, downloads it with curl, and compares with what the sqlite3
-// shell takes to write the same columns as CSV. It prints one line per figure, "name value
-// unit", on standard output and what it is doing on standard error.
+// synthetic country into each store, serves it, downloads it with curl, and compares with what psql
+// and the sqlite3 shell take to write the same columns as CSV. It prints one line per figure, "name
+// value unit", on standard output and what it is doing on standard error.
 //
-// It knows the command line and the HTTP interface, and nothing of the packages behind them.
-// Data sets are made once and kept until the generator, the mapping or the schema changes.
+// It knows the command line, the HTTP interface and how to run benchmarks, and nothing of the
+// packages behind them. Data sets are made once and kept until the generator, the mapping or the
+// schema changes.
 package main
 
 import (
@@ -36,17 +37,18 @@ func main() {
 	program := flag.String("bin", "bin/annona", "the program to measure")
 	folder := flag.String("dir", "build/bench", "where data sets are kept")
 	only := flag.String("only", ".", "regular expression that names of figures match")
+	size := flag.Int("size", 0, "individuals of one more country, measured as CSV from SQLite")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *program, *folder, *only); err != nil {
+	if err := run(ctx, *program, *folder, *only, *size); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, program, folder, only string) error {
+func run(ctx context.Context, program, folder, only string, size int) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("-only is not a regular expression: %w", err)
@@ -55,6 +57,7 @@ func run(ctx context.Context, program, folder, only string) error {
 	if err != nil {
 		return err
 	}
+	b.size = size
 	lines, failed := b.measure(ctx, wanted)
 	for _, line := range lines {
 		fmt.Println(line)
@@ -73,6 +76,7 @@ type bench struct {
 	sets      map[country]*dataset
 	downloads map[download]result
 	postgres  *cluster // that runs; nil: none does
+	size      int      // of one more country; 0: none
 	gateTest  string   // the compiled benchmarks of the gate; empty: not yet
 }
 

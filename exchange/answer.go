@@ -8,8 +8,10 @@ import (
 	"github.com/annona-exchange/annona/privacy"
 )
 
-// Answer is a page that was released: its ledger entry is durable, it may go.
+// Answer is a page that was released: its ledger entry is durable, it may go. Whoever writes it
+// says with Sent how that ended.
 type Answer struct {
+	ending
 	Page    *privacy.Disclosed
 	Request annona.UID // id of the request in the ledger
 	Schema  int        // version of the schema that the page follows
@@ -31,13 +33,28 @@ func (x *Exchange) release(ctx context.Context, i *inquiry, page *annona.Page) (
 
 // record takes the last step for one page, counted from 1: when it returns, the entry is durable.
 func (x *Exchange) record(ctx context.Context, i *inquiry, d *privacy.Disclosed, page int) error {
-	facts := i.facts(d.Shape())
-	facts.Rows, facts.Page = int64(d.Count()), page
-	entry := audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjectsOf(d))
-	if err := x.Ledger.Append(ctx, entry); err != nil {
+	facts := i.facts()
+	facts.Fields, facts.Rows, facts.Page = i.names(d.Shape()), int64(d.Count()), page
+	return x.disclose(ctx, audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjectsOf(d)))
+}
+
+// disclose makes a release durable. What it covers may leave when it returns nil, and not while
+// the ledger's tree is not signed.
+func (x *Exchange) disclose(ctx context.Context, release annona.LedgerRow) error {
+	if x.Covered != nil {
+		if err := x.Covered(); err != nil {
+			return err
+		}
+	}
+	if err := x.Ledger.Append(ctx, release); err != nil {
 		return unrecorded(err)
 	}
 	return nil
+}
+
+// ending is how the request of a released page will end.
+func (i *inquiry) ending(x *Exchange) ending {
+	return ending{x: x, request: i.request, facts: i.facts(), caller: i.caller}
 }
 
 // unrecorded keeps a known refusal of the ledger and names any other failure.
@@ -48,12 +65,12 @@ func unrecorded(err error) error {
 	return annona.Unavailable("ledger_unavailable", "the ledger does not accept entries, so nothing may be disclosed; try again later").Because(err)
 }
 
-func (i *inquiry) facts(shape *annona.Shape) audit.Facts {
+func (i *inquiry) facts() audit.Facts {
 	a := i.grant.Agreement
 	return audit.Facts{
 		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,
 		Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Raised: i.grant.Raised,
-		Fields: fieldNames(shape), AsOf: i.asOf, SchemaVersion: i.schema,
+		AsOf: i.asOf, SchemaVersion: i.schema,
 		Format: i.form.Format, Layout: i.form.Layout,
 	}
 }
@@ -67,11 +84,9 @@ func subjectsOf(d *privacy.Disclosed) []audit.Subjects {
 	return out
 }
 
-// outcome records how a request ended. It is not waited for by the reader: a lost outcome is
-// shown as unknown, never as complete.
+// outcome records how an export ended. A lost outcome is shown as unknown, never as complete.
 func (x *Exchange) outcome(ctx context.Context, i *inquiry, how audit.Ending, pages int, rows int64, reason string) error {
-	facts := i.facts(i.shape)
-	facts.Fields = nil
+	facts := i.facts()
 	facts.Outcome, facts.Pages, facts.Rows, facts.Reason = how, pages, rows, reason
 	return x.Ledger.Append(ctx, audit.Outcome(x.Clock(), i.request, facts, i.caller))
 }

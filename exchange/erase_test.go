@@ -37,8 +37,9 @@ func (r *registry) watchShredder() *shredder {
 // acts returns what the ledger says was done to subjects, with the numbers concerned.
 func (r *registry) acts(t *testing.T) (acts []string, numbers []annona.Number) {
 	t.Helper()
+	opener := audit.Opener{Vault: r.Vault, Ledger: r.store}
 	err := r.store.WalkLedger(t.Context(), func(row annona.LedgerRow) error {
-		e, err := audit.Open(row)
+		e, err := opener.Open(t.Context(), row)
 		if err == nil && e.Facts != nil && e.Facts.Verb == annona.VerbSubjectRights {
 			acts = append(acts, e.Facts.Details["act"]+" "+e.Facts.Reason)
 			for _, s := range e.Subjects {

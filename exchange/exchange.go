@@ -33,13 +33,23 @@ type Config struct {
 	Reference  annona.Reference
 	Log        annona.Log
 	Views      annona.Views
-	Vault      annona.Vault
+	History    History // nil: nothing is proved, nobody's disclosures are told
+	Vault      Vault
 	Shredder   annona.Shredder // for erasure only
 	Rotator    annona.KeyRotator
 	Clock      annona.Clock
 	Zone       *time.Location // of the installation: it decides which day is today
 	// Check says whether a client may still be used at that moment, from that network.
 	Check func(client *annona.Client, now time.Time, from netip.Addr) error
+	// Covered says why nothing may be disclosed: the ledger's tree or its signer have failed for
+	// too long. nil: nobody watches, as at the command line.
+	Covered func() error
+}
+
+// Vault is what the gate needs of the vault.
+type Vault interface {
+	annona.Vault
+	annona.EntryVault
 }
 
 // Exchange is the gate. It is safe for concurrent use.
@@ -47,6 +57,7 @@ type Exchange struct {
 	Config
 	dictionary atomic.Pointer[annona.Dictionary]
 	terms      sync.Map // termsKey → *policy.Terms
+	outcomes   sync.WaitGroup
 }
 
 type termsKey struct {
@@ -57,6 +68,9 @@ type termsKey struct {
 // New returns a gate.
 func New(c Config) *Exchange {
 	x := &Exchange{Config: c}
+	x.Ledger = sealingLedger{c.Ledger, c.Vault}
+	x.Writer = sealingWriter{c.Writer, c.Vault}
+	x.Reference = sealingReference{c.Reference, c.Vault}
 	x.dictionary.Store(c.Dictionary)
 	return x
 }

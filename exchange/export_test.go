@@ -18,9 +18,11 @@ import (
 // entries reads the ledger.
 func (r *registry) entries(t *testing.T) []audit.Entry {
 	t.Helper()
+	r.Settle()
 	var all []audit.Entry
+	opener := audit.Opener{Vault: r.Vault, Ledger: r.store}
 	if err := r.store.WalkLedger(context.Background(), func(row annona.LedgerRow) error {
-		e, err := audit.Open(row)
+		e, err := opener.Open(context.Background(), row)
 		all = append(all, e)
 		return err
 	}); err != nil {
@@ -259,7 +261,7 @@ func TestACrashLeavesUnknown(t *testing.T) {
 	r := newRegistry(t, 50)
 	entry := audit.Release(time.Now(), annona.NewUID(), audit.Facts{Verb: annona.VerbExport, Rows: 1}, "", r.caller,
 		[]audit.Subjects{{Noun: "individual", Numbers: []annona.Number{1}}})
-	if err := r.store.Append(t.Context(), entry); err != nil {
+	if err := r.Ledger.Append(t.Context(), entry); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []int{1, 0} {

@@ -24,6 +24,8 @@ type registry struct {
 	store  *sqlite.Store
 	caller annona.Caller
 	ledger *brittleLedger
+
+	wireIDs map[annona.Number]string
 }
 
 // brittleLedger refuses entries when told to.
@@ -58,7 +60,7 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	r := &registry{store: store, ledger: &brittleLedger{Ledger: store}}
 	r.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
-		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Subjects: store, Reference: store, Log: store, Views: store,
+		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Subjects: store, Reference: store, Log: store, Views: store, History: store,
 		Vault: keys, Shredder: keys, Clock: time.Now, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {

@@ -36,8 +36,9 @@ type Change struct {
 	Row  int
 }
 
-// Changes is a page of changes that was released.
+// Changes is a page of changes that was released. Whoever writes it says with Sent how that ended.
 type Changes struct {
+	ending
 	List    []Change
 	Records *privacy.Disclosed // nil: there are none
 	IDs     *privacy.Disclosed // of those that are gone: the id only; nil: there are none
@@ -229,15 +230,12 @@ func (l *look) answer(ctx context.Context, next *position) (*Changes, error) {
 		}
 		subjects = append(subjects, subjectsOf(a.IDs)...)
 	}
-	facts := l.i.facts(l.i.shape)
-	facts.Rows, facts.Page = int64(len(l.changes)), 1
-	entry := audit.Release(l.x.Clock(), l.i.request, facts, l.i.filterText(), l.i.caller, subjects)
-	if err := l.x.Ledger.Append(ctx, entry); err != nil {
-		return nil, unrecorded(err)
+	facts := l.i.facts()
+	facts.Fields, facts.Rows, facts.Page = l.i.fields, int64(len(l.changes)), 1
+	if err := l.x.disclose(ctx, audit.Release(l.x.Clock(), l.i.request, facts, l.i.filterText(), l.i.caller, subjects)); err != nil {
+		return nil, err
 	}
-	if err := l.x.outcome(ctx, l.i, audit.Complete, 1, facts.Rows, ""); err != nil {
-		return nil, unrecorded(err)
-	}
+	a.ending = l.i.ending(l.x)
 	return a, nil
 }
 

@@ -1,11 +1,13 @@
 package exchange_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -18,10 +20,20 @@ import (
 // TestTheLawOfFollowers: from any position that was ever given out, applying what Follow answers
 // makes what a fresh search answers, and every change changes something. The world moves between
 // any two answers; answers are lost, positions asked again, and several read with one key.
+//
+// Without -rapid.checks it stops after lawTime on each store.
 func TestTheLawOfFollowers(t *testing.T) {
+	checks := flag.Lookup("rapid.checks")
+	asked := checks.Value.String() != checks.DefValue
 	for _, g := range grounds(t) {
 		t.Run(g.name, func(t *testing.T) {
+			began, worlds := time.Now(), 0
+			t.Cleanup(func() { t.Logf("%d worlds", worlds) })
 			rapid.Check(t, func(rt *rapid.T) {
+				if !asked && time.Since(began) > lawTime {
+					return
+				}
+				worlds++
 				w := newWorld(rt, g)
 				defer func() { check(rt, w.place.store.Close()) }()
 				rt.Repeat(map[string]func(*rapid.T){
@@ -45,6 +57,8 @@ func TestTheLawOfFollowers(t *testing.T) {
 		})
 	}
 }
+
+const lawTime = 20 * time.Second
 
 // moving is a registry in which things happen, and its readers.
 type moving struct {

@@ -422,7 +422,7 @@ func TestLateCommitsAreNotSkipped(t *testing.T) {
 			two := *one
 			two.has = map[string]string{}
 			two.token = ""
-			p.Writer = stalling{p.store}
+			p.Writer = stalling{p.Writer}
 			var writing, reading sync.WaitGroup
 			ended := make(chan struct{})
 			for _, f := range []*tail{one, &two} {

@@ -3,10 +3,10 @@ package exchange_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +41,21 @@ type ground struct {
 	make  func(clock annona.Clock) (anyStore, error)
 }
 
+// server is the PostgreSQL of this run, started by the first test that needs it.
+var server struct {
+	once    sync.Once
+	cluster *postgrestest.Cluster
+	err     error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if server.cluster != nil {
+		server.cluster.Remove()
+	}
+	os.Exit(code)
+}
+
 // grounds are the two stores. Where PostgreSQL is not installed, it is left out.
 func grounds(t testing.TB) []ground {
 	dir := t.TempDir()
@@ -50,14 +65,13 @@ func grounds(t testing.TB) []ground {
 	keys, err := vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Demo)
 	check(t, err)
 	all := []ground{{"sqlite", keys, sqliteGround(t)}}
-	cluster, err := postgrestest.Start()
-	if errors.Is(err, postgrestest.ErrNotInstalled) {
-		t.Log(err)
+	server.once.Do(func() { server.cluster, server.err = postgrestest.Start() })
+	if errors.Is(server.err, postgrestest.ErrNotInstalled) {
+		t.Log(server.err)
 		return all
 	}
-	check(t, err)
-	t.Cleanup(cluster.Remove)
-	return append(all, ground{"postgres", keys, postgresGround(t, cluster)})
+	check(t, server.err)
+	return append(all, ground{"postgres", keys, postgresGround(t, server.cluster)})
 }
 
 func check(t interface {
@@ -90,15 +104,14 @@ func postgresGround(t testing.TB, cluster *postgrestest.Cluster) func(annona.Clo
 	admin, err := pgx.Connect(ctx, cluster.URL("postgres", "postgres"))
 	check(t, err)
 	t.Cleanup(func() { _ = admin.Close(ctx) })
-	_, err = admin.Exec(ctx, "CREATE DATABASE empty")
+	empty := "empty" + annona.NewUID().String()
+	_, err = admin.Exec(ctx, "CREATE DATABASE "+empty)
 	check(t, err)
-	_, err = postgres.Migrate(ctx, cluster.URL("postgres", "empty"), postgres.Setup{Dictionary: annona.Standard(), App: "app"})
+	_, err = postgres.Migrate(ctx, cluster.URL("postgres", empty), postgres.Setup{Dictionary: annona.Standard(), App: "app"})
 	check(t, err)
-	made := 0
 	return func(clock annona.Clock) (anyStore, error) {
-		made++
-		name := fmt.Sprintf("world%d", made)
-		if _, err := admin.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE empty"); err != nil {
+		name := "world" + annona.NewUID().String()
+		if _, err := admin.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+empty); err != nil {
 			return nil, err
 		}
 		return postgres.Open(ctx, postgres.Options{URL: cluster.URL("app", name), Dictionary: annona.Standard(), Clock: clock, Readers: 3})

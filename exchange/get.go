@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/audit"
 	"github.com/annona-exchange/annona/privacy"
 )
 
@@ -40,10 +39,7 @@ func (x *Exchange) answerOne(ctx context.Context, i *inquiry, page *annona.Page)
 	if err != nil {
 		return nil, err
 	}
-	if err := x.outcome(ctx, i, audit.Complete, 1, 1, ""); err != nil {
-		return nil, unrecorded(err)
-	}
-	return &Answer{Page: disclosed, Request: i.request, Schema: i.schema, ETag: x.etag(i, disclosed)}, nil
+	return &Answer{ending: i.ending(x), Page: disclosed, Request: i.request, Schema: i.schema, ETag: x.etag(i, disclosed)}, nil
 }
 
 // etag is a keyed hash over what this caller sees, and over how it was asked for.

@@ -13,7 +13,7 @@ import (
 
 // watchedVault notes what is sealed, as it was before. It lets keys go missing.
 type watchedVault struct {
-	annona.Vault
+	exchange.Vault
 	sealed  [][]annona.Cell // of each call
 	missing int             // how many pages from now on do not open
 	opened  int
@@ -135,7 +135,7 @@ func (w twice) Update(ctx context.Context, fn func(annona.Tx) error) error {
 // TestATransactionRunsAgain loads through a store that runs every transaction twice.
 func TestATransactionRunsAgain(t *testing.T) {
 	r := newRegistry(t, 0)
-	r.Writer = twice{r.store}
+	r.Writer = twice{r.Writer}
 	for _, occupation := range []string{"baker", "miller"} {
 		r.load(t, person(t, "a", "Ama", occupation), person(t, "a", "Ama Mensah", occupation))
 	}

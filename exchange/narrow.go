@@ -18,6 +18,7 @@ type inquiry struct {
 	schema   int // version of the dictionary
 	filter   annona.Condition
 	shape    *annona.Shape
+	fields   []string // names of the shape's columns
 	asOf     annona.Date
 	realm    annona.Realm
 	form     Form
@@ -40,6 +41,7 @@ func (x *Exchange) inquire(ctx context.Context, caller annona.Caller, verb annon
 	if i.shape, err = shapeOf(d, grant, q); err != nil {
 		return nil, err
 	}
+	i.fields = fieldNames(i.shape)
 	if i.filter, err = callersFilter(d, grant, q); err != nil {
 		return nil, err
 	}
@@ -87,6 +89,14 @@ func (i *inquiry) filterText() string {
 		return ""
 	}
 	return filter.Format(i.filter)
+}
+
+// names lists the columns of a shape of this inquiry: its own, or that of one file of several.
+func (i *inquiry) names(shape *annona.Shape) []string {
+	if shape == i.shape {
+		return i.fields
+	}
+	return fieldNames(shape)
 }
 
 // fieldNames lists the columns of a shape, those of groups as group.column.

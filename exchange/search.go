@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/audit"
 )
 
 // The bounds of a page of a search, in rows.
@@ -59,11 +58,8 @@ func (x *Exchange) answerPage(ctx context.Context, i *inquiry, page *annona.Page
 	if answer.Page, err = x.release(ctx, i, page); err != nil {
 		return nil, err
 	}
-	if page.Count == 0 {
-		return answer, nil
-	}
-	if err := x.outcome(ctx, i, audit.Complete, 1, int64(page.Count), ""); err != nil {
-		return nil, unrecorded(err)
+	if page.Count > 0 {
+		answer.ending = i.ending(x)
 	}
 	return answer, nil
 }
@@ -74,7 +70,7 @@ func (i *inquiry) cursorContext() []byte {
 	h := sha256.New()
 	for _, part := range []string{
 		i.caller.Client.String(), i.grant.Agreement.Name, i.question.Dataset, i.grant.Purpose.Code,
-		strings.Join(fieldNames(i.shape), ","), i.filterText(), string(i.question.AsOf),
+		strings.Join(i.fields, ","), i.filterText(), string(i.question.AsOf),
 	} {
 		h.Write(binary.AppendUvarint(nil, uint64(len(part))))
 		h.Write([]byte(part))

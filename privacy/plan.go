@@ -15,7 +15,7 @@ type Plan struct {
 	noun     string
 	mask     []string
 	scratch  annona.Column
-	identify bool // rows are people or households and count as subjects
+	identify bool // rows are people or households, or point to people: they count as subjects
 }
 
 type groupPlan struct {
@@ -40,11 +40,14 @@ func Compile(shape *annona.Shape, grant *annona.Grant, realm annona.Realm) *Plan
 	for _, g := range shape.Groups {
 		nested := Compile(g.Shape, grant, realm)
 		p.groups = append(p.groups, groupPlan{plan: nested, flags: flagRuleOf(shape.Dataset, g, grant)})
-		if !nested.identify {
-			for _, code := range nested.mask {
-				p.mask = append(p.mask, g.Field.Code+"."+code)
-			}
+		if nested.identify {
+			continue
 		}
+		for i, code := range nested.mask {
+			nested.mask[i] = g.Field.Code + "." + code
+		}
+		p.mask = append(p.mask, nested.mask...)
+		nested.noun, nested.identify = "individual", g.Shape.Column("to_individual_id") >= 0
 	}
 	return p
 }

@@ -117,6 +117,31 @@ func TestEverybodyInThePageIsASubject(t *testing.T) {
 	}
 }
 
+// Whoever stands at the other end of a relationship is shown too, also when the person has no row.
+func TestTheOtherEndOfARelationshipIsASubject(t *testing.T) {
+	individuals, _ := annona.Standard().Dataset("individuals")
+	relationships, _ := annona.Standard().Dataset("relationships")
+	name, to := field(t, "individuals", "full_name"), field(t, "relationships", "to_individual_id")
+	shape := &annona.Shape{Dataset: individuals, Columns: []*annona.Field{name}, Groups: []annona.GroupShape{{
+		Field: field(t, "individuals", "relationships"), Shape: &annona.Shape{Dataset: relationships, Columns: []*annona.Field{to}},
+	}}}
+	page := annona.NewPage(shape)
+	page.Count, page.Numbers = 1, []annona.Number{7}
+	page.Columns[0].Append([]byte("Ama"))
+	ties := page.Groups[0].Page
+	ties.Count, ties.Numbers = 1, []annona.Number{9}
+	ties.Columns[0].Append([]byte{0xab})
+	page.Groups[0].EndRow()
+	grant := &annona.Grant{Fields: map[string][]annona.FieldGrant{
+		"individuals": {{Field: name, Treatment: annona.TreatPass}}, "relationships": {{Field: to, Treatment: annona.TreatPass}},
+	}}
+	got := privacy.Compile(shape, grant, hexRealm{}).Redact(page).Subjects()
+	if len(got) != 2 || got[0].Numbers[0] != 7 || !slices.Equal(got[0].Fields, []string{"full_name", "relationships.to_individual_id"}) ||
+		got[1].Noun != "individual" || got[1].Numbers[0] != 9 || !slices.Equal(got[1].Fields, []string{"relationships.to_individual_id"}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestWhatIsNotGrantedDoesNotLeave(t *testing.T) {
 	page, grant := household(t)
 	delete(grant.Fields, "individuals")

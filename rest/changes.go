@@ -71,11 +71,13 @@ func (s *Server) sendChanges(found *exchange.Changes, dataset string, format enc
 	return &reply{Body: func(c huma.Context) {
 		r, w := humago.Unwrap(c)
 		v := visitOf(r.Context())
-		v.format, v.rows = format, int64(len(list))
+		rows := int64(len(list))
+		v.format, v.rows = format, rows
 		b := s.newBody(w.(*response), r, header)
 		defer b.release()
-		err := encode.WriteChanges(b, list, encode.ChangePage{Schema: o.Schema, Next: found.Next, More: found.More}, format)
-		if err == nil {
+		err := error(errUnwritten)
+		defer func() { found.Sent(rows, err) }() // also when writing panics
+		if err = encode.WriteChanges(b, list, encode.ChangePage{Schema: o.Schema, Next: found.Next, More: found.More}, format); err == nil {
 			err = b.complete()
 		}
 		s.end(b, r, err)

@@ -28,6 +28,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 		Info:    &huma.Info{Title: "Annona", Version: version, Description: overview},
 		Tags: []*huma.Tag{
 			{Name: "people", Description: "Households and individuals, under your agreement."},
+			{Name: "ledger", Description: "What proves that the ledger of disclosures was not changed. It holds nothing about anybody."},
 			{Name: "schemas", Description: "What the fields and codes mean. Public."},
 			{Name: "operation", Description: "For whoever runs the installation. Public."},
 		},
@@ -63,6 +64,7 @@ func (s *Server) register() {
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
 	s.registerChanges()
+	s.registerLedger()
 	s.registerPublished()
 	s.registerReference()
 	huma.Register(s.api, public(huma.Operation{

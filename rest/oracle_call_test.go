@@ -46,6 +46,17 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	} {
 		table["GET "+path] = func(*rapid.T) call { return call{method: http.MethodGet, path: publicPath.Replace(path)} }
 	}
+	// These tell the history of the ledger, which every call of the law itself makes longer: the
+	// law asks as one who may not, or before there is a checkpoint.
+	table["GET /v1/ledger/checkpoint"] = func(*rapid.T) call { return call{method: http.MethodGet, path: "/v1/ledger/checkpoint"} }
+	table["GET /v1/ledger/proof"] = func(*rapid.T) call {
+		return call{method: http.MethodGet, path: "/v1/ledger/proof", query: url.Values{"request": {annona.NewUID().String()}}}
+	}
+	table["GET /v1/subjects/{id}/disclosures"] = func(rt *rapid.T) call {
+		c := d.get(rt, "individuals")
+		c.path, c.query = "/v1/subjects/{id}/disclosures", url.Values{"purpose": {lawPurpose}}
+		return c
+	}
 	return table
 }
 

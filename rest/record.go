@@ -37,6 +37,7 @@ func (s *Server) get(dataset string) func(context.Context, *getInput) (*reply, e
 		o.Schema = schemaID(dataset, answer.Schema)
 		tag := entityTag(answer.ETag, o.Format, negotiateCoding(in.AcceptEncoding))
 		if matches(in.IfNoneMatch, tag) {
+			answer.Sent(0, nil)
 			return notModified(tag), nil
 		}
 		return s.one(answer, o, tag)
@@ -47,6 +48,7 @@ func (s *Server) get(dataset string) func(context.Context, *getInput) (*reply, e
 func (s *Server) one(answer *exchange.Answer, o encode.Options, tag string) (*reply, error) {
 	dataset := answer.Page.Shape().Dataset.Name
 	if _, err := encode.Parts(answer.Page.Shape(), o); err != nil {
+		answer.Sent(0, err)
 		return nil, err
 	}
 	header := answerHeader(dataset, o)

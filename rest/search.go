@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 )
@@ -50,6 +51,7 @@ func (s *Server) page(answer *exchange.Answer, o encode.Options) (*reply, error)
 	dataset := answer.Page.Shape().Dataset.Name
 	parts, err := encode.Parts(answer.Page.Shape(), o)
 	if err != nil {
+		answer.Sent(0, err)
 		return nil, err
 	}
 	header := answerHeader(dataset, o)
@@ -76,16 +78,20 @@ func (s *Server) send(answer *exchange.Answer, o encode.Options, header http.Hea
 	return &reply{Body: func(c huma.Context) {
 		r, w := humago.Unwrap(c)
 		v := visitOf(r.Context())
-		v.format, v.rows = o.Format, int64(answer.Page.Count())
+		rows := int64(answer.Page.Count())
+		v.format, v.rows = o.Format, rows
 		b := s.newBody(w.(*response), r, header)
 		defer b.release()
-		err := write(b)
-		if err == nil {
+		err := error(errUnwritten)
+		defer func() { answer.Sent(rows, err) }() // also when writing panics
+		if err = write(b); err == nil {
 			err = b.complete()
 		}
 		s.end(b, r, err)
 	}}
 }
+
+var errUnwritten = annona.Internal("write the answer", nil)
 
 // end decides what becomes of a body that could not be written whole: before its first byte a
 // problem, after it a connection that breaks off.

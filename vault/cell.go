@@ -110,7 +110,7 @@ func numbersOf(cells []annona.Cell, noun string) (numbers []annona.Number, of []
 
 // cellKey seals and opens what belongs to one version of one record, under its subject's key.
 type cellKey struct {
-	cell *annona.Cell // Image is not looked at
+	cell *annona.Cell
 	aead cipher.AEAD
 	data []byte // memory for what is bound
 }

@@ -36,7 +36,10 @@ var (
 	classRecovery     = keyClass{"recovery", "AES-256-GCM, its key from the recovery secret by HKDF-SHA-256", "keeps the root key for the day it is lost", "the way back: make a new recovery secret"}
 	classRealm        = keyClass{"realm", "AES-256, one block", "ids on the wire, one secret per realm", "that realm's ids: partners load again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classRealm}
+	classLedger     = keyClass{"ledger", "AES-256-GCM, one key per entry", "what ledger entries say", "content of the ledger; its proofs stand"}
+	classCheckpoint = keyClass{"checkpoint", "Ed25519", "checkpoints of the ledger", "no new checkpoints; old ones verify"}
+
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classRealm, classLedger, classCheckpoint}
 )
 
 // keySize is the length of every key and secret: 256 bits.

@@ -41,6 +41,8 @@ type Vault struct {
 	index      *ring[classSecret] // each scheme and issuer derives its own key
 	nameSearch *ring[[]byte]
 	positions  *ring[cipher.AEAD]
+	contents   *ring[classSecret] // of the ledger: each entry derives its own key
+	origin     string             // of the ledger's checkpoints
 	recordKey  []byte
 	digest     []byte
 	tag        []byte
@@ -56,9 +58,11 @@ type Vault struct {
 }
 
 var (
-	_ annona.Vault      = (*Vault)(nil)
-	_ annona.Shredder   = (*Vault)(nil)
-	_ annona.KeyRotator = (*Vault)(nil)
+	_ annona.Vault            = (*Vault)(nil)
+	_ annona.EntryVault       = (*Vault)(nil)
+	_ annona.CheckpointSigner = (*Vault)(nil)
+	_ annona.Shredder         = (*Vault)(nil)
+	_ annona.KeyRotator       = (*Vault)(nil)
 )
 
 // Create makes the root key of a new installation and opens its vault. It never overwrites a root
@@ -125,6 +129,7 @@ func (i Installation) vault(root *rootKey) *Vault {
 		index:       newRing(classIndex, func(s classSecret) classSecret { return s }),
 		nameSearch:  newRing(classNameSearch, func(s classSecret) []byte { return s.derive() }),
 		positions:   newRing(classPosition, func(s classSecret) cipher.AEAD { return newAEAD(s.derive()) }),
+		contents:    newRing(classLedger, func(s classSecret) classSecret { return s }),
 		realms:      map[string]*realm{},
 		generations: map[int]cipher.AEAD{},
 	}
@@ -148,6 +153,9 @@ func (v *Vault) load() error {
 		}
 		*key = secret.derive()
 	}
+	if err := v.loadLedger(); err != nil {
+		return err
+	}
 	if _, err := v.newestGeneration(); err != nil {
 		return err
 	}
@@ -157,10 +165,21 @@ func (v *Vault) load() error {
 // refresh takes over what other processes have done to the keys that rotate: versions that were
 // made, versions that were destroyed.
 func (v *Vault) refresh() error {
-	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load} {
+	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load, v.contents.load} {
 		if err := load(v); err != nil {
 			return err
 		}
 	}
 	return v.forgetGenerations()
+}
+
+// loadLedger fetches what the ledger's checkpoints need.
+func (v *Vault) loadLedger() error {
+	installation, err := v.secret(classInstallation.label)
+	if err != nil {
+		return err
+	}
+	v.loadOrigin(installation)
+	_, err = v.secret(classCheckpoint.label)
+	return err
 }

@@ -19,6 +19,9 @@ type store interface {
 	annona.Writer
 	annona.Ledger
 	annona.LedgerReader
+	annona.LedgerIndex
+	annona.LedgerPruner
+	annona.Checkpoints
 	annona.Standings
 	annona.Subjects
 	annona.Reference

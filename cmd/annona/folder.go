@@ -7,9 +7,11 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/rest"
@@ -27,8 +29,10 @@ type folder struct {
 	vault    *vault.Vault
 	keys     *identity.Keys
 	gate     *exchange.Exchange
+	signer   *audit.Signer
 	metrics  *rest.Metrics
-	declared int // extensions of the dictionary that are in force
+	signing  atomic.Bool // this process signs the ledger: it serves
+	declared int         // extensions of the dictionary that are in force
 
 	replicaPages func() map[string]int64 // nil: the store has no replica
 }
@@ -128,10 +132,11 @@ func (f *folder) open(ctx context.Context) (err error) {
 	if f.replicaPages != nil && f.roles.Replica != "" {
 		f.metrics.Replica(f.replicaPages)
 	}
+	f.signer = &audit.Signer{Ledger: f.store, Checkpoints: f.store, Key: f.vault, Clock: time.Now}
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
-		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store,
-		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check,
+		Records:    f.store, Writer: f.store, Standings: f.store, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, History: f.store,
+		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
 	})
 	return nil
 }
@@ -188,6 +193,9 @@ func (f *folder) refresh(ctx context.Context) error {
 
 // Close closes what is open.
 func (f *folder) Close() error {
+	if f.gate != nil {
+		f.gate.Settle()
+	}
 	var failed error
 	if f.secrets != nil {
 		failed = f.secrets.Close()
@@ -214,4 +222,18 @@ func reason(err error) string {
 		return path.Err.Error()
 	}
 	return err.Error()
+}
+
+// ledger is the ledger of the folder, to verify or to copy.
+func (f *folder) ledger() audit.Live {
+	return audit.Live{Ledger: f.store, Checkpoints: f.store, Vault: f.vault}
+}
+
+// covered says why nothing may be disclosed. Commands that end by themselves leave signing to
+// the server.
+func (f *folder) covered() error {
+	if !f.signing.Load() {
+		return nil
+	}
+	return f.signer.Covered()
 }

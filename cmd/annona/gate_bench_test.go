@@ -81,8 +81,10 @@ func BenchmarkAuditedReads(b *testing.B) {
 			return fmt.Errorf("a page of %d", answer.Page.Count())
 		}
 		cursors[reader] = answer.Next
+		answer.Sent(limit, nil)
 		return nil
 	})
+	f.gate.Settle()
 }
 
 // BenchmarkWrites has writers change records, one in each transaction with its event and its

@@ -38,8 +38,9 @@ func releasedIn(t testing.TB, d dataFlag) releases {
 		people: map[annona.Number]bool{}, households: map[annona.Number]bool{}, fields: map[string]bool{},
 		outcomes: map[audit.Ending]int{}, byRequest: map[annona.UID]map[annona.Number]bool{}, endings: map[annona.UID]audit.Facts{},
 	}
+	opener := audit.Opener{Vault: f.vault, Ledger: f.store}
 	err = f.store.WalkLedger(ctx, func(row annona.LedgerRow) error {
-		entry, err := audit.Open(row)
+		entry, err := opener.Open(ctx, row)
 		if err != nil {
 			return err
 		}

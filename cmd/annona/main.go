@@ -29,11 +29,12 @@ type cli struct {
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
-	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure."`
+	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, and who received their data."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
 	Log        logCommand        `cmd:"" help:"The log of changes that followers read."`
-	Verify     verifyCommand     `cmd:"" help:"Walk the ledger and check every entry."`
+	Ledger     ledgerCommand     `cmd:"" help:"The ledger: entries, public key, checkpoint, copy, pruning."`
+	Verify     verifyCommand     `cmd:"" help:"Walk a ledger, or a copy of one, and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 

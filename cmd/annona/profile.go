@@ -14,7 +14,7 @@ import (
 )
 
 // serveProfiles serves the profiles of the running process on a Unix socket that only the account
-// of the server opens: a profile of the heap holds what is in memory.
+// of the server opens: a profile tells what is being done, and taking one costs time.
 func serveProfiles(ctx context.Context, path string) error {
 	listener, err := listenPrivately(ctx, path)
 	if err != nil {

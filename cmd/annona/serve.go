@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -79,13 +78,8 @@ type serveOptions struct {
 	retention time.Duration // of the log; 0: it is not pruned
 }
 
-// heapGrowth is by how many percent the heap may grow before it is collected. Exports reuse their
-// pages and leave little to collect, so that a small heap costs no time.
-const heapGrowth = 50
-
 // serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
 func serve(ctx context.Context, c console, f *folder, listener net.Listener, o serveOptions) error {
-	debug.SetGCPercent(heapGrowth)
 	log := slog.New(slog.NewJSONHandler(c.err, nil))
 	closed, err := f.gate.CloseOpenRequests(ctx, operator(), f.store)
 	if err != nil {
@@ -105,8 +99,10 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go f.keepFresh(ctx, log)
-	go f.keepRotating(ctx, log)
 	go f.keepShort(ctx, log, o.retention)
+	signing := f.keepSigned(ctx, log)
+	defer func() { stop(); <-signing }()
+	go f.keepRotating(ctx, log)
 	if o.metrics != "" {
 		if err := serveMetrics(ctx, o.metrics, server.Metrics()); err != nil {
 			return err
@@ -137,8 +133,28 @@ func (f *folder) finishErasures(ctx context.Context, log *slog.Logger) {
 
 // ready reports whether requests can be answered.
 func (f *folder) ready(ctx context.Context) error {
+	if err := f.covered(); err != nil {
+		return err
+	}
 	_, err := f.store.Epoch(ctx)
 	return err
+}
+
+// keepSigned signs the ledger's tree as it grows, until ctx ends.
+func (f *folder) keepSigned(ctx context.Context, log *slog.Logger) (ended <-chan struct{}) {
+	done := make(chan struct{})
+	f.signing.Store(true)
+	go func() {
+		defer close(done)
+		f.signer.Run(ctx, func(err error) {
+			if err == nil {
+				log.Info("the ledger is signed again")
+				return
+			}
+			log.Error("the ledger is not signed; in a minute nothing will be disclosed any more", "code", annona.CodeOf(err), "error", err.Error())
+		})
+	}()
+	return done
 }
 
 // keepFresh looks each second for attributes that another process declared.

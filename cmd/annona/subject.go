@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -17,6 +19,8 @@ type subjectCommand struct {
 	Consent  subjectConsent  `cmd:"" help:"Record or withdraw an individual's consent."`
 	Erase    subjectErase    `cmd:"" help:"Erase an individual, or record that this was refused (GDPR Article 17)."`
 	Erased   subjectErased   `cmd:"" help:"List erasures and how far they are."`
+
+	Disclosures subjectDisclosures `cmd:"" help:"Tell who received an individual's data (GDPR Article 15)."`
 }
 
 // who names the individual.
@@ -226,4 +230,47 @@ func (s subjectErased) print(c console, stone annona.Tombstone) error {
 		e.Complete = annona.Instant(stone.CompleteAt)
 	}
 	return json.NewEncoder(c.out).Encode(e)
+}
+
+type subjectDisclosures struct {
+	dataFlag
+	who
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+func (s subjectDisclosures) Run(ctx context.Context, c console) error {
+	subject, err := s.subject()
+	if err != nil {
+		return err
+	}
+	return s.with(ctx, func(f *folder) error {
+		told, err := f.gate.DisclosuresOf(ctx, operator(), subject)
+		if err != nil {
+			return err
+		}
+		err = s.print(c, told)
+		told.Sent(int64(len(told.All)), err)
+		return err
+	})
+}
+
+// registryItself stands where a disclosure has no partner.
+const registryItself = "(the registry, at its command line)"
+
+func (s subjectDisclosures) print(c console, told *exchange.Disclosures) error {
+	if s.JSON {
+		return json.NewEncoder(c.out).Encode(told.All)
+	}
+	for _, d := range told.All {
+		fmt.Fprintf(c.out, "%s  %s\n  request:   %s (%s)\n", d.Last.UTC().Format(time.RFC3339), cmp.Or(d.Recipient, registryItself), d.Request, d.Verb)
+		if d.Agreement != "" {
+			fmt.Fprintf(c.out, "  agreement: %s, version %d\n  purpose:   %s (%s)\n", d.Agreement, d.AgreementVersion, d.Purpose, d.Basis)
+		}
+		fmt.Fprintf(c.out, "  fields:    %s\n  pages:     %d, outcome: %s\n", strings.Join(d.Fields, " "), d.Pages, cmp.Or(string(d.Outcome), "still running"))
+	}
+	if told.More {
+		fmt.Fprintln(c.out, "There are older ones, which are not listed.")
+	}
+	_, err := fmt.Fprintf(c.out, "Requests that released data of this individual: %d.\n", len(told.All))
+	return err
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/annona-exchange/annona"
 )
@@ -106,16 +107,53 @@ var imageColumns = []string{"updated_at", "clear", "clear_groups", "sealed", "se
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = []string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
 
-// table returns how a dataset is written; the columns are read once in a transaction.
+// preparedTables are the tables whose columns have been read. A store keeps them: columns are added
+// only, by whoever declares attributes, and a transaction that misses one looks again.
+type preparedTables struct {
+	mu    sync.Mutex
+	known map[string]*table
+}
+
+func (p *preparedTables) get(dataset string) *table {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[dataset]
+}
+
+func (p *preparedTables) put(tb *table) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = map[string]*table{}
+	}
+	p.known[tb.dataset] = tb
+}
+
+func (p *preparedTables) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.known)
+}
+
+// table returns how a dataset is written, the same within a transaction.
 func (t *tx) table(dataset string) (*table, error) {
 	if known, ok := t.tables[dataset]; ok {
 		return known, nil
 	}
-	known, err := tableOf(dataset)
-	if err != nil {
-		return nil, err
+	tb := t.prepared.get(dataset)
+	t.early = t.early || tb != nil
+	if tb == nil {
+		named, err := tableOf(dataset)
+		if err != nil {
+			return nil, err
+		}
+		if tb, err = t.prepareTable(named); err != nil {
+			return nil, err
+		}
+		t.prepared.put(tb)
 	}
-	return t.prepareTable(known)
+	t.tables[dataset] = tb
+	return tb, nil
 }
 
 // tableOf returns the table of a root dataset.
@@ -158,7 +196,6 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 		assigned = append(assigned, name+" = $"+itoa(i+2))
 	}
 	tb.update = "UPDATE " + tb.dataset + " SET " + strings.Join(assigned, ", ") + " WHERE number = $1"
-	t.tables[tb.dataset] = &tb
 	return &tb, nil
 }
 

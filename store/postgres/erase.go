@@ -52,7 +52,8 @@ func (t *tx) erase(actor string, tb table, number annona.Number) error {
 // eraseRecord removes the row of a record, the index of its identifiers and what its events keep
 // of it.
 func (t *tx) eraseRecord(tb table, number annona.Number) error {
-	if err := t.flushEvents(); err != nil {
+	t.queueEvents()
+	if err := t.sendLater(); err != nil {
 		return err
 	}
 	err := t.conn.exec("DELETE FROM identifier_index WHERE number = $1 AND noun = $2", number, tb.noun)

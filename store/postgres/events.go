@@ -19,7 +19,8 @@ func (t *tx) event(e annona.Event) error {
 	if len(t.events) < manyEvents {
 		return nil
 	}
-	return t.flushEvents()
+	t.queueEvents()
+	return t.sendLater()
 }
 
 const insertEvents = `WITH added AS (
@@ -30,12 +31,12 @@ const insertEvents = `WITH added AS (
 	ORDER BY e.position RETURNING event)
 	INSERT INTO event_queue (event) SELECT event FROM added`
 
-// flushEvents writes the events that wait. Their records are locked by now, so that their
+// queueEvents has the events written that wait. Their records are locked by now, so that their
 // numbers ascend in the order in which each record changes.
-func (t *tx) flushEvents() error {
+func (t *tx) queueEvents() {
 	n := len(t.events)
 	if n == 0 {
-		return nil
+		return
 	}
 	ids, befores := make([][16]byte, n), make([][]byte, n)
 	actors, datasets, kinds, reasons := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -45,8 +46,7 @@ func (t *tx) flushEvents() error {
 		records[i], versions[i], kinds[i], reasons[i] = int64(e.Record), int64(e.Version), string(e.Kind), e.Reason
 	}
 	t.events = t.events[:0]
-	_, err := t.conn.db.Exec(t.conn.ctx, insertEvents, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores)
-	return err
+	t.later.Queue(insertEvents, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores)
 }
 
 // touches are the records that a transaction touches without changing them, and why.

@@ -58,6 +58,7 @@ func (r *pageReading) relationshipGroup(page *annona.Page, from int, group *anno
 		"relationship_id": "r.uid", "to_individual_id": "i.uid", "type": "r.type", "start_date": "r.start_date",
 		"end_date": "r.end_date", "end_reason": "r.end_reason", "source": "r.source",
 	}, "from_individual_id")
+	plan.pointsTo("to_individual_id", "i.number")
 	l := r.next()
 	l.write("SELECT p.position, g.* FROM unnest(")
 	l.bind(numberList(page.Numbers[from:]))

@@ -31,9 +31,13 @@ func (t *tx) writeIdentifiers(noun string, changes []*written) error {
 		}
 	}
 	if len(known) > 0 {
-		if err := t.conn.exec("DELETE FROM identifier_index WHERE number = ANY ($1) AND noun = $2", known, noun); err != nil {
-			return err
-		}
+		t.later.Queue("DELETE FROM identifier_index WHERE number = ANY ($1) AND noun = $2", known, noun)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := t.sendLater(); err != nil {
+		return err
 	}
 	return t.conn.copyIn("identifier_index", identifierColumns, rows)
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/transparency-dev/merkle/rfc6962"
 
 	"github.com/annona-exchange/annona"
@@ -14,17 +16,23 @@ import (
 // Append appends entries and returns when they are committed. Calls that wait while another
 // commit is being flushed share the next one.
 func (s *Store) Append(ctx context.Context, rows ...annona.LedgerRow) error {
-	if err := checkLeaves(rows); err != nil || len(rows) == 0 {
+	if err := checkEntries(rows); err != nil || len(rows) == 0 {
 		return err
 	}
 	return s.entries.append(ctx, rows)
 }
 
-// checkLeaves refuses an entry whose hash is not that of its leaf: the tree would never verify.
-func checkLeaves(rows []annona.LedgerRow) error {
+// checkEntries refuses an entry whose hash is not that of its leaf, because the tree would never
+// verify, and one with a part that is not sealed.
+func checkEntries(rows []annona.LedgerRow) error {
 	for i := range rows {
 		if !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(rows[i].Leaf), rows[i].Hash[:]) {
 			return annona.Internal("append to the ledger", errors.New("the hash of an entry is not that of its leaf"))
+		}
+		for _, p := range rows[i].Parts {
+			if len(p.Sealed) == 0 || len(p.Content) > 0 || p.Salt != [32]byte{} {
+				return annona.Internal("append to the ledger", errors.New("a part of an entry is not sealed"))
+			}
 		}
 	}
 	return nil
@@ -37,6 +45,7 @@ type appender struct {
 	mu     sync.Mutex
 	queue  []*appending
 	closed bool
+	lists  knownLists
 }
 
 // appending is one call of Append that waits for its commit.
@@ -106,13 +115,32 @@ func (a *appender) flush() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout) // it is the batch's, not that of one request
 	defer cancel()
-	err := a.store.transaction(ctx, func(t *tx) error { return t.conn.insertEntries(rows) })
+	err := a.commit(ctx, rows)
 	if err != nil && ctx.Err() != nil {
 		err = errBusy()
 	}
 	for _, waiting := range batch {
 		waiting.done, waiting.err = true, fault("append to the ledger", err)
 	}
+}
+
+// commit writes entries by one statement, which is a transaction of its own: one round trip.
+func (a *appender) commit(ctx context.Context, rows []annona.LedgerRow) error {
+	var failed error
+	begin := func(p *pgxpool.Conn) error {
+		err := (&conn{ctx: ctx, db: p}).insertEntries(rows, a.lists.has)
+		if err == nil || pgconn.SafeToRetry(err) { // nothing was sent
+			return err
+		}
+		failed = err
+		return nil
+	}
+	err := a.store.writers.lend(ctx, begin, func(*pgxpool.Conn) error { return failed })
+	if err == nil {
+		a.lists.committed(rows)
+		a.store.sequencer.poke()
+	}
+	return err
 }
 
 // close refuses further entries and waits for those that are being written.
@@ -130,34 +158,99 @@ const insertEntries = `WITH added AS (
 	SELECT e.id, e.at, e.kind, e.leaf, e.hash, e.request
 	FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::uuid[]) WITH ORDINALITY e (id, at, kind, leaf, hash, request, position)
 	ORDER BY e.position RETURNING entry, id),
-	queued AS (INSERT INTO ledger_queue (entry) SELECT entry FROM added)
-	INSERT INTO ledger_parts (entry, position, name, salt, content, noun, min, max)
-	SELECT a.entry, p.position, p.name, p.salt, p.content, nullif(p.noun, ''), p.min, p.max
-	FROM unnest($7::uuid[], $8::bigint[], $9::text[], $10::bytea[], $11::bytea[], $12::text[], $13::bigint[], $14::bigint[])
-		p (id, position, name, salt, content, noun, min, max) JOIN added a USING (id)`
+	queued AS (INSERT INTO ledger_queue (entry) SELECT entry FROM added),
+	listed AS (INSERT INTO ledger_fields (hash, content) SELECT * FROM unnest($15::bytea[], $16::bytea[]) ON CONFLICT DO NOTHING)
+	INSERT INTO ledger_parts (entry, position, name, sealed, noun, reach, min, max)
+	SELECT a.entry, p.position, p.name, p.sealed, nullif(p.noun, ''), CASE WHEN p.noun <> '' THEN p.reach END,
+		CASE WHEN p.noun <> '' THEN p.min END, CASE WHEN p.noun <> '' THEN p.max END
+	FROM unnest($7::uuid[], $8::bigint[], $9::text[], $10::bytea[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[])
+		p (id, position, name, sealed, noun, reach, min, max) JOIN added a USING (id)`
+
+// entryBatch is entries with their parts and lists, column by column.
+type entryBatch struct {
+	ids, requests       [][16]byte
+	ats                 []*int64
+	kinds               []string
+	leaves, hashes      [][]byte
+	owners              [][16]byte // of parts: ids of their entries
+	positions           []int64
+	names, nouns        []string
+	sealed              [][]byte
+	reaches, mins, maxs []int64
+	listHashes, lists   [][]byte
+	named               map[[32]byte]bool // lists of this batch
+}
+
+func (b *entryBatch) add(r *annona.LedgerRow) {
+	b.ids, b.requests, b.kinds = append(b.ids, r.ID), append(b.requests, r.Request), append(b.kinds, string(r.Kind))
+	b.ats, b.leaves, b.hashes = append(b.ats, instant(r.At)), append(b.leaves, r.Leaf), append(b.hashes, r.Hash[:])
+	for at := range r.Parts {
+		p := &r.Parts[at]
+		b.owners, b.positions = append(b.owners, r.ID), append(b.positions, int64(at))
+		b.names, b.nouns, b.sealed = append(b.names, p.Name), append(b.nouns, p.Noun), append(b.sealed, p.Sealed)
+		b.reaches, b.mins, b.maxs = append(b.reaches, int64(p.Reach)), append(b.mins, int64(p.Min)), append(b.maxs, int64(p.Max))
+	}
+}
+
+// addLists adds the lists of fields that nobody is known to have written yet.
+func (b *entryBatch) addLists(r *annona.LedgerRow, known func([32]byte) bool) {
+	for i := range r.Lists {
+		if l := &r.Lists[i]; !b.named[l.Hash] && !known(l.Hash) {
+			b.named[l.Hash] = true
+			b.listHashes, b.lists = append(b.listHashes, l.Hash[:]), append(b.lists, l.Content)
+		}
+	}
+}
 
 // insertEntries writes entries with their parts and queues them for the sequencer, by one
-// statement.
-func (c *conn) insertEntries(rows []annona.LedgerRow) error {
+// statement. known says which lists of fields were committed before.
+func (c *conn) insertEntries(rows []annona.LedgerRow, known func([32]byte) bool) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	var ids, requests, owners [][16]byte
-	var ats []*int64
-	var kinds, names, nouns []string
-	var leaves, hashes, salts, contents [][]byte
-	var positions, mins, maxs []int64
-	for i := range rows {
-		r := &rows[i]
-		ids, requests, kinds = append(ids, r.ID), append(requests, r.Request), append(kinds, string(r.Kind))
-		ats, leaves, hashes = append(ats, instant(r.At)), append(leaves, r.Leaf), append(hashes, r.Hash[:])
-		for at := range r.Parts {
-			p := &r.Parts[at]
-			owners, positions, names, nouns = append(owners, r.ID), append(positions, int64(at)), append(names, p.Name), append(nouns, p.Noun)
-			salts, contents = append(salts, p.Salt[:]), append(contents, p.Content)
-			mins, maxs = append(mins, int64(p.Min)), append(maxs, int64(p.Max))
-		}
-	}
-	_, err := c.db.Exec(c.ctx, insertEntries, ids, ats, kinds, leaves, hashes, requests, owners, positions, names, salts, contents, nouns, mins, maxs)
+	_, err := c.db.Exec(c.ctx, insertEntries, entryColumns(rows, known)...)
 	return err
 }
+
+// entryColumns are the parameters of insertEntries.
+func entryColumns(rows []annona.LedgerRow, known func([32]byte) bool) []any {
+	b := &entryBatch{named: map[[32]byte]bool{}}
+	for i := range rows {
+		b.add(&rows[i])
+		b.addLists(&rows[i], known)
+	}
+	return []any{
+		b.ids, b.ats, b.kinds, b.leaves, b.hashes, b.requests,
+		b.owners, b.positions, b.names, b.sealed, b.nouns, b.reaches, b.mins, b.maxs, b.listHashes, b.lists,
+	}
+}
+
+// knownLists remembers lists of fields that were committed, so that most entries bring none.
+type knownLists struct {
+	mu     sync.Mutex
+	hashes map[[32]byte]bool
+}
+
+// maxKnownLists bounds what knownLists remembers; a caller may ask for fields in many ways.
+const maxKnownLists = 10_000
+
+func (k *knownLists) has(hash [32]byte) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.hashes[hash]
+}
+
+func (k *knownLists) committed(rows []annona.LedgerRow) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range rows {
+		for _, l := range rows[i].Lists {
+			if k.hashes == nil || len(k.hashes) >= maxKnownLists {
+				k.hashes = map[[32]byte]bool{}
+			}
+			k.hashes[l.Hash] = true
+		}
+	}
+}
+
+func noneKnown([32]byte) bool { return false }

@@ -58,7 +58,9 @@ func TestLateCommit(t *testing.T) {
 			if err := upsert("late", "1")(x); err != nil {
 				return err
 			}
-			err := x.(*tx).flushEvents()
+			t := x.(*tx)
+			t.queueEvents()
+			err := t.sendLater()
 			close(queued)
 			<-finish
 			return err

@@ -205,7 +205,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones"},
 	{"INSERT, DELETE", "memberships, identifier_index, event_queue, ledger_queue"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
-	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_leaves, ledger_nodes"},
+	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
 	{"UPDATE", "counters"},
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
 	{"UPDATE", "log_epoch"},

@@ -18,6 +18,7 @@ type rowPlan struct {
 	sealed    pieces // columns of the sealed image
 	version   int    // column of the version, where the sealed image is read
 	unpacker  *annona.Unpacker
+	person    int // column of the number of the individual whom a row of a group points to; -1: to nobody
 	isRecords bool
 }
 
@@ -27,7 +28,7 @@ type cell struct{ page, query int }
 // newRecordPlan plans rows of households or individuals. expressions are those of the derived
 // columns; later are the derived columns that are filled from other queries.
 func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: noPieces, sealed: noPieces, isRecords: true}
+	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: noPieces, sealed: noPieces, person: -1, isRecords: true}
 	p.planDerived(expressions, later)
 	p.unpacker = annona.NewUnpacker(shape, false)
 	p.clear = p.addPieces(p.unpacker, alias+".clear")
@@ -58,9 +59,16 @@ func (p *rowPlan) addPieces(u *annona.Unpacker, column string) pieces {
 
 // newGroupPlan plans rows of a group that is kept in columns, not in an image.
 func newGroupPlan(shape *annona.Shape, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, clear: noPieces, sealed: noPieces}
+	p := &rowPlan{shape: shape, clear: noPieces, sealed: noPieces, person: -1}
 	p.planDerived(expressions, later)
 	return p
+}
+
+// pointsTo has the rows of a group number the individual whose id they show in that column.
+func (p *rowPlan) pointsTo(code, number string) {
+	if p.shape.Column(code) >= 0 {
+		p.person = p.add(number)
+	}
 }
 
 func (p *rowPlan) planDerived(expressions map[string]string, later []string) {
@@ -96,6 +104,9 @@ func (p *rowPlan) read(values row, page *annona.Page) error {
 	if p.isRecords {
 		page.Numbers = append(page.Numbers, values.number(0))
 		page.UIDs = append(page.UIDs, values.uid(1))
+	}
+	if p.person >= 0 {
+		page.Numbers = append(page.Numbers, values.number(p.person))
 	}
 	for _, c := range p.cells {
 		page.Columns[c.page].Append(values[c.query])

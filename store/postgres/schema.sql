@@ -18,19 +18,19 @@ CREATE SEQUENCE relationships_number;
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
-	number       bigint PRIMARY KEY,
-	version      bigint NOT NULL,
-	uid          uuid NOT NULL,
-	digest       bytea NOT NULL,
-	source       text COLLATE "C" NOT NULL,
-	updated_at   text COLLATE "C" NOT NULL,
-	received_at  text COLLATE "C" NOT NULL,
-	clear        bytea,
-	sealed       bytea,
+	number        bigint PRIMARY KEY,
+	version       bigint NOT NULL,
+	uid           uuid NOT NULL,
+	digest        bytea NOT NULL,
+	source        text COLLATE "C" NOT NULL,
+	updated_at    text COLLATE "C" NOT NULL,
+	received_at   text COLLATE "C" NOT NULL,
+	clear         bytea,
+	sealed        bytea,
 	clear_groups  bytea,
 	sealed_groups bytea,
-	source_key   text COLLATE "C" NOT NULL,
-	f_area_code  text COLLATE "C"
+	source_key    text COLLATE "C" NOT NULL,
+	f_area_code   text COLLATE "C"
 );
 ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL; -- sealed bytes do not shrink
 CREATE UNIQUE INDEX households_uid ON households (uid);
@@ -223,7 +223,8 @@ CREATE TABLE log (
 );
 
 -- The ledger. Entries are written as they come; the sequencer gives them their leaves in the
--- tree. Content and salt of the parts lie apart, so that they can be deleted.
+-- tree. What they say lies apart, sealed, so that it can be deleted. A field list lies in clear
+-- under its hash.
 CREATE TABLE ledger (
 	entry   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	id      uuid NOT NULL,
@@ -236,18 +237,25 @@ CREATE TABLE ledger (
 CREATE INDEX ledger_releases ON ledger (request) WHERE kind = 'release';
 CREATE INDEX ledger_outcomes ON ledger (request) WHERE kind = 'outcome';
 
+-- noun to max are those of a set of subjects; reach is the least k with max - min < 2^k.
 CREATE TABLE ledger_parts (
 	entry    bigint NOT NULL,
 	position bigint NOT NULL,
 	name     text COLLATE "C" NOT NULL,
-	salt     bytea NOT NULL,
-	content  bytea,
+	sealed   bytea NOT NULL,
 	noun     text COLLATE "C",
-	min      bigint NOT NULL,
-	max      bigint NOT NULL,
+	reach    bigint,
+	min      bigint,
+	max      bigint,
 	PRIMARY KEY (entry, position)
 );
-CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, min, max) WHERE max > 0;
+ALTER TABLE ledger_parts ALTER COLUMN sealed SET STORAGE EXTERNAL; -- sealed bytes do not shrink
+CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, reach, min, max) WHERE noun IS NOT NULL;
+
+CREATE TABLE ledger_fields (
+	hash    bytea PRIMARY KEY,
+	content bytea NOT NULL
+);
 
 CREATE TABLE ledger_queue (entry bigint PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE ledger_leaves (
@@ -260,6 +268,13 @@ CREATE TABLE ledger_nodes (
 	idx   bigint NOT NULL,
 	hash  bytea NOT NULL,
 	PRIMARY KEY (level, idx)
+);
+
+CREATE TABLE ledger_checkpoints (
+	size bigint PRIMARY KEY,
+	root bytea NOT NULL,
+	at   bigint NOT NULL,
+	note text COLLATE "C" NOT NULL
 );
 
 -- The wrapped keys of the vault, in a schema of their own: class secrets and generations, then the

@@ -16,6 +16,7 @@ const (
 	schemaLock    = 0x414e4e01
 	sequencerLock = 0x414e4e02
 	agreementLock = 0x414e4e03 // with the hash of a name
+	signerLock    = 0x414e4e04
 )
 
 const (
@@ -258,21 +259,19 @@ func (l *leader) moveEntries(c *conn) (moved int, last int64, err error) {
 			return 0, 0, err
 		}
 	}
-	leaves := make([][]any, len(entries))
-	var nodes [][]any
+	var levels, indexes []int64
+	var kept [][]byte
 	keep := func(id compact.NodeID, hash []byte) {
-		nodes = append(nodes, []any{int64(id.Level), int64(id.Index), hash})
+		levels, indexes, kept = append(levels, int64(id.Level)), append(indexes, int64(id.Index)), append(kept, hash)
 	}
-	for i, entry := range entries {
-		leaves[i] = []any{size + int64(i), entry}
+	for i := range entries {
 		if err := l.edge.Append(hashes[i], keep); err != nil {
 			return 0, 0, err
 		}
 	}
-	if err := c.copyIn("ledger_leaves", []string{"idx", "entry"}, leaves); err != nil {
-		return 0, 0, err
-	}
-	return len(entries), entries[len(entries)-1], c.copyIn("ledger_nodes", []string{"level", "idx", "hash"}, nodes)
+	_, err = c.db.Exec(c.ctx, `WITH leaves AS (INSERT INTO ledger_leaves (idx, entry) SELECT $1 + position - 1, entry FROM unnest($2::bigint[]) WITH ORDINALITY e (entry, position))
+		INSERT INTO ledger_nodes (level, idx, hash) SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bytea[])`, size, entries, levels, indexes, kept)
+	return len(entries), entries[len(entries)-1], err
 }
 
 // Settle waits until every change and entry that is committed now has its place in the log

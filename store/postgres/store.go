@@ -52,6 +52,7 @@ type Store struct {
 	sequencer *sequencer
 	news      *news
 	clock     annona.Clock
+	prepared  preparedTables
 	linesDay  atomic.Int64 // the day up to which all household lines are right, as far as known
 }
 
@@ -60,6 +61,9 @@ var (
 	_ annona.Writer       = (*Store)(nil)
 	_ annona.Ledger       = (*Store)(nil)
 	_ annona.LedgerReader = (*Store)(nil)
+	_ annona.LedgerIndex  = (*Store)(nil)
+	_ annona.Checkpoints  = (*Store)(nil)
+	_ annona.LedgerPruner = (*Store)(nil)
 	_ annona.Standings    = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)

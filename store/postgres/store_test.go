@@ -9,7 +9,7 @@ import (
 )
 
 // TestStore runs the suite of all stores in the role that serves. Only attributes are declared
-// by the owner.
+// and the ledger is pruned by the owner.
 func TestStore(t *testing.T) {
 	c := testCluster(t)
 	storetest.Run(t, func(t *testing.T) storetest.Store {
@@ -21,6 +21,10 @@ func TestStore(t *testing.T) {
 type served struct {
 	tested
 	owner func() tested
+}
+
+func (s served) PruneLedger(ctx context.Context, below int64) (int64, error) {
+	return s.owner().PruneLedger(ctx, below)
 }
 
 func (s served) Declare(ctx context.Context, x annona.Extension, extended *annona.Dictionary, entry annona.LedgerRow) error {

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -17,19 +19,44 @@ const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger_nodes WHERE lev
 
 // readEdge reads the right edge of a tree of that size.
 func readEdge(c *conn, size int64) (*compact.Range, error) {
-	var hashes [][]byte
+	var nodes []annona.TreeNode
 	for _, id := range compact.RangeNodes(0, uint64(size), nil) {
-		found, err := c.one("SELECT hash FROM ledger_nodes WHERE level = $1 AND idx = $2", func(r row) {
-			hashes = append(hashes, r.bytes(0))
-		}, int64(id.Level), int64(id.Index))
-		if err != nil {
-			return nil, err
-		}
-		if !found {
-			return nil, annona.Unavailable("ledger_damaged", "a node of the ledger's tree is missing; run annona verify")
-		}
+		nodes = append(nodes, annona.TreeNode{Level: int64(id.Level), Index: int64(id.Index)})
+	}
+	hashes, err := readNodes(c, nodes)
+	if err != nil {
+		return nil, err
 	}
 	return ranges().NewRange(0, uint64(size), hashes)
+}
+
+func readNodes(c *conn, nodes []annona.TreeNode) ([][]byte, error) {
+	levels, indexes := make([]int64, len(nodes)), make([]int64, len(nodes))
+	for i, n := range nodes {
+		levels[i], indexes[i] = n.Level, n.Index
+	}
+	hashes := make([][]byte, 0, len(nodes))
+	err := c.each(`SELECT n.hash FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS want (level, idx, position)
+		JOIN ledger_nodes n USING (level, idx) ORDER BY want.position`, func(r row) error {
+		hashes = append(hashes, r.bytes(0))
+		return nil
+	}, levels, indexes)
+	if err != nil {
+		return nil, err
+	}
+	if len(hashes) < len(nodes) {
+		return nil, annona.Unavailable("ledger_damaged", "a node of the ledger's tree is missing; run annona verify")
+	}
+	return hashes, nil
+}
+
+// TreeNodes returns the hashes of nodes of the tree.
+func (s *Store) TreeNodes(ctx context.Context, nodes []annona.TreeNode) (hashes [][]byte, err error) {
+	err = s.readers.ask(ctx, "read the ledger's tree", func(c *conn) error {
+		hashes, err = readNodes(c, nodes)
+		return err
+	})
+	return hashes, err
 }
 
 // LedgerTree returns the size and root of the tree, after every entry that is committed now
@@ -102,8 +129,10 @@ func (s *Store) WalkLedger(ctx context.Context, fn func(annona.LedgerRow) error)
 	return err
 }
 
-const selectLeaves = `SELECT e.entry, l.idx, e.id, e.at, e.kind, e.leaf, e.hash, e.request
-	FROM ledger_leaves l JOIN ledger e ON e.entry = l.entry WHERE l.idx > $1 ORDER BY l.idx LIMIT $2`
+const (
+	selectEntries = `SELECT e.entry, l.idx, e.id, e.at, e.kind, e.leaf, e.hash, e.request FROM ledger e JOIN ledger_leaves l ON l.entry = e.entry`
+	selectLeaves  = selectEntries + ` WHERE l.idx > $1 ORDER BY l.idx LIMIT $2`
+)
 
 // selectLost finds entries that have no leaf although they do not wait for one.
 const selectLost = `SELECT e.entry, -1::bigint, e.id, e.at, e.kind, e.leaf, e.hash, e.request FROM ledger e
@@ -126,9 +155,8 @@ func (c *conn) entries(sql string, args ...any) (rows []annona.LedgerRow, err er
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	err = c.each(`SELECT entry, name, salt, content, noun, min, max FROM ledger_parts WHERE entry = ANY ($1) ORDER BY entry, position`, func(r row) error {
-		p := annona.LedgerPart{Name: r.text(1), Content: r.bytes(3), Noun: r.text(4), Min: r.number(5), Max: r.number(6)}
-		copy(p.Salt[:], r[2])
+	err = c.each(`SELECT entry, name, sealed, noun, reach, min, max FROM ledger_parts WHERE entry = ANY ($1) ORDER BY entry, position`, func(r row) error {
+		p := annona.LedgerPart{Name: r.text(1), Sealed: r.bytes(2), Noun: r.text(3), Reach: int(r.integer(4)), Min: r.number(5), Max: r.number(6)}
 		owner := &rows[at[r.integer(0)]]
 		owner.Parts = append(owner.Parts, p)
 		return nil
@@ -147,4 +175,161 @@ func (s *Store) OpenRequests(ctx context.Context) (open []annona.UID, err error)
 		})
 	})
 	return open, err
+}
+
+// FieldList returns the content that was appended under that hash; nil when there is none.
+func (s *Store) FieldList(ctx context.Context, hash [32]byte) (content []byte, err error) {
+	err = s.readers.ask(ctx, "read a list of fields", func(c *conn) error {
+		_, err := c.one("SELECT content FROM ledger_fields WHERE hash = $1", func(r row) { content = r.bytes(0) }, hash[:])
+		return err
+	})
+	return content, err
+}
+
+// candidates is how many entries about somebody are fetched at a time.
+const candidates = 100
+
+// EntriesAbout calls fn for each release that has a set of subjects of that noun between whose
+// least and greatest number the given one lies, as far as it has got its leaf. Sets of one reach
+// begin in a short range before the number: whatever lies elsewhere is never looked at.
+func (s *Store) EntriesAbout(ctx context.Context, noun string, number annona.Number, fn func(annona.LedgerRow) error) error {
+	if err := s.Settle(ctx); err != nil {
+		return err
+	}
+	var entries []int64
+	err := s.readers.ask(ctx, "find entries about somebody", func(c *conn) error {
+		entries = nil
+		return c.each(`SELECT DISTINCT p.entry FROM generate_series(0, 63) k CROSS JOIN LATERAL
+			(SELECT q.entry FROM ledger_parts q WHERE q.noun = $1 AND q.reach = k AND q.max >= $2
+				AND q.min > CASE WHEN k < 62 THEN $2 - (1::bigint << k) ELSE -1 END AND q.min <= $2) p ORDER BY p.entry`, func(r row) error {
+			entries = append(entries, r.integer(0))
+			return nil
+		}, noun, number)
+	})
+	for some := range slices.Chunk(entries, candidates) {
+		if err != nil {
+			return err
+		}
+		err = s.fetch(ctx, "find entries about somebody", fn, selectEntries+" WHERE e.entry = ANY ($1) AND e.kind = 'release'", some)
+	}
+	return err
+}
+
+// fetch calls fn for the entries that a query selects.
+func (s *Store) fetch(ctx context.Context, doing string, fn func(annona.LedgerRow) error, sql string, args ...any) error {
+	var rows []annona.LedgerRow
+	err := s.readers.read(ctx, doing, func(c *conn) (err error) {
+		rows, err = c.entries(sql, args...)
+		return err
+	})
+	for i := 0; err == nil && i < len(rows); i++ {
+		err = fn(rows[i])
+	}
+	return err
+}
+
+// EntriesOf returns the releases and outcomes of a request that have their leaf, in order of index.
+func (s *Store) EntriesOf(ctx context.Context, request annona.UID, after int64, limit int) (rows []annona.LedgerRow, err error) {
+	if err := s.Settle(ctx); err != nil {
+		return nil, err
+	}
+	keep := func(row annona.LedgerRow) error { rows = append(rows, row); return nil }
+	err = s.fetch(ctx, "find the entries of a request", keep, selectEntries+` WHERE e.entry IN (SELECT r.entry FROM ledger r WHERE r.request = $1 AND r.kind = 'release'
+		UNION ALL SELECT o.entry FROM ledger o WHERE o.request = $1 AND o.kind = 'outcome') AND l.idx > $2 ORDER BY l.idx LIMIT $3`, request, after, limit)
+	return rows, err
+}
+
+// Outcomes returns the outcomes of requests, those of one request in order.
+func (s *Store) Outcomes(ctx context.Context, requests []annona.UID) (rows []annona.LedgerRow, err error) {
+	ids := make([][]byte, len(requests))
+	for i := range requests {
+		ids[i] = requests[i][:]
+	}
+	keep := func(row annona.LedgerRow) error { rows = append(rows, row); return nil }
+	for some := range slices.Chunk(ids, candidates) {
+		err := s.fetch(ctx, "find the outcomes of requests", keep, selectEntries+" WHERE e.kind = 'outcome' AND e.request = ANY ($1::uuid[]) ORDER BY l.idx", some)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// FirstEntryAt returns the index of the first entry of that time or later; the size of the
+// tree when there is none.
+func (s *Store) FirstEntryAt(ctx context.Context, at time.Time) (index int64, err error) {
+	if err := s.Settle(ctx); err != nil {
+		return 0, err
+	}
+	err = s.readers.read(ctx, "find an entry by its time", func(c *conn) error {
+		found, err := c.one("SELECT l.idx FROM ledger_leaves l JOIN ledger e ON e.entry = l.entry WHERE e.at >= $1 ORDER BY l.idx LIMIT 1",
+			func(r row) { index = r.integer(0) }, at)
+		if err == nil && !found {
+			index, err = c.integer(ledgerSize)
+		}
+		return err
+	})
+	return index, err
+}
+
+// pruneStep is how many entries lose their content in one transaction.
+const pruneStep = 5000
+
+// PruneLedger deletes all parts of entries below that index. The role that serves has no right
+// to it: it runs as the owner of the registry.
+func (s *Store) PruneLedger(ctx context.Context, below int64) (entries int64, err error) {
+	for from := int64(0); from < below; from += pruneStep {
+		err := s.update(ctx, "prune the ledger", func(t *tx) error {
+			_, err := t.conn.one(`WITH gone AS (DELETE FROM ledger_parts WHERE entry IN (SELECT entry FROM ledger_leaves WHERE idx >= $1 AND idx < $2) RETURNING entry)
+				SELECT count(DISTINCT entry) FROM gone`, func(r row) { entries += r.integer(0) }, from, min(from+pruneStep, below))
+			return err
+		})
+		if err != nil {
+			return entries, err
+		}
+	}
+	return entries, nil
+}
+
+// LatestCheckpoint returns the checkpoint of the greatest size; nil when there is none.
+func (s *Store) LatestCheckpoint(ctx context.Context) (*annona.Checkpoint, error) {
+	all, err := s.checkpoints(ctx, "SELECT size, root, at, note FROM ledger_checkpoints ORDER BY size DESC LIMIT 1")
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// CheckpointsAfter returns at most limit checkpoints of a greater size, by size.
+func (s *Store) CheckpointsAfter(ctx context.Context, size int64, limit int) ([]annona.Checkpoint, error) {
+	return s.checkpoints(ctx, "SELECT size, root, at, note FROM ledger_checkpoints WHERE size > $1 ORDER BY size LIMIT $2", size, limit)
+}
+
+func (s *Store) checkpoints(ctx context.Context, sql string, args ...any) (all []annona.Checkpoint, err error) {
+	err = s.readers.ask(ctx, "read checkpoints of the ledger", func(c *conn) error {
+		all = nil
+		return c.each(sql, func(r row) error {
+			c := annona.Checkpoint{Size: r.integer(0), At: r.time(2), Note: r.text(3)}
+			copy(c.Root[:], r[1])
+			all = append(all, c)
+			return nil
+		}, args...)
+	})
+	return all, err
+}
+
+// PutCheckpoint keeps a checkpoint unless one of that size or a greater one is there already.
+// Nodes take turns: one at a time decides which.
+func (s *Store) PutCheckpoint(ctx context.Context, c annona.Checkpoint) (kept bool, err error) {
+	err = s.update(ctx, "keep a checkpoint of the ledger", func(t *tx) error {
+		if err := t.conn.exec("SELECT pg_advisory_xact_lock($1)", int64(signerLock)); err != nil {
+			return err
+		}
+		latest, err := t.conn.integer("SELECT coalesce(max(size), -1) FROM ledger_checkpoints")
+		if kept = latest < c.Size; err != nil || !kept {
+			return err
+		}
+		return t.conn.exec("INSERT INTO ledger_checkpoints (size, root, at, note) VALUES ($1, $2, $3, $4)", c.Size, c.Root[:], c.At, c.Note)
+	})
+	return kept, err
 }

@@ -6,21 +6,27 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/annona-exchange/annona"
 )
 
 // tx is one transaction of writing. It is used by one goroutine and ends with its function.
 type tx struct {
-	conn    *conn
-	now     time.Time
-	events  []annona.Event   // that wait to be written
-	evented map[subject]bool // records that have an event of this transaction
-	tables  map[string]*table
-	known   map[householdKey]household // households locked by this transaction
-	found   map[subject]*found         // records found and not written yet
-	moves   int64                      // of the policy epoch
-	failed  error                      // the first failure of the database
-	again   bool                       // the transaction has lost against another one
+	conn     *conn
+	now      time.Time
+	later    pgx.Batch          // statements that wait for the end, where they go at once
+	entries  []annona.LedgerRow // that wait too
+	events   []annona.Event
+	evented  map[subject]bool // records that have an event of this transaction
+	tables   map[string]*table
+	prepared *preparedTables            // of the store
+	early    bool                       // a table is as an earlier transaction has found it
+	known    map[householdKey]household // households locked by this transaction
+	found    map[subject]*found         // records found and not written yet
+	moves    int64                      // of the policy epoch
+	failed   error                      // the first failure of the database
+	again    bool                       // the transaction has lost against another one
 }
 
 // subject is a record of a root dataset.
@@ -29,9 +35,9 @@ type subject struct {
 	number  annona.Number
 }
 
-func newTx(ctx context.Context, db database, now time.Time) *tx {
+func (s *Store) newTx(ctx context.Context, db database) *tx {
 	return &tx{
-		conn: &conn{ctx: ctx, db: db}, now: now,
+		conn: &conn{ctx: ctx, db: db}, now: s.clock(), prepared: &s.prepared,
 		evented: map[subject]bool{}, tables: map[string]*table{}, known: map[householdKey]household{}, found: map[subject]*found{},
 	}
 }
@@ -46,16 +52,25 @@ func (t *tx) fault(doing string, err error) error {
 	return err
 }
 
-// finish writes what was left to the end: events, and the policy epoch last, because others
-// wait for its row.
+// finish writes what was left to the end, in one go: the policy epoch last, because others wait
+// for its row.
 func (t *tx) finish() error {
-	if err := t.flushEvents(); err != nil {
-		return err
+	t.queueEvents()
+	if len(t.entries) > 0 {
+		t.later.Queue(insertEntries, entryColumns(t.entries, noneKnown)...)
+		t.entries = nil
 	}
-	if t.moves == 0 {
-		return nil
+	if t.moves > 0 {
+		t.later.Queue("UPDATE counters SET value = value + $1 WHERE name = 'policy_epoch'", t.moves)
 	}
-	return t.conn.exec("UPDATE counters SET value = value + $1 WHERE name = 'policy_epoch'", t.moves)
+	return t.sendLater()
+}
+
+// sendLater sends the statements that wait.
+func (t *tx) sendLater() error {
+	b := t.later
+	t.later = pgx.Batch{}
+	return t.conn.send(&b)
 }
 
 // next gives out so many numbers of a sequence, ascending.
@@ -214,12 +229,10 @@ func (t *tx) AppendEntry(ctx context.Context, rows ...annona.LedgerRow) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := checkLeaves(rows); err != nil || len(rows) == 0 {
+	if err := checkEntries(rows); err != nil || len(rows) == 0 {
 		return err
 	}
-	if err := t.conn.insertEntries(rows); err != nil {
-		return t.fault("append to the ledger", err)
-	}
+	t.entries = append(t.entries, rows...)
 	return nil
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/annona-exchange/annona"
 )
 
@@ -66,40 +64,50 @@ func (t *tx) writeTable(actor, dataset string, changes []*written, loaded *annon
 		return err
 	}
 	if dataset == "households" {
+		if err := t.sendLater(); err != nil { // their members look at them
+			return err
+		}
 		return t.householdsChanged(tb, changes, touched)
 	}
 	return t.writeMemberships(changes, touched)
 }
 
-// writeRecords writes new records and the next versions of others, with their events.
+// setValues looks at the columns again when one is missing that has come meanwhile.
+func (t *tx) setValues(tb *table, dst []any, w *written, now string) ([]any, error) {
+	values, err := tb.setValues(dst, w, now)
+	if errors.Is(err, errNoColumn) && t.early {
+		t.prepared.forget()
+		t.again = true
+	}
+	return values, err
+}
+
+// writeRecords writes new records and the next versions of others, with their events. Updates wait
+// for the end of the transaction: nobody looks at what they change.
 func (t *tx) writeRecords(actor string, tb *table, changes []*written, loaded *annona.Loaded) error {
 	now := annona.Instant(t.now)
 	var added [][]any
-	updates := &pgx.Batch{}
 	for _, w := range changes {
 		event := annona.Event{Actor: actor, Dataset: tb.dataset, Record: w.number, Version: w.record.Version, Kind: annona.EventChanged, Before: w.record.Before}
 		if w.created {
 			loaded.Created++
 			event.Kind = annona.EventCreated
-			values, err := tb.setValues(recordValues(w, now), w, now)
+			values, err := t.setValues(tb, recordValues(w, now), w, now)
 			if err != nil {
 				return err
 			}
 			added = append(added, values)
 		} else {
 			loaded.Changed++
-			values, err := tb.setValues([]any{int64(w.number)}, w, now)
+			values, err := t.setValues(tb, []any{int64(w.number)}, w, now)
 			if err != nil {
 				return err
 			}
-			updates.Queue(tb.update, values...)
+			t.later.Queue(tb.update, values...)
 		}
 		if err := t.event(event); err != nil {
 			return err
 		}
 	}
-	if err := t.conn.copyIn(tb.dataset, tb.columns, added); err != nil {
-		return err
-	}
-	return t.conn.send(updates)
+	return t.conn.copyIn(tb.dataset, tb.columns, added)
 }

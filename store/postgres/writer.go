@@ -65,7 +65,7 @@ func (s *Store) attempt(ctx context.Context, fn func(*tx) error) (again bool, er
 	}
 	err = s.writers.lend(ctx, begin, func(*pgxpool.Conn) error {
 		defer rollBack(p)
-		t := newTx(ctx, p, s.clock())
+		t := s.newTx(ctx, p)
 		err := t.run(fn)
 		again = t.again
 		if err != nil {

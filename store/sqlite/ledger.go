@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -13,21 +14,33 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// tree remembers the right edge of the ledger's tree between transactions. Other processes
+// tree remembers the right edge of the ledger's tree between transactions, and lists of fields. Other processes
 // append too, so its size is compared with the file each time.
-type tree struct{ edge *compact.Range }
+type tree struct {
+	edge  *compact.Range
+	lists map[[32]byte]bool // lists of fields that the file is known to have
+}
 
-func (t *tree) forget() { t.edge = nil }
+func (t *tree) forget() { t.edge, t.lists = nil, nil }
+
+// maxKnownLists bounds what the tree remembers of lists; a caller may ask for fields in many ways.
+const maxKnownLists = 10_000
 
 func ranges() *compact.RangeFactory {
 	return &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
 }
 
-// checkLeaves refuses an entry whose hash is not that of its leaf: the tree would never verify.
-func checkLeaves(rows []annona.LedgerRow) error {
+// checkEntries refuses an entry whose hash is not that of its leaf, because the tree would never
+// verify, and one with a part that is not sealed.
+func checkEntries(rows []annona.LedgerRow) error {
 	for i := range rows {
 		if !bytes.Equal(rfc6962.DefaultHasher.HashLeaf(rows[i].Leaf), rows[i].Hash[:]) {
 			return annona.Internal("append to the ledger", errors.New("the hash of an entry is not that of its leaf"))
+		}
+		for _, p := range rows[i].Parts {
+			if len(p.Sealed) == 0 || len(p.Content) > 0 || p.Salt != [32]byte{} {
+				return annona.Internal("append to the ledger", errors.New("a part of an entry is not sealed"))
+			}
 		}
 	}
 	return nil
@@ -59,11 +72,18 @@ func (t *tx) appendEntry(index int64, r *annona.LedgerRow) error {
 		return err
 	}
 	for i, p := range r.Parts {
-		err := t.conn.exec("INSERT INTO ledger_parts (idx, position, name, salt, content, noun, min, max) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			index, i, p.Name, p.Salt[:], p.Content, p.Noun, p.Min, p.Max)
+		var reach, least, greatest any
+		if p.Noun != "" {
+			reach, least, greatest = p.Reach, p.Min, p.Max
+		}
+		err := t.conn.exec("INSERT INTO ledger_parts (idx, position, name, sealed, noun, reach, min, max) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			index, i, p.Name, p.Sealed, p.Noun, reach, least, greatest)
 		if err != nil {
 			return err
 		}
+	}
+	if err := t.appendLists(r.Lists); err != nil {
+		return err
 	}
 	var failed error
 	keep := func(id compact.NodeID, hash []byte) {
@@ -77,15 +97,44 @@ func (t *tx) appendEntry(index int64, r *annona.LedgerRow) error {
 	return failed
 }
 
+// appendLists writes the lists of fields that are not known to be there.
+func (t *tx) appendLists(lists []annona.FieldList) error {
+	for _, list := range lists {
+		if t.tree.lists[list.Hash] {
+			continue
+		}
+		if err := t.conn.exec("INSERT OR IGNORE INTO ledger_fields (hash, content) VALUES (?, ?)", list.Hash[:], list.Content); err != nil {
+			return err
+		}
+		if t.tree.lists == nil || len(t.tree.lists) >= maxKnownLists {
+			t.tree.lists = map[[32]byte]bool{}
+		}
+		t.tree.lists[list.Hash] = true
+	}
+	return nil
+}
+
 const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger_nodes WHERE level = 0"
 
 // readEdge reads the right edge of a tree of that size from the file.
 func readEdge(c *conn, size int64) (*compact.Range, error) {
-	var hashes [][]byte
+	var nodes []annona.TreeNode
 	for _, id := range compact.RangeNodes(0, uint64(size), nil) {
+		nodes = append(nodes, annona.TreeNode{Level: int64(id.Level), Index: int64(id.Index)})
+	}
+	hashes, err := readNodes(c, nodes)
+	if err != nil {
+		return nil, err
+	}
+	return ranges().NewRange(0, uint64(size), hashes)
+}
+
+func readNodes(c *conn, nodes []annona.TreeNode) ([][]byte, error) {
+	hashes := make([][]byte, 0, len(nodes))
+	for _, n := range nodes {
 		found, err := c.one("SELECT hash FROM ledger_nodes WHERE level = ? AND idx = ?", func(s *sqlite.Stmt) {
 			hashes = append(hashes, columnBytes(s, 0))
-		}, int64(id.Level), int64(id.Index))
+		}, n.Level, n.Index)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +142,16 @@ func readEdge(c *conn, size int64) (*compact.Range, error) {
 			return nil, annona.Unavailable("ledger_damaged", "a node of the ledger's tree is missing; run annona verify")
 		}
 	}
-	return ranges().NewRange(0, uint64(size), hashes)
+	return hashes, nil
+}
+
+// TreeNodes returns the hashes of nodes of the tree.
+func (s *Store) TreeNodes(ctx context.Context, nodes []annona.TreeNode) (hashes [][]byte, err error) {
+	err = s.readers.read(ctx, "read the ledger's tree", func(c *conn) error {
+		hashes, err = readNodes(c, nodes)
+		return err
+	})
+	return hashes, err
 }
 
 // LedgerTree returns the size and root of the tree as the store keeps it.
@@ -120,9 +178,16 @@ func (s *Store) LedgerTree(ctx context.Context) (size int64, root [32]byte, err 
 // WalkLedger calls fn for each row in order of index, all of one consistent state. An error
 // of fn ends the walk and comes back as it is.
 func (s *Store) WalkLedger(ctx context.Context, fn func(annona.LedgerRow) error) error {
+	return s.entries(ctx, "walk the ledger", "SELECT "+entryColumns+" FROM ledger ORDER BY idx", fn)
+}
+
+const entryColumns = "idx, id, at, kind, leaf, hash, request"
+
+// entries calls fn for each entry that a query selects, with its parts.
+func (s *Store) entries(ctx context.Context, doing, sql string, fn func(annona.LedgerRow) error, args ...any) error {
 	var failed error
-	err := s.readers.read(ctx, "walk the ledger", func(c *conn) error {
-		return c.each("SELECT idx, id, at, kind, leaf, hash, request FROM ledger ORDER BY idx", func(stmt *sqlite.Stmt) error {
+	err := s.readers.read(ctx, doing, func(c *conn) error {
+		return c.each(sql, func(stmt *sqlite.Stmt) error {
 			row := ledgerRow(stmt)
 			var err error
 			if row.Parts, err = ledgerParts(c, row.Index); err != nil {
@@ -130,7 +195,7 @@ func (s *Store) WalkLedger(ctx context.Context, fn func(annona.LedgerRow) error)
 			}
 			failed = fn(row)
 			return failed
-		})
+		}, args...)
 	})
 	if failed != nil {
 		return failed
@@ -148,16 +213,23 @@ func ledgerRow(s *sqlite.Stmt) annona.LedgerRow {
 }
 
 func ledgerParts(c *conn, index int64) (parts []annona.LedgerPart, err error) {
-	err = c.each("SELECT name, salt, content, noun, min, max FROM ledger_parts WHERE idx = ? ORDER BY position", func(s *sqlite.Stmt) error {
-		p := annona.LedgerPart{
-			Name: s.ColumnText(0), Content: columnBytes(s, 2), Noun: s.ColumnText(3),
+	err = c.each("SELECT name, sealed, noun, reach, min, max FROM ledger_parts WHERE idx = ? ORDER BY position", func(s *sqlite.Stmt) error {
+		parts = append(parts, annona.LedgerPart{
+			Name: s.ColumnText(0), Sealed: columnBytes(s, 1), Noun: s.ColumnText(2), Reach: int(s.ColumnInt64(3)),
 			Min: annona.Number(s.ColumnInt64(4)), Max: annona.Number(s.ColumnInt64(5)),
-		}
-		s.ColumnBytes(1, p.Salt[:])
-		parts = append(parts, p)
+		})
 		return nil
 	}, index)
 	return slices.Clip(parts), err
+}
+
+// FieldList returns the content that was appended under that hash; nil when there is none.
+func (s *Store) FieldList(ctx context.Context, hash [32]byte) (content []byte, err error) {
+	err = s.readers.read(ctx, "read a list of fields", func(c *conn) error {
+		_, err := c.one("SELECT content FROM ledger_fields WHERE hash = ?", func(s *sqlite.Stmt) { content = columnBytes(s, 0) }, hash[:])
+		return err
+	})
+	return content, err
 }
 
 // OpenRequests returns requests that have releases and no outcome.
@@ -170,4 +242,115 @@ func (s *Store) OpenRequests(ctx context.Context) (open []annona.UID, err error)
 		})
 	})
 	return open, err
+}
+
+// EntriesAbout calls fn for each release that has a set of subjects of that noun between whose
+// least and greatest number the given one lies. Sets of one reach begin in a short range
+// before the number: whatever lies elsewhere is never looked at.
+func (s *Store) EntriesAbout(ctx context.Context, noun string, number annona.Number, fn func(annona.LedgerRow) error) error {
+	return s.entries(ctx, "find entries about somebody", `WITH RECURSIVE reaches (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM reaches WHERE k < 63)
+		SELECT `+entryColumns+` FROM ledger WHERE kind = 'release' AND idx IN (SELECT p.idx FROM reaches CROSS JOIN ledger_parts p
+			WHERE p.noun = ?1 AND p.reach = k AND p.min > CASE WHEN k < 62 THEN ?2 - (1 << k) ELSE -1 END AND p.min <= ?2 AND p.max >= ?2)`,
+		fn, noun, number)
+}
+
+// EntriesOf returns the releases and outcomes of a request, in order of index.
+func (s *Store) EntriesOf(ctx context.Context, request annona.UID, after int64, limit int) (rows []annona.LedgerRow, err error) {
+	err = s.entries(ctx, "find the entries of a request", "SELECT * FROM (SELECT "+entryColumns+` FROM ledger WHERE request = ?1 AND kind = 'release'
+		UNION ALL SELECT `+entryColumns+` FROM ledger WHERE request = ?1 AND kind = 'outcome') WHERE idx > ?2 ORDER BY idx LIMIT ?3`,
+		func(row annona.LedgerRow) error { rows = append(rows, row); return nil }, request, after, limit)
+	return rows, err
+}
+
+// Outcomes returns the outcomes of requests, those of one request in order.
+func (s *Store) Outcomes(ctx context.Context, requests []annona.UID) (rows []annona.LedgerRow, err error) {
+	for _, request := range requests {
+		err := s.entries(ctx, "find the outcome of a request", "SELECT "+entryColumns+" FROM ledger WHERE request = ? AND kind = 'outcome' ORDER BY idx",
+			func(row annona.LedgerRow) error { rows = append(rows, row); return nil }, request)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// FirstEntryAt returns the index of the first entry of that time or later; the size of the
+// tree when there is none.
+func (s *Store) FirstEntryAt(ctx context.Context, at time.Time) (index int64, err error) {
+	err = s.readers.read(ctx, "find an entry by its time", func(c *conn) error {
+		found, err := c.one("SELECT idx FROM ledger WHERE at >= ? ORDER BY idx LIMIT 1", func(s *sqlite.Stmt) { index = s.ColumnInt64(0) }, at)
+		if err == nil && !found {
+			index, err = c.integer(ledgerSize)
+		}
+		return err
+	})
+	return index, err
+}
+
+// pruneStep is how many entries lose their content in one transaction.
+const pruneStep = 2000
+
+// PruneLedger deletes all parts of entries below that index. What was deleted is overwritten:
+// the file is opened with secure_delete.
+func (s *Store) PruneLedger(ctx context.Context, below int64) (entries int64, err error) {
+	for from := int64(-1); ; {
+		last := below
+		err := s.writer.update(ctx, "prune the ledger", func(t *tx) error {
+			var found int64
+			err := t.conn.each("SELECT DISTINCT idx FROM ledger_parts WHERE idx > ? AND idx < ? ORDER BY idx LIMIT ?", func(s *sqlite.Stmt) error {
+				last, found = s.ColumnInt64(0), found+1
+				return nil
+			}, from, below, pruneStep)
+			if err != nil {
+				return err
+			}
+			if found < pruneStep {
+				last = below - 1
+			}
+			entries += found
+			return t.conn.exec("DELETE FROM ledger_parts WHERE idx > ? AND idx <= ?", from, last)
+		})
+		if err != nil || last >= below-1 {
+			return entries, err
+		}
+		from = last
+	}
+}
+
+// LatestCheckpoint returns the checkpoint of the greatest size; nil when there is none.
+func (s *Store) LatestCheckpoint(ctx context.Context) (latest *annona.Checkpoint, err error) {
+	all, err := s.checkpoints(ctx, "SELECT size, root, at, note FROM ledger_checkpoints ORDER BY size DESC LIMIT 1")
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// CheckpointsAfter returns at most limit checkpoints of a greater size, by size.
+func (s *Store) CheckpointsAfter(ctx context.Context, size int64, limit int) ([]annona.Checkpoint, error) {
+	return s.checkpoints(ctx, "SELECT size, root, at, note FROM ledger_checkpoints WHERE size > ? ORDER BY size LIMIT ?", size, limit)
+}
+
+func (s *Store) checkpoints(ctx context.Context, sql string, args ...any) (all []annona.Checkpoint, err error) {
+	err = s.readers.read(ctx, "read checkpoints of the ledger", func(c *conn) error {
+		return c.each(sql, func(s *sqlite.Stmt) error {
+			c := annona.Checkpoint{Size: s.ColumnInt64(0), At: columnTime(s, 2), Note: s.ColumnText(3)}
+			s.ColumnBytes(1, c.Root[:])
+			all = append(all, c)
+			return nil
+		}, args...)
+	})
+	return all, err
+}
+
+// PutCheckpoint keeps a checkpoint unless one of that size or a greater one is there already.
+func (s *Store) PutCheckpoint(ctx context.Context, c annona.Checkpoint) (kept bool, err error) {
+	err = s.writer.update(ctx, "keep a checkpoint of the ledger", func(t *tx) error {
+		latest, err := t.conn.integer("SELECT coalesce(max(size), -1) FROM ledger_checkpoints")
+		if kept = latest < c.Size; err != nil || !kept {
+			return err
+		}
+		return t.conn.exec("INSERT INTO ledger_checkpoints (size, root, at, note) VALUES (?, ?, ?, ?)", c.Size, c.Root[:], c.At, c.Note)
+	})
+	return kept, err
 }

@@ -21,6 +21,7 @@ type rowPlan struct {
 	version   int    // column of the version, where the sealed image is read
 	unpacker  *annona.Unpacker
 	image     []byte // memory for the image of the row
+	person    int    // column of the number of the individual whom a row of a group points to; -1: to nobody
 	isRecords bool
 }
 
@@ -30,7 +31,7 @@ type cell struct{ page, query int }
 // newRecordPlan plans rows of households or individuals. expressions are those of the derived
 // columns; later are the derived columns that are filled from other queries.
 func newRecordPlan(shape *annona.Shape, alias string, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: noPieces, sealed: noPieces, isRecords: true}
+	p := &rowPlan{shape: shape, selected: []string{alias + ".number", alias + ".uid"}, clear: noPieces, sealed: noPieces, person: -1, isRecords: true}
 	p.planDerived(expressions, later)
 	p.unpacker = annona.NewUnpacker(shape, false)
 	p.clear = p.addPieces(p.unpacker, alias+".clear")
@@ -61,9 +62,16 @@ func (p *rowPlan) addPieces(u *annona.Unpacker, column string) pieces {
 
 // newGroupPlan plans rows of a group that is kept in columns, not in an image.
 func newGroupPlan(shape *annona.Shape, expressions map[string]string, later ...string) *rowPlan {
-	p := &rowPlan{shape: shape, clear: noPieces, sealed: noPieces}
+	p := &rowPlan{shape: shape, clear: noPieces, sealed: noPieces, person: -1}
 	p.planDerived(expressions, later)
 	return p
+}
+
+// pointsTo has the rows of a group number the individual whose id they show in that column.
+func (p *rowPlan) pointsTo(code, number string) {
+	if p.shape.Column(code) >= 0 {
+		p.person = p.add(number)
+	}
 }
 
 func (p *rowPlan) planDerived(expressions map[string]string, later []string) {
@@ -101,6 +109,9 @@ func (p *rowPlan) read(stmt *sqlite.Stmt, before int, page *annona.Page) error {
 		stmt.ColumnBytes(before+1, uid[:])
 		page.Numbers = append(page.Numbers, annona.Number(stmt.ColumnInt64(before)))
 		page.UIDs = append(page.UIDs, uid)
+	}
+	if p.person >= 0 {
+		page.Numbers = append(page.Numbers, annona.Number(stmt.ColumnInt64(before+p.person)))
 	}
 	for _, c := range p.cells {
 		column := &page.Columns[c.page]

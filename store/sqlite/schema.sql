@@ -11,19 +11,19 @@ INSERT INTO counters (name, value) VALUES
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it.
 CREATE TABLE households (
-	number       INTEGER PRIMARY KEY,
-	uid          BLOB NOT NULL,
-	source       TEXT NOT NULL,
-	updated_at   TEXT NOT NULL,
-	received_at  TEXT NOT NULL,
-	version      INTEGER NOT NULL,
-	clear        BLOB,
-	sealed       BLOB,
+	number        INTEGER PRIMARY KEY,
+	uid           BLOB NOT NULL,
+	source        TEXT NOT NULL,
+	updated_at    TEXT NOT NULL,
+	received_at   TEXT NOT NULL,
+	version       INTEGER NOT NULL,
+	clear         BLOB,
+	sealed        BLOB,
 	clear_groups  BLOB,
 	sealed_groups BLOB,
-	source_key   TEXT NOT NULL,
-	digest       BLOB NOT NULL,
-	f_area_code  TEXT
+	source_key    TEXT NOT NULL,
+	digest        BLOB NOT NULL,
+	f_area_code   TEXT
 ) STRICT;
 CREATE UNIQUE INDEX households_uid ON households (uid);
 CREATE UNIQUE INDEX households_source ON households (source, source_key);
@@ -200,6 +200,8 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
 
+-- The ledger: entries, what they say (sealed; it can be deleted), the tree over their leaves
+-- and its signed checkpoints. A field list lies in clear under its hash.
 CREATE TABLE ledger (
 	idx     INTEGER PRIMARY KEY,
 	id      BLOB NOT NULL,
@@ -212,18 +214,24 @@ CREATE TABLE ledger (
 CREATE INDEX ledger_releases ON ledger (request) WHERE kind = 'release';
 CREATE INDEX ledger_outcomes ON ledger (request) WHERE kind = 'outcome';
 
+-- noun to max are those of a set of subjects; reach is the least k with max - min < 2^k.
 CREATE TABLE ledger_parts (
 	idx      INTEGER NOT NULL,
 	position INTEGER NOT NULL,
 	name     TEXT NOT NULL,
-	salt     BLOB NOT NULL,
-	content  BLOB,
+	sealed   BLOB NOT NULL,
 	noun     TEXT,
-	min      INTEGER NOT NULL,
-	max      INTEGER NOT NULL,
+	reach    INTEGER,
+	min      INTEGER,
+	max      INTEGER,
 	PRIMARY KEY (idx, position)
-) STRICT;
-CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, min, max) WHERE max > 0;
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, reach, min, max) WHERE noun IS NOT NULL;
+
+CREATE TABLE ledger_fields (
+	hash    BLOB PRIMARY KEY,
+	content BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE ledger_nodes (
 	level INTEGER NOT NULL,
@@ -231,6 +239,13 @@ CREATE TABLE ledger_nodes (
 	hash  BLOB NOT NULL,
 	PRIMARY KEY (level, idx)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ledger_checkpoints (
+	size INTEGER PRIMARY KEY,
+	root BLOB NOT NULL,
+	at   INTEGER NOT NULL,
+	note TEXT NOT NULL
+) STRICT;
 
 -- Readers of the log. What each follower was shown of a record is a tag of 8 bytes; the first
 -- views lie packed in ranges of numbers, later ones as rows.

@@ -196,7 +196,7 @@ func (t *tx) AppendEntry(ctx context.Context, rows ...annona.LedgerRow) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := checkLeaves(rows); err != nil {
+	if err := checkEntries(rows); err != nil {
 		return err
 	}
 	return fault("append to the ledger", t.appendEntries(rows))

@@ -13,6 +13,8 @@ const (
 	busyPause    = 700 * time.Microsecond // between two attempts: shorter than courtesy
 	courtesy     = 2 * time.Millisecond   // left free after a long change, so that others get their turn
 	longChange   = 10 * time.Millisecond
+	wipePatience = 500 * time.Millisecond // how long readers may keep an erasure from emptying the log
+	wipePause    = 5 * time.Millisecond
 )
 
 // writer owns the one connection of this process that writes. Whoever holds the baton uses
@@ -116,14 +118,21 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 	return fault(doing, err)
 }
 
-// wipe empties the write-ahead log, which holds what pages were before an erasure. Somebody who reads
-// at this moment prevents it; then the next checkpoint does it.
-func (w *writer) wipe() { _ = w.conn.exec("PRAGMA wal_checkpoint(TRUNCATE)") }
+// wipe empties the write-ahead log, which holds what pages were before an erasure. Whoever reads
+// prevents it, so that it is tried for a while; what a long reader keeps goes with a later erasure,
+// or when the last process closes the file.
+func (w *writer) wipe() {
+	for deadline := time.Now().Add(wipePatience); time.Now().Before(deadline); time.Sleep(wipePause) {
+		if busy, err := w.conn.integer("PRAGMA wal_checkpoint(TRUNCATE)"); err == nil && busy == 0 {
+			return
+		}
+	}
+}
 
 // Append appends entries and returns when they are committed. Calls that wait while another
 // commit is being flushed share the next one.
 func (s *Store) Append(ctx context.Context, rows ...annona.LedgerRow) error {
-	if err := checkLeaves(rows); err != nil || len(rows) == 0 {
+	if err := checkEntries(rows); err != nil || len(rows) == 0 {
 		return err
 	}
 	return s.writer.append(ctx, rows)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/annona-exchange/annona"
@@ -124,6 +125,12 @@ func testRelationships(t *testing.T, r *registry) {
 	group := page.Groups[0].Page
 	r.same("resolved", []string{string(group.Cell(0, 0)), string(group.Cell(1, 0)), string(group.Cell(3, 0)), string(group.Cell(4, 0))},
 		[]string{string(page.UIDs[0][:]), string(page.UIDs[1][:]), "2015-01-01", source})
+	if !slices.Equal(group.Numbers, page.Numbers[1:2]) {
+		t.Errorf("the other end of a relationship has the number %v, want that of the child, %v", group.Numbers, page.Numbers[1:2])
+	}
+	if unnamed := r.all(annona.NewScope(r.withGroup(r.shape(r.individuals, "nationality"), "relationships", "type"), nil, nil, terms())).Groups[0].Page; len(unnamed.Numbers) > 0 {
+		t.Error("a relationship that does not show its other end numbers it")
+	}
 	r.load(r.person("sister", values{"nationality": "sister"}))
 	r.same("resolved later", read(nil), []string{"parent", "guardian"})
 	if last := r.lastEvents(2); last[1].Kind != annona.EventTouched || last[1].Record != page.Numbers[0] {

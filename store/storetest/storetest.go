@@ -19,6 +19,9 @@ type Store interface {
 	annona.Writer
 	annona.Ledger
 	annona.LedgerReader
+	annona.LedgerIndex
+	annona.LedgerPruner
+	annona.Checkpoints
 	annona.Standings
 	annona.Subjects
 	annona.Reference
@@ -63,6 +66,11 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"areas", testAreas},
 		{"the ledger's tree", testLedger},
 		{"the ledger under concurrent appends", testLedgerConcurrent},
+		{"entries about somebody", testLedgerIndex},
+		{"entries of a request", testLedgerRequests},
+		{"lists of fields", testFieldLists},
+		{"checkpoints", testCheckpoints},
+		{"pruning the ledger", testLedgerPrune},
 		{"SQL and package filter agree", testLaw},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},

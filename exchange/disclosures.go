@@ -1,0 +1,186 @@
+package exchange
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+)
+
+// Disclosure is one request that released data of an individual: to whom, when, why, under
+// which agreement and which of its fields. It says what was released, which is never less than
+// what was received.
+type Disclosure struct {
+	Request          string       `json:"request"`             // its id in the ledger, hexadecimal
+	Recipient        string       `json:"recipient,omitempty"` // partner by name; empty: the registry itself, at its command line
+	Agreement        string       `json:"agreement,omitempty"`
+	AgreementVersion int          `json:"agreement_version,omitempty"`
+	Purpose          string       `json:"purpose,omitempty"`
+	Basis            annona.Basis `json:"legal_basis,omitempty"`
+	Verb             annona.Verb  `json:"verb"`
+	Dataset          string       `json:"dataset"`
+	First            time.Time    `json:"first"` // of the pages with the individual
+	Last             time.Time    `json:"last"`
+	Pages            int          `json:"pages"`             // with the individual
+	Fields           []string     `json:"fields"`            // of the individual, ascending
+	Outcome          audit.Ending `json:"outcome,omitempty"` // of the request as a whole; empty while it runs
+}
+
+// Disclosures are the requests that released data of one individual, the newest first.
+type Disclosures struct {
+	ending
+	Request annona.UID // of this answer, in the ledger
+	All     []Disclosure
+	More    bool // there are older ones than the MaxDisclosures that are listed
+}
+
+// MaxDisclosures bounds the list of one answer.
+const MaxDisclosures = 10_000
+
+// Disclosures tells a client who received the data of an individual whom it may see under the
+// purpose. Its agreement has to say that it may ask (disclosures: true). An unknown id and
+// somebody whom it may not see are the same answer.
+func (x *Exchange) Disclosures(ctx context.Context, caller annona.Caller, purpose, id string) (*Disclosures, error) {
+	i, err := x.inquire(ctx, caller, annona.VerbDisclosures, Question{Dataset: "individuals", Purpose: purpose})
+	if err != nil {
+		return nil, err
+	}
+	uid, ok := i.realm.ParseID(id)
+	if !ok {
+		uid = annona.UID{} // nobody's: the query is made all the same
+	}
+	nobody := &annona.Shape{Dataset: i.shape.Dataset}
+	page := annona.NewPage(nobody)
+	if err := x.Records.ReadOne(ctx, i.scope(nobody, x.today(x.Clock())), uid, page); err != nil {
+		return nil, err
+	}
+	if page.Count == 0 {
+		return nil, annona.NotFound("no such record, or not one that you may see")
+	}
+	facts := i.facts()
+	facts.AsOf = ""
+	return x.discloseDisclosures(ctx, caller, i.request, facts, page.Numbers[0])
+}
+
+// DisclosuresOf tells the operator who received the data of an individual, for the answer to
+// its request for access (GDPR Article 15).
+func (x *Exchange) DisclosuresOf(ctx context.Context, caller annona.Caller, s Subject) (*Disclosures, error) {
+	if err := operatorOnly(caller); err != nil {
+		return nil, err
+	}
+	number, err := x.subject(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return x.discloseDisclosures(ctx, caller, annona.NewUID(), audit.Facts{Verb: annona.VerbDisclosures, Dataset: "individuals"}, number)
+}
+
+// disclosureField is what a release of disclosures names as its field: it is none of the
+// dictionary.
+const disclosureField = "disclosures"
+
+// discloseDisclosures finds the disclosures and records that they are told.
+func (x *Exchange) discloseDisclosures(ctx context.Context, caller annona.Caller, request annona.UID, facts audit.Facts, number annona.Number) (*Disclosures, error) {
+	d := &Disclosures{Request: request}
+	var err error
+	if d.All, err = x.findDisclosures(ctx, number); err != nil {
+		return nil, err
+	}
+	if d.More = len(d.All) > MaxDisclosures; d.More {
+		d.All = d.All[:MaxDisclosures]
+	}
+	if err := x.tellOutcomes(ctx, d.All); err != nil {
+		return nil, err
+	}
+	facts.Rows, facts.Page, facts.Fields = int64(len(d.All)), 1, []string{disclosureField}
+	subjects := []audit.Subjects{{Noun: "individual", Fields: facts.Fields, Numbers: []annona.Number{number}}}
+	if err := x.disclose(ctx, audit.Release(x.Clock(), request, facts, "", caller, subjects)); err != nil {
+		return nil, err
+	}
+	d.ending = ending{x: x, request: request, facts: facts, caller: caller}
+	return d, nil
+}
+
+// findDisclosures opens the entries that may be about somebody and merges those that are, by
+// request, the newest first.
+func (x *Exchange) findDisclosures(ctx context.Context, number annona.Number) ([]Disclosure, error) {
+	opener := audit.Opener{Vault: x.Vault, Ledger: x.History}
+	found := map[annona.UID]*Disclosure{}
+	err := x.History.EntriesAbout(ctx, "individual", number, func(row annona.LedgerRow) error {
+		m, about, err := opener.About(ctx, row, "individual", number)
+		if err != nil || !about || m.Entry.Facts == nil {
+			return err
+		}
+		d := found[m.Request]
+		if d == nil {
+			d = newDisclosure(m)
+			found[m.Request] = d
+		}
+		d.add(m)
+		return nil
+	})
+	all := make([]Disclosure, 0, len(found))
+	for _, d := range found {
+		slices.Sort(d.Fields)
+		d.Fields = slices.Compact(d.Fields)
+		all = append(all, *d)
+	}
+	slices.SortFunc(all, func(a, b Disclosure) int {
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Request, b.Request))
+	})
+	return all, err
+}
+
+func newDisclosure(m audit.Mention) *Disclosure {
+	f := m.Entry.Facts
+	return &Disclosure{
+		Request: m.Request.String(), Recipient: f.Partner, Agreement: f.Agreement, AgreementVersion: f.AgreementVersion,
+		Purpose: f.Purpose, Basis: f.Basis, Verb: f.Verb, Dataset: f.Dataset, First: m.Entry.At, Last: m.Entry.At,
+	}
+}
+
+func (d *Disclosure) add(m audit.Mention) {
+	d.Pages++
+	d.Fields = append(d.Fields, m.Fields...)
+	if m.Entry.At.Before(d.First) {
+		d.First = m.Entry.At
+	}
+	if m.Entry.At.After(d.Last) {
+		d.Last = m.Entry.At
+	}
+}
+
+// tellOutcomes says how each request ended. An outcome unknown, which a start wrote for a
+// request that still ran on another node, gives way to what that node knows.
+func (x *Exchange) tellOutcomes(ctx context.Context, all []Disclosure) error {
+	at := make(map[annona.UID]int, len(all))
+	requests := make([]annona.UID, len(all))
+	for i := range all {
+		request, err := annona.ParseUID(all[i].Request)
+		if err != nil {
+			return err
+		}
+		at[request], requests[i] = i, request
+	}
+	rows, err := x.History.Outcomes(ctx, requests)
+	if err != nil {
+		return err
+	}
+	opener := audit.Opener{Vault: x.Vault, Ledger: x.History}
+	for _, row := range rows {
+		e, err := opener.Open(ctx, row)
+		if err != nil {
+			return err
+		}
+		if e.Facts == nil {
+			continue
+		}
+		if d := &all[at[e.Request]]; d.Outcome == "" || d.Outcome == audit.Unknown {
+			d.Outcome = e.Facts.Outcome
+		}
+	}
+	return nil
+}
