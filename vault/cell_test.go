@@ -327,7 +327,13 @@ func TestASubjectKeepsItsKey(t *testing.T) {
 	shape := shapeOf(t, registry(t), "individuals")
 	first := sealed(t, v, shape.Dataset, 17, person("Ama"))
 	again := sealed(t, v, shape.Dataset, 17, person("Ama"))
-	sealed(t, v, shape.Dataset, 18, person("Efua")) // into the same block
+	both := []annona.Cell{ // one who has a key, one who is new, in one block
+		{Dataset: shape.Dataset, Number: 17, Version: 2, Part: annona.PartSealed, Image: person("Ama")},
+		{Dataset: shape.Dataset, Number: 18, Version: 1, Part: annona.PartSealed, Image: person("Efua")},
+	}
+	if err := v.Seal(t.Context(), both); err != nil {
+		t.Fatal(err)
+	}
 	if bytes.Equal(first, again) {
 		t.Error("two seals of one image are the same bytes")
 	}
