@@ -20,6 +20,9 @@ func TestKeyTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	newRecovery(t, v)
+	if err := v.RecordDrill(v.DrillProof()); err != nil {
+		t.Fatal(err)
+	}
 	for label := range keys.secrets {
 		class, _, _ := strings.Cut(label, "/")
 		if !seen[class] {

@@ -278,7 +278,11 @@ func (r restoreCommand) finish(ctx context.Context, f *folder, p *restorePlan, r
 	if err != nil {
 		return err
 	}
-	checked, err := audit.Verify(ctx, f.store)
+	keys, err := f.vault.CheckpointKeys()
+	if err != nil {
+		return err
+	}
+	checked, err := audit.Verify(ctx, f.ledger(), audit.Evidence{Keys: keys})
 	if err != nil {
 		return err
 	}

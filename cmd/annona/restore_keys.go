@@ -43,7 +43,7 @@ func (r restoreCommand) inspectKeys(ctx context.Context, c console, p *restorePl
 // openVault opens the vault over keys in memory, with the root key that is there or the one that the
 // recovery secret gives.
 func (r restoreCommand) openVault(c console, p *restorePlan, keys annona.KeyStore) (err error) {
-	i := vault.Installation{Folder: r.Data, Keys: keys}
+	i := installation(r.Data, keys)
 	if !r.Recover {
 		p.vault, err = vault.Open(i)
 		return err
