@@ -185,8 +185,8 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 		}
 	}
 	tb.columns = append(slices.Clone(recordColumns), set...)
-	tb.find = `SELECT k.position, r.digest, r.number, r.version, EXISTS (SELECT FROM tombstones s
-			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3)
+	tb.find = `SELECT k.position, r.digest, r.number, r.version, coalesce((SELECT true FROM tombstones s
+			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3 LIMIT 1), false)
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
 		LEFT JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`
 	tb.lock = "SELECT " + strings.Join(append([]string{"number", "version", "uid", "digest", "clear", "clear_groups", "sealed", "sealed_groups"}, compared...), ", ") +
