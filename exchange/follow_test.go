@@ -120,7 +120,11 @@ func (f *tail) read() (kinds []string) {
 
 func (f *tail) ask(token string, limit int) (*exchange.Changes, error) {
 	check(f.T, f.place.settle())
-	return f.place.Follow(f.Context(), f.caller, f.question, token, limit, 0, exchange.Form{Format: "json"})
+	changes, err := f.place.Follow(f.Context(), f.caller, f.question, token, limit, 0, exchange.Form{Format: "json"})
+	if err == nil {
+		changes.Sent(int64(len(changes.List)), nil)
+	}
+	return changes, err
 }
 
 func (f *tail) apply(changes *exchange.Changes) (kinds []string) {
@@ -330,9 +334,11 @@ func TestWhatLeavesIsInTheLedger(t *testing.T) {
 	check(t, err)
 	p.put(t, nil, []annona.Record{member("p9", "h0", "child")})
 	f.read()
+	p.Settle()
 	var releases, outcomes []audit.Entry
+	opener := audit.Opener{Vault: p.vault, Ledger: p.store}
 	check(t, p.store.WalkLedger(p.ctx, func(row annona.LedgerRow) error {
-		e, err := audit.Open(row)
+		e, err := opener.Open(p.ctx, row)
 		if e.Kind == annona.EntryRelease && e.Facts.Verb == annona.VerbFollow {
 			releases = append(releases, e)
 		}
