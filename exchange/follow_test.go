@@ -336,7 +336,7 @@ func TestWhatLeavesIsInTheLedger(t *testing.T) {
 	f.read()
 	p.Settle()
 	var releases, outcomes []audit.Entry
-	opener := audit.Opener{Vault: p.vault, Ledger: p.store}
+	opener := audit.Opener{Vault: p.Vault, Ledger: p.store}
 	check(t, p.store.WalkLedger(p.ctx, func(row annona.LedgerRow) error {
 		e, err := opener.Open(p.ctx, row)
 		if e.Kind == annona.EntryRelease && e.Facts.Verb == annona.VerbFollow {
