@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,11 +110,18 @@ func (k *kept) column(t *testing.T, table, column string) (numbers []int64) {
 func testDumpIsOneState(t *testing.T, s Revivable, load Loader) {
 	r := newRegistry(t, s)
 	writing := keepWriting(r)
-	dump := dumpOf(t, s)
+	dump := &kept{rows: map[string][]annona.TableRow{}}
+	err := s.Dump(t.Context(), func(state annona.StoreState) (annona.TableSink, error) {
+		dump.state = state
+		return slow{dump, writing}, nil
+	})
 	writing.end()
+	if err != nil {
+		t.Fatalf("dump: %v", err)
+	}
 	households, individuals := dump.column(t, "households", "number"), dump.column(t, "individuals", "number")
-	if len(individuals) == 0 || len(individuals) >= writing.people {
-		t.Fatalf("%d individuals were dumped while %d were written: the writers did not write beside it", len(individuals), writing.people)
+	if len(individuals) == 0 || len(individuals) >= 2*int(writing.households.Load()) {
+		t.Fatalf("%d individuals were dumped while %d households were written: the writers did not write beside it", len(individuals), writing.households.Load())
 	}
 	for _, h := range dump.column(t, "memberships", "household") {
 		if !slices.Contains(households, h) {
@@ -152,9 +160,26 @@ func testDumpIsOneState(t *testing.T, s Revivable, load Loader) {
 
 // writers write until they are ended.
 type writers struct {
-	stop   context.CancelFunc
-	done   sync.WaitGroup
-	people int
+	stop       context.CancelFunc
+	done       sync.WaitGroup
+	households atomic.Int64 // of two each
+}
+
+// slow takes a table only when others have written more meanwhile, so that tables which are not of
+// one moment do not go together.
+type slow struct {
+	*kept
+	writers *writers
+}
+
+func (s slow) Table(t annona.Table) error {
+	before := s.writers.households.Load()
+	for end := time.Now().Add(10 * time.Second); s.writers.households.Load() < before+2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return errors.New("nobody can write while a dump is taken")
+		}
+	}
+	return s.kept.Table(t)
 }
 
 // keepWriting begins to write, and returns when something is there.
@@ -167,7 +192,7 @@ func keepWriting(r *registry) *writers {
 			key := "h" + strconv.Itoa(n)
 			r.load(r.household(key, values{"area_code": "XA-1"}), r.person("a"+key, values{"sex": "female", "full_name": "Ama"}, member(key, "head")),
 				r.person("b"+key, values{"sex": "male"}, member(key, "child")))
-			if w.people += 2; n == 20 {
+			if w.households.Add(1) == 20 {
 				close(began)
 			}
 		}
@@ -184,7 +209,6 @@ func keepWriting(r *registry) *writers {
 }
 
 func (w *writers) end() {
-	time.Sleep(20 * time.Millisecond)
 	w.stop()
 	w.done.Wait()
 }
