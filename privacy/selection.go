@@ -39,7 +39,10 @@ func (p *Plan) subjects(page *annona.Page, d *Disclosed) {
 
 func copyRow(to, from *annona.Page, row int) {
 	if len(from.Numbers) > 0 {
-		to.Numbers, to.UIDs = append(to.Numbers, from.Numbers[row]), append(to.UIDs, from.UIDs[row])
+		to.Numbers = append(to.Numbers, from.Numbers[row])
+	}
+	if len(from.UIDs) > 0 { // rows that only point to somebody have none
+		to.UIDs = append(to.UIDs, from.UIDs[row])
 	}
 	for i := range from.Columns {
 		to.Columns[i].Append(from.Cell(i, row))
