@@ -65,12 +65,3 @@ func (v *Vault) Remembered(m Milestone) (time.Time, error) {
 	}
 	return last.At, nil
 }
-
-// Recoverable reports whether the key store holds the root key under a recovery secret.
-func (v *Vault) Recoverable() (bool, error) {
-	kept, err := v.keys.Latest(classRecovery.label)
-	if err != nil {
-		return false, annona.Internal("read the key store", err)
-	}
-	return kept.Version > 0, nil
-}

@@ -104,6 +104,10 @@ func (p place) allKeys(t *testing.T) (wrapped, plain [][]byte) {
 			if strings.HasPrefix(s.Label, "milestone/") {
 				continue // not a key
 			}
+			if s.Label == "recovery" { // the root key, under a secret that is nowhere
+				wrapped = append(wrapped, s.Wrapped[1:])
+				continue
+			}
 			secret := unseal(t, root, s.Wrapped[1:], bound("wrap", 1, kind, string(bound(s.Label, s.Version))))
 			wrapped, plain = append(wrapped, s.Wrapped[1:]), append(plain, secret)
 			if s.Label == annona.GenerationLabel {

@@ -176,12 +176,12 @@ func (x *examination) generations(ctx context.Context) {
 }
 
 func (x *examination) recovery() {
-	recoverable, err := x.folder.vault.Recoverable()
+	recoverable, err := x.folder.vault.HasRecoverySecret()
 	switch {
 	case err != nil:
 		x.failed("recovery_secret", err)
 	case !recoverable:
-		x.found("recovery_secret", problem, "there is no recovery secret: whoever loses root.key loses the registry; make one with annona key recovery, and keep it on paper")
+		x.found("recovery_secret", problem, "there is no recovery secret: whoever loses root.key loses the registry; make one with annona key recovery-secret, and keep it on paper")
 	default:
 		x.found("recovery_secret", well, "a recovery secret opens the registry when root.key is lost")
 	}
