@@ -182,6 +182,8 @@ func (x *examination) recovery() {
 		x.failed("recovery_secret", err)
 	case !recoverable:
 		x.found("recovery_secret", problem, "there is no recovery secret: whoever loses root.key loses the registry; make one with annona key recovery-secret, and keep it on paper")
+	case exists(x.Data, recoveryFile):
+		x.found("recovery_secret", problem, "the recovery secret still lies beside what it recovers, in %s; write it on paper, then delete the file", filepath.Join(x.Data, recoveryFile))
 	default:
 		x.found("recovery_secret", well, "a recovery secret opens the registry when root.key is lost")
 	}

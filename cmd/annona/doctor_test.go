@@ -83,8 +83,9 @@ func healthy(t *testing.T, p place) safe {
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	inBothStores(t, func(t *testing.T, p place) {
-		p.makeRecoverySecret(t)
-		p.mustAil(t, "new", "backup", "key_copy", "restore_drill")
+		p.mustAil(t, "new", "backup", "key_copy", "restore_drill", "recovery_secret")
+		check(t, os.Remove(filepath.Join(p.Data, recoveryFile)))
+		p.mustAil(t, "the secret is away", "backup", "key_copy", "restore_drill")
 		s := healthy(t, p)
 		p.mustAil(t, "looked after")
 		if out := must(t, p.flags("doctor")...); !strings.Contains(out, "Nothing is wrong.") {

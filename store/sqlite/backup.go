@@ -308,8 +308,9 @@ func fillFile(ctx context.Context, path string, schema sqlitemigration.Schema, f
 	}
 	defer c.Close()
 	c.SetInterrupt(ctx.Done())
-	// Nobody sees the file before it is whole, so that it needs no journal.
-	for _, pragma := range []string{"page_size = 8192", "journal_mode = off", "synchronous = off", "locking_mode = exclusive", "cache_size = -65536", "temp_store = memory"} {
+	// Nobody sees the file before it is whole, so that it needs no journal. Indexes are sorted in
+	// files, which show less than the registry does: in memory they would grow with it.
+	for _, pragma := range []string{"page_size = 8192", "journal_mode = off", "synchronous = off", "locking_mode = exclusive", "cache_size = -32768", "temp_store = file"} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {
 			return fault("make the file of a restore", err)
 		}
