@@ -238,8 +238,9 @@ func (p place) tellsOf(t *testing.T, verbs ...annona.Verb) {
 func (p place) facts(t *testing.T) (all []audit.Facts) {
 	t.Helper()
 	check(t, p.with(t.Context(), func(f *folder) error {
+		opener := audit.Opener{Vault: f.vault, Ledger: f.store}
 		return f.store.WalkLedger(t.Context(), func(row annona.LedgerRow) error {
-			entry, err := audit.Open(row)
+			entry, err := opener.Open(t.Context(), row)
 			if err == nil && entry.Facts != nil {
 				all = append(all, *entry.Facts)
 			}
