@@ -35,7 +35,7 @@ type Facts struct {
 	Partner          string       `json:"partner,omitempty"`
 	Basis            annona.Basis `json:"legal_basis,omitempty"`
 
-	Fields        []string    `json:"-"`                  // of the root dataset, and of nested ones as members.full_name
+	Fields        []string    `json:"fields,omitempty"`   // of the root dataset, and of nested ones as members.full_name
 	Withheld      []string    `json:"withheld,omitempty"` // asked for or known, but not granted
 	Format        string      `json:"format,omitempty"`
 	Layout        string      `json:"layout,omitempty"`

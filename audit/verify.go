@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -157,7 +158,13 @@ func (c *liveContent) checkList(ctx context.Context, v *verifier, row annona.Led
 func listOf(p annona.LedgerPart) (hash, bool) {
 	switch {
 	case p.Name == partFacts:
-		_, h, err := decodeFacts(p.Content)
+		var named struct {
+			Fields string `json:"fields"`
+		}
+		if json.Unmarshal(p.Content, &named) != nil {
+			return hash{}, false
+		}
+		h, err := parseHash(named.Fields)
 		return h, err == nil
 	case p.Noun != "":
 		s, err := decodeSubjects(p.Content)

@@ -17,7 +17,7 @@ import (
 )
 
 // benchRegistries are registries of both kinds with a few people, for benchmarks of the ledger.
-func benchRegistries(b *testing.B, people int, run func(b *testing.B, f *folder)) {
+func benchRegistries(b *testing.B, run func(b *testing.B, f *folder)) {
 	for _, kind := range []string{"sqlite", "postgres"} {
 		b.Run(kind, func(b *testing.B) {
 			where := []string{"--data", filepath.Join(b.TempDir(), "registry")}
@@ -64,7 +64,7 @@ func emptyDatabase(b *testing.B) string {
 // people, page by page as an export records them, and 100,000 records read one by one.
 func BenchmarkDisclosures(b *testing.B) {
 	const people, exports, pageRows, records = 1_000_000, 20, 8192, 100_000
-	benchRegistries(b, 2000, func(b *testing.B, f *folder) {
+	benchRegistries(b, func(b *testing.B, f *folder) {
 		ctx := context.Background()
 		caller := annona.Caller{Client: annona.NewUID(), Agreement: "eligibility", Strength: annona.StrengthAPIKey}
 		facts := audit.Facts{Verb: annona.VerbExport, Dataset: "individuals", Partner: "Program", Agreement: "eligibility", Fields: []string{"full_name", "sex"}}
@@ -114,5 +114,32 @@ func BenchmarkDisclosures(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(slowest.Milliseconds()), "slowest-ms")
+	})
+}
+
+// BenchmarkVerify walks a ledger of 100,000 releases, opens what they say and checks all of it.
+func BenchmarkVerify(b *testing.B) {
+	const entries, batch = 100_000, 1000
+	benchRegistries(b, func(b *testing.B, f *folder) {
+		ctx := context.Background()
+		caller := annona.Caller{Client: annona.NewUID(), Agreement: "eligibility", Strength: annona.StrengthAPIKey}
+		facts := audit.Facts{Verb: annona.VerbGet, Dataset: "individuals", Partner: "Program", Fields: []string{"full_name", "sex"}}
+		for range entries / batch {
+			rows := make([]annona.LedgerRow, batch)
+			for i := range rows {
+				people := []audit.Subjects{{Noun: "individual", Fields: facts.Fields, Numbers: []annona.Number{annona.Number(i + 1)}}}
+				rows[i] = audit.Release(time.Now(), annona.NewUID(), facts, "", caller, people)
+			}
+			if err := f.gate.Ledger.Append(ctx, rows...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for b.Loop() {
+			report, err := audit.Verify(ctx, f.ledger(), audit.Evidence{})
+			if err != nil || !report.Whole() {
+				b.Fatal(report.Findings, err)
+			}
+		}
+		b.ReportMetric(entries*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 	})
 }

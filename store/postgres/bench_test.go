@@ -175,6 +175,7 @@ func BenchmarkReadOne(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	s := benchRegistry(b)
 	b.SetParallelism(8)
+	b.ResetTimer()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
 			if err := s.Append(context.Background(), storetest.Entry(annona.EntryRelease, annona.NewUID())); err != nil {
