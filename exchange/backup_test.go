@@ -45,8 +45,9 @@ func (s *sink) backup() exchange.Backup {
 // backups returns what the ledger says of backups and restores.
 func (r *registry) backups(t *testing.T) (all []audit.Facts) {
 	t.Helper()
+	opener := audit.Opener{Vault: r.Vault, Ledger: r.store}
 	err := r.store.WalkLedger(t.Context(), func(row annona.LedgerRow) error {
-		e, err := audit.Open(row)
+		e, err := opener.Open(t.Context(), row)
 		if err == nil && e.Facts != nil && slices.Contains([]annona.Verb{annona.VerbBackup, annona.VerbRestore}, e.Facts.Verb) {
 			all = append(all, *e.Facts)
 		}
