@@ -62,17 +62,27 @@ func scanClient(r row) (annona.Client, error) {
 
 // Agreement returns the latest version of an agreement; nil when there is none.
 func (s *Store) Agreement(ctx context.Context, name string) (*annona.Agreement, error) {
-	var body string
-	err := s.readers.ask(ctx, "read an agreement", func(c *conn) (err error) {
-		body, err = c.text("SELECT body FROM agreements WHERE name = $1 ORDER BY version DESC LIMIT 1", name)
+	known := &annona.Agreement{}
+	if kept, ok := s.agreements.Load(name); ok {
+		known = kept.(*annona.Agreement)
+	}
+	version, body := 0, ""
+	err := s.readers.ask(ctx, "read an agreement", func(c *conn) error {
+		_, err := c.one("SELECT version, CASE WHEN version = $1 THEN '' ELSE body END FROM agreements WHERE name = $2 ORDER BY version DESC LIMIT 1", func(r row) {
+			version, body = int(r.integer(0)), r.text(1)
+		}, int64(known.Version), name)
 		return err
 	})
-	if err != nil || body == "" {
+	if err != nil || version == 0 {
 		return nil, err
+	}
+	if version == known.Version {
+		return known, nil
 	}
 	a := &annona.Agreement{}
 	if err := json.Unmarshal([]byte(body), a); err != nil {
 		return nil, annona.Internal("read an agreement", err)
 	}
+	s.agreements.Store(name, a)
 	return a, nil
 }

@@ -15,6 +15,7 @@ package postgres
 import (
 	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,8 @@ type Store struct {
 	clock     annona.Clock
 	prepared  preparedTables
 	linesDay  atomic.Int64 // the day up to which all household lines are right, as far as known
+
+	agreements sync.Map // name → *annona.Agreement, as last decoded: a version never changes
 }
 
 var (

@@ -63,17 +63,27 @@ func scanClient(s *sqlite.Stmt) (annona.Client, error) {
 
 // Agreement returns the latest version of an agreement; nil when there is none.
 func (s *Store) Agreement(ctx context.Context, name string) (*annona.Agreement, error) {
-	var body string
-	err := s.readers.read(ctx, "read an agreement", func(c *conn) (err error) {
-		body, err = c.text("SELECT body FROM agreements WHERE name = ? ORDER BY version DESC LIMIT 1", name)
+	known := &annona.Agreement{}
+	if kept, ok := s.agreements.Load(name); ok {
+		known = kept.(*annona.Agreement)
+	}
+	version, body := 0, ""
+	err := s.readers.read(ctx, "read an agreement", func(c *conn) error {
+		_, err := c.one("SELECT version, CASE WHEN version = ? THEN '' ELSE body END FROM agreements WHERE name = ? ORDER BY version DESC LIMIT 1", func(stmt *sqlite.Stmt) {
+			version, body = stmt.ColumnInt(0), stmt.ColumnText(1)
+		}, known.Version, name)
 		return err
 	})
-	if err != nil || body == "" {
+	if err != nil || version == 0 {
 		return nil, err
+	}
+	if version == known.Version {
+		return known, nil
 	}
 	a := &annona.Agreement{}
 	if err := json.Unmarshal([]byte(body), a); err != nil {
 		return nil, annona.Internal("read an agreement", err)
 	}
+	s.agreements.Store(name, a)
 	return a, nil
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -48,6 +49,8 @@ type Store struct {
 	readers *pool
 	writer  *writer
 	clock   annona.Clock
+
+	agreements sync.Map // name → *annona.Agreement, as last decoded: a version never changes
 }
 
 var (
