@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // demoPeople is the size of the countries that these tests make.
@@ -55,7 +56,7 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	s.key = d.Credentials[0].Key
-	t.Run("three commands", func(t *testing.T) { runPrinted(t, s.out.String()) })
+	t.Run("three commands", func(t *testing.T) { runPrinted(t, s) })
 	t.Run("counts", func(t *testing.T) {
 		for dataset, want := range map[string]int{"individuals": d.Individuals, "households": d.Households} {
 			noun := strings.TrimSuffix(dataset, "s")
@@ -92,10 +93,18 @@ func TestDemo(t *testing.T) {
 	t.Run("copied", func(t *testing.T) { copiedDemo(t, data) })
 }
 
-// runPrinted runs the commands that the demo prints, as they are.
-func runPrinted(t *testing.T, printed string) {
+// runPrinted runs the commands that the demo prints, as they are. They may come a moment after the
+// line in the log by which the server was found: these are two pipes.
+func runPrinted(t *testing.T, s *server) {
 	folder := t.TempDir()
-	commands := regexp.MustCompile(`(?m)^  (curl .*)$`).FindAllStringSubmatch(printed, -1)
+	var commands [][]string
+	for range 200 {
+		commands = regexp.MustCompile(`(?m)^  (curl .*)$`).FindAllStringSubmatch(s.out.String(), -1)
+		if len(commands) == 3 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	if len(commands) != 3 {
 		t.Fatalf("%d commands are printed", len(commands))
 	}
