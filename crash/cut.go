@@ -345,6 +345,7 @@ func receiptsIn(sent map[string]*bytes.Buffer) (receipts []*receipt) {
 			text, err := decode(response.Body, response.Header)
 			got.bytes = int64(len(text))
 			got.whole = err == nil
+			got.trailed = err == nil && response.Trailer.Get("Annona-Release") == got.request
 			got.take(text)
 			if response.StatusCode == http.StatusOK && len(got.ids) > 0 {
 				receipts = append(receipts, got)

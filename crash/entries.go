@@ -86,6 +86,16 @@ func byRequest(entries []entry) map[string]*request {
 	return all
 }
 
+// allEnded reports whether each request among the entries has an outcome.
+func allEnded(entries []entry) bool {
+	for _, q := range byRequest(entries) {
+		if len(q.outcomes) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // inFlight is how many pages may have been released and not received (docs/operations.md,
 // Limits).
 const inFlight = 4
@@ -116,8 +126,7 @@ func (g *receipt) compare(q *request) (problems []problem) {
 	}
 	// An export ends behind its outcome. The outcome of a page follows the answer, which nobody waits
 	// for: it may be lost, and is then unknown.
-	lost := g.limit > 0 && end.Outcome == "unknown"
-	if g.whole && end.Outcome != "complete" && !lost {
+	if g.trailed && end.Outcome != "complete" {
 		find(checkOutcome, "arrived whole, its outcome is %s", end.Outcome)
 	}
 	if end.Outcome == "complete" && end.Pages != len(q.pages) {

@@ -37,6 +37,7 @@ type receipt struct {
 	rows    int  // of the root dataset, begun
 	whole   bool // the answer ended as a complete one does
 	stalled bool
+	trailed bool // and its trailers say so: then its outcome was recorded before
 }
 
 // roots are what begins a row of the root dataset, by path and format. Linked files have several.
@@ -111,7 +112,8 @@ func (r *registry) receive(ctx context.Context, q question, total *atomic.Int64,
 	raw := &counted{in: response.Body, got: got, total: total, resume: resume}
 	text, err := decode(raw, response.Header)
 	got.take(text)
-	got.whole = err == nil && (q.limit > 0 || response.Trailer.Get("Annona-Release") == got.request)
+	got.trailed = err == nil && response.Trailer.Get("Annona-Release") == got.request
+	got.whole = err == nil && (q.limit > 0 || got.trailed)
 	return got
 }
 

@@ -125,10 +125,11 @@ func TestEachCheckOfRequests(t *testing.T) {
 		got     receipt
 		want    string
 	}{
-		{"whole", outcomeOf("complete", 2, 10, 10), receipt{question: export, whole: true, rows: 20}, ""},
+		{"whole", outcomeOf("complete", 2, 10, 10), receipt{question: export, whole: true, trailed: true, rows: 20}, ""},
 		{"cut", outcomeOf("unknown", 0, 10, 10), receipt{question: export, rows: 12}, ""},
 		{"cut on its way", outcomeOf("complete", 2, 10, 10), receipt{question: export, rows: 12}, ""},
-		{"whole, and the outcome is lost", outcomeOf("unknown", 0, 10, 10), receipt{question: export, whole: true, rows: 20}, checkOutcome},
+		{"whole, and the outcome is lost", outcomeOf("unknown", 0, 10, 10), receipt{question: export, whole: true, trailed: true, rows: 20}, checkOutcome},
+		{"a search whose outcome is lost", outcomeOf("unknown", 0, 10), receipt{question: question{path: "individuals", format: "json", limit: 10}, whole: true}, ""},
 		{"complete before its end", outcomeOf("complete", 1, 10, 10), receipt{question: export, rows: 12}, checkOutcome},
 		{"open", outcomeOf("", 0, 10), receipt{question: export, rows: 5}, checkOutcome},
 		{"two outcomes", append(outcomeOf("complete", 1, 10), outcomeOf("unknown", 0)...), receipt{question: export, rows: 5}, checkOutcome},
