@@ -29,12 +29,18 @@ type Signer struct {
 	last    annona.Checkpoint
 }
 
+// Begin grants the time that a first checkpoint may take. Whoever asks Covered from another
+// goroutine than Run's calls it before.
+func (s *Signer) Begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.covered = s.Clock()
+}
+
 // Run signs within a second whatever was appended, until ctx ends. report is told when that
 // begins to fail, and with nil when it works again.
 func (s *Signer) Run(ctx context.Context, report func(error)) {
-	s.mu.Lock()
-	s.covered = s.Clock()
-	s.mu.Unlock()
+	s.Begin()
 	tick := time.NewTicker(signEvery)
 	defer tick.Stop()
 	failing := false

@@ -143,6 +143,7 @@ func (f *folder) ready(ctx context.Context) error {
 // keepSigned signs the ledger's tree as it grows, until ctx ends.
 func (f *folder) keepSigned(ctx context.Context, log *slog.Logger) (ended <-chan struct{}) {
 	done := make(chan struct{})
+	f.signer.Begin()
 	f.signing.Store(true)
 	go func() {
 		defer close(done)
