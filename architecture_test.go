@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"exchange":                    {"", "policy", "privacy", "filter", "audit"},
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
 	"examples":                    {},
-	"bench":                       {},
+	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
 	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "rest", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},

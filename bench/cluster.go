@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/annona-exchange/annona/store/postgres/postgrestest"
 )
 
 // superuser owns the cluster; appRole is who the server of a registry connects as.
@@ -49,7 +50,7 @@ func (b *bench) cluster(ctx context.Context) (*cluster, error) {
 }
 
 func newCluster(folder string) (*cluster, error) {
-	bin, err := postgresPrograms()
+	bin, err := postgrestest.Programs()
 	if err != nil {
 		return nil, err
 	}
@@ -63,20 +64,6 @@ func newCluster(folder string) (*cluster, error) {
 		return c, os.MkdirAll(c.home, 0o700)
 	}
 	return c, c.dropRights(folder)
-}
-
-// postgresPrograms returns the folder of initdb, pg_ctl and pgbench.
-func postgresPrograms() (string, error) {
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // the pattern is well formed
-	if path, err := exec.LookPath("initdb"); err == nil {
-		found = append(found, path)
-	}
-	for i := len(found) - 1; i >= 0; i-- {
-		if path, err := filepath.EvalSymlinks(found[i]); err == nil {
-			return filepath.Dir(path), nil
-		}
-	}
-	return "", errors.New("PostgreSQL is not installed: make tools finds it")
 }
 
 // dropRights has the server run as an account of its own: it refuses to run as root. A folder that

@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -178,92 +174,13 @@ func (c counting) Row(row annona.TableRow) error {
 	return c.TableSink.Row(row)
 }
 
-// sealedFile is a file that is written under a name that counts for nothing, until it is whole.
-type sealedFile struct {
-	path  string   // empty: standard output
-	file  *os.File // nil for standard output
-	to    io.Writer
-	bytes int64
-}
-
-func createSealed(path string, c console) (*sealedFile, error) {
-	if path == "-" {
-		if file, ok := c.out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-			return nil, annona.Invalid("output_terminal", "a backup is no text: send standard output into a file or a pipe").On("out")
-		}
-		return &sealedFile{to: c.out}, nil
+// createSealed makes the file that --out names, or takes standard output for it.
+func createSealed(path string, c console) (*outputFile, error) {
+	if path != "-" {
+		return createOutput(path, "out")
 	}
-	if _, err := os.Lstat(path); err == nil {
-		return nil, errOverwrite.On("out")
+	if file, ok := c.out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return nil, annona.Invalid("output_terminal", "a backup is no text: send standard output into a file or a pipe").On("out")
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.partial") // for its owner only
-	if err != nil {
-		return nil, annona.Invalid("file_unwritable", "the file cannot be written: %s", reason(err)).On("out")
-	}
-	return &sealedFile{path: path, file: file, to: file}, nil
-}
-
-var errOverwrite = annona.Conflict("file_exists", "the file is there already, and a backup is never overwritten; choose another name")
-
-func (s *sealedFile) Write(p []byte) (int, error) {
-	n, err := s.to.Write(p)
-	s.bytes += int64(n)
-	if err != nil {
-		err = errOutput(err)
-	}
-	return n, err
-}
-
-func errOutput(err error) error {
-	return annona.Unavailable("output_failed", "the file could not be written to its end: %s", reason(err)).Because(err)
-}
-
-// sync returns when every byte has reached the disk.
-func (s *sealedFile) sync() error {
-	if s.file == nil {
-		return nil
-	}
-	if err := errors.Join(s.file.Sync(), s.file.Close()); err != nil {
-		return errOutput(err)
-	}
-	return nil
-}
-
-// publish gives the file its name, which nobody has taken meanwhile.
-func (s *sealedFile) publish() error {
-	if s.file == nil {
-		return nil
-	}
-	err := os.Link(s.file.Name(), s.path)
-	switch {
-	case errors.Is(err, os.ErrExist):
-		return errOverwrite.On("out")
-	case err != nil: // a file system without links
-		err = os.Rename(s.file.Name(), s.path)
-	}
-	if err != nil {
-		return errOutput(err)
-	}
-	return syncFolder(filepath.Dir(s.path))
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return errOutput(err)
-	}
-	defer folder.Close()
-	if err := folder.Sync(); err != nil && !strings.Contains(err.Error(), "invalid argument") { // some file systems cannot
-		return errOutput(err)
-	}
-	return nil
-}
-
-// discard removes what has no name of its own.
-func (s *sealedFile) discard() {
-	if s.file == nil {
-		return
-	}
-	_ = s.file.Close()           // it may be closed already
-	_ = os.Remove(s.file.Name()) // it may have been renamed
+	return &outputFile{to: c.out}, nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
@@ -81,41 +79,25 @@ type ledgerExport struct {
 
 func (l ledgerExport) Run(ctx context.Context, c console) error {
 	return l.with(ctx, func(f *folder) error {
-		file, err := l.create()
+		out, err := createOutput(l.File, "file")
 		if err != nil {
 			return err
 		}
-		defer os.Remove(file.Name())
-		entries, err := l.write(ctx, f, file)
-		if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		defer out.discard()
+		entries, err := l.write(ctx, f, out)
+		if err := errors.Join(err, out.sync()); err != nil {
 			return err
 		}
-		if err := os.Link(file.Name(), l.File); err != nil {
-			return l.unusable(err)
+		if err := out.publish(); err != nil {
+			return err
 		}
 		_, err = fmt.Fprintf(c.out, "Copied %d entries. Whoever verifies the copy needs the public key (annona ledger key), from you and by another way.\n", entries)
 		return err
 	})
 }
 
-// create makes the file under another name, so that a broken copy never looks whole.
-func (l ledgerExport) create() (*os.File, error) {
-	if _, err := os.Lstat(l.File); err == nil {
-		return nil, annona.Conflict("file_exists", "a file of this name is there already; choose another one").On(l.File)
-	}
-	file, err := os.CreateTemp(filepath.Dir(l.File), filepath.Base(l.File)+".*.part") // mode 0600
-	if err != nil {
-		return nil, l.unusable(err)
-	}
-	return file, nil
-}
-
-func (l ledgerExport) unusable(err error) error {
-	return annona.Invalid("file_unusable", "the file cannot be written: %s", reason(err)).On(l.File)
-}
-
 // write records that a copy is made, signs what is there and copies it.
-func (l ledgerExport) write(ctx context.Context, f *folder, file *os.File) (int64, error) {
+func (l ledgerExport) write(ctx context.Context, f *folder, to io.Writer) (int64, error) {
 	if err := f.gate.RecordLedgerCopy(ctx, operator(), l.WithContent); err != nil {
 		return 0, err
 	}
@@ -123,7 +105,7 @@ func (l ledgerExport) write(ctx context.Context, f *folder, file *os.File) (int6
 	if err != nil {
 		return 0, err
 	}
-	return audit.WriteCopy(ctx, file, f.ledger(), signed, l.WithContent)
+	return audit.WriteCopy(ctx, to, f.ledger(), signed, l.WithContent)
 }
 
 type ledgerPrune struct {

@@ -27,7 +27,7 @@ type Cluster struct {
 
 // Start makes a cluster and starts its server. Whoever calls it calls Remove.
 func Start() (*Cluster, error) {
-	bin, err := programs()
+	bin, err := Programs()
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,9 @@ func start(bin string, build func(*Cluster) error) (*Cluster, error) {
 	return c, nil
 }
 
-// programs returns the folder of initdb and pg_ctl.
-func programs() (string, error) {
+// Programs returns the folder of initdb, pg_ctl and the other programs of a server, or
+// ErrNotInstalled.
+func Programs() (string, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // the pattern is well formed
 	if path, err := exec.LookPath("initdb"); err == nil {
 		found = append(found, path)
