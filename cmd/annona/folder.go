@@ -121,11 +121,6 @@ func exists(folder, name string) bool {
 	return err == nil
 }
 
-// openFolder opens a registry that lies in its folder.
-func openFolder(ctx context.Context, path string) (*folder, error) {
-	return dataFlag{Data: path}.open(ctx)
-}
-
 func (f *folder) open(ctx context.Context) (err error) {
 	if f.database != "" {
 		err = f.openDatabase(ctx)

@@ -231,3 +231,8 @@ func surveyOf(t testing.TB, people int) (file string) {
 	writeFile(t, file, []byte(text.String()))
 	return file
 }
+
+// openFolder opens a registry that lies in its folder.
+func openFolder(ctx context.Context, path string) (*folder, error) {
+	return dataFlag{Data: path}.open(ctx)
+}

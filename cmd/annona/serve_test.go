@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -161,4 +163,18 @@ func TestHealth(t *testing.T) {
 	if !regexp.MustCompile(`(?m)^Max core file size\s+0\s+0\s`).Match(limits) {
 		t.Errorf("core dumps are not off:\n%s", limits)
 	}
+}
+
+// TestDisclosingBeforeTheFirstCheckpoint: a server that has just begun to sign is not taken for one
+// that has failed to.
+func TestDisclosingBeforeTheFirstCheckpoint(t *testing.T) {
+	t.Parallel()
+	f, err := openFolder(t.Context(), newRegistry(t))
+	check(t, err)
+	defer f.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	stop() // before anything is signed
+	ended := f.keepSigned(ctx, slog.New(slog.DiscardHandler))
+	check(t, f.covered())
+	<-ended
 }
