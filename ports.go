@@ -166,6 +166,37 @@ type Reference interface {
 	AreaExists(ctx context.Context, codes []string) (map[string]bool, error)
 }
 
+// SyncState is what is kept of a source that is synchronized, from one run to the next.
+type SyncState struct {
+	Source string // its name in the configuration
+	Holder UID    // the process that synchronizes it; zero: none does
+	// HeldUntil is when the holder loses the source, unless it asks for it again.
+	HeldUntil time.Time
+	// Body is JSON of whoever synchronizes: how far each query was read, counts and codes.
+	Body []byte
+}
+
+// Syncs keeps the state of sources that are synchronized and lends each of them to one process at
+// a time.
+type Syncs interface {
+	// HoldSync lends a source to a holder for as long as lease says, again when it has it already,
+	// and returns what is kept of it. It fails with code sync_held while another one has it.
+	HoldSync(ctx context.Context, source string, holder UID, lease time.Duration) (SyncState, error)
+	// PutSync keeps the body of a source. It fails with code sync_lost when another one has taken
+	// the source meanwhile.
+	PutSync(ctx context.Context, source string, holder UID, body []byte) error
+	// FreeSync gives a source back, if the holder still has it.
+	FreeSync(ctx context.Context, source string, holder UID) error
+	// Syncs returns what is kept of all sources, by name.
+	Syncs(ctx context.Context) ([]SyncState, error)
+}
+
+// ErrSyncHeld says that a source is being synchronized by another process.
+var ErrSyncHeld = Conflict("sync_held", "another process synchronizes this source; stop that one first, or wait a minute if it has died")
+
+// ErrSyncLost says that a process has lost a source, because it did not answer for too long.
+var ErrSyncLost = Conflict("sync_lost", "another process has taken over this source, because this one did not answer for too long; nothing more of it is kept")
+
 // Cell is one image that is sealed for storage. All of its fields but Image are what the sealed
 // bytes are bound to: they open nowhere else.
 type Cell struct {

@@ -27,6 +27,7 @@ type store interface {
 	annona.Reference
 	annona.Log
 	annona.Views
+	annona.Syncs
 	annona.Dumper
 	annona.Reviver
 	Close() error

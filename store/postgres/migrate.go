@@ -212,7 +212,7 @@ func errOutdated() error {
 // once (events, the log, the ledger, versions of agreements) it can neither change nor delete,
 // except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
-	{"INSERT, UPDATE", "areas, clients"},
+	{"INSERT, UPDATE", "areas, clients, syncs"},
 	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones"},
 	{"INSERT, DELETE", "memberships, identifier_index, event_queue, ledger_queue"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased

@@ -346,6 +346,14 @@ END $$;
 CREATE TRIGGER households_depart AFTER DELETE ON households FOR EACH ROW EXECUTE FUNCTION depart();
 CREATE TRIGGER individuals_depart AFTER DELETE ON individuals FOR EACH ROW EXECUTE FUNCTION depart();
 
+-- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
+CREATE TABLE syncs (
+	source     text COLLATE "C" PRIMARY KEY,
+	holder     uuid,
+	held_until bigint,
+	body       text COLLATE "C"
+);
+
 -- The serving role cannot delete events. It can have the beginning of the log removed, up to a
 -- day ago, never the last event. Returns how many events went: at most so many.
 CREATE FUNCTION prune_events(before bigint, most bigint) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = annona, pg_temp AS $$

@@ -294,3 +294,11 @@ CREATE TRIGGER individuals_depart AFTER DELETE ON individuals BEGIN
 	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)
 		VALUES ('individuals', old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM events));
 END;
+
+-- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
+CREATE TABLE syncs (
+	source     TEXT PRIMARY KEY,
+	holder     BLOB,
+	held_until INTEGER,
+	body       TEXT
+) STRICT, WITHOUT ROWID;

@@ -27,6 +27,7 @@ type Store interface {
 	annona.Reference
 	annona.Log
 	annona.Views
+	annona.Syncs
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -82,6 +83,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"views are kept as long as the log", testPruneViews},
 		{"a restored log is another one", testRenew},
 		{"areas move", testAreasMove},
+		{"a source is synchronized by one process at a time", testSyncs},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
 	}
