@@ -74,7 +74,8 @@ type (
 	}
 	// Has holds when the field has a value.
 	Has struct{ Path Path }
-	// Within holds when the area of the field is Area or lies inside it.
+	// Within holds when the area of the field is Area or lies inside it, and for a household that
+	// stood there when Area was closed as long as it stays in what Area has become.
 	Within struct {
 		Path Path
 		Area string

@@ -27,8 +27,7 @@ type Records interface {
 // Tx is one transaction of writing: change, event and ledger entry commit together.
 type Tx interface {
 	RecordTx
-	// PutAreas writes areas, by code.
-	PutAreas(ctx context.Context, areas []Area) error
+	AreaTx
 	// PutRestriction and PutConsent write a record by its ID and append a touched event.
 	PutRestriction(ctx context.Context, r Restriction) error
 	PutConsent(ctx context.Context, c Consent) error
@@ -62,6 +61,28 @@ type RecordTx interface {
 	PutTombstone(ctx context.Context, t Tombstone) error
 	// DropTombstones removes the tombstones that have expired by then.
 	DropTombstones(ctx context.Context, then time.Time) error
+}
+
+// AreaTx writes areas, and which households stand in them, within a transaction.
+type AreaTx interface {
+	// PutAreas writes areas, by code.
+	PutAreas(ctx context.Context, areas []Area) error
+	// ExpectAreas makes the transaction depend on the version of the areas that was read. When they
+	// have another one at its end, it fails with the code areas_moved or runs again.
+	ExpectAreas(ctx context.Context, version int64) error
+	// KeepFormer remembers which households stand in an area or inside it: an area that is closed
+	// still holds those, as long as they stay in its territory. It returns how many they are.
+	KeepFormer(ctx context.Context, code string) (households int64, err error)
+	// HouseholdsIn returns households whose own code is that one, in order of number, at most
+	// limit of them; with a flag only those that do not have that quality flag.
+	HouseholdsIn(ctx context.Context, households *Dataset, code, flag string, limit int) ([]RecordKey, error)
+	// MoveHouseholds writes households that Find has found: their images, the version they are,
+	// and of the index their area and quality flags, with their events; and the area on the lines
+	// of those who live in them, who are touched. What else is on file of them stays, as does
+	// their digest: their sources have reported nothing.
+	MoveHouseholds(ctx context.Context, actor string, moved []StoredRecord) error
+	// PutReorganization writes a reorganization by its ID.
+	PutReorganization(ctx context.Context, r Reorganization) error
 }
 
 // Writer runs transactions. fn may run again when the store asks for it; on error nothing of
@@ -162,6 +183,10 @@ type Reference interface {
 	Extensions(ctx context.Context) ([]Extension, error)
 	// Declare stores an extension and prepares columns for its filterable fields.
 	Declare(ctx context.Context, x Extension, extended *Dictionary, entry LedgerRow) error
+	// Areas returns all areas, by level and code, and their version.
+	Areas(ctx context.Context) (areas []Area, version int64, err error)
+	// Reorganizations returns all that were recorded, in order of their effective day.
+	Reorganizations(ctx context.Context) ([]Reorganization, error)
 	// AreaExists reports which of the codes are areas on file.
 	AreaExists(ctx context.Context, codes []string) (map[string]bool, error)
 }

@@ -1,5 +1,7 @@
 package annona
 
+import "time"
+
 // Value is one value of a record, as ingestion hands it to the gate: canonical text.
 type Value struct {
 	Field *Field
@@ -99,13 +101,107 @@ type Loaded struct {
 	Unresolved int
 }
 
-// Area is a place in the country's tree of areas: reference data, nothing personal.
+// Area is a place in the country's tree of areas: reference data, nothing personal. A code is
+// never given to another place: an area that is renamed, split, merged or given up is closed and
+// stays on file, so that old data and old agreements can be read.
 type Area struct {
-	Code       string
-	Parent     string            // empty for the country
-	Level      int               // 0: the country
-	Names      map[string]string // by language tag
-	ValidFrom  Date
-	ValidTo    Date
-	ReplacedBy []string
+	Code       string            `json:"code"`
+	Parent     string            `json:"parent,omitempty"` // empty for a root, the country for one
+	Level      int               `json:"level"`            // 0: the country; greater than that of the parent
+	Names      map[string]string `json:"names,omitempty"`  // by language tag
+	ValidFrom  Date              `json:"valid_from,omitempty"`
+	ValidTo    Date              `json:"valid_to,omitempty"`    // last day; with one, the area is closed
+	ReplacedBy []string          `json:"replaced_by,omitempty"` // of a closed area: what it became
+}
+
+// The bounds of areas.
+const (
+	MaxAreaCode  = 40 // bytes of a code
+	MaxAreaLevel = 20
+)
+
+// Check refuses an area that contradicts itself, with the code area_malformed.
+func (a *Area) Check() error {
+	switch {
+	case !isCode(a.Code) || len(a.Code) > MaxAreaCode:
+		return Invalid("area_malformed", "an area has a code of at most %d characters, without semicolons and control characters", MaxAreaCode).On(a.Code)
+	case a.Level < 0 || a.Level > MaxAreaLevel:
+		return Invalid("area_malformed", "the level of an area is 0, the country, to %d", MaxAreaLevel).On(a.Code)
+	case !a.IsClosed() && len(a.ReplacedBy) > 0:
+		return Invalid("area_malformed", "an area that was replaced has a last day, valid_to").On(a.Code)
+	case a.ValidFrom != "" && a.IsClosed() && a.ValidTo < a.ValidFrom:
+		return Invalid("area_malformed", "valid_to lies before valid_from").On(a.Code)
+	}
+	return nil
+}
+
+// IsClosed reports whether the area is no place to live in anymore.
+func (a *Area) IsClosed() bool { return a.ValidTo != "" }
+
+// Around returns the area in which this one lies directly; empty for a root. A closed area with
+// one successor (it was renamed, or merged with others) lies inside that.
+func (a *Area) Around() string {
+	if a.IsClosed() && len(a.ReplacedBy) == 1 {
+		return a.ReplacedBy[0]
+	}
+	return a.Parent
+}
+
+// AreaLink leads from an area to another: to one that lies directly inside it or, when Inside is
+// false, to one that replaced it.
+type AreaLink struct {
+	Origin, Code string
+	Inside       bool
+}
+
+// Links returns the links of the tree that the area makes: from the area around it to it, and from
+// it to its successors.
+func (a *Area) Links() []AreaLink {
+	var links []AreaLink
+	if around := a.Around(); around != "" {
+		links = append(links, AreaLink{around, a.Code, true})
+	}
+	for _, successor := range a.ReplacedBy {
+		if successor != a.Code {
+			links = append(links, AreaLink{a.Code, successor, false})
+		}
+	}
+	return links
+}
+
+// ErrAreasMoved says that areas were written while somebody relied on those that were there.
+var ErrAreasMoved = Conflict("areas_moved", "the areas have changed in this moment; try again")
+
+// Reorganization is a country's decision to draw its areas anew on some day.
+type Reorganization struct {
+	ID         UID // of what it says: the same decision has the same one
+	Effective  Date
+	Reference  string // the decree; may be empty
+	Changes    []AreaChange
+	RecordedAt time.Time
+	AppliedAt  time.Time // zero: its day has not come
+}
+
+// AreaChangeKind says what becomes of areas.
+type AreaChangeKind string
+
+// The kinds of changes. All but AreaMove close the areas that they name.
+const (
+	AreaRename AreaChangeKind = "rename" // one area becomes one new area
+	AreaSplit  AreaChangeKind = "split"  // one area becomes several
+	AreaMerge  AreaChangeKind = "merge"  // areas become one: a new one, or one on file that goes on
+	AreaMove   AreaChangeKind = "move"   // an area goes over to another parent
+	AreaClose  AreaChangeKind = "close"  // an area is given up
+)
+
+// AreaChange is one change of a reorganization. Changes apply one behind the other.
+type AreaChange struct {
+	Kind AreaChangeKind
+	From []string // the areas concerned; several in a merge
+	// Into is what they become. An area that is on file is named by its code alone. A new one has,
+	// unless it says otherwise, the parent and the level of the first of From.
+	Into     []Area            `json:",omitempty"`
+	Parent   string            `json:",omitempty"` // of a move
+	Children map[string]string `json:",omitempty"` // of a split: the successor of each area inside
+	Line     int               `json:"-"`          // in its file; 0 when unknown
 }

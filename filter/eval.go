@@ -15,8 +15,10 @@ type Row interface {
 	Value(p annona.Path) (text string, present bool)
 	// Members calls yield for each visible active member of a household until it returns false.
 	Members(yield func(Row) bool)
-	// Within reports whether the area of that code is area or lies inside it.
-	Within(code, area string) bool
+	// Within reports whether the area of that path is area or lies inside it. For the area of a
+	// household, and what repeats it, also whether the household stood there when area was closed
+	// and has not left its territory since (annona.AreaTree).
+	Within(p annona.Path, area string) bool
 }
 
 // Eval reports whether the condition holds for the row; ages are read on asOf. A nil condition
@@ -51,8 +53,8 @@ func (v view) holds(c annona.Condition) bool {
 		_, ok := v.value(c.Path)
 		return ok
 	case annona.Within:
-		text, ok := v.value(c.Path)
-		return ok && v.row(c.Path).Within(text, c.Area)
+		_, ok := v.value(c.Path)
+		return ok && v.row(c.Path).Within(c.Path, c.Area)
 	case annona.Exists:
 		return v.count(c.Of, 1) == 1
 	case annona.Count:

@@ -137,7 +137,8 @@ func (r rowOf) Members(yield func(filter.Row) bool) {
 	}
 }
 
-func (r rowOf) Within(code, area string) bool {
+func (r rowOf) Within(p annona.Path, area string) bool {
+	code, _ := r.Value(p)
 	return code == area || strings.HasPrefix(code, area+"-")
 }
 

@@ -38,7 +38,8 @@ func (r *Record) Members(yield func(filter.Row) bool) {
 }
 
 // Within reports whether an area of Areas lies inside another.
-func (r *Record) Within(code, area string) bool {
+func (r *Record) Within(p annona.Path, area string) bool {
+	code, _ := r.Value(p)
 	return code == area || strings.HasPrefix(code, area+"-")
 }
 

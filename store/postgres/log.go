@@ -59,17 +59,6 @@ func (s *Store) AwaitLog(ctx context.Context, seq int64) error {
 	}
 }
 
-// areasChanged notes that areas are not what they were.
-func (t *tx) areasChanged(changed bool) error {
-	if !changed {
-		return nil
-	}
-	if err := t.conn.exec("UPDATE counters SET value = value + 1 WHERE name = 'areas'"); err != nil {
-		return t.fault("write an area", err)
-	}
-	return nil
-}
-
 // changes runs a statement and returns how many rows it has changed.
 func (c *conn) changes(sql string, args ...any) (int64, error) {
 	done, err := c.db.Exec(c.ctx, sql, values(args)...)

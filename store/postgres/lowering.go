@@ -155,15 +155,28 @@ func (l *lowering) anyOf(c annona.In, v view) {
 	l.write(")")
 }
 
-// within writes the area and all that lies inside it. It depends on nothing outside, so it is
-// computed once. IS TRUE keeps the engine from joining by it: a page is read along the order
-// of numbers.
+// within writes the area and all that lies inside it, and for the area of a household those that
+// stood there when it was closed and have not left its territory. What it selects from depends on
+// nothing outside, so it is computed once. IS TRUE keeps the engine from joining by it: a page is
+// read along the order of numbers.
 func (l *lowering) within(c annona.Within, v view) {
 	l.write("((")
 	l.column(c.Path, v)
 	l.write(" IN (WITH RECURSIVE inside (code) AS (SELECT ")
 	l.bind(c.Area)
-	l.write("::text COLLATE \"C\" UNION SELECT a.code FROM inside i JOIN areas a ON a.parent = i.code) SELECT code FROM inside)) IS TRUE)")
+	l.write("::text COLLATE \"C\" UNION SELECT l.code FROM inside i JOIN area_links l ON l.origin = i.code AND l.inside) SELECT code FROM inside)")
+	if c.Path.Field.Code == areaCode {
+		l.write(" OR ")
+		l.column(c.Path, v)
+		l.write(" IN (WITH RECURSIVE reached (code) AS (SELECT ")
+		l.bind(c.Area)
+		l.write("::text COLLATE \"C\" UNION SELECT l.code FROM reached r JOIN area_links l ON l.origin = r.code) SELECT code FROM reached) AND ")
+		l.householdNumber(c.Path, v)
+		l.write(" IN (SELECT household FROM former_areas WHERE area = ")
+		l.bind(c.Area)
+		l.write(")")
+	}
+	l.write(") IS TRUE)")
 }
 
 // members writes FROM and WHERE of the visible active members of a household that satisfy of.

@@ -212,9 +212,9 @@ func errOutdated() error {
 // once (events, the log, the ledger, versions of agreements) it can neither change nor delete,
 // except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
-	{"INSERT, UPDATE", "areas, clients, syncs"},
+	{"INSERT, UPDATE", "areas, reorganizations, clients, syncs"},
 	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones"},
-	{"INSERT, DELETE", "memberships, identifier_index, event_queue, ledger_queue"},
+	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, event_queue, ledger_queue"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
 	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
 	{"UPDATE", "counters"},
@@ -271,7 +271,7 @@ func keyKeeper(c *conn, s Setup) (string, error) {
 }
 
 func appGrants(keys bool) []string {
-	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events"}
+	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events, expect_areas"}
 	for _, g := range grants {
 		if !strings.HasPrefix(g.tables, keysSchema+".") {
 			rights = append(rights, g.rights+" ON "+g.tables)

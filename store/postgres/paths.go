@@ -84,19 +84,38 @@ func (l *lowering) memberCount(v view) {
 
 // headColumn writes a field of a household's head: absent when none or several are visible.
 func (l *lowering) headColumn(f *annona.Field, v view) {
+	l.ofHead(v, func(head view) { l.individualColumn(f, head) })
+}
+
+// ofHead writes an expression about a household's one visible head.
+func (l *lowering) ofHead(v view, expression func(head view)) {
 	m, i := l.alias("m"), l.alias("i")
 	head := memberView(i, m)
 	if l.choosing {
 		head.home = l.homeOf(l.alias("h"))
 	}
 	l.write("(SELECT max(")
-	l.individualColumn(f, head)
+	expression(head)
 	l.write(") FROM memberships ", m, " JOIN individuals ", i, " ON ", i, ".number = ", m, ".individual")
 	l.joinHome(head)
 	l.write(" WHERE ", m, ".household = ", v.household, " AND ", m, ".rank = 0")
 	l.active(m)
 	l.visible(head)
 	l.write(" HAVING count(*) = 1)")
+}
+
+// householdNumber writes the number of the household whose area a path leads to.
+func (l *lowering) householdNumber(p annona.Path, v view) {
+	switch {
+	case p.Root == annona.RootMember && v.member != nil:
+		l.write(v.member.individual, ".household_number")
+	case p.Root == annona.RootHead:
+		l.ofHead(v, func(head view) { l.write(head.individual, ".household_number") })
+	case p.Root == annona.RootSelf && v.self == "":
+		l.write(v.individual, ".household_number")
+	default:
+		l.write(v.household)
+	}
 }
 
 // derivedColumn writes a field that the store derives by a column of the record itself.

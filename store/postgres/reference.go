@@ -61,15 +61,3 @@ func withTags(x annona.Extension, d *annona.Dictionary) annona.Extension {
 	}
 	return x
 }
-
-// AreaExists reports which of the codes are areas on file.
-func (s *Store) AreaExists(ctx context.Context, codes []string) (map[string]bool, error) {
-	exists := make(map[string]bool, len(codes))
-	err := s.readers.ask(ctx, "find areas", func(c *conn) error {
-		return c.each("SELECT code FROM areas WHERE code = ANY ($1)", func(r row) error {
-			exists[r.text(0)] = true
-			return nil
-		}, codes)
-	})
-	return exists, err
-}

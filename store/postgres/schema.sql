@@ -119,7 +119,41 @@ CREATE TABLE areas (
 	valid_to    text COLLATE "C",
 	replaced_by text COLLATE "C"
 );
-CREATE INDEX areas_parent ON areas (parent);
+
+-- From an area to those directly inside it (inside), and to those that replaced it.
+CREATE TABLE area_links (
+	origin text COLLATE "C" NOT NULL,
+	code   text COLLATE "C" NOT NULL,
+	inside boolean NOT NULL,
+	PRIMARY KEY (origin, code, inside)
+);
+CREATE INDEX area_links_code ON area_links (code);
+
+-- The households that stood in an area, or inside it, when it was closed.
+CREATE TABLE former_areas (
+	area      text COLLATE "C" NOT NULL,
+	household bigint NOT NULL,
+	PRIMARY KEY (area, household)
+);
+CREATE INDEX former_areas_household ON former_areas (household);
+
+-- Fails a transaction, which then runs again, when the areas are not those that it has read; from
+-- then on they stay so until it ends.
+CREATE FUNCTION expect_areas(lock bigint, version bigint) RETURNS void LANGUAGE plpgsql SET search_path = annona, pg_temp AS $$
+BEGIN
+	PERFORM pg_advisory_xact_lock_shared(lock);
+	IF (SELECT value FROM counters WHERE name = 'areas') <> version THEN
+		RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the areas have moved';
+	END IF;
+END $$;
+
+CREATE TABLE reorganizations (
+	id          uuid PRIMARY KEY,
+	effective   text COLLATE "C" NOT NULL,
+	body        text COLLATE "C" NOT NULL,
+	recorded_at bigint NOT NULL,
+	applied_at  bigint
+);
 
 -- Lists of purposes and recipients have the unit separator before, between and behind.
 CREATE TABLE restrictions (
@@ -341,6 +375,9 @@ CREATE FUNCTION depart() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO annona.departed (dataset, number, uid, seq)
 		VALUES (TG_TABLE_NAME, old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM annona.log)) ON CONFLICT DO NOTHING;
+	IF TG_TABLE_NAME = 'households' THEN
+		DELETE FROM annona.former_areas WHERE household = old.number;
+	END IF;
 	RETURN old;
 END $$;
 CREATE TRIGGER households_depart AFTER DELETE ON households FOR EACH ROW EXECUTE FUNCTION depart();

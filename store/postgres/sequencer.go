@@ -17,6 +17,7 @@ const (
 	sequencerLock = 0x414e4e02
 	agreementLock = 0x414e4e03 // with the hash of a name
 	signerLock    = 0x414e4e04
+	areasLock     = 0x414e4e0a
 )
 
 const (

@@ -91,15 +91,6 @@ func (p *pulse) beat() {
 	}
 }
 
-// areasChanged notes that areas are not what they were.
-func (t *tx) areasChanged(changed bool) error {
-	if !changed {
-		return nil
-	}
-	_, err := t.next("areas")
-	return err
-}
-
 // PruneLog removes the beginning of the log. See annona.Log.
 func (s *Store) PruneLog(ctx context.Context, before time.Time) (removed int64, err error) {
 	const doing = "prune the log"

@@ -57,19 +57,3 @@ func withTags(x annona.Extension, d *annona.Dictionary) annona.Extension {
 	}
 	return x
 }
-
-// AreaExists reports which of the codes are areas on file.
-func (s *Store) AreaExists(ctx context.Context, codes []string) (map[string]bool, error) {
-	exists := make(map[string]bool, len(codes))
-	err := s.readers.read(ctx, "find areas", func(c *conn) error {
-		for _, code := range codes {
-			n, err := c.integer("SELECT 1 FROM areas WHERE code = ?", code)
-			if err != nil {
-				return err
-			}
-			exists[code] = n == 1
-		}
-		return nil
-	})
-	return exists, err
-}

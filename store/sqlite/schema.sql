@@ -110,7 +110,31 @@ CREATE TABLE areas (
 	valid_to    TEXT,
 	replaced_by TEXT
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX areas_parent ON areas (parent);
+
+-- From an area to those directly inside it (inside), and to those that replaced it.
+CREATE TABLE area_links (
+	origin TEXT NOT NULL,
+	code   TEXT NOT NULL,
+	inside INTEGER NOT NULL,
+	PRIMARY KEY (origin, code, inside)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX area_links_code ON area_links (code);
+
+-- The households that stood in an area, or inside it, when it was closed.
+CREATE TABLE former_areas (
+	area      TEXT NOT NULL,
+	household INTEGER NOT NULL,
+	PRIMARY KEY (area, household)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX former_areas_household ON former_areas (household);
+
+CREATE TABLE reorganizations (
+	id          BLOB PRIMARY KEY,
+	effective   TEXT NOT NULL,
+	body        TEXT NOT NULL,
+	recorded_at INTEGER NOT NULL,
+	applied_at  INTEGER
+) STRICT;
 
 -- Lists of purposes and recipients have the unit separator before, between and behind.
 CREATE TABLE restrictions (
@@ -289,6 +313,7 @@ CREATE TABLE departed (
 CREATE TRIGGER households_depart AFTER DELETE ON households BEGIN
 	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)
 		VALUES ('households', old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM events));
+	DELETE FROM former_areas WHERE household = old.number;
 END;
 CREATE TRIGGER individuals_depart AFTER DELETE ON individuals BEGIN
 	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)

@@ -70,34 +70,6 @@ func (t *tx) moveEpoch() error {
 	return err
 }
 
-// PutAreas writes areas, by code.
-func (t *tx) PutAreas(ctx context.Context, areas []annona.Area) error {
-	changed := false
-	for _, a := range areas {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if a.Code == "" || a.Code == a.Parent {
-			return annona.Invalid("area_malformed", "an area has a code, and lies in another area than itself")
-		}
-		names, err := json.Marshal(a.Names)
-		if err != nil {
-			return annona.Internal("write an area", err)
-		}
-		err = t.conn.exec(`INSERT INTO areas (code, parent, level, names, valid_from, valid_to, replaced_by) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (code) DO UPDATE SET parent = excluded.parent, level = excluded.level, names = excluded.names,
-				valid_from = excluded.valid_from, valid_to = excluded.valid_to, replaced_by = excluded.replaced_by
-			WHERE (areas.parent, areas.level, areas.names, areas.valid_from, areas.valid_to, areas.replaced_by)
-				IS NOT (excluded.parent, excluded.level, excluded.names, excluded.valid_from, excluded.valid_to, excluded.replaced_by)`,
-			a.Code, a.Parent, a.Level, string(names), a.ValidFrom, a.ValidTo, joinList(a.ReplacedBy))
-		if err != nil {
-			return fault("write an area", err)
-		}
-		changed = changed || t.conn.Changes() > 0
-	}
-	return fault("write an area", t.areasChanged(changed))
-}
-
 // PutRestriction writes a restriction by its ID, with a touched event for its subject.
 func (t *tx) PutRestriction(ctx context.Context, r annona.Restriction) error {
 	if err := t.checkSubject(ctx, r.Subject); err != nil {

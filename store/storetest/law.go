@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
 	"github.com/annona-exchange/annona/filter/filtertest"
 )
 
@@ -46,6 +47,7 @@ type world struct {
 	households []*thing
 	people     []*thing
 	first      [2]annona.Number // numbers before the world's own: households, individuals
+	tree       *filter.AreaTree
 }
 
 // thing is a household or an individual of a world.
@@ -55,6 +57,7 @@ type thing struct {
 	memberships []belonging // of an individual
 	restricted  annona.RestrictionKind
 	consented   bool
+	former      []string // of a household: areas that were closed while it stood there
 }
 
 type belonging struct {
@@ -64,6 +67,7 @@ type belonging struct {
 
 func drawWorld(rt *rapid.T, r *registry, round int) *world {
 	w := &world{r: r}
+	w.grow(rt, filtertest.Areas())
 	var former, records []annona.StoredRecord
 	for d, dataset := range []*annona.Dataset{r.households, r.individuals} {
 		last, err := r.LastNumber(r.ctx, dataset)
@@ -105,6 +109,15 @@ func drawWorld(rt *rapid.T, r *registry, round int) *world {
 	}
 	w.store(rt, records)
 	return w
+}
+
+// grow gives the world a tree of areas.
+func (w *world) grow(rt *rapid.T, areas []annona.Area) {
+	tree, err := filter.NewAreaTree(areas)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	w.tree = tree
 }
 
 // store gives the world to the store.

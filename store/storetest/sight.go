@@ -3,7 +3,6 @@ package storetest
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/filter"
@@ -174,6 +173,31 @@ func (r row) Members(yield func(filter.Row) bool) {
 	}
 }
 
-func (r row) Within(code, area string) bool {
-	return code == area || strings.HasPrefix(code, area+"-")
+func (r row) Within(p annona.Path, area string) bool {
+	code, _ := r.Value(p)
+	if r.w.tree.Inside(code, area) {
+		return true
+	}
+	h := r.placed(p)
+	return h != nil && p.Field.Code == "area_code" && slices.Contains(h.former, area) && r.w.tree.Territory(code, area)
+}
+
+// placed returns the household whose area a path leads to.
+func (r row) placed(p annona.Path) *thing {
+	switch {
+	case p.Root == annona.RootHead:
+		heads := slices.DeleteFunc(r.w.membersOf(r.household, r.visible), func(m row) bool { return m.through.Role != "head" })
+		if len(heads) != 1 {
+			return nil
+		}
+		return r.member(heads[0]).placed(annona.Path{Root: annona.RootMember, Field: p.Field})
+	case p.Field.Dataset == "households" && r.household != nil:
+		return r.household
+	case p.Field.Dataset == "households":
+		return r.through.household
+	}
+	if primary := r.individual.primary(); primary != nil {
+		return primary.household
+	}
+	return nil
 }
