@@ -17,7 +17,11 @@ const (
 func (b *builder) apply(r *rule, cells []string) {
 	if r.constant != "" {
 		b.put(r.field, r.constant)
+		b.estimated(r, r.constant)
 		return
+	}
+	if r.calendars != nil {
+		r = b.inCalendar(r, cells)
 	}
 	text := r.text(cells)
 	if text == "" && r.birth == nil {
@@ -37,13 +41,31 @@ func (b *builder) apply(r *rule, cells []string) {
 	if r.area && o.value != "" && !b.knows(o.value) {
 		b.raise(flagAreaUnknown, r.name)
 	}
-	if r.field.Code == "date_of_birth_precision" && o.value != "" && o.value != precisionDay {
+	b.estimated(r, o.value)
+}
+
+// estimated notes that the source calls a date of birth less exact than its day.
+func (b *builder) estimated(r *rule, precision string) {
+	if r.field.Code == "date_of_birth_precision" && precision != "" && precision != precisionDay {
 		b.raise(flagBirthEstimated, "date_of_birth")
 	}
 }
 
+// inCalendar returns the rule for the calendar that the row names. A word that is no calendar
+// is counted, when there is a date that it takes away.
+func (b *builder) inCalendar(r *rule, cells []string) *rule {
+	one, word := r.calendars.of(cells)
+	if one == r.calendars.unknown && word != "" && strings.TrimSpace(r.text(cells)) != "" {
+		b.count(r.name+".calendar", word)
+	}
+	return one
+}
+
 // text returns the cell of the rule; of several columns, a list.
 func (r *rule) text(cells []string) string {
+	if r.parts != nil {
+		return r.parts.text(cells, r.absent)
+	}
 	switch len(r.slots) {
 	case 0:
 		return ""
@@ -87,13 +109,15 @@ func (b *builder) dateOfBirth(r *rule, o outcome, cells []string) {
 			o = b.fromAge(r, age)
 			if unread.flag != "" {
 				b.raise(unread.flag, r.name)
-				o.recorded = unread.recorded // the age can be told from the result, the date cannot
+				o.recorded, o.calendar = unread.recorded, unread.calendar // the age can be told from the result, the date cannot
+				o.fault = unread.fault
 			}
 		}
 	}
 	b.put(r.field, o.value)
 	b.put(r.birth.precision, o.precision)
 	b.put(r.birth.recorded, o.recorded)
+	b.put(r.birth.calendar, o.calendar)
 	b.doubt(r, o)
 	if o.value == "" {
 		b.put(r.reason, o.reason)

@@ -19,6 +19,7 @@ type builder struct {
 	kept     []map[string]outcome
 	report   Report
 	flagged  map[flag]int
+	faults   map[flag]int // why dates were not taken
 	unmapped map[string]map[string]int
 	batch    Batch
 	values   []annona.Value
@@ -41,7 +42,7 @@ type frame struct {
 func newBuilder(ctx context.Context, m *Mapping, known KnownAreas) *builder {
 	b := &builder{
 		ctx: ctx, source: m.source, bare: m.bare, declared: map[string]bool{}, known: known, areas: map[string]bool{},
-		kept: make([]map[string]outcome, m.rules), flagged: map[flag]int{}, unmapped: map[string]map[string]int{},
+		kept: make([]map[string]outcome, m.rules), flagged: map[flag]int{}, faults: map[flag]int{}, unmapped: map[string]map[string]int{},
 	}
 	for _, a := range m.areas {
 		b.declared[a.Code] = true

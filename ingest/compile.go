@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/ingest/calendar"
 )
 
 // The formats of an input.
@@ -98,6 +99,7 @@ type compiler struct {
 	patterns   map[string]*regexp.Regexp // by identifier scheme
 	in         *input                    // the input being compiled
 	decimal    byte                      // its decimal mark
+	calendars  map[string]*calendar.Calendar
 }
 
 var sourceName = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*$`)

@@ -26,6 +26,9 @@ type outcome struct {
 	// of a date of birth:
 	precision string
 	recorded  string
+	calendar  string // that it is recorded in, where the mapping says so
+	// of any date:
+	fault string // why it was not taken
 }
 
 const listSeparator = string(rune(annona.ListSeparator))
@@ -91,16 +94,19 @@ func (r *rule) convertCode(text, word string) outcome {
 }
 
 func (r *rule) convertDate(text string) outcome {
-	date, precision, ok := parseDate(text, r.layouts)
-	o := outcome{value: string(date), precision: precision}
+	read := r.dates.read(text)
+	o := outcome{value: string(read.date), precision: read.precision, fault: read.fault}
 	switch {
-	case !ok:
+	case read.fault != "":
 		o.flag = flagValueMalformed
-	case precision != precisionDay:
+	case read.precision != precisionDay:
 		o.flag = flagBirthEstimated
 	}
-	if r.birth != nil && text != o.value {
+	if r.birth != nil && !r.dates.says(text, o) {
 		o.recorded = text
+		if r.dates.stated && r.dates.calendar != nil {
+			o.calendar = r.dates.calendar.Code()
+		}
 	}
 	return o
 }

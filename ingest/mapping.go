@@ -107,13 +107,24 @@ type (
 
 	// ruleDoc says where the value of one field comes from. A plain text names a column.
 	ruleDoc struct {
-		Column    texts    `yaml:"column"`
-		Constant  text     `yaml:"constant"`
-		Age       text     `yaml:"age"`
-		Codes     codesDoc `yaml:"codes"`
-		Absent    words    `yaml:"absent"`
-		Format    texts    `yaml:"format"`
-		Separator text     `yaml:"separator"`
+		Column    texts       `yaml:"column"`
+		Constant  text        `yaml:"constant"`
+		Age       text        `yaml:"age"`
+		Codes     codesDoc    `yaml:"codes"`
+		Absent    words       `yaml:"absent"`
+		Format    texts       `yaml:"format"`
+		Calendar  calendarDoc `yaml:"calendar"`
+		Year      text        `yaml:"year"`
+		Month     text        `yaml:"month"`
+		Day       text        `yaml:"day"`
+		Separator text        `yaml:"separator"`
+	}
+
+	// calendarDoc is a calendar, or the column that says which one the date of a row is in.
+	calendarDoc struct {
+		code   string
+		column string
+		codes  words
 	}
 
 	// codesDoc is a crosswalk: the name of one under codes, or one written in place.
@@ -130,6 +141,28 @@ func (c *codesDoc) UnmarshalYAML(node ast.Node) error {
 	}
 	return c.Words.UnmarshalYAML(node)
 }
+
+func (c *calendarDoc) UnmarshalYAML(node ast.Node) error {
+	if code, ok := scalarText(node); ok {
+		c.code = code
+		return nil
+	}
+	var rule struct {
+		Column text  `yaml:"column"`
+		Codes  words `yaml:"codes"`
+	}
+	if err := decodeNode(node, &rule); err != nil {
+		return err
+	}
+	if rule.Column == "" {
+		return malformed(lineOf(node), "`calendar` is the name of one, or the `column` that says which, with `codes` where the source has words of its own")
+	}
+	c.column, c.codes = string(rule.Column), rule.Codes
+	return nil
+}
+
+// given reports whether the mapping says in which calendar dates are written.
+func (c calendarDoc) given() bool { return c.code != "" || c.column != "" }
 
 func (r *ruleDoc) UnmarshalYAML(node ast.Node) error {
 	if column, ok := scalarText(node); ok {

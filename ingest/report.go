@@ -13,6 +13,7 @@ type Report struct {
 	Households  int                       `json:"households"` // records of households; one that changes from row to row counts each time
 	Rejected    int                       `json:"rejected"`
 	Flags       map[string]int            `json:"flags,omitempty"`    // by code:field
+	Dates       map[string]int            `json:"dates,omitempty"`    // dates that were not taken, by why:field
 	Unmapped    map[string][]UnmappedCode `json:"unmapped,omitempty"` // by field, most frequent first
 	Unused      map[string][]string       `json:"unused,omitempty"`   // by input, the columns of CSV files that the mapping does not name
 }
@@ -33,6 +34,9 @@ const (
 func (b *builder) doubt(r *rule, o outcome) {
 	if o.flag != "" {
 		b.raise(o.flag, r.name)
+	}
+	if o.fault != "" {
+		b.faults[flag{o.fault, r.name}]++
 	}
 	for _, code := range o.unmapped {
 		b.count(r.name, code)
@@ -70,6 +74,12 @@ func (b *builder) result() Report {
 	r.Flags, r.Unmapped = map[string]int{}, map[string][]UnmappedCode{}
 	for f, n := range b.flagged {
 		r.Flags[strings.TrimSuffix(f.code+":"+f.field, ":")] = n
+	}
+	if len(b.faults) > 0 {
+		r.Dates = map[string]int{}
+		for f, n := range b.faults {
+			r.Dates[f.code+":"+f.field] = n
+		}
 	}
 	for field, codes := range b.unmapped {
 		list := make([]UnmappedCode, 0, len(codes))

@@ -232,6 +232,9 @@ func (in *input) surveyOf(f frame) annona.Date {
 	case in.survey.constant != "":
 		return annona.Date(in.survey.constant)
 	}
-	date, _, _ := parseDate(f.cells[in.survey.slots[0]], in.survey.layouts)
-	return date
+	r := in.survey
+	if r.calendars != nil {
+		r, _ = r.calendars.of(f.cells)
+	}
+	return r.dates.read(r.text(f.cells)).date
 }

@@ -21,7 +21,9 @@ type rule struct {
 	codes     map[string]string // nil: the source writes our codes
 	list      *annona.CodeList
 	absent    map[string]string
-	layouts   []dateLayout
+	dates     *dateForm    // of a date
+	calendars *rowCalendar // nil: all rows use one calendar
+	parts     *dateCells   // nil: a date stands in one cell
 	separator string
 	decimal   byte
 	area      bool // the value is checked against the tree of areas
@@ -33,6 +35,7 @@ type birth struct {
 	age       int           // slot of the stated age, -1 when there is none
 	precision *annona.Field // nil when another rule fills it
 	recorded  *annona.Field // nil when another rule fills it
+	calendar  *annona.Field // nil when another rule fills it, or the mapping names no calendar
 }
 
 // rules compiles the rules for fields of d, which are read from v. Fields of memberships and
@@ -60,6 +63,9 @@ func (c *compiler) rules(d *annona.Dataset, prefix string, v *view, docs fieldsD
 		}
 		if r.birth != nil && mapped(rules, "date_of_birth_as_recorded") {
 			r.birth.recorded = nil
+		}
+		if r.birth != nil && mapped(rules, "date_of_birth_calendar") {
+			r.birth.calendar = nil
 		}
 	}
 	return rules, nil
@@ -96,6 +102,9 @@ func (c *compiler) rule(d *annona.Dataset, f *annona.Field, v *view, doc fieldDo
 		r.birth = &birth{age: -1}
 		r.birth.precision, _ = d.Field("date_of_birth_precision")
 		r.birth.recorded, _ = d.Field("date_of_birth_as_recorded")
+		if doc.rule.Calendar.given() {
+			r.birth.calendar, _ = d.Field("date_of_birth_calendar")
+		}
 	}
 	if err = c.age(r, v, doc); err != nil {
 		return nil, err
@@ -106,10 +115,10 @@ func (c *compiler) rule(d *annona.Dataset, f *annona.Field, v *view, doc fieldDo
 	if err = r.absences(c.dictionary, doc); err != nil {
 		return nil, err
 	}
-	if r.layouts, err = dateLayouts(f, doc); err != nil {
+	if r.dates, err = c.dateForm(f, doc); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return r, c.rowCalendars(r, v, doc)
 }
 
 func (c *compiler) newRule(f *annona.Field) *rule {
@@ -122,12 +131,16 @@ func (r *rule) origin(v *view, doc fieldDoc) error {
 	fault := func(format string, args ...any) error {
 		return malformed(doc.line, format, args...).On(r.field.Code)
 	}
-	constant := string(doc.rule.Constant)
+	constant, parts := string(doc.rule.Constant), doc.rule.inParts()
 	switch {
-	case constant != "" && (len(doc.rule.Column) > 0 || doc.rule.Age != ""):
+	case constant != "" && (len(doc.rule.Column) > 0 || doc.rule.Age != "" || parts):
 		return fault("a field has a constant or a column, not both")
-	case constant == "" && len(doc.rule.Column) == 0 && doc.rule.Age == "":
+	case constant == "" && len(doc.rule.Column) == 0 && doc.rule.Age == "" && !parts:
 		return fault("a field needs a `column` or a `constant`")
+	case parts && (r.field.Type != annona.TypeDate || len(doc.rule.Column) > 0 || len(doc.rule.Format) > 0):
+		return fault("`year`, `month` and `day` are the columns of a date that stands in several; such a date has no `column` and no `format`")
+	case parts && doc.rule.Year == "":
+		return fault("a date in several columns has a `year`")
 	case len(doc.rule.Column) > 1 && !r.field.Many:
 		return fault("only a field with many values takes several columns")
 	case doc.rule.Separator != "" && !r.field.Many:
@@ -140,6 +153,9 @@ func (r *rule) origin(v *view, doc fieldDoc) error {
 			return fault("the constant does not fit the type or the code list of the field")
 		}
 		r.constant = text
+	}
+	if parts {
+		r.parts = doc.rule.parts(v)
 	}
 	var err error
 	if r.slots, err = slots(v, doc.rule.Column); err != nil {
@@ -227,8 +243,10 @@ func (c *compiler) surveyDate(doc ruleDoc) (*rule, error) {
 		return nil, annona.Invalid("mapping_malformed", "write a date as 2026-01-31, or the `column` that holds it").On(f.Code)
 	}
 	var err error
-	r.layouts, err = dateLayouts(f, fieldDoc{code: f.Code, rule: doc})
-	return r, err
+	if r.dates, err = c.dateForm(f, fieldDoc{code: f.Code, rule: doc}); err != nil {
+		return nil, err
+	}
+	return r, c.rowCalendars(r, c.in.root, fieldDoc{code: f.Code, rule: doc})
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annona-exchange/annona/calendar"
+	"github.com/annona-exchange/annona/ingest/calendar"
 	"pgregory.net/rapid"
 )
 
