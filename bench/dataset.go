@@ -104,7 +104,7 @@ func (d *dataset) found(ctx context.Context, stamp string) (bool, error) {
 }
 
 // layout moves when the harness makes its data sets in another way.
-const layout = "1"
+const layout = "2"
 
 // stamp is the fingerprint of what a registry is made of: what the generator writes, the
 // mapping, the dictionary and the tables of the store.

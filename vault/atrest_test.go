@@ -99,7 +99,7 @@ func tableOfKeys() string {
 	var out strings.Builder
 	out.WriteString("| Class | Algorithm | What for | Lost with it |\n|---|---|---|---|\n")
 	fmt.Fprint(&out, "| root key | AES-256-GCM wrap | wraps class secrets and generations | everything, unless the recovery secret is at hand |\n")
-	fmt.Fprint(&out, "| subject key | AES-256-GCM, one random key for each individual and household | seals images | that subject: this is what erasure does |\n")
+	fmt.Fprint(&out, "| subject key | ChaCha20-Poly1305, one random key for each individual and household | seals images | that subject: this is what erasure does |\n")
 	for _, c := range keyTable {
 		fmt.Fprintf(&out, "| `%s` | %s | %s | %s |\n", c.label, c.algorithm, c.use, c.lost)
 	}

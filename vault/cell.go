@@ -8,9 +8,10 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// What is sealed is: the format (1), the version of the subject's key (one byte), then AES-256-GCM
-// of the image with a random nonce in front. It is bound to format, dataset, number, part, version
-// of the record and version of the key, so that it opens in its own place only.
+// What is sealed is: the format (1), the version of the subject's key (one byte), then
+// ChaCha20-Poly1305 of the image with a random nonce in front. It is bound to format, dataset,
+// number, part, version of the record and version of the key, so that it opens in its own place
+// only.
 //
 // The sealed image of a record is two of these, each behind its length: its groups are sealed by
 // themselves, as part sealed_groups, so that whoever shows none of them need not open them.
@@ -25,7 +26,7 @@ const sealedHead = 2
 // are made, and durable, before it returns. An empty image stays empty.
 func (v *Vault) Seal(ctx context.Context, cells []annona.Cell) error {
 	return v.withKeys(ctx, cells, v.make, func(c *annona.Cell, key []byte) (err error) {
-		k := cellKey{cell: c, aead: newAEAD(key)}
+		k := cellKey{cell: c, aead: newCellAEAD(key)}
 		if c.Part == annona.PartSealed {
 			c.Image, err = k.sealRecord()
 		} else {
@@ -41,7 +42,7 @@ func (v *Vault) OpenCell(ctx context.Context, c *annona.Cell) error {
 	cells := []annona.Cell{*c}
 	absent := func(context.Context, string, []annona.Number, *subjectKeys) error { return nil }
 	err := v.withKeys(ctx, cells, absent, func(one *annona.Cell, key []byte) (err error) {
-		k := cellKey{cell: one, aead: newAEAD(key)}
+		k := cellKey{cell: one, aead: newCellAEAD(key)}
 		if one.Part == annona.PartSealed {
 			one.Image, err = k.openRecord()
 		} else {
@@ -254,7 +255,7 @@ func (s *scratch) open(page *annona.Page) error {
 			if isAbsent(key) {
 				return errKeyGone.On(cell.Dataset.Name)
 			}
-			cell.Number, cell.Version, k.aead = page.Numbers[row], int(page.Versions[row]), newAEAD(key)
+			cell.Number, cell.Version, k.aead = page.Numbers[row], int(page.Versions[row]), newCellAEAD(key)
 			var err error
 			if s.rest, s.groups, err = k.openPieces(s.rest, s.groups, sealed); err != nil {
 				return err

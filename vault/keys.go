@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"golang.org/x/crypto/chacha20poly1305"
+
 	"github.com/annona-exchange/annona"
 )
 
@@ -48,16 +50,25 @@ var (
 // keySize is the length of every key and secret: 256 bits.
 const keySize = 32
 
-// fresh returns random bytes. It is the one place that reads crypto/rand; nonces are drawn
-// inside the AEAD itself.
+// fresh returns random bytes. It is the one place that reads crypto/rand, but for the nonces that
+// AES-256-GCM draws inside the AEAD itself.
 func fresh(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b) // never fails: crypto/rand aborts the process rather than return an error
 	return b
 }
 
+// newCellAEAD returns ChaCha20-Poly1305 (RFC 8439), for keys of subjects: each of them opens a few
+// hundred bytes, and AES-256-GCM takes longer to prepare a key than to open those.
+func newCellAEAD(key []byte) cipher.AEAD {
+	aead, err := chacha20poly1305.New(key)
+	if err != nil {
+		panic("vault: a key of the wrong length") // every key has keySize bytes
+	}
+	return aead
+}
+
 // newAEAD returns AES-256-GCM that draws a random nonce for each message and puts it in front.
-// One key seals at most 2³² messages.
 func newAEAD(key []byte) cipher.AEAD {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -70,9 +81,12 @@ func newAEAD(key []byte) cipher.AEAD {
 	return aead
 }
 
-// seal encrypts and authenticates a message. It is the one caller of an AEAD's Seal.
+// seal encrypts and authenticates a message under a random nonce of 96 bits, which it puts in
+// front: one key seals at most 2³² messages. It is the one caller of an AEAD's Seal.
 func seal(aead cipher.AEAD, message, associated []byte) []byte {
-	return aead.Seal(nil, nil, message, associated)
+	sealed := make([]byte, 0, aead.NonceSize()+len(message)+aead.Overhead())
+	sealed = append(sealed, fresh(aead.NonceSize())...)
+	return aead.Seal(sealed, sealed, message, associated)
 }
 
 // open undoes seal. It fails when message or associated data are not those that were sealed.
@@ -82,7 +96,11 @@ func open(aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
 
 // openInto is open that appends the message to dst.
 func openInto(dst []byte, aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
-	return aead.Open(dst, nil, sealed, associated)
+	n := aead.NonceSize() // 0: the AEAD takes it off itself
+	if len(sealed) < n {
+		return nil, errors.New("too short for a nonce")
+	}
+	return aead.Open(dst, sealed[:n], sealed[n:], associated)
 }
 
 // classSecret is one version of the secret of a class.
