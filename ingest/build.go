@@ -47,7 +47,7 @@ func newBuilder(ctx context.Context, m *Mapping, known KnownAreas) *builder {
 	for _, a := range m.areas {
 		b.declared[a.Code] = true
 	}
-	b.report.Unused = map[string][]string{}
+	b.report.Unused, b.report.Empty, b.report.Refused = map[string][]string{}, map[string][]string{}, map[string]int{}
 	return b
 }
 

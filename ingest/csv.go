@@ -215,6 +215,9 @@ func (r *csvReader) find(is func([]byte) bool) int {
 // text returns cell i of the current row.
 func (r *csvReader) text(i int) string { return unescape(r.cells[i], string(r.raw(i))) }
 
+// fills reports whether the current row has something in cell i.
+func (r *csvReader) fills(i int) bool { return len(bytes.TrimSpace(r.raw(i))) > 0 }
+
 func (r *csvReader) raw(i int) []byte { return r.rest()[r.cells[i].from:r.cells[i].to] }
 
 func unescape(c csvCell, text string) string {

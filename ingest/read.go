@@ -62,6 +62,7 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 		return err
 	}
 	var cells []string
+	empty, fills, read := allColumns(len(head.names))[head.own:], rows.fills, 0
 	for rows.next() {
 		if err := r.due(); err != nil {
 			return err
@@ -71,6 +72,9 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 		refused := fault{reason: rows.fault}
 		if rows.fault == "" {
 			cells = rows.texts(cells[:0], head.wanted)
+			if read++; len(empty) > 0 {
+				empty = empty.see(fills)
+			}
 			refused, err = r.row(f.in, rowCells{cells: cells, mended: head.mended, refused: before})
 		} else if rows.column >= 0 && rows.column < len(head.names) {
 			refused.column = head.names[rows.column]
@@ -85,7 +89,7 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 			refused.key = r.guessKey(f.in, rows, head)
 		}
 		info := rejectInfo{Input: f.in.name, Line: line, Column: refused.column, Reason: refused.reason, Key: refused.key}
-		if err := r.refuse(func() error {
+		if err := r.refuse(refused.reason, func() error {
 			if r.rejects == nil {
 				return rows.take(nil, 0)
 			}
@@ -97,6 +101,7 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 	if rows.err != nil {
 		return unreadable(f.source, rows.err)
 	}
+	r.stayedEmpty(f.in, head.names, empty, read)
 	return nil
 }
 
@@ -171,6 +176,7 @@ func (r *reader) guessKey(in *input, rows *csvReader, head csvHead) string {
 
 func (r *reader) readNDJSON(f file, src io.Reader) error {
 	lines := &ndjsonReader{window: newWindow(src)}
+	empty, read := allColumns(len(f.in.root.columns)), 0
 	for lines.next() {
 		if err := r.due(); err != nil {
 			return err
@@ -180,6 +186,9 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 		if lines.fault == "" {
 			var err error
 			cells := jsonCells(f.in.root, lines.row)
+			if read++; len(empty) > 0 {
+				empty = empty.see(func(column int) bool { return strings.TrimSpace(cells[column]) != "" })
+			}
 			if refused, err = r.row(f.in, rowCells{cells: cells, node: lines.row, mended: lines.mended, refused: lines.reject}); err != nil {
 				return err
 			}
@@ -188,7 +197,7 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 			continue
 		}
 		info := rejectInfo{Input: f.in.name, Line: line, Column: refused.column, Reason: refused.reason, Key: lines.reject.Key}
-		if err := r.refuse(func() error {
+		if err := r.refuse(refused.reason, func() error {
 			if r.rejects == nil {
 				return lines.take(nil)
 			}
@@ -200,6 +209,7 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 	if lines.err != nil {
 		return unreadable(f.source, lines.err)
 	}
+	r.stayedEmpty(f.in, f.in.root.columns, empty, read)
 	return nil
 }
 
@@ -215,8 +225,9 @@ func (r *reader) due() error {
 	return nil
 }
 
-func (r *reader) refuse(take func() error) error {
+func (r *reader) refuse(reason string, take func() error) error {
 	r.report.Rejected++
+	r.report.Refused[reason]++
 	return take()
 }
 

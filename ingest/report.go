@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -12,9 +13,12 @@ type Report struct {
 	Individuals int                       `json:"individuals"`
 	Households  int                       `json:"households"` // records of households; one that changes from row to row counts each time
 	Rejected    int                       `json:"rejected"`
+	Refused     map[string]int            `json:"refused,omitempty"`  // rejected rows by reason
+	Repeated    int                       `json:"repeated,omitempty"` // households whose key stood on an earlier row of a file of households
 	Flags       map[string]int            `json:"flags,omitempty"`    // by code:field
 	Dates       map[string]int            `json:"dates,omitempty"`    // dates that were not taken, by why:field
 	Unmapped    map[string][]UnmappedCode `json:"unmapped,omitempty"` // by field, most frequent first
+	Empty       map[string][]string       `json:"empty,omitempty"`    // by input, the columns that no row fills
 	Unused      map[string][]string       `json:"unused,omitempty"`   // by input, the columns of CSV files that the mapping does not name
 }
 
@@ -75,6 +79,8 @@ func (b *builder) result() Report {
 	for f, n := range b.flagged {
 		r.Flags[strings.TrimSuffix(f.code+":"+f.field, ":")] = n
 	}
+	r.Empty = maps.Clone(r.Empty)
+	maps.DeleteFunc(r.Empty, func(_ string, columns []string) bool { return len(columns) == 0 })
 	if len(b.faults) > 0 {
 		r.Dates = map[string]int{}
 		for f, n := range b.faults {

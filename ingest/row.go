@@ -154,6 +154,9 @@ func (r *reader) putHousehold(in *input, f frame, key string) {
 		return
 	}
 	again := s.digest != 0
+	if again && in.household != nil && !in.repeats {
+		r.report.Repeated++
+	}
 	s.digest = digest
 	r.households[hash] = s
 	if in.household == nil {

@@ -20,7 +20,8 @@ import (
 type importCommand struct {
 	dataFlag
 	Mapping string   `required:"" type:"existingfile" placeholder:"FILE" help:"Mapping of the source, as YAML; see docs/spec/mapping.md."`
-	DryRun  bool     `help:"Read and check everything, write nothing."`
+	DryRun  bool     `help:"Read and check everything, write nothing, and report on the quality of the data."`
+	Report  bool     `help:"Report on the quality of the data, also when it is written."`
 	Rejects string   `type:"path" placeholder:"DIR" help:"Folder for refused rows; DIR/rejects of the data folder when left out."`
 	JSON    bool     `name:"json" help:"Print the report as JSON, on one line."`
 	Input   []string `arg:"" help:"Files of the source, CSV or NDJSON, gzip too; - for standard input."`
@@ -37,6 +38,8 @@ type imported struct {
 	Seconds   float64  `json:"seconds"`
 	DryRun    bool     `json:"dry_run,omitempty"`
 	Rejects   []string `json:"rejects,omitempty"` // files of refused rows
+
+	Quality []ingest.Finding `json:"quality,omitempty"` // of a dry run, or where it was asked for
 }
 
 func (i importCommand) Run(ctx context.Context, c console) error {
@@ -80,7 +83,9 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 		return report, err
 	}
 	var readErr error
-	report.Report, readErr = ingest.Read(ctx, m, sources, f.knownArea, ingest.NewRejects(refused.open), w.write)
+	yield, findings := i.looking(m, w.write)
+	report.Report, readErr = ingest.Read(ctx, m, sources, f.knownArea, ingest.NewRejects(refused.open), yield)
+	report.Quality = findings(report.Report)
 	loaded, writeErr := w.finish(ctx, readErr == nil)
 	bar.done()
 	report.Created, report.Changed, report.Unchanged, report.Pending = loaded.Created, loaded.Changed, loaded.Unchanged, loaded.Unresolved
@@ -222,6 +227,7 @@ func (i importCommand) print(c console, r imported, failed error) error {
 	for _, flag := range slices.Sorted(maps.Keys(r.Flags)) {
 		fmt.Fprintf(c.out, "flag %s: %d\n", flag, r.Flags[flag])
 	}
+	printQuality(c, r.Quality)
 	for _, path := range r.Rejects {
 		fmt.Fprintf(c.out, "refused rows are in %s; mend them and import the file with the same mapping\n", path)
 	}
