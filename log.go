@@ -13,10 +13,12 @@ type EventKind string
 // The kinds of events. Touched: the record itself did not change, but something that decides
 // who may see it did (household, membership, consent, restriction).
 const (
-	EventCreated EventKind = "created"
-	EventChanged EventKind = "changed"
-	EventTouched EventKind = "touched"
-	EventErased  EventKind = "erased"
+	EventCreated  EventKind = "created"
+	EventChanged  EventKind = "changed"
+	EventTouched  EventKind = "touched"
+	EventErased   EventKind = "erased"
+	EventDeleted  EventKind = "deleted" // out of sight, and may come back
+	EventRestored EventKind = "restored"
 )
 
 // Event is one change, in the one order of the log. What the record was before is kept as its
@@ -33,6 +35,7 @@ type Event struct {
 	Version int
 	Kind    EventKind
 	Reason  string // code
+	Load    int64  // key of the load that made it; 0: none did
 	Before  []byte // what it was, see Former; empty when created, and when the record was erased
 }
 
@@ -152,7 +155,8 @@ type Observation struct {
 // Departed is what is left of a record that somebody does not see any more.
 type Departed struct {
 	UID    UID
-	Erased bool
+	Erased bool  // or deleted
+	Into   []UID // of a record that was merged or replaced, those on file that took its place
 }
 
 // Views remembers what followers were shown.

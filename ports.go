@@ -27,7 +27,10 @@ type Records interface {
 // Tx is one transaction of writing: change, event and ledger entry commit together.
 type Tx interface {
 	RecordTx
+	LifeTx
 	AreaTx
+	// PutLoad writes a load by its ID and gives it its key when it is new.
+	PutLoad(ctx context.Context, l *Load) error
 	// PutRestriction and PutConsent write a record by its ID and append a touched event.
 	PutRestriction(ctx context.Context, r Restriction) error
 	PutConsent(ctx context.Context, c Consent) error
@@ -43,7 +46,9 @@ type Tx interface {
 type RecordTx interface {
 	// Find returns what is on file under each key, in the order of keys, and sets numbers aside
 	// for those that are not. Nobody else changes what it found before the transaction ends.
-	// No key stands there twice. A record that differs from what is on file is locked, with the
+	// No key stands there twice. A record has the key under which it came on file and any number
+	// of other ones (see LifeTx.PutKey). When nothing is on file under a key, the only record that
+	// holds one of its Match identifiers is what it finds. A record that differs from what is on file is locked, with the
 	// households that it joins; one that is the same is not: an import that repeats itself
 	// disturbs nobody.
 	Find(ctx context.Context, keys []RecordKey) ([]Known, error)
@@ -51,7 +56,9 @@ type RecordTx interface {
 	// relationships and identifiers, appends their events and gives each its version. Households
 	// precede the individuals who join them; a record joins a household that an earlier batch or
 	// this one has written, otherwise errors with code unknown_household.
-	Upsert(ctx context.Context, actor string, records []StoredRecord) (Loaded, error)
+	//
+	// A record that was deleted comes back under the number and the id that it had.
+	Upsert(ctx context.Context, by Author, records []StoredRecord) (Loaded, error)
 	// Erase removes a record with all that hangs on it: memberships, relationships, identifiers,
 	// restrictions and consents. The events that tell of it keep no image, and an erased event
 	// follows them; what the record was seen in is touched. A household's members stay.
@@ -83,6 +90,40 @@ type AreaTx interface {
 	MoveHouseholds(ctx context.Context, actor string, moved []StoredRecord) error
 	// PutReorganization writes a reorganization by its ID.
 	PutReorganization(ctx context.Context, r Reorganization) error
+}
+
+// LifeTx is what happens to records in the course of their lives, within a transaction.
+type LifeTx interface {
+	// Hold locks records by their numbers, which ascend, and returns them with all that Known can
+	// say, also of those that are deleted. A number that nobody has, or whose record was erased,
+	// gives a Known with version 0.
+	Hold(ctx context.Context, dataset *Dataset, numbers []Number) ([]Known, error)
+	// Delete takes a record out of sight. It is no erasure: the record's images and keys stay, in
+	// a place of their own, and Upsert brings it back. Its identifiers are no longer looked up; an
+	// individual's memberships and relationships go (what they were is in d.Before), and others'
+	// relationships to it wait until it comes back. A household with members of today is not
+	// deleted: code household_has_members. A deleted event is appended and others are touched.
+	Delete(ctx context.Context, by Author, d Deletion) error
+	// PutKey lets another key lead to a record that is on file, or to nothing again when number
+	// is 0. The digest and the moment of what was reported under it are kept with it.
+	PutKey(ctx context.Context, key RecordKey, number Number) error
+}
+
+// Loads keeps the runs of imports and what each of them did.
+type Loads interface {
+	// LoadByID returns a load; nil when there is none.
+	LoadByID(ctx context.Context, id UID) (*Load, error)
+	// Loads returns at most limit loads, the newest first; those of one source when it is named.
+	Loads(ctx context.Context, source string, limit int) ([]Load, error)
+	// LoadEvents returns at most limit events of a load behind the event after, in the order in
+	// which they were made.
+	LoadEvents(ctx context.Context, l *Load, after int64, limit int) ([]LoadEvent, error)
+	// Numbers returns the numbers of the records on file that have one of those keys, in the
+	// order of keys; 0 where there is none, and where the record is deleted. It locks nothing.
+	Numbers(ctx context.Context, keys []RecordKey) ([]Number, error)
+	// NumbersOfSource returns the numbers, behind after and at most limit, of the records on file
+	// that have a key of a source. They ascend.
+	NumbersOfSource(ctx context.Context, dataset *Dataset, source string, after Number, limit int) ([]Number, error)
 }
 
 // Writer runs transactions. fn may run again when the store asks for it; on error nothing of

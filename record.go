@@ -16,6 +16,8 @@ type GroupItems struct {
 
 // Membership joins an individual to a household, as a source reports it.
 type Membership struct {
+	Household          Number // of a membership on file; 0: HouseholdKey says which household
+	Source             string // who reports it; empty: the source of the record's first key
 	HouseholdKey       string // source key of the household
 	Role               string // code of group_role; empty when it is unknown
 	RoleSourceCode     string
@@ -28,6 +30,8 @@ type Membership struct {
 
 // Relationship joins two individuals, as a source reports it.
 type Relationship struct {
+	To        Number // of a relationship on file; 0: ToKey says who it is, or nobody is on file yet
+	Source    string // who reports it; empty: the source of the record's first key
 	ToKey     string // source key of the other individual
 	Type      string // parent, guardian, caregiver, spouse: what the record's individual is to the other
 	StartDate Date
@@ -54,6 +58,10 @@ type RecordKey struct {
 	Key     string   // never the source's own: a keyed hash, see Vault.RecordKey
 	Digest  [16]byte // keyed digest of all that the source reports; equal digests mean nothing changed
 	Joins   []string // of an individual: keys of the households that it joins, which are held as well
+	// AsOf is the moment for which the source reports; zero: it does not say.
+	AsOf time.Time
+	// Match are identifiers by which the record may be on file under the key of another source.
+	Match []IdentifierIndex
 }
 
 // Known is what a store has on file under a RecordKey, or has set aside for it. Number and version
@@ -65,12 +73,64 @@ type Known struct {
 	Erased  bool  // the record was erased and does not come back; nothing else is filled
 	Clear   Image // of the record on file
 	Sealed  []byte
+
+	// What follows is filled of records that differ from what is reported, and by LifeTx.Hold.
+
+	Key           RecordKey // the first key of the record on file, with the digest and the moment of what was last reported under it
+	Reported      RecordKey // likewise of the key that was asked for; its Source is empty when that key is not on file
+	Deleted       bool      // the record is deleted: the images and keys are those that it had
+	Before        []byte    // of a deleted record: what it was, as Deletion.Before gave it
+	Matched       []Number  // records that hold a Match identifier, when nothing is on file under the key; found is the one that there is only
+	Memberships   []Membership
+	Relationships []Relationship
+}
+
+// Author is who changes records, and for what.
+type Author struct {
+	Operator string // account at the command line; empty for a client
+	Client   UID    // zero for the operator
+	Load     int64  // key of the load; 0: it is none
+	Reason   string // code; empty: what was reported has changed
+}
+
+// Deletion takes a record out of sight.
+type Deletion struct {
+	Dataset *Dataset
+	Number  Number
+	Version int      // of the delete marker: one more than that of the record
+	Into    []Number // what the record was merged into or replaced by
+	Before  []byte   // what it was, see Former
+}
+
+// Load is one run of an import.
+type Load struct {
+	ID         UID
+	Key        int64 // short name in events; given by the store
+	Source     string
+	Mode       string // upsert, full or undo
+	Author     Author
+	AsOf       time.Time // the moment for which the source reports
+	StartedAt  time.Time
+	FinishedAt time.Time // zero while it runs
+	State      string    // running, finished, failed, refused or undone
+	Undoes     UID       // of a load that takes another one back
+	Report     []byte    // JSON: counts and codes, never values
+}
+
+// LoadEvent is what a load did to one record.
+type LoadEvent struct {
+	Event   int64 // ascends; the argument after of the next page
+	Dataset string
+	Record  Number
+	Version int // that it made
+	Kind    EventKind
+	Before  []byte // see Former
 }
 
 // StoredRecord is a record ready for a store: split into its clear and its sealed image, with
 // the values that filters need beside them.
 type StoredRecord struct {
-	RecordKey
+	RecordKey            // the key under which it was reported: the record's first one, or another that Find has found or matched and that is kept with it
 	Number        Number // as Tx.Find gave it
 	Version       int    // the one that is written: one more than Tx.Find found
 	Clear         Image
@@ -99,6 +159,10 @@ type Loaded struct {
 	// Unresolved counts relationships to a record that is not on file yet; they take effect
 	// when it arrives.
 	Unresolved int
+	// Deleted counts records that were taken out of sight, Restored those that came back (they
+	// are counted as changed as well), Stale those that were left as they are because what is on
+	// file is younger.
+	Deleted, Restored, Stale int
 }
 
 // Area is a place in the country's tree of areas: reference data, nothing personal. A code is
