@@ -97,8 +97,8 @@ type Moment struct {
 // FormerRecord is what a record was at an earlier position of the log.
 type FormerRecord struct {
 	Number  Number
-	Created bool   // it came on file later
-	Before  []byte // what it was, see ParseFormer; empty when it was created later, and when it has been erased since
+	Created bool   // it came on file later, or came back later
+	Before  []byte // what it was, see ParseFormer; empty when it came later, and when it has been erased since
 }
 
 // Log is the one order of changes, for those who read it from a position.
@@ -114,7 +114,7 @@ type Log interface {
 	// When they are too many to name, it returns all instead.
 	Concerned(ctx context.Context, dataset *Dataset, since, until Moment) (numbers []Number, all bool, err error)
 	// FormersIn returns what records of a root dataset with after < number ≤ until were at the
-	// position seq, of those that were created, changed or erased behind it, by number. What a
+	// position seq, of those that were created, changed, deleted, restored or erased behind it, by number. What a
 	// record is now, for all others, is what it was then. Memberships, relationships and rights are
 	// always those of now: who may be seen is decided today.
 	FormersIn(ctx context.Context, dataset *Dataset, seq int64, after, until Number) ([]FormerRecord, error)

@@ -48,19 +48,22 @@ type RecordTx interface {
 	// for those that are not. Nobody else changes what it found before the transaction ends.
 	// No key stands there twice. A record has the key under which it came on file and any number
 	// of other ones (see LifeTx.PutKey). When nothing is on file under a key, the only record that
-	// holds one of its Match identifiers is what it finds. A record that differs from what is on file is locked, with the
-	// households that it joins; one that is the same is not: an import that repeats itself
-	// disturbs nobody.
+	// holds one of its Match identifiers is what it finds. Two keys may find one record: it is
+	// written once. A record that differs from what is on file is locked, with the households that
+	// it joins; one that is the same is not: an import that repeats itself disturbs nobody.
 	Find(ctx context.Context, keys []RecordKey) ([]Known, error)
 	// Upsert writes records that Find has found new or changed, with their memberships,
 	// relationships and identifiers, appends their events and gives each its version. Households
 	// precede the individuals who join them; a record joins a household that an earlier batch or
-	// this one has written, otherwise errors with code unknown_household.
+	// this one has written, otherwise errors with code unknown_household. What names the other
+	// end by its number is left out (a membership) or waits (a relationship) when that is not on
+	// file any more.
 	//
-	// A record that was deleted comes back under the number and the id that it had.
+	// A record that was deleted comes back under the number and the id that it had. A key that is
+	// not the record's first one is kept with it, as PutKey does.
 	Upsert(ctx context.Context, by Author, records []StoredRecord) (Loaded, error)
-	// Erase removes a record with all that hangs on it: memberships, relationships, identifiers,
-	// restrictions and consents. The events that tell of it keep no image, and an erased event
+	// Erase removes a record, also one that is deleted, with all that hangs on it: keys,
+	// memberships, relationships, identifiers, restrictions and consents. The events that tell of it keep no image, and an erased event
 	// follows them; what the record was seen in is touched. A household's members stay.
 	Erase(ctx context.Context, actor string, dataset *Dataset, number Number) error
 	// PutTombstone writes a tombstone by its ID. What is under it, Find reports as erased, and no
@@ -101,11 +104,14 @@ type LifeTx interface {
 	// Delete takes a record out of sight. It is no erasure: the record's images and keys stay, in
 	// a place of their own, and Upsert brings it back. Its identifiers are no longer looked up; an
 	// individual's memberships and relationships go (what they were is in d.Before), and others'
-	// relationships to it wait until it comes back. A household with members of today is not
-	// deleted: code household_has_members. A deleted event is appended and others are touched.
+	// relationships to it wait until it comes back. A household is not deleted while a membership
+	// of it has not ended: code household_has_members. What is said of rights stays, and holds when
+	// the record comes back. A deleted event is appended and others are touched.
 	Delete(ctx context.Context, by Author, d Deletion) error
 	// PutKey lets another key lead to a record that is on file, or to nothing again when number
-	// is 0. The digest and the moment of what was reported under it are kept with it.
+	// is 0. The digest and the moment of what was reported under it are kept with it. It precedes a
+	// deleted record that had the key as its first one. A key that is the first one of a record on
+	// file leads nowhere else: code key_taken.
 	PutKey(ctx context.Context, key RecordKey, number Number) error
 }
 
@@ -204,15 +210,17 @@ type Standings interface {
 
 // Subjects finds the people whose rights are exercised, and what they have said.
 type Subjects interface {
-	// SubjectByKey returns the number of the individual with that record key; 0 when there
-	// is none. For the operator only.
+	// SubjectByKey returns the number of the individual with that record key, the first one or
+	// another, also of one that is deleted; 0 when there is none. For the operator only.
 	SubjectByKey(ctx context.Context, source, key string) (Number, error)
-	// SubjectByUID returns the number of the individual with that UID; 0 when there is none.
+	// SubjectByUID returns the number of the individual with that UID, also of one that is deleted;
+	// 0 when there is none.
 	SubjectByUID(ctx context.Context, uid UID) (Number, error)
 	Restrictions(ctx context.Context, subject Number) ([]Restriction, error)
 	Consents(ctx context.Context, subject Number) ([]Consent, error)
-	// KeyOf returns under which record key a record is on file; empty when it is not.
-	KeyOf(ctx context.Context, dataset *Dataset, number Number) (source, key string, err error)
+	// KeysOf returns all keys that lead to a record, its first one first, without what was reported
+	// under them. Those of a deleted record are those that it had; none when it is not on file.
+	KeysOf(ctx context.Context, dataset *Dataset, number Number) ([]RecordKey, error)
 	// Tombstones returns the tombstones on file, in the order of erasure.
 	Tombstones(ctx context.Context) ([]Tombstone, error)
 }

@@ -76,13 +76,14 @@ type Known struct {
 
 	// What follows is filled of records that differ from what is reported, and by LifeTx.Hold.
 
-	Key           RecordKey // the first key of the record on file, with the digest and the moment of what was last reported under it
-	Reported      RecordKey // likewise of the key that was asked for; its Source is empty when that key is not on file
-	Deleted       bool      // the record is deleted: the images and keys are those that it had
-	Before        []byte    // of a deleted record: what it was, as Deletion.Before gave it
-	Matched       []Number  // records that hold a Match identifier, when nothing is on file under the key; found is the one that there is only
-	Memberships   []Membership
-	Relationships []Relationship
+	Key           RecordKey      // the first key of the record on file, with the digest and the moment of what was last reported under it
+	Reported      RecordKey      // likewise of the key that was asked for; its Source is empty when that key is not on file
+	Deleted       bool           // the record is deleted: the version is that of the delete marker, the images and keys are those of the version before it
+	Before        []byte         // of a deleted record: what it was, as Deletion.Before gave it
+	Matched       []Number       // records that hold a Match identifier, when nothing is on file under the key; found is the one that there is only
+	Memberships   []Membership   // each with Household and Source
+	Relationships []Relationship // each with ToKey and Source
+	OtherKeys     []RecordKey    // of the record, with digests and moments; filled by LifeTx.Hold only
 }
 
 // Author is who changes records, and for what.

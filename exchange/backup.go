@@ -147,11 +147,11 @@ func (x *Exchange) placeOf(ctx context.Context, stone annona.Tombstone) (int, er
 	if !ok {
 		return 0, annona.Conflict("tombstones_damaged", "a tombstone is of no dataset that this registry has; use another copy of the file")
 	}
-	source, key, err := x.Subjects.KeyOf(ctx, dataset, stone.Number)
-	switch {
-	case err != nil || key == "":
+	keys, err := x.Subjects.KeysOf(ctx, dataset, stone.Number)
+	if err != nil || len(keys) == 0 {
 		return placeEmpty, err
-	case source == stone.Source && key == stone.Key:
+	}
+	if slices.ContainsFunc(keys, func(k annona.RecordKey) bool { return k.Source == stone.Source && k.Key == stone.Key }) {
 		return placeOwn, nil
 	}
 	return placeOthers, nil

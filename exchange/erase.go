@@ -36,22 +36,28 @@ func (x *Exchange) Erase(ctx context.Context, caller annona.Caller, s Subject, r
 	if err := checkReason(reason, erasureReasons); err != nil {
 		return annona.Tombstone{}, err
 	}
-	stone, err := x.bury(ctx, caller, s, reason)
+	stones, err := x.bury(ctx, caller, s, reason)
 	if err != nil {
 		return annona.Tombstone{}, err
 	}
-	return x.shred(ctx, caller, stone)
+	for i := range stones {
+		if stones[i], err = x.shred(ctx, caller, stones[i]); err != nil {
+			break
+		}
+	}
+	return stones[0], err
 }
 
-// bury takes the first step.
-func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, reason string) (stone annona.Tombstone, err error) {
+// bury takes the first step. It returns a tombstone for each key that led to the record, that of the
+// subject's name first.
+func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, reason string) (stones []annona.Tombstone, err error) {
 	dataset := x.subjectDataset(s)
 	now := x.Clock()
-	stone = annona.Tombstone{ID: annona.NewUID(), Dataset: dataset.Name, Reason: reason, ErasedAt: now, ExpiresAt: now.Add(tombstoneLife)}
+	stone := annona.Tombstone{ID: annona.NewUID(), Dataset: dataset.Name, Reason: reason, ErasedAt: now, ExpiresAt: now.Add(tombstoneLife)}
 	if stone.Number, stone.Source, stone.Key, err = x.nameSubject(ctx, s); err != nil {
-		return stone, err
+		return nil, err
 	}
-	return stone, x.Writer.Update(ctx, func(tx annona.Tx) error {
+	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
 		known, err := tx.Find(ctx, []annona.RecordKey{{Dataset: dataset, Source: stone.Source, Key: stone.Key}})
 		switch {
 		case err != nil:
@@ -62,17 +68,45 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 			return notOnFile()
 		}
 		stone.Number = known[0].Number
+		if stones, err = stonesOf(ctx, tx, dataset, stone); err != nil {
+			return err
+		}
 		if err := tx.Erase(ctx, caller.Operator, dataset, stone.Number); err != nil {
 			return err
 		}
-		if err := tx.PutTombstone(ctx, stone); err != nil {
-			return err
+		for _, each := range stones {
+			if err := tx.PutTombstone(ctx, each); err != nil {
+				return err
+			}
 		}
 		if err := tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased")); err != nil {
 			return err
 		}
-		return x.Outside.Keep(ctx, stone) // before the commit: an erasure is never known to the registry alone
+		for _, each := range stones {
+			if err := x.Outside.Keep(ctx, each); err != nil { // before the commit: an erasure is never known to the registry alone
+				return err
+			}
+		}
+		return nil
 	})
+	return stones, err
+}
+
+// stonesOf returns a tombstone for each key that leads to a record, the given one first.
+func stonesOf(ctx context.Context, tx annona.Tx, dataset *annona.Dataset, stone annona.Tombstone) ([]annona.Tombstone, error) {
+	held, err := tx.Hold(ctx, dataset, []annona.Number{stone.Number})
+	if err != nil {
+		return nil, err
+	}
+	stones := []annona.Tombstone{stone}
+	for _, k := range append(held[0].OtherKeys, held[0].Key) {
+		if k.Source != stone.Source || k.Key != stone.Key {
+			other := stone
+			other.ID, other.Source, other.Key = annona.NewUID(), k.Source, k.Key
+			stones = append(stones, other)
+		}
+	}
+	return stones, nil
 }
 
 // nameSubject returns the record key of a subject, and its number when it was asked for by id.
@@ -87,11 +121,14 @@ func (x *Exchange) nameSubject(ctx context.Context, s Subject) (number annona.Nu
 	if number, err = x.subject(ctx, s); err != nil {
 		return 0, "", "", err
 	}
-	source, key, err = x.Subjects.KeyOf(ctx, dataset, number)
-	if err == nil && key == "" {
+	keys, err := x.Subjects.KeysOf(ctx, dataset, number)
+	if err == nil && len(keys) == 0 {
 		err = notOnFile()
 	}
-	return number, source, key, err
+	if err != nil {
+		return 0, "", "", err
+	}
+	return number, keys[0].Source, keys[0].Key, nil
 }
 
 func (x *Exchange) subjectDataset(s Subject) *annona.Dataset {

@@ -78,6 +78,9 @@ func sum(a, b annona.Loaded) annona.Loaded {
 	a.Unchanged += b.Unchanged
 	a.Erased += b.Erased
 	a.Unresolved += b.Unresolved
+	a.Deleted += b.Deleted
+	a.Restored += b.Restored
+	a.Stale += b.Stale
 	return a
 }
 
@@ -107,7 +110,7 @@ func (l *Load) write(ctx context.Context, tx annona.Tx, b *batch) (annona.Loaded
 	if err := l.x.seal(ctx, changed, images); err != nil {
 		return left, err
 	}
-	loaded, err := tx.Upsert(ctx, l.caller.Operator, changed)
+	loaded, err := tx.Upsert(ctx, annona.Author{Operator: l.caller.Operator}, changed)
 	return sum(sum(loaded, left), b.repeated), err
 }
 

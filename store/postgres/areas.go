@@ -148,6 +148,7 @@ func (t *tx) MoveHouseholds(ctx context.Context, actor string, moved []annona.St
 	if err := ctx.Err(); err != nil || len(moved) == 0 {
 		return err
 	}
+	by := annona.Author{Operator: actor, Reason: "area"}
 	var numbers []int64
 	var areas []string
 	for i := range moved {
@@ -160,12 +161,13 @@ func (t *tx) MoveHouseholds(ctx context.Context, actor string, moved []annona.St
 			return t.fault("move a household to another area", err)
 		}
 		numbers, areas = append(numbers, int64(r.Number)), append(areas, area)
-		event := annona.Event{Actor: actor, Dataset: r.Dataset.Name, Record: r.Number, Version: r.Version, Kind: annona.EventChanged, Reason: "area", Before: r.Before}
+		event := eventOf(by, r.Dataset.Name, r.Number, r.Version, annona.EventChanged, r.Before)
 		if err := t.event(event); err != nil {
 			return t.fault("write an event", err)
 		}
 	}
 	clear(t.known)
+	clear(t.homes)
 	touched := touches{}
 	err := t.conn.each("SELECT individual FROM memberships WHERE household = ANY ($1)", func(r row) error {
 		touched[subject{"individuals", r.number(0)}] = "area"
@@ -178,7 +180,7 @@ func (t *tx) MoveHouseholds(ctx context.Context, actor string, moved []annona.St
 	if err != nil {
 		return t.fault("move a household to another area", err)
 	}
-	if err := t.touchAll(touched, actor); err != nil {
+	if err := t.touchAll(touched, by); err != nil {
 		return t.fault("write an event", err)
 	}
 	return nil

@@ -147,11 +147,12 @@ func (s tested) Events(ctx context.Context) (events []annona.Event, err error) {
 		return nil, err
 	}
 	err = s.readers.read(ctx, "read the log", func(c *conn) error {
-		return c.each(`SELECT l.seq, e.id, e.at, e.actor, e.dataset, e.record, e.version, e.kind, e.reason, e.before
+		return c.each(`SELECT l.seq, e.id, e.at, e.actor, e.dataset, e.record, e.version, e.kind, e.reason, e.before, e.client, e.load
 			FROM log l JOIN events e ON e.event = l.event ORDER BY l.seq`, func(r row) error {
 			events = append(events, annona.Event{
 				Seq: r.integer(0), ID: r.uid(1), At: r.time(2), Actor: r.text(3), Dataset: r.text(4),
 				Record: r.number(5), Version: int(r.integer(6)), Kind: annona.EventKind(r.text(7)), Reason: r.text(8), Before: r.bytes(9),
+				Client: r.uid(10), Load: r.integer(11),
 			})
 			return nil
 		})

@@ -80,14 +80,16 @@ func indexType(f *annona.Field) string {
 
 // table is how the records of one root dataset are written.
 type table struct {
-	dataset string
-	noun    string
-	indexed []string       // codes of the fields that have columns, in order
-	at      map[string]int // position of each of them
-	columns []string       // of a new record: those of its own, the image's, the line's, the index
-	find    string
-	lock    string
-	update  string
+	dataset     string
+	noun        string
+	indexed     []string       // codes of the fields that have columns, in order
+	at          map[string]int // position of each of them
+	columns     []string       // of a new record: those of its own, the image's, the line's, the index
+	find        string
+	other       string // finds by keys that are not the records' first ones
+	lock        string
+	lockDeleted string
+	update      string
 }
 
 // sequences give out the numbers of records.
@@ -102,7 +104,7 @@ func tables() []table {
 var recordColumns = []string{"number", "uid", "source", "source_key", "received_at"}
 
 // imageColumns are set by every write of a record.
-var imageColumns = []string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest"}
+var imageColumns = []string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest", "as_of"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = []string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -186,11 +188,16 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	}
 	tb.columns = append(slices.Clone(recordColumns), set...)
 	tb.find = `SELECT k.position, r.digest, r.number, r.version, coalesce((SELECT true FROM tombstones s
-			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3 LIMIT 1), false)
+			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3 LIMIT 1), false),
+			(SELECT EXISTS (SELECT FROM other_keys) OR EXISTS (SELECT FROM deleted_records))
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
 		LEFT JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`
-	tb.lock = "SELECT " + strings.Join(append([]string{"number", "version", "uid", "digest", "clear", "clear_groups", "sealed", "sealed_groups"}, compared...), ", ") +
-		" FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
+	tb.other = `SELECT k.position, o.number, o.digest, o.as_of, r.version FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
+		JOIN other_keys o ON o.source = k.source COLLATE "C" AND o.source_key = k.key COLLATE "C" AND o.dataset = '` + tb.dataset + `'
+		LEFT JOIN ` + tb.dataset + ` r ON r.number = o.number`
+	const known = "number, version, uid, digest, clear, clear_groups, sealed, sealed_groups, source, source_key, as_of, received_at, "
+	tb.lock = "SELECT " + known + strings.Join(compared, ", ") + " FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
+	tb.lockDeleted = "SELECT " + known + "before FROM deleted_records WHERE dataset = '" + tb.dataset + "' AND number = ANY ($1) ORDER BY number FOR UPDATE"
 	var assigned []string
 	for i, name := range set {
 		assigned = append(assigned, name+" = $"+itoa(i+2))
@@ -199,14 +206,17 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	return &tb, nil
 }
 
-// recordValues are those of recordColumns.
+// recordValues are those of recordColumns. A record that comes back was received when it came first.
 func recordValues(w *written, now string) []any {
-	return []any{int64(w.number), w.uid[:], w.record.Source, w.record.Key, now}
+	if w.deleted {
+		now = w.receivedAt
+	}
+	return []any{int64(w.number), w.uid[:], w.key.Source, w.key.Key, now}
 }
 
 // setValues are those that every write sets, in the order of the table's columns.
 func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
-	r := w.record
+	r, first := w.record, w.first()
 	clear, clearGroups, err := r.Dataset.SplitGroups(r.Clear)
 	if err != nil {
 		return nil, annona.Internal("write a record", err)
@@ -215,7 +225,7 @@ func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
 	if err != nil {
 		return nil, annona.Internal("write a record", err)
 	}
-	dst = append(dst, now, value(clear), value(clearGroups), value(sealed), value(sealedGroups), int64(r.Version), r.Digest[:])
+	dst = append(dst, now, value(clear), value(clearGroups), value(sealed), value(sealedGroups), int64(r.Version), first.Digest[:], nanoseconds(first.AsOf))
 	if tb.dataset == "individuals" {
 		dst = w.line.values(dst)
 	}

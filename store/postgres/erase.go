@@ -24,7 +24,13 @@ func (t *tx) Erase(ctx context.Context, actor string, dataset *annona.Dataset, n
 }
 
 func (t *tx) erase(actor string, tb table, number annona.Number) error {
+	if err := t.sendLater(); err != nil {
+		return err
+	}
 	version, err := t.conn.integer("SELECT version FROM "+tb.dataset+" WHERE number = $1 FOR UPDATE", number)
+	if err == nil && version == 0 {
+		version, err = t.conn.integer("SELECT version FROM deleted_records WHERE dataset = $1 AND number = $2 FOR UPDATE", tb.dataset, number)
+	}
 	if err != nil {
 		return err
 	}
@@ -40,49 +46,41 @@ func (t *tx) erase(actor string, tb table, number annona.Number) error {
 	if err == nil {
 		err = t.eraseRecord(tb, number)
 	}
+	by := annona.Author{Operator: actor}
 	if err == nil {
-		err = t.event(annona.Event{Actor: actor, Dataset: tb.dataset, Record: number, Version: int(version), Kind: annona.EventErased})
+		err = t.event(eventOf(by, tb.dataset, number, int(version), annona.EventErased, nil))
 	}
 	if err != nil {
 		return err
 	}
-	return t.touchAll(touched, actor)
+	return t.touchAll(touched, by)
 }
 
-// eraseRecord removes the row of a record, the index of its identifiers and what its events keep
-// of it.
+// eraseRecord removes the row of a record, wherever it lies, its other keys, the index of its
+// identifiers and what its events keep of it.
 func (t *tx) eraseRecord(tb table, number annona.Number) error {
 	t.queueEvents()
 	if err := t.sendLater(); err != nil {
 		return err
 	}
-	err := t.conn.exec("DELETE FROM identifier_index WHERE number = $1 AND noun = $2", number, tb.noun)
+	err := t.conn.exec("UPDATE events SET before = NULL WHERE record = $1 AND dataset = $2 AND before IS NOT NULL", number, tb.dataset)
 	if err != nil {
 		return err
 	}
-	err = t.conn.exec("UPDATE events SET before = NULL WHERE record = $1 AND dataset = $2 AND before IS NOT NULL", number, tb.dataset)
-	if err != nil {
-		return err
-	}
-	return t.conn.exec("DELETE FROM "+tb.dataset+" WHERE number = $1", number)
-}
-
-// eraseIndividual removes what hangs on an individual. The households that it was in are touched,
-// and those who had a relationship to it.
-func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
-	for _, of := range []struct{ dataset, query string }{
-		{"households", "SELECT household FROM memberships WHERE individual = $1"},
-		{"individuals", "SELECT from_number FROM relationships WHERE to_number = $1"},
-	} {
-		err := t.conn.each(of.query, func(r row) error {
-			touched[subject{of.dataset, r.number(0)}] = string(annona.EventErased)
-			return nil
-		}, number)
-		if err != nil {
+	for _, from := range []string{"deleted_records", "successors", "other_keys"} {
+		if err := t.conn.exec("DELETE FROM "+from+" WHERE dataset = $1 AND number = $2", tb.dataset, number); err != nil {
 			return err
 		}
 	}
-	delete(touched, subject{"individuals", number})
+	return t.removeRow(tb, number)
+}
+
+// eraseIndividual removes what hangs on an individual. The households that it was in are touched,
+// and those who had a relationship to it. Those who wait for it, because it is deleted, wait no more.
+func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
+	if err := t.touchTied(number, touched, string(annona.EventErased)); err != nil {
+		return err
+	}
 	for _, from := range []string{
 		"memberships WHERE individual", "relationships WHERE from_number", "relationships WHERE to_number",
 		"restrictions WHERE subject", "consents WHERE subject",
@@ -91,7 +89,10 @@ func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
 			return err
 		}
 	}
-	return nil
+	return t.conn.exec(`DELETE FROM relationships WHERE to_number IS NULL AND (source, to_key) IN (
+		SELECT source, source_key FROM individuals WHERE number = $1
+		UNION ALL SELECT source, source_key FROM deleted_records WHERE dataset = 'individuals' AND number = $1
+		UNION ALL SELECT source, source_key FROM other_keys WHERE dataset = 'individuals' AND number = $1)`, number)
 }
 
 // eraseHousehold removes the memberships of a household. Its members stay, and live where their
@@ -109,7 +110,11 @@ func (t *tx) eraseHousehold(number annona.Number, touched touches) error {
 	if err := t.conn.exec("DELETE FROM memberships WHERE household = $1", number); err != nil {
 		return err
 	}
+	if err := t.conn.exec("DELETE FROM former_areas WHERE household = $1", number); err != nil {
+		return err
+	}
 	clear(t.known)
+	clear(t.homes)
 	memberships, err := readMemberships(t.conn, members)
 	if err != nil {
 		return err

@@ -8,6 +8,14 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
+// eventOf is an event of a record that its author has changed.
+func eventOf(by annona.Author, dataset string, number annona.Number, version int, kind annona.EventKind, before []byte) annona.Event {
+	return annona.Event{
+		Actor: by.Operator, Client: by.Client, Load: by.Load, Reason: by.Reason,
+		Dataset: dataset, Record: number, Version: version, Kind: kind, Before: before,
+	}
+}
+
 // manyEvents are written together.
 const manyEvents = 2000
 
@@ -24,10 +32,10 @@ func (t *tx) event(e annona.Event) error {
 }
 
 const insertEvents = `WITH added AS (
-	INSERT INTO events (id, at, actor, dataset, record, version, kind, reason, before)
-	SELECT e.id, $1, nullif(e.actor, ''), e.dataset, e.record, e.version, e.kind, nullif(e.reason, ''), e.before
-	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::bytea[])
-		WITH ORDINALITY e (id, actor, dataset, record, version, kind, reason, before, position)
+	INSERT INTO events (id, at, actor, dataset, record, version, kind, reason, before, client, load)
+	SELECT e.id, $1, nullif(e.actor, ''), e.dataset, e.record, e.version, e.kind, nullif(e.reason, ''), e.before, e.client, nullif(e.load, 0)
+	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::uuid[], $11::bigint[])
+		WITH ORDINALITY e (id, actor, dataset, record, version, kind, reason, before, client, load, position)
 	ORDER BY e.position RETURNING event)
 	INSERT INTO event_queue (event) SELECT event FROM added`
 
@@ -38,15 +46,16 @@ func (t *tx) queueEvents() {
 	if n == 0 {
 		return
 	}
-	ids, befores := make([][16]byte, n), make([][]byte, n)
+	ids, befores, clients := make([][16]byte, n), make([][]byte, n), make([][]byte, n)
 	actors, datasets, kinds, reasons := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	records, versions := make([]int64, n), make([]int64, n)
+	records, versions, loads := make([]int64, n), make([]int64, n), make([]int64, n)
 	for i, e := range t.events {
 		ids[i], befores[i], actors[i], datasets[i] = e.ID, e.Before, e.Actor, e.Dataset
 		records[i], versions[i], kinds[i], reasons[i] = int64(e.Record), int64(e.Version), string(e.Kind), e.Reason
+		clients[i], loads[i] = uidOrNull(e.Client), e.Load
 	}
 	t.events = t.events[:0]
-	t.later.Queue(insertEvents, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores)
+	t.later.Queue(insertEvents, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores, clients, loads)
 }
 
 // touches are the records that a transaction touches without changing them, and why.
@@ -54,7 +63,7 @@ type touches map[subject]string
 
 // touchAll appends touched events, except for records that have an event of this transaction
 // already: one event makes every reader look again.
-func (t *tx) touchAll(touched touches, actor string) error {
+func (t *tx) touchAll(touched touches, by annona.Author) error {
 	for _, tb := range tables() {
 		var numbers []int64
 		for s := range maps.Keys(touched) {
@@ -63,23 +72,21 @@ func (t *tx) touchAll(touched touches, actor string) error {
 			}
 		}
 		slices.SortFunc(numbers, cmp.Compare)
-		if err := t.touch(tb.dataset, numbers, touched, actor); err != nil {
+		if err := t.touch(tb.dataset, numbers, touched, by); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tx) touch(dataset string, numbers []int64, touched touches, actor string) error {
+func (t *tx) touch(dataset string, numbers []int64, touched touches, by annona.Author) error {
 	if len(numbers) == 0 {
 		return nil
 	}
 	var events []annona.Event
 	err := t.conn.each("SELECT number, version FROM "+dataset+" WHERE number = ANY ($1) ORDER BY number", func(r row) error {
-		events = append(events, annona.Event{
-			Actor: actor, Dataset: dataset, Record: r.number(0), Version: int(r.integer(1)), Kind: annona.EventTouched,
-			Reason: touched[subject{dataset, r.number(0)}],
-		})
+		by.Reason = touched[subject{dataset, r.number(0)}]
+		events = append(events, eventOf(by, dataset, r.number(0), int(r.integer(1)), annona.EventTouched, nil))
 		return nil
 	}, numbers)
 	for _, e := range events {

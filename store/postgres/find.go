@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -16,16 +15,35 @@ var (
 
 // found is a record that a transaction has looked up, or set a number aside for.
 type found struct {
-	key     *annona.RecordKey
-	at      int // position of the key
-	number  annona.Number
-	uid     annona.UID
-	version int64    // of the record on file; 0: there is none
-	index   []string // its columns of the filters' index, as text
+	of            *annona.Dataset
+	asked         *annona.RecordKey // the key that was asked for; nil: a number was
+	known         *annona.Known     // what is said of it
+	way           way
+	number        annona.Number
+	uid           annona.UID
+	version       int64            // of the record on file, or of its delete marker; 0: there is none
+	key           annona.RecordKey // the record's first one, with what was last reported under it
+	index         []string         // its columns of the filters' index, as text
+	deleted       bool
+	receivedAt    string         // of a deleted record
+	memberships   []membership   // that it has
+	relationships []relationship // likewise
 }
+
+// way is how a key leads to a record.
+type way int
+
+const (
+	byFirstKey way = iota // of a record on file, or of none
+	byOtherKey
+	byDeletedKey // the first one of a deleted record
+	byMatch
+)
 
 // recordKey is how a source names a record.
 type recordKey struct{ dataset, source, key string }
+
+func nameOf(k *annona.RecordKey) recordKey { return recordKey{k.Dataset.Name, k.Source, k.Key} }
 
 // Find looks records up, locks those that differ and sets numbers aside for new ones. See
 // annona.RecordTx.
@@ -39,6 +57,9 @@ func (t *tx) Find(ctx context.Context, keys []annona.RecordKey) ([]annona.Known,
 	if err := checkKeys(keys); err != nil {
 		return nil, err
 	}
+	if err := t.sendLater(); err != nil {
+		return nil, t.fault("write a record", err)
+	}
 	known := make([]annona.Known, len(keys))
 	differing := map[string][]*found{}
 	for _, tb := range tables() {
@@ -49,7 +70,7 @@ func (t *tx) Find(ctx context.Context, keys []annona.RecordKey) ([]annona.Known,
 		differing[tb.dataset] = some
 	}
 	for _, tb := range tables() {
-		if err := t.hold(tb.dataset, differing[tb.dataset], known); err != nil {
+		if err := t.hold(tb.dataset, differing[tb.dataset]); err != nil {
 			return nil, t.fault("find a record", err)
 		}
 	}
@@ -61,12 +82,12 @@ func checkKeys(keys []annona.RecordKey) error {
 	for i := range keys {
 		k := &keys[i]
 		if k.Source == "" || k.Key == "" {
-			return annona.Invalid("record_without_key", "a record names its source and has a key there")
+			return errWithoutKey()
 		}
 		if _, err := tableOf(k.Dataset.Name); err != nil {
 			return err
 		}
-		name := recordKey{k.Dataset.Name, k.Source, k.Key}
+		name := nameOf(k)
 		if seen[name] {
 			return annona.Internal("find a record", errKeyTwice)
 		}
@@ -75,14 +96,18 @@ func checkKeys(keys []annona.RecordKey) error {
 	return nil
 }
 
+func errWithoutKey() error {
+	return annona.Invalid("record_without_key", "a record names its source and has a key there")
+}
+
 // differing fills what is known of the records of a dataset and returns those that are not on
 // file or differ from what is. It takes no locks: an import that repeats itself disturbs nobody.
 func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.Known) (differing []*found, err error) {
-	var all []*found
+	var all, missing []*found
 	var sources, texts []string
 	for i := range keys {
 		if k := &keys[i]; k.Dataset.Name == dataset {
-			all = append(all, &found{key: k, at: i})
+			all = append(all, &found{of: k.Dataset, asked: k, known: &known[i]})
 			sources, texts = append(sources, k.Source), append(texts, k.Key)
 		}
 	}
@@ -96,19 +121,34 @@ func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.K
 	err = t.conn.each(tb.find, func(r row) error {
 		f := all[r.integer(0)-1]
 		f.number, f.version = r.number(2), r.integer(3)
-		k := &known[f.at]
-		k.Same, k.Erased = f.version > 0 && bytes.Equal(r[1], f.key.Digest[:]), r.truth(4)
-		if k.Same {
-			k.Number, k.Version, k.Erased = f.number, int(f.version), false
+		f.known.Erased, t.beside = r.truth(4), t.beside || r.truth(5)
+		if f.version == 0 {
+			missing = append(missing, f)
+			return nil
 		}
+		f.compare(r[1])
 		return nil
 	}, sources, texts, t.now)
-	return slices.DeleteFunc(all, func(f *found) bool { return known[f.at].Same || known[f.at].Erased }), err
+	if err != nil {
+		return nil, err
+	}
+	if err := t.findBeside(tb, missing); err != nil {
+		return nil, err
+	}
+	differing = slices.DeleteFunc(all, func(f *found) bool { return f.known.Same || f.known.Erased })
+	return differing, t.match(tb, differing)
+}
+
+// compare says whether the digest of what is reported is that of what is on file.
+func (f *found) compare(digest []byte) {
+	if string(digest) == string(f.asked.Digest[:]) {
+		*f.known = annona.Known{Number: f.number, Version: int(f.version), Same: true}
+	}
 }
 
 // hold locks the records that are on file, with the households that they join, and sets numbers
 // aside for the others.
-func (t *tx) hold(dataset string, differing []*found, known []annona.Known) error {
+func (t *tx) hold(dataset string, differing []*found) error {
 	if len(differing) == 0 {
 		return nil
 	}
@@ -118,64 +158,141 @@ func (t *tx) hold(dataset string, differing []*found, known []annona.Known) erro
 	}
 	var joined []householdKey
 	for _, f := range differing {
-		for _, key := range f.key.Joins {
-			joined = append(joined, householdKey{f.key.Source, key})
+		for _, key := range f.asked.Joins {
+			joined = append(joined, householdKey{f.asked.Source, key})
 		}
 	}
 	if err := t.holdHouseholds(joined); err != nil {
 		return err
 	}
-	if err := t.lockRecords(tb, differing, known); err != nil {
+	if err := t.lockRecords(tb, differing); err != nil {
 		return err
 	}
 	if err := t.giveNumbers(tb, differing); err != nil {
 		return err
 	}
-	for _, f := range differing {
-		k := &known[f.at]
+	return t.remember(tb, differing)
+}
+
+// remember fills what is known of records that are locked.
+func (t *tx) remember(tb *table, all []*found) error {
+	differing := make([]*found, 0, len(all))
+	for _, f := range all {
+		k := f.known
 		if k.Same {
 			continue // somebody else has made it so meanwhile
 		}
-		k.Number, k.Version = f.number, int(f.version)
-		t.found[subject{dataset, f.number}] = f
+		k.Number, k.Version, k.Deleted = f.number, int(f.version), f.deleted
+		if f.version == 0 {
+			f.key = *f.asked
+		} else {
+			k.Key = f.key
+		}
+		if f.asked != nil && f.version > 0 && nameOf(&f.key) == nameOf(f.asked) {
+			k.Reported = f.key
+		}
+		t.found[subject{tb.dataset, f.number}] = f
+		differing = append(differing, f)
+	}
+	if tb.dataset != "individuals" {
+		return nil
+	}
+	return t.recallTies(differing)
+}
+
+// recallTies reads where individuals live, and to whom they are related.
+func (t *tx) recallTies(people []*found) error {
+	var numbers []int64
+	for _, f := range people {
+		if f.version > 0 && !f.deleted {
+			numbers = append(numbers, int64(f.number))
+		}
+	}
+	memberships, err := readMemberships(t.conn, numbers)
+	if err != nil {
+		return err
+	}
+	relationships, err := readRelationships(t.conn, numbers)
+	if err != nil {
+		return err
+	}
+	for _, f := range people {
+		f.memberships, f.relationships = memberships[f.number], relationships[f.number]
+		for i := range f.memberships {
+			f.known.Memberships = append(f.known.Memberships, f.memberships[i].Membership)
+		}
+		for i := range f.relationships {
+			f.known.Relationships = append(f.known.Relationships, f.relationships[i].Relationship)
+		}
 	}
 	return nil
 }
 
-// lockRecords locks the records that are on file and reads what they are.
-func (t *tx) lockRecords(tb *table, differing []*found, known []annona.Known) error {
-	byNumber := make(map[annona.Number]*found, len(differing))
-	var numbers []int64
+// lockRecords locks the records that are on file or deleted and reads what they are.
+func (t *tx) lockRecords(tb *table, differing []*found) error {
+	live, deleted := map[annona.Number][]*found{}, map[annona.Number][]*found{}
 	for _, f := range differing {
-		if f.version > 0 {
-			byNumber[f.number] = f
-			numbers = append(numbers, int64(f.number))
+		switch {
+		case f.deleted:
+			deleted[f.number] = append(deleted[f.number], f)
+		case f.number > 0:
+			live[f.number] = append(live[f.number], f)
 		}
 	}
-	if len(numbers) == 0 {
-		return nil
-	}
-	err := t.conn.each(tb.lock, func(r row) error {
-		f := byNumber[r.number(0)]
-		delete(byNumber, f.number)
-		f.version, f.uid = r.integer(1), r.uid(2)
-		k := &known[f.at]
-		k.Number, k.Version = f.number, int(f.version)
-		if k.Same = bytes.Equal(r[3], f.key.Digest[:]); k.Same {
-			return nil
-		}
-		for i := range tb.indexed {
-			f.index = append(f.index, r.text(8+i))
-		}
-		k.Sealed = append(r.bytes(6), r[7]...)
-		var err error
-		k.Clear, err = annona.JoinImages(r.bytes(4), r.bytes(5))
+	if err := t.lockRows(tb, tb.lock, live); err != nil {
 		return err
-	}, numbers)
-	if err == nil && len(byNumber) > 0 {
-		t.again = true // somebody has erased a record meanwhile; the next look finds its tombstone
+	}
+	if err := t.lockRows(tb, tb.lockDeleted, deleted); err != nil {
+		return err
+	}
+	if len(live)+len(deleted) > 0 {
+		t.again = true // somebody has erased, deleted or restored a record meanwhile; the next look finds it where it is
 		return errBusy()
 	}
+	return t.lookAgain(tb, differing)
+}
+
+// lockRows locks the rows of records, reads them and takes those that are there out of wanted.
+func (t *tx) lockRows(tb *table, sql string, wanted map[annona.Number][]*found) error {
+	if len(wanted) == 0 {
+		return nil
+	}
+	numbers := make([]int64, 0, len(wanted))
+	for n := range wanted {
+		numbers = append(numbers, int64(n))
+	}
+	return t.conn.each(sql, func(r row) error {
+		number := r.number(0)
+		for _, f := range wanted[number] {
+			if err := f.read(tb, r); err != nil {
+				return err
+			}
+		}
+		delete(wanted, number)
+		return nil
+	}, numbers)
+}
+
+// read takes what a record is from a row of table.lock or table.lockDeleted.
+func (f *found) read(tb *table, r row) (err error) {
+	f.number, f.version, f.uid, f.receivedAt = r.number(0), r.integer(1), r.uid(2), r.text(11)
+	f.key = annona.RecordKey{Dataset: f.of, Source: r.text(8), Key: r.text(9), AsOf: r.time(10)}
+	copy(f.key.Digest[:], r[3])
+	if f.way == byFirstKey && f.asked != nil {
+		if f.compare(r[3]); f.known.Same {
+			return nil
+		}
+	}
+	if f.deleted {
+		f.known.Before = r.bytes(12)
+	} else {
+		f.index = f.index[:0]
+		for i := range tb.indexed {
+			f.index = append(f.index, r.text(12+i))
+		}
+	}
+	f.known.Sealed = append(r.bytes(6), r[7]...)
+	f.known.Clear, err = annona.JoinImages(r.bytes(4), r.bytes(5))
 	return err
 }
 

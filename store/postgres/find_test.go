@@ -150,7 +150,7 @@ func TestMadeTwiceAtOnce(t *testing.T) {
 		r := second
 		r.Number, r.Version = known[0].Number, known[0].Version+1
 		numbers, versions = append(numbers, r.Number), append(versions, r.Version)
-		_, err = x.Upsert(t.Context(), "tester", []annona.StoredRecord{r})
+		_, err = x.Upsert(t.Context(), annona.Author{Operator: "tester"}, []annona.StoredRecord{r})
 		return err
 	})
 	if len(numbers) != 2 || numbers[0] == numbers[1] || numbers[1] != 1 || versions[1] != 2 {

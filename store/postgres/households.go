@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/annona-exchange/annona"
+import (
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
 
 // householdKey is how a source names a household.
 type householdKey struct{ source, key string }
@@ -27,11 +31,36 @@ func (t *tx) holdHouseholds(joined []householdKey) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	return t.conn.each(`SELECT h.source, h.source_key, h.number, h.uid, h.f_area_code FROM unnest($1::text[], $2::text[]) k (source, key)
-		JOIN households h ON h.source = k.source COLLATE "C" AND h.source_key = k.key COLLATE "C" ORDER BY h.number FOR SHARE OF h`, func(r row) error {
-		t.known[householdKey{r.text(0), r.text(1)}] = household{r.number(2), r.uid(3), r.text(4)}
+	const named = "SELECT k.source, k.key, h.number, h.uid, h.f_area_code FROM unnest($1::text[], $2::text[]) k (source, key) "
+	err := t.keepHouseholds(named+`JOIN households h ON h.source = k.source COLLATE "C" AND h.source_key = k.key COLLATE "C" ORDER BY h.number FOR SHARE OF h`, sources, keys)
+	if err != nil || !t.beside {
+		return err
+	}
+	return t.keepHouseholds(named+`JOIN other_keys o ON o.source = k.source COLLATE "C" AND o.source_key = k.key COLLATE "C" AND o.dataset = 'households'
+		JOIN households h ON h.number = o.number ORDER BY h.number FOR SHARE OF h`, sources, keys)
+}
+
+func (t *tx) keepHouseholds(sql string, sources, keys []string) error {
+	return t.conn.each(sql, func(r row) error {
+		h := household{r.number(2), r.uid(3), r.text(4)}
+		t.known[householdKey{r.text(0), r.text(1)}], t.homes[h.number] = h, h
 		return nil
 	}, sources, keys)
+}
+
+// holdHomes does so with households by their numbers.
+func (t *tx) holdHomes(numbers []int64) error {
+	numbers = slices.DeleteFunc(numbers, func(n int64) bool {
+		_, held := t.homes[annona.Number(n)]
+		return held
+	})
+	if len(numbers) == 0 {
+		return nil
+	}
+	return t.conn.each("SELECT number, uid, f_area_code FROM households WHERE number = ANY ($1) ORDER BY number FOR SHARE", func(r row) error {
+		t.homes[r.number(0)] = household{r.number(0), r.uid(1), r.text(2)}
+		return nil
+	}, numbers)
 }
 
 // erasedHouseholds returns those of the joined households that are not on file because they were
@@ -59,8 +88,9 @@ func (t *tx) householdsChanged(tb *table, changes []*written, touched touches) e
 	var changed, moved []int64
 	var areas []string
 	for _, w := range changes {
-		t.known[householdKey{w.record.Source, w.record.Key}] = household{w.number, w.uid, areaOf(w.record)}
-		if w.created {
+		h := household{w.number, w.uid, areaOf(w.record)}
+		t.known[householdKey{w.record.Source, w.record.Key}], t.homes[w.number] = h, h
+		if w.isNew() {
 			continue
 		}
 		differs, area, err := tb.indexDiffers(w)
@@ -73,6 +103,9 @@ func (t *tx) householdsChanged(tb *table, changes []*written, touched touches) e
 		if area {
 			moved, areas = append(moved, int64(w.number)), append(areas, areaOf(w.record))
 		}
+	}
+	for k, h := range t.known { // under whichever key
+		t.known[k] = t.homes[h.number]
 	}
 	if len(changed) == 0 {
 		return nil

@@ -12,7 +12,7 @@ func (t *tx) writeIdentifiers(noun string, changes []*written) error {
 	var known []int64
 	var rows [][]any
 	for _, w := range changes {
-		if !w.created {
+		if !w.isNew() {
 			known = append(known, int64(w.number))
 		}
 		last := map[[2]string]int{} // of one identifier that is reported twice, the last word counts

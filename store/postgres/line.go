@@ -71,7 +71,7 @@ func (t *tx) refreshLines(day int64) error {
 			return err
 		}
 	}
-	return t.touchAll(touched, "")
+	return t.touchAll(touched, annona.Author{})
 }
 
 // crossed locks and returns those whose membership began or ended after since, up to today.

@@ -31,9 +31,14 @@ func (s *Store) FormersIn(ctx context.Context, dataset *annona.Dataset, seq int6
 	err = s.readers.read(ctx, "read what records were", func(c *conn) error {
 		return c.each(`SELECT DISTINCT ON (e.record) e.record, e.kind, e.before FROM log l JOIN events e ON e.event = l.event
 			WHERE l.seq > $1 AND e.dataset = $2 AND e.record > $3 AND e.record <= $4 AND e.kind <> 'touched' ORDER BY e.record, l.seq`, func(r row) error {
-			formers = append(formers, annona.FormerRecord{
-				Number: r.number(0), Created: annona.EventKind(r.text(1)) == annona.EventCreated, Before: r.bytes(2),
-			})
+			former := annona.FormerRecord{Number: r.number(0)}
+			switch annona.EventKind(r.text(1)) {
+			case annona.EventCreated, annona.EventRestored: // it was not on file
+				former.Created = true
+			default:
+				former.Before = r.bytes(2)
+			}
+			formers = append(formers, former)
 			return nil
 		}, seq, dataset.Name, after, until)
 	})

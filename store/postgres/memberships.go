@@ -11,15 +11,12 @@ type membership struct {
 	uid        annona.UID
 	individual annona.Number
 	household  household
+	first      string // source of the individual's first key: memberships that it reports do not repeat it
 	annona.Membership
 }
 
 // same reports whether two memberships say the same.
-func (m membership) same(o membership) bool {
-	a, b := m.Membership, o.Membership
-	a.HouseholdKey, b.HouseholdKey = "", ""
-	return m.household.number == o.household.number && a == b
-}
+func (m membership) same(o membership) bool { return m.Membership == o.Membership }
 
 // continues reports whether m is a later word on the same membership as o.
 func (m membership) continues(o membership) bool {
@@ -44,16 +41,23 @@ func (m membership) rank() int64 {
 	return 1
 }
 
-// wantedMemberships resolves the households of the records' memberships. Of two that overlap
-// in one household the first counts: nobody is in it twice. A household that was erased is left out.
-func (t *tx) wantedMemberships(changes []*written) error {
-	var joined []householdKey
-	for _, w := range changes {
-		for _, m := range w.record.Memberships {
-			joined = append(joined, householdKey{w.record.Source, m.HouseholdKey})
-		}
+// ownSource is the source of a membership where it is not that of the individual's first key.
+func (m membership) ownSource() any {
+	if m.Source == m.first {
+		return nil
 	}
+	return m.Source
+}
+
+// wantedMemberships resolves the households of the records' memberships. Of two that overlap
+// in one household the first counts: nobody is in it twice. A household that was erased is left
+// out, and one named by a number that is not on file any more.
+func (t *tx) wantedMemberships(changes []*written) error {
+	joined, numbers := joinedBy(changes)
 	if err := t.holdHouseholds(joined); err != nil {
+		return err
+	}
+	if err := t.holdHomes(numbers); err != nil {
 		return err
 	}
 	erased, err := t.erasedHouseholds(joined)
@@ -63,42 +67,64 @@ func (t *tx) wantedMemberships(changes []*written) error {
 	today := annona.DateOf(t.now)
 	for _, w := range changes {
 		for _, reported := range w.record.Memberships {
-			k := householdKey{w.record.Source, reported.HouseholdKey}
+			reported.Source = w.sourceOf(reported.Source)
+			k := householdKey{reported.Source, reported.HouseholdKey}
 			h, ok := t.known[k]
-			switch {
-			case ok:
-				w.join(membership{household: h, Membership: reported})
-			case !erased[k]:
+			if reported.Household > 0 {
+				h, ok = t.homes[reported.Household]
+			}
+			if ok {
+				reported.Household, reported.HouseholdKey = h.number, ""
+				w.join(membership{household: h, first: w.key.Source, Membership: reported})
+			} else if reported.Household == 0 && !erased[k] {
 				return annona.Invalid("unknown_household", "a record joins a household that is not on file; load households before their members")
 			}
 		}
-		w.line = lineOf(w.memberships, today)
+		w.line = lineOf(w.joins, today)
 	}
 	return nil
 }
 
+// joinedBy returns the households that records join, by key or by number.
+func joinedBy(changes []*written) (joined []householdKey, numbers []int64) {
+	for _, w := range changes {
+		for _, m := range w.record.Memberships {
+			if m.Household > 0 {
+				numbers = append(numbers, int64(m.Household))
+			} else {
+				joined = append(joined, householdKey{w.sourceOf(m.Source), m.HouseholdKey})
+			}
+		}
+	}
+	return joined, numbers
+}
+
+// sourceOf is the source of what hangs on a record: that of its first key when none is named.
+func (w *written) sourceOf(named string) string {
+	if named == "" {
+		return w.key.Source
+	}
+	return named
+}
+
 func (w *written) join(m membership) {
-	for _, o := range w.memberships {
+	for _, o := range w.joins {
 		if m.overlaps(o) {
 			return
 		}
 	}
-	w.memberships = append(w.memberships, m)
+	w.joins = append(w.joins, m)
 }
 
 // writeMemberships replaces the memberships of individuals by those of their records, and
 // touches the households that this concerns. A membership that goes on keeps its number and id.
 func (t *tx) writeMemberships(changes []*written, touched touches) error {
-	had, err := t.formerMemberships(changes)
-	if err != nil {
-		return err
-	}
 	var d difference
 	for _, w := range changes {
-		for i := range w.memberships {
-			w.memberships[i].individual = w.number
+		for i := range w.joins {
+			w.joins[i].individual = w.number
 		}
-		d.compare(had[w.number], w.memberships)
+		d.compare(w.memberships, w.joins)
 	}
 	for _, some := range [][]*membership{d.gone, d.added} {
 		for _, m := range some {
@@ -108,16 +134,6 @@ func (t *tx) writeMemberships(changes []*written, touched touches) error {
 	return t.writeDifference(&d)
 }
 
-func (t *tx) formerMemberships(changes []*written) (map[annona.Number][]membership, error) {
-	var known []int64
-	for _, w := range changes {
-		if !w.created {
-			known = append(known, int64(w.number))
-		}
-	}
-	return readMemberships(t.conn, known)
-}
-
 // readMemberships returns all memberships of the individuals, in order of number.
 func readMemberships(c *conn, individuals []int64) (map[annona.Number][]membership, error) {
 	had := map[annona.Number][]membership{}
@@ -125,11 +141,13 @@ func readMemberships(c *conn, individuals []int64) (map[annona.Number][]membersh
 		return had, nil
 	}
 	err := c.each(`SELECT m.individual, m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
-		m.recipient_type, m.is_primary, m.start_date, m.end_date
-		FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = ANY ($1) ORDER BY m.individual, m.number`, func(r row) error {
+		m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source)
+		FROM memberships m JOIN households h ON h.number = m.household JOIN individuals i ON i.number = m.individual
+		WHERE m.individual = ANY ($1) ORDER BY m.individual, m.number`, func(r row) error {
 		m := membership{
-			individual: r.number(0), number: r.integer(1), uid: r.uid(2), household: household{r.number(3), r.uid(4), r.text(5)},
+			individual: r.number(0), number: r.integer(1), uid: r.uid(2), household: household{r.number(3), r.uid(4), r.text(5)}, first: r.text(13),
 			Membership: annona.Membership{
+				Household: r.number(3), Source: r.text(14),
 				Role: r.text(6), RoleSourceCode: r.text(7), RelationshipToHead: r.text(8), RecipientType: r.text(9),
 				NotPrimary: !r.truth(10), StartDate: r.date(11), EndDate: r.date(12),
 			},
@@ -175,7 +193,7 @@ func continued(m *membership, had []membership, kept []bool) int {
 }
 
 var membershipColumns = []string{"household", "rank", "number", "individual", "uid", "is_primary", "role", "role_source_code",
-	"relationship_to_head", "recipient_type", "start_date", "end_date"}
+	"relationship_to_head", "recipient_type", "start_date", "end_date", "source"}
 
 func (t *tx) writeDifference(d *difference) error {
 	if err := t.deleteMemberships(d.gone); err != nil {
@@ -197,7 +215,7 @@ func (t *tx) writeDifference(d *difference) error {
 	rows := make([][]any, len(d.added))
 	for i, m := range d.added {
 		rows[i] = []any{int64(m.household.number), m.rank(), m.number, int64(m.individual), m.uid[:], !m.NotPrimary, orNull(m.Role), orNull(m.RoleSourceCode),
-			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate))}
+			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate)), m.ownSource()}
 	}
 	return t.conn.copyIn("memberships", membershipColumns, rows)
 }

@@ -16,7 +16,8 @@ CREATE SEQUENCE relationships_number;
 
 -- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
--- are added from the dictionary. f_area_code is always there: the store itself needs it.
+-- are added from the dictionary. f_area_code is always there: the store itself needs it. source and
+-- source_key are the record's first key; digest and as_of are of what was last reported under it.
 CREATE TABLE households (
 	number        bigint PRIMARY KEY,
 	version       bigint NOT NULL,
@@ -30,6 +31,7 @@ CREATE TABLE households (
 	clear_groups  bytea,
 	sealed_groups bytea,
 	source_key    text COLLATE "C" NOT NULL,
+	as_of         bigint,
 	f_area_code   text COLLATE "C"
 );
 ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL; -- sealed bytes do not shrink
@@ -56,14 +58,58 @@ CREATE TABLE individuals (
 	sealed               bytea,
 	clear_groups         bytea,
 	sealed_groups        bytea,
-	source_key           text COLLATE "C" NOT NULL
+	source_key           text COLLATE "C" NOT NULL,
+	as_of                bigint
 );
 ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
 CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
 CREATE INDEX individuals_area ON individuals (area_code);
 
--- Memberships lie with their household, its head first (rank 0), in order of number.
+-- Keys that lead to a record beside its first one, with what was last reported under each.
+CREATE TABLE other_keys (
+	source     text COLLATE "C" NOT NULL,
+	source_key text COLLATE "C" NOT NULL,
+	dataset    text COLLATE "C" NOT NULL,
+	number     bigint NOT NULL,
+	digest     bytea NOT NULL,
+	as_of      bigint,
+	PRIMARY KEY (source, source_key, dataset)
+);
+CREATE INDEX other_keys_number ON other_keys (dataset, number, source);
+
+-- Records that are out of sight and may come back. version is that of the delete marker, one more
+-- than that of the images; before is what the record was, for whoever brings it back.
+CREATE TABLE deleted_records (
+	dataset       text COLLATE "C" NOT NULL,
+	number        bigint NOT NULL,
+	uid           uuid NOT NULL,
+	source        text COLLATE "C" NOT NULL,
+	source_key    text COLLATE "C" NOT NULL,
+	digest        bytea NOT NULL,
+	as_of         bigint,
+	received_at   text COLLATE "C" NOT NULL,
+	version       bigint NOT NULL,
+	clear         bytea,
+	sealed        bytea,
+	clear_groups  bytea,
+	sealed_groups bytea,
+	before        bytea,
+	PRIMARY KEY (dataset, number)
+);
+ALTER TABLE deleted_records ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL, ALTER COLUMN before SET STORAGE EXTERNAL;
+CREATE INDEX deleted_records_source ON deleted_records (source, source_key, dataset);
+
+-- What took the place of deleted records.
+CREATE TABLE successors (
+	dataset   text COLLATE "C" NOT NULL,
+	number    bigint NOT NULL,
+	successor bigint NOT NULL,
+	PRIMARY KEY (dataset, number, successor)
+);
+
+-- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
+-- where it is that of the individual's first key.
 CREATE TABLE memberships (
 	household            bigint NOT NULL,
 	rank                 bigint NOT NULL,
@@ -77,13 +123,14 @@ CREATE TABLE memberships (
 	recipient_type       text COLLATE "C",
 	start_date           text COLLATE "C",
 	end_date             text COLLATE "C",
+	source               text COLLATE "C",
 	PRIMARY KEY (household, rank, number)
 );
 CREATE INDEX memberships_individual ON memberships (individual, number);
 CREATE INDEX memberships_start ON memberships (start_date) WHERE start_date IS NOT NULL;
 CREATE INDEX memberships_end ON memberships (end_date) WHERE end_date IS NOT NULL;
 
--- to_number is NULL until the other individual arrives.
+-- to_number is NULL until the other individual arrives, and while it is deleted.
 CREATE TABLE relationships (
 	from_number bigint NOT NULL,
 	number      bigint NOT NULL,
@@ -246,14 +293,33 @@ CREATE TABLE events (
 	version bigint NOT NULL,
 	kind    text COLLATE "C" NOT NULL,
 	reason  text COLLATE "C",
+	load    bigint,
 	before  bytea
 );
+CREATE INDEX events_load ON events (load, event) WHERE load IS NOT NULL;
 ALTER TABLE events ALTER COLUMN before SET STORAGE EXTERNAL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
 CREATE TABLE event_queue (event bigint PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE log (
 	seq   bigint PRIMARY KEY,
 	event bigint NOT NULL
+);
+
+-- Runs of imports. report is JSON: counts and codes.
+CREATE TABLE loads (
+	key         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id          uuid NOT NULL UNIQUE,
+	source      text COLLATE "C" NOT NULL,
+	mode        text COLLATE "C" NOT NULL,
+	operator    text COLLATE "C",
+	client      uuid,
+	reason      text COLLATE "C",
+	as_of       bigint,
+	started_at  bigint,
+	finished_at bigint,
+	state       text COLLATE "C" NOT NULL,
+	undoes      uuid,
+	report      bytea
 );
 
 -- The ledger. Entries are written as they come; the sequencer gives them their leaves in the
@@ -363,7 +429,7 @@ CREATE TABLE follower_views (
 );
 CREATE INDEX follower_views_generation ON follower_views (follower, generation);
 
--- The ids of erased records stay as long as the log, to tell those who have followed them.
+-- The ids of erased and deleted records stay as long as the log, to tell those who have followed them.
 CREATE TABLE departed (
 	dataset text COLLATE "C" NOT NULL,
 	number  bigint NOT NULL,
@@ -375,9 +441,6 @@ CREATE FUNCTION depart() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO annona.departed (dataset, number, uid, seq)
 		VALUES (TG_TABLE_NAME, old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM annona.log)) ON CONFLICT DO NOTHING;
-	IF TG_TABLE_NAME = 'households' THEN
-		DELETE FROM annona.former_areas WHERE household = old.number;
-	END IF;
 	RETURN old;
 END $$;
 CREATE TRIGGER households_depart AFTER DELETE ON households FOR EACH ROW EXECUTE FUNCTION depart();

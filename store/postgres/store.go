@@ -75,6 +75,7 @@ var (
 	_ annona.Reference    = (*Store)(nil)
 	_ annona.Log          = (*Store)(nil)
 	_ annona.Views        = (*Store)(nil)
+	_ annona.Loads        = (*Store)(nil)
 )
 
 // Open connects to the registry of a database. It changes no schema: Migrate does. Errors have

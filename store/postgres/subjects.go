@@ -8,12 +8,15 @@ import (
 
 // SubjectByKey returns the number of the individual with that record key; 0 when there is none.
 func (s *Store) SubjectByKey(ctx context.Context, source, key string) (annona.Number, error) {
-	return s.subject(ctx, "SELECT number FROM individuals WHERE source = $1 AND source_key = $2", source, key)
+	return s.subject(ctx, `SELECT number, 1 FROM individuals WHERE source = $1 AND source_key = $2
+		UNION ALL SELECT number, 2 FROM other_keys WHERE source = $1 AND source_key = $2 AND dataset = 'individuals'
+		UNION ALL SELECT number, 3 FROM deleted_records WHERE source = $1 AND source_key = $2 AND dataset = 'individuals' ORDER BY 2 LIMIT 1`, source, key)
 }
 
 // SubjectByUID returns the number of the individual with that UID; 0 when there is none.
 func (s *Store) SubjectByUID(ctx context.Context, uid annona.UID) (annona.Number, error) {
-	return s.subject(ctx, "SELECT number FROM individuals WHERE uid = $1", uid)
+	return s.subject(ctx, `SELECT number FROM individuals WHERE uid = $1
+		UNION ALL SELECT number FROM deleted_records WHERE uid = $1 AND dataset = 'individuals' LIMIT 1`, uid)
 }
 
 func (s *Store) subject(ctx context.Context, sql string, args ...any) (number annona.Number, err error) {
@@ -25,19 +28,21 @@ func (s *Store) subject(ctx context.Context, sql string, args ...any) (number an
 	return number, err
 }
 
-// KeyOf returns under which record key a record is on file; empty when it is not.
-func (s *Store) KeyOf(ctx context.Context, dataset *annona.Dataset, number annona.Number) (source, key string, err error) {
-	table, err := tableOf(dataset.Name)
-	if err != nil {
-		return "", "", err
+// KeysOf returns all keys that lead to a record, its first one first.
+func (s *Store) KeysOf(ctx context.Context, dataset *annona.Dataset, number annona.Number) (keys []annona.RecordKey, err error) {
+	if _, err := tableOf(dataset.Name); err != nil {
+		return nil, err
 	}
 	err = s.readers.ask(ctx, "find a record", func(c *conn) error {
-		_, err := c.one("SELECT source, source_key FROM "+table.dataset+" WHERE number = $1", func(r row) {
-			source, key = r.text(0), r.text(1)
-		}, number)
-		return err
+		keys = nil
+		return c.each(`SELECT source, source_key, 1 FROM `+dataset.Name+` WHERE number = $1
+			UNION ALL SELECT source, source_key, 1 FROM deleted_records WHERE dataset = $2 AND number = $1
+			UNION ALL SELECT source, source_key, 2 FROM other_keys WHERE dataset = $2 AND number = $1 ORDER BY 3, 1, 2`, func(r row) error {
+			keys = append(keys, annona.RecordKey{Dataset: dataset, Source: r.text(0), Key: r.text(1)})
+			return nil
+		}, number, dataset.Name)
 	})
-	return source, key, err
+	return keys, err
 }
 
 // Restrictions returns all restrictions of an individual, as they were recorded.

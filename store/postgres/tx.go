@@ -20,13 +20,15 @@ type tx struct {
 	events   []annona.Event
 	evented  map[subject]bool // records that have an event of this transaction
 	tables   map[string]*table
-	prepared *preparedTables            // of the store
-	early    bool                       // a table is as an earlier transaction has found it
-	known    map[householdKey]household // households locked by this transaction
-	found    map[subject]*found         // records found and not written yet
-	moves    int64                      // of the policy epoch
-	failed   error                      // the first failure of the database
-	again    bool                       // the transaction has lost against another one
+	prepared *preparedTables             // of the store
+	early    bool                        // a table is as an earlier transaction has found it
+	known    map[householdKey]household  // households locked by this transaction
+	homes    map[annona.Number]household // the same, by number
+	beside   bool                        // other keys or deleted records lie in the registry, as far as known
+	found    map[subject]*found          // records found and not written yet
+	moves    int64                       // of the policy epoch
+	failed   error                       // the first failure of the database
+	again    bool                        // the transaction has lost against another one
 }
 
 // subject is a record of a root dataset.
@@ -38,7 +40,7 @@ type subject struct {
 func (s *Store) newTx(ctx context.Context, db database) *tx {
 	return &tx{
 		conn: &conn{ctx: ctx, db: db}, now: s.clock(), prepared: &s.prepared,
-		evented: map[subject]bool{}, tables: map[string]*table{}, known: map[householdKey]household{}, found: map[subject]*found{},
+		evented: map[subject]bool{}, tables: map[string]*table{}, known: map[householdKey]household{}, homes: map[annona.Number]household{}, found: map[subject]*found{},
 	}
 }
 
@@ -145,7 +147,7 @@ func (t *tx) lockSubject(ctx context.Context, number annona.Number) error {
 
 func (t *tx) rightsChanged(number annona.Number, reason string) error {
 	t.moves++
-	err := t.touchAll(touches{subject{"individuals", number}: reason}, "")
+	err := t.touchAll(touches{subject{"individuals", number}: reason}, annona.Author{})
 	if err != nil {
 		return t.fault("write an event", err)
 	}

@@ -12,14 +12,24 @@ var errNoColumn = errors.New("a filterable field has no column: the store was op
 // written is a record of a batch that is being written.
 type written struct {
 	*found
-	record      *annona.StoredRecord
-	created     bool
-	memberships []membership
-	line        line
+	record *annona.StoredRecord
+	joins  []membership // that it is to have
+	line   line
+}
+
+// isNew reports whether nothing of the record is on file yet but what this batch brings.
+func (w *written) isNew() bool { return w.version == 0 || w.deleted }
+
+// first is the record's first key with what was last reported under it: now, or before.
+func (w *written) first() *annona.RecordKey {
+	if nameOf(&w.key) == nameOf(&w.record.RecordKey) {
+		return &w.record.RecordKey
+	}
+	return &w.key
 }
 
 // Upsert writes records that are new or changed, households first. See annona.RecordTx.
-func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRecord) (annona.Loaded, error) {
+func (t *tx) Upsert(ctx context.Context, by annona.Author, records []annona.StoredRecord) (annona.Loaded, error) {
 	var loaded annona.Loaded
 	if err := ctx.Err(); err != nil {
 		return loaded, err
@@ -31,22 +41,22 @@ func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRe
 		if err != nil {
 			return loaded, err
 		}
-		changes[r.Dataset.Name] = append(changes[r.Dataset.Name], &written{found: f, record: r, created: f.version == 0})
+		changes[r.Dataset.Name] = append(changes[r.Dataset.Name], &written{found: f, record: r})
 	}
 	touched := touches{}
 	for _, tb := range tables() {
-		if err := t.writeTable(actor, tb.dataset, changes[tb.dataset], &loaded, touched); err != nil {
+		if err := t.writeTable(by, tb.dataset, changes[tb.dataset], &loaded, touched); err != nil {
 			return loaded, t.fault("write a record", err)
 		}
 	}
 	if err := t.writeRelationships(changes["individuals"], &loaded, touched); err != nil { // everybody of the batch is on file now
 		return loaded, t.fault("write a relationship", err)
 	}
-	return loaded, t.fault("write an event", t.touchAll(touched, actor))
+	return loaded, t.fault("write an event", t.touchAll(touched, by))
 }
 
 // writeTable writes records of one dataset with what hangs on them, except for relationships.
-func (t *tx) writeTable(actor, dataset string, changes []*written, loaded *annona.Loaded, touched touches) error {
+func (t *tx) writeTable(by annona.Author, dataset string, changes []*written, loaded *annona.Loaded, touched touches) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -57,7 +67,10 @@ func (t *tx) writeTable(actor, dataset string, changes []*written, loaded *annon
 	if err := t.wantedMemberships(changes); err != nil {
 		return err
 	}
-	if err := t.writeRecords(actor, tb, changes, loaded); err != nil {
+	if err := t.writeRecords(by, tb, changes, loaded); err != nil {
+		return err
+	}
+	if err := t.writeOtherKeys(tb, changes, touched); err != nil {
 		return err
 	}
 	if err := t.writeIdentifiers(tb.noun, changes); err != nil {
@@ -72,6 +85,27 @@ func (t *tx) writeTable(actor, dataset string, changes []*written, loaded *annon
 	return t.writeMemberships(changes, touched)
 }
 
+// writeOtherKeys keeps what was reported under keys that are not the records' first ones.
+func (t *tx) writeOtherKeys(tb *table, changes []*written, touched touches) error {
+	var keys, added []*annona.RecordKey
+	var numbers, to []int64
+	for _, w := range changes {
+		switch k := &w.record.RecordKey; {
+		case nameOf(&w.key) == nameOf(k):
+		case w.way == byOtherKey && nameOf(w.asked) == nameOf(k): // it leads here already
+			keys, numbers = append(keys, k), append(numbers, int64(w.number))
+		default:
+			added, to = append(added, k), append(to, int64(w.number))
+		}
+	}
+	if len(keys) > 0 {
+		if err := t.writeKeys(tb, keys, numbers); err != nil {
+			return err
+		}
+	}
+	return t.putKeys(tb, added, to, touched)
+}
+
 // setValues looks at the columns again when one is missing that has come meanwhile.
 func (t *tx) setValues(tb *table, dst []any, w *written, now string) ([]any, error) {
 	values, err := tb.setValues(dst, w, now)
@@ -84,21 +118,31 @@ func (t *tx) setValues(tb *table, dst []any, w *written, now string) ([]any, err
 
 // writeRecords writes new records and the next versions of others, with their events. Updates wait
 // for the end of the transaction: nobody looks at what they change.
-func (t *tx) writeRecords(actor string, tb *table, changes []*written, loaded *annona.Loaded) error {
+func (t *tx) writeRecords(by annona.Author, tb *table, changes []*written, loaded *annona.Loaded) error {
 	now := annona.Instant(t.now)
 	var added [][]any
+	var restored []int64
 	for _, w := range changes {
-		event := annona.Event{Actor: actor, Dataset: tb.dataset, Record: w.number, Version: w.record.Version, Kind: annona.EventChanged, Before: w.record.Before}
-		if w.created {
+		event := eventOf(by, tb.dataset, w.number, w.record.Version, annona.EventChanged, w.record.Before)
+		switch {
+		case w.version == 0:
 			loaded.Created++
 			event.Kind = annona.EventCreated
+		case w.deleted:
+			loaded.Changed++
+			loaded.Restored++
+			event.Kind = annona.EventRestored
+			restored = append(restored, int64(w.number))
+		default:
+			loaded.Changed++
+		}
+		if w.isNew() {
 			values, err := t.setValues(tb, recordValues(w, now), w, now)
 			if err != nil {
 				return err
 			}
 			added = append(added, values)
 		} else {
-			loaded.Changed++
 			values, err := t.setValues(tb, []any{int64(w.number)}, w, now)
 			if err != nil {
 				return err
@@ -109,5 +153,6 @@ func (t *tx) writeRecords(actor string, tb *table, changes []*written, loaded *a
 			return err
 		}
 	}
+	t.forgetDeleted(tb.dataset, restored)
 	return t.conn.copyIn(tb.dataset, tb.columns, added)
 }

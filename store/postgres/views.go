@@ -190,7 +190,15 @@ func (s *Store) Departed(ctx context.Context, dataset *annona.Dataset, numbers [
 				return err
 			}
 		}
-		return nil
+		return c.each(`WITH RECURSIVE took (number, successor) AS (
+				SELECT number, successor FROM successors WHERE dataset = $2 AND number = ANY ($1)
+				UNION SELECT t.number, s.successor FROM took t JOIN successors s ON s.dataset = $2 AND s.number = t.successor)
+			SELECT t.number, r.uid FROM took t JOIN `+dataset.Name+` r ON r.number = t.successor ORDER BY t.number, r.number`, func(r row) error {
+			d := gone[r.number(0)]
+			d.Into = append(d.Into, r.uid(1))
+			gone[r.number(0)] = d
+			return nil
+		}, integers(numbers), dataset.Name)
 	})
 	return gone, err
 }

@@ -134,20 +134,20 @@ func (t *tx) HouseholdsIn(ctx context.Context, households *annona.Dataset, code,
 
 // MoveHouseholds writes households in their new areas. See annona.AreaTx.
 func (t *tx) MoveHouseholds(ctx context.Context, actor string, moved []annona.StoredRecord) error {
-	touched := touches{}
+	by, touched := annona.Author{Operator: actor, Reason: "area"}, touches{}
 	for i := range moved {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := t.moveHousehold(actor, &moved[i], touched); err != nil {
+		if err := t.moveHousehold(by, &moved[i], touched); err != nil {
 			return fault("move a household to another area", err)
 		}
 	}
 	clear(t.known)
-	return fault("write an event", t.touchAll(touched, actor))
+	return fault("write an event", t.touchAll(touched, by))
 }
 
-func (t *tx) moveHousehold(actor string, r *annona.StoredRecord, touched touches) error {
+func (t *tx) moveHousehold(by annona.Author, r *annona.StoredRecord, touched touches) error {
 	tb, err := t.table(r.Dataset)
 	if err != nil {
 		return err
@@ -183,9 +183,7 @@ func (t *tx) moveHousehold(actor string, r *annona.StoredRecord, touched touches
 	for _, m := range members {
 		touched[subject{"individuals", m}] = "area"
 	}
-	return t.event(annona.Event{
-		Actor: actor, Dataset: tb.dataset, Record: r.Number, Version: r.Version, Kind: annona.EventChanged, Reason: "area", Before: r.Before,
-	})
+	return t.event(eventOf(by, tb.dataset, r.Number, r.Version, annona.EventChanged, r.Before))
 }
 
 // placeOf returns what the columns of a household's area and quality flags hold.

@@ -18,12 +18,9 @@ func (t *tx) Erase(ctx context.Context, actor string, dataset *annona.Dataset, n
 	if err != nil {
 		return fault("erase a record", err)
 	}
-	version, err := t.conn.integer("SELECT version FROM "+tb.dataset+" WHERE number = ?", number)
-	if err != nil {
-		return fault("erase a record", err)
-	}
-	if version == 0 {
-		return annona.NotFound("the record is not on file")
+	version, err := t.conn.integer("SELECT version FROM "+tb.dataset+" WHERE number = ?1 UNION ALL SELECT version FROM deleted_records WHERE number = ?1 AND dataset = ?2", number, tb.dataset)
+	if err != nil || version == 0 {
+		return orNotOnFile("erase a record", err)
 	}
 	t.erased = true
 	touched := touches{}
@@ -35,11 +32,12 @@ func (t *tx) Erase(ctx context.Context, actor string, dataset *annona.Dataset, n
 	if err == nil {
 		err = t.eraseRecord(tb, number)
 	}
+	by := annona.Author{Operator: actor}
 	if err == nil {
-		err = t.event(annona.Event{Actor: actor, Dataset: tb.dataset, Record: number, Version: int(version), Kind: annona.EventErased})
+		err = t.event(eventOf(by, tb.dataset, number, int(version), annona.EventErased, nil))
 	}
 	if err == nil {
-		err = t.touchAll(touched, actor)
+		err = t.touchAll(touched, by)
 	}
 	if err == nil {
 		err = t.moveEpoch()
@@ -47,36 +45,27 @@ func (t *tx) Erase(ctx context.Context, actor string, dataset *annona.Dataset, n
 	return fault("erase a record", err)
 }
 
-// eraseRecord removes the row of a record, the index of its identifiers and what its events keep
-// of it.
+// eraseRecord removes the row of a record, wherever it lies, its other keys, the index of its
+// identifiers and what its events keep of it.
 func (t *tx) eraseRecord(tb *table, number annona.Number) error {
-	err := t.conn.exec("DELETE FROM identifier_index WHERE number = ? AND noun = ?", number, tb.noun)
+	err := t.conn.exec("UPDATE events SET before = NULL WHERE record = ? AND dataset = ? AND before IS NOT NULL", number, tb.dataset)
 	if err != nil {
 		return err
 	}
-	err = t.conn.exec("UPDATE events SET before = NULL WHERE record = ? AND dataset = ? AND before IS NOT NULL", number, tb.dataset)
-	if err != nil {
-		return err
-	}
-	return t.conn.exec("DELETE FROM "+tb.dataset+" WHERE number = ?", number)
-}
-
-// eraseIndividual removes what hangs on an individual. The households that it was in are touched,
-// and those who had a relationship to it.
-func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
-	for _, of := range []struct{ dataset, query string }{
-		{"households", "SELECT household FROM memberships WHERE individual = ?"},
-		{"individuals", "SELECT from_number FROM relationships WHERE to_number = ?"},
-	} {
-		err := t.conn.each(of.query, func(s *sqlite.Stmt) error {
-			touched[subject{of.dataset, annona.Number(s.ColumnInt64(0))}] = string(annona.EventErased)
-			return nil
-		}, number)
-		if err != nil {
+	for _, from := range []string{"deleted_records", "successors", "other_keys"} {
+		if err := t.conn.exec("DELETE FROM "+from+" WHERE dataset = ? AND number = ?", tb.dataset, number); err != nil {
 			return err
 		}
 	}
-	delete(touched, subject{"individuals", number})
+	return t.removeRow(tb, number)
+}
+
+// eraseIndividual removes what hangs on an individual. The households that it was in are touched,
+// and those who had a relationship to it. Those who wait for it, because it is deleted, wait no more.
+func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
+	if err := t.touchTied(number, touched, string(annona.EventErased)); err != nil {
+		return err
+	}
 	for _, from := range []string{
 		"memberships WHERE individual", "relationships WHERE from_number", "relationships WHERE to_number",
 		"restrictions WHERE subject", "consents WHERE subject",
@@ -85,7 +74,10 @@ func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
 			return err
 		}
 	}
-	return nil
+	return t.conn.exec(`DELETE FROM relationships WHERE to_number IS NULL AND (source, to_key) IN (
+		SELECT source, source_key FROM individuals WHERE number = ?1
+		UNION ALL SELECT source, source_key FROM deleted_records WHERE dataset = 'individuals' AND number = ?1
+		UNION ALL SELECT source, source_key FROM other_keys WHERE dataset = 'individuals' AND number = ?1)`, number)
 }
 
 // eraseHousehold removes the memberships of a household. Its members stay, and live where their
@@ -96,6 +88,9 @@ func (t *tx) eraseHousehold(number annona.Number, touched touches) error {
 		return err
 	}
 	if err := t.conn.exec("DELETE FROM memberships WHERE household = ?", number); err != nil {
+		return err
+	}
+	if err := t.conn.exec("DELETE FROM former_areas WHERE household = ?", number); err != nil {
 		return err
 	}
 	clear(t.known)

@@ -11,9 +11,13 @@ func (t *tx) event(e annona.Event) error {
 		}
 		t.nextSeq = last + 1
 	}
-	err := t.conn.exec(`INSERT INTO events (seq, id, at, actor, dataset, record, version, kind, reason, before)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.nextSeq, annona.NewUID(), t.now, e.Actor, e.Dataset, e.Record, e.Version, string(e.Kind), e.Reason, e.Before)
+	var load any
+	if e.Load > 0 {
+		load = e.Load
+	}
+	err := t.conn.exec(`INSERT INTO events (seq, id, at, actor, client, dataset, record, version, kind, reason, load, before)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.nextSeq, annona.NewUID(), t.now, e.Actor, orNull(e.Client), e.Dataset, e.Record, e.Version, string(e.Kind), e.Reason, load, e.Before)
 	if err != nil {
 		return err
 	}
@@ -22,17 +26,24 @@ func (t *tx) event(e annona.Event) error {
 	return nil
 }
 
-// touch appends a touched event, unless the record has an event of this transaction already:
-// one event makes every reader look again.
-func (t *tx) touch(s subject, actor, reason string) error {
+// eventOf is an event of a record that its author has changed.
+func eventOf(by annona.Author, dataset string, number annona.Number, version int, kind annona.EventKind, before []byte) annona.Event {
+	return annona.Event{
+		Actor: by.Operator, Client: by.Client, Load: by.Load, Reason: by.Reason,
+		Dataset: dataset, Record: number, Version: version, Kind: kind, Before: before,
+	}
+}
+
+// touch appends a touched event, unless the record has an event of this transaction already, or is
+// not on file: one event makes every reader look again.
+func (t *tx) touch(s subject, by annona.Author, reason string) error {
 	if t.evented[s] {
 		return nil
 	}
-	version, err := t.conn.integer("SELECT version FROM "+s.dataset+" WHERE number = ?", s.number)
-	if err != nil {
+	version, err := t.version(s.dataset, s.number)
+	if err != nil || version == 0 {
 		return err
 	}
-	return t.event(annona.Event{
-		Actor: actor, Dataset: s.dataset, Record: s.number, Version: int(version), Kind: annona.EventTouched, Reason: reason,
-	})
+	by.Reason = reason
+	return t.event(eventOf(by, s.dataset, s.number, int(version), annona.EventTouched, nil))
 }

@@ -1,9 +1,9 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -17,13 +17,20 @@ var (
 
 // found is a record that a transaction has looked up, or set a number aside for.
 type found struct {
-	number  annona.Number
-	uid     annona.UID
-	version int64 // of the record on file; 0: there is none
+	number        annona.Number
+	uid           annona.UID       // of a new or a deleted record
+	version       int64            // of the record on file, or of its delete marker; 0: there is none
+	key           annona.RecordKey // the record's first one, with what was last reported under it
+	deleted       bool
+	receivedAt    string         // of a deleted record
+	memberships   []membership   // that it has
+	relationships []relationship // likewise
 }
 
 // recordKey is how a source names a record.
 type recordKey struct{ dataset, source, key string }
+
+func nameOf(k *annona.RecordKey) recordKey { return recordKey{k.Dataset.Name, k.Source, k.Key} }
 
 // Find looks records up and sets numbers aside for new ones. Nobody else writes while the
 // transaction lasts, so that there is nothing to lock. See annona.RecordTx.
@@ -36,13 +43,13 @@ func (t *tx) Find(ctx context.Context, keys []annona.RecordKey) ([]annona.Known,
 			return nil, err
 		}
 		if k.Source == "" || k.Key == "" {
-			return nil, annona.Invalid("record_without_key", "a record names its source and has a key there")
+			return nil, errWithoutKey()
 		}
 		tb, err := t.table(k.Dataset)
 		if err != nil {
 			return nil, fault("find a record", err)
 		}
-		name := recordKey{tb.dataset, k.Source, k.Key}
+		name := nameOf(k)
 		if seen[name] {
 			return nil, annona.Internal("find a record", errKeyTwice)
 		}
@@ -54,44 +61,118 @@ func (t *tx) Find(ctx context.Context, keys []annona.RecordKey) ([]annona.Known,
 	return all, nil
 }
 
+func errWithoutKey() error {
+	return annona.Invalid("record_without_key", "a record names its source and has a key there")
+}
+
+// findRecord follows the ways in which a key may lead to a record, the most frequent one first.
 func (t *tx) findRecord(tb *table, k *annona.RecordKey) (known annona.Known, err error) {
-	f := &found{}
+	var digest [16]byte
 	_, err = t.conn.one(tb.find, func(s *sqlite.Stmt) {
-		f.number, f.uid, f.version = annona.Number(s.ColumnInt64(0)), columnUID(s, 1), s.ColumnInt64(3)
-		var digest [16]byte
-		s.ColumnBytes(2, digest[:])
-		known.Same = bytes.Equal(digest[:], k.Digest[:])
+		known.Number, known.Version = annona.Number(s.ColumnInt64(0)), int(s.ColumnInt64(2))
+		s.ColumnBytes(1, digest[:])
 	}, k.Source, k.Key)
 	if err != nil {
 		return known, err
 	}
-	known.Number, known.Version = f.number, int(f.version)
-	if known.Same {
-		return known, nil
+	if known.Number == 0 {
+		err = t.findElsewhere(tb, k, &known)
+		digest = known.Reported.Digest
 	}
-	if erased, err := t.buried(recordKey{tb.dataset, k.Source, k.Key}); err != nil || erased {
+	known.Same = known.Number > 0 && !known.Deleted && digest == k.Digest
+	if err != nil || known.Same {
+		return annona.Known{Number: known.Number, Version: known.Version, Same: known.Same}, err
+	}
+	if erased, err := t.buried(nameOf(k)); err != nil || erased {
 		return annona.Known{Erased: erased}, err
 	}
-	if f.number == 0 {
-		number, err := t.next(tb.dataset)
-		if err != nil {
+	if known.Number == 0 {
+		if err := t.match(tb, k, &known); err != nil {
 			return known, err
 		}
-		f.number, f.uid = annona.Number(number), annona.NewUID()
-		known.Number = f.number
-	} else {
-		var clear, groups annona.Image
-		_, err = t.conn.one(tb.images, func(s *sqlite.Stmt) {
-			clear, groups = columnBytes(s, 0), columnBytes(s, 1)
-			known.Sealed = append(columnBytes(s, 2), columnBytes(s, 3)...)
-		}, f.number)
+	}
+	if known.Number == 0 {
+		return known, t.setAside(tb, k, &known)
+	}
+	return known, t.recall(tb, k, &known)
+}
+
+// match looks for the holders of a record's identifiers. The only one there is, is found.
+func (t *tx) match(tb *table, k *annona.RecordKey, known *annona.Known) error {
+	for _, id := range k.Match {
+		err := t.conn.each("SELECT number FROM identifier_index WHERE hash = ? AND scheme = ? AND noun = ?", func(s *sqlite.Stmt) error {
+			known.Matched = append(known.Matched, annona.Number(s.ColumnInt64(0)))
+			return nil
+		}, id.Hash, id.Scheme, tb.noun)
 		if err != nil {
-			return known, err
+			return err
 		}
-		known.Clear, err = annona.JoinImages(clear, groups)
+	}
+	slices.Sort(known.Matched)
+	known.Matched = slices.Compact(known.Matched)
+	if len(known.Matched) == 1 {
+		known.Number = known.Matched[0]
+	}
+	return nil
+}
+
+// setAside sets a number aside for a new record.
+func (t *tx) setAside(tb *table, k *annona.RecordKey, known *annona.Known) error {
+	number, err := t.next(tb.dataset)
+	known.Number = annona.Number(number)
+	t.found[subject{tb.dataset, known.Number}] = &found{number: known.Number, uid: annona.NewUID(), key: *k}
+	return err
+}
+
+// recall reads all that is known of a record that is on file or deleted. k is the key that was
+// asked for; nil: none was.
+func (t *tx) recall(tb *table, k *annona.RecordKey, known *annona.Known) error {
+	f := &found{number: known.Number}
+	sql := tb.images
+	if known.Deleted {
+		sql = tb.deleted
+	}
+	var clear, groups annona.Image
+	_, err := t.conn.one(sql, func(s *sqlite.Stmt) {
+		clear, groups = columnBytes(s, 0), columnBytes(s, 1)
+		known.Sealed = append(columnBytes(s, 2), columnBytes(s, 3)...)
+		f.key = annona.RecordKey{Dataset: tb.of, Source: s.ColumnText(4), Key: s.ColumnText(5), AsOf: columnTime(s, 7)}
+		s.ColumnBytes(6, f.key.Digest[:])
+		f.version, f.uid, f.receivedAt = s.ColumnInt64(8), columnUID(s, 9), s.ColumnText(10)
+		known.Before = columnBytes(s, 11)
+	}, known.Number)
+	if err != nil {
+		return err
+	}
+	if known.Clear, err = annona.JoinImages(clear, groups); err != nil {
+		return err
+	}
+	f.deleted, known.Version, known.Key = known.Deleted, int(f.version), f.key
+	if k != nil && nameOf(&f.key) == nameOf(k) {
+		known.Reported = f.key
 	}
 	t.found[subject{tb.dataset, f.number}] = f
-	return known, err
+	if tb.dataset != "individuals" || f.deleted {
+		return nil
+	}
+	return t.recallTies(f, known)
+}
+
+// recallTies reads where somebody lives, and to whom they are related.
+func (t *tx) recallTies(f *found, known *annona.Known) (err error) {
+	if f.memberships, err = readMemberships(t.conn, f.number); err != nil {
+		return err
+	}
+	if f.relationships, err = readRelationships(t.conn, f.number); err != nil {
+		return err
+	}
+	for i := range f.memberships {
+		known.Memberships = append(known.Memberships, f.memberships[i].Membership)
+	}
+	for i := range f.relationships {
+		known.Relationships = append(known.Relationships, f.relationships[i].Relationship)
+	}
+	return nil
 }
 
 // taken returns what Find has found of a record that is to be written, once.

@@ -16,26 +16,37 @@ type household struct {
 	area   string
 }
 
-// household finds the household that a source names. One that was erased is left out.
-func (t *tx) household(source, key string) (h household, erased bool, err error) {
-	k := householdKey{source, key}
-	if h, ok := t.known[k]; ok {
-		return h, false, nil
+// joined finds the household of a membership. One that was erased, or named by a number that is not
+// on file any more, is not there.
+func (t *tx) joined(m *annona.Membership) (h household, there bool, err error) {
+	if m.Household > 0 {
+		there, err = t.conn.one("SELECT number, uid, f_area_code FROM households WHERE number = ?", h.read, m.Household)
+		return h, there, err
 	}
-	found, err := t.conn.one("SELECT number, uid, f_area_code FROM households WHERE source = ? AND source_key = ?", func(s *sqlite.Stmt) {
-		h = household{annona.Number(s.ColumnInt64(0)), columnUID(s, 1), s.ColumnText(2)}
-	}, source, key)
+	k := householdKey{m.Source, m.HouseholdKey}
+	if h, ok := t.known[k]; ok {
+		return h, true, nil
+	}
+	there, err = t.conn.one("SELECT number, uid, f_area_code FROM households WHERE source = ? AND source_key = ?", h.read, k.source, k.key)
+	if err == nil && !there && t.elsewhere.keys {
+		there, err = t.conn.one(`SELECT h.number, h.uid, h.f_area_code FROM other_keys o CROSS JOIN households h ON h.number = o.number
+			WHERE o.source = ? AND o.source_key = ? AND o.dataset = 'households'`, h.read, k.source, k.key)
+	}
 	if err != nil {
 		return h, false, err
 	}
-	if found {
+	if there {
 		t.known[k] = h
-		return h, false, nil
+		return h, true, nil
 	}
-	if erased, err = t.buried(recordKey{"households", source, key}); err != nil || erased {
-		return h, erased, err
+	if erased, err := t.buried(recordKey{"households", k.source, k.key}); err != nil || erased {
+		return h, false, err
 	}
 	return h, false, annona.Invalid("unknown_household", "a record joins a household that is not on file; load households before their members")
+}
+
+func (h *household) read(s *sqlite.Stmt) {
+	*h = household{annona.Number(s.ColumnInt64(0)), columnUID(s, 1), s.ColumnText(2)}
 }
 
 // householdChanges follows a change of a household to its members: their line repeats its
@@ -45,7 +56,7 @@ func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, touched touches
 	if err != nil || !changed {
 		return err
 	}
-	delete(t.known, householdKey{r.Source, r.Key})
+	clear(t.known) // under whichever key
 	members, err := t.members(r.Number)
 	if err != nil {
 		return err

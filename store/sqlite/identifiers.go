@@ -5,7 +5,7 @@ import "github.com/annona-exchange/annona"
 // writeIdentifiers replaces the blind index of a record. Several holders of one identifier
 // are legal: the look-up finds them all, and whoever asks learns that it is ambiguous.
 func (t *tx) writeIdentifiers(noun string, w written) error {
-	if !w.created {
+	if !w.isNew() {
 		if err := t.conn.exec("DELETE FROM identifier_index WHERE number = ? AND noun = ?", w.number, noun); err != nil {
 			return err
 		}

@@ -89,11 +89,11 @@ func (t *tx) refreshLine(individual annona.Number, today annona.Date) error {
 		return err
 	}
 	for _, m := range memberships {
-		if err := t.touch(subject{"households", m.household.number}, "", "date"); err != nil {
+		if err := t.touch(subject{"households", m.household.number}, annona.Author{}, "date"); err != nil {
 			return err
 		}
 	}
-	return t.touch(subject{"individuals", individual}, "", "date")
+	return t.touch(subject{"individuals", individual}, annona.Author{}, "date")
 }
 
 func (t *tx) writeLine(individual annona.Number, l line) error {

@@ -38,9 +38,14 @@ func (s *Store) FormersIn(ctx context.Context, dataset *annona.Dataset, seq int6
 			if n := len(formers); n > 0 && formers[n-1].Number == number {
 				return nil
 			}
-			formers = append(formers, annona.FormerRecord{
-				Number: number, Created: annona.EventKind(s.ColumnText(1)) == annona.EventCreated, Before: columnBytes(s, 2),
-			})
+			former := annona.FormerRecord{Number: number}
+			switch annona.EventKind(s.ColumnText(1)) {
+			case annona.EventCreated, annona.EventRestored: // it was not on file
+				former.Created = true
+			default:
+				former.Before = columnBytes(s, 2)
+			}
+			formers = append(formers, former)
 			return nil
 		}, seq, dataset.Name, after, until)
 	})

@@ -15,15 +15,12 @@ type membership struct {
 	uid        annona.UID
 	individual annona.Number
 	household  household
+	first      string // source of the individual's first key: memberships that it reports do not repeat it
 	annona.Membership
 }
 
 // same reports whether two memberships say the same.
-func (m membership) same(o membership) bool {
-	a, b := m.Membership, o.Membership
-	a.HouseholdKey, b.HouseholdKey = "", ""
-	return m.household.number == o.household.number && a == b
-}
+func (m membership) same(o membership) bool { return m.Membership == o.Membership }
 
 // continues reports whether m is a later word on the same membership as o.
 func (m membership) continues(o membership) bool {
@@ -40,35 +37,24 @@ func (m membership) activeOn(day annona.Date) bool {
 	return m.StartDate <= day && (m.EndDate == "" || m.EndDate > day)
 }
 
-// writeMemberships replaces the memberships of an individual by those of its record. One that
-// goes on keeps its number and id.
-func (t *tx) writeMemberships(w written, wanted []membership, touched touches) (err error) {
-	var had []membership
-	if !w.created {
-		if had, err = readMemberships(t.conn, w.number); err != nil {
-			return err
-		}
-	}
-	for i := range wanted {
-		wanted[i].individual = w.number
-	}
-	return t.replaceMemberships(had, wanted, touched)
-}
-
 // wantedMemberships resolves the households of a record's memberships. Of two that overlap in
 // one household the first counts: nobody is in it twice.
-func (t *tx) wantedMemberships(r *annona.StoredRecord) ([]membership, error) {
-	wanted := make([]membership, 0, len(r.Memberships))
+func (t *tx) wantedMemberships(w written) ([]membership, error) {
+	wanted := make([]membership, 0, len(w.record.Memberships))
 next:
-	for _, reported := range r.Memberships {
-		h, erased, err := t.household(r.Source, reported.HouseholdKey)
+	for _, reported := range w.record.Memberships {
+		if reported.Source == "" {
+			reported.Source = w.key.Source
+		}
+		h, there, err := t.joined(&reported)
 		if err != nil {
 			return nil, err
 		}
-		if erased {
+		if !there {
 			continue
 		}
-		m := membership{household: h, Membership: reported}
+		reported.Household, reported.HouseholdKey = h.number, ""
+		m := membership{individual: w.number, household: h, first: w.key.Source, Membership: reported}
 		for _, o := range wanted {
 			if m.overlaps(o) {
 				continue next
@@ -80,15 +66,16 @@ next:
 }
 
 const selectMemberships = `SELECT m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
-	m.recipient_type, m.is_primary, m.start_date, m.end_date
-	FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = ? ORDER BY m.number`
+	m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source)
+	FROM memberships m JOIN households h ON h.number = m.household JOIN individuals i ON i.number = m.individual WHERE m.individual = ? ORDER BY m.number`
 
 func readMemberships(c *conn, individual annona.Number) (had []membership, err error) {
 	err = c.each(selectMemberships, func(s *sqlite.Stmt) error {
 		had = append(had, membership{
-			number: s.ColumnInt64(0), uid: columnUID(s, 1), individual: individual,
+			number: s.ColumnInt64(0), uid: columnUID(s, 1), individual: individual, first: s.ColumnText(12),
 			household: household{annona.Number(s.ColumnInt64(2)), columnUID(s, 3), s.ColumnText(4)},
 			Membership: annona.Membership{
+				Household: annona.Number(s.ColumnInt64(2)), Source: s.ColumnText(13),
 				Role: s.ColumnText(5), RoleSourceCode: s.ColumnText(6), RelationshipToHead: s.ColumnText(7), RecipientType: s.ColumnText(8),
 				NotPrimary: !s.ColumnBool(9), StartDate: columnDate(s, 10), EndDate: columnDate(s, 11),
 			},
@@ -98,8 +85,8 @@ func readMemberships(c *conn, individual annona.Number) (had []membership, err e
 	return had, err
 }
 
-// replaceMemberships writes the difference and touches the households it concerns. The
-// wanted ones get their numbers and ids.
+// replaceMemberships replaces the memberships of an individual by those of its record: it writes the
+// difference and touches the households it concerns. One that goes on keeps its number and id.
 func (t *tx) replaceMemberships(had, wanted []membership, touched touches) error {
 	kept := make([]bool, len(had))
 	for i := range wanted {
@@ -152,13 +139,21 @@ func (t *tx) insertMembership(m *membership) (err error) {
 		}
 	}
 	return t.conn.exec(`INSERT INTO memberships (household, rank, number, individual, uid, role, role_source_code, relationship_to_head,
-		recipient_type, is_primary, start_date, end_date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		recipient_type, is_primary, start_date, end_date, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		m.household.number, m.rank(), m.number, m.individual, m.uid, m.Role, m.RoleSourceCode, m.RelationshipToHead,
-		m.RecipientType, !m.NotPrimary, m.StartDate, m.EndDate)
+		m.RecipientType, !m.NotPrimary, m.StartDate, m.EndDate, m.ownSource())
 }
 
 func (t *tx) deleteMembership(m membership) error {
 	return t.conn.exec("DELETE FROM memberships WHERE household = ? AND rank = ? AND number = ?", m.household.number, m.rank(), m.number)
+}
+
+// ownSource is the source of a membership where it is not that of the individual's first key.
+func (m membership) ownSource() string {
+	if m.Source == m.first {
+		return ""
+	}
+	return m.Source
 }
 
 // rank puts the head of a household before the other members.

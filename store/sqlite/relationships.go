@@ -6,52 +6,52 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// relationship is what stays of a relationship when its individual is reported again.
+// relationship is a relationship as it lies in the store.
 type relationship struct {
 	number int64
 	uid    annona.UID
-	toKey  string
-	kind   string
-	taken  bool
+	taken  bool // a record that is written goes on with it
+	annona.Relationship
+}
+
+func readRelationships(c *conn, of annona.Number) (had []relationship, err error) {
+	err = c.each("SELECT number, uid, to_number, to_key, source, type, start_date, end_date, end_reason FROM relationships WHERE from_number = ? ORDER BY number", func(s *sqlite.Stmt) error {
+		had = append(had, relationship{number: s.ColumnInt64(0), uid: columnUID(s, 1), Relationship: annona.Relationship{
+			To: annona.Number(s.ColumnInt64(2)), ToKey: s.ColumnText(3), Source: s.ColumnText(4), Type: s.ColumnText(5),
+			StartDate: columnDate(s, 6), EndDate: columnDate(s, 7), EndReason: s.ColumnText(8),
+		}})
+		return nil
+	}, of)
+	return had, err
 }
 
 // writeRelationships replaces the relationships of an individual by those of its record, and
 // joins those of others that have been waiting for it. One that goes on keeps its number and
 // id: a change of something else must not show in them.
-func (t *tx) writeRelationships(w written, loaded *annona.Loaded, touched touches) (err error) {
-	var had []relationship
-	if !w.created {
-		if had, err = t.removeRelationships(w.number); err != nil {
+func (t *tx) writeRelationships(w written, loaded *annona.Loaded, touched touches) error {
+	if len(w.relationships) > 0 {
+		if err := t.conn.exec("DELETE FROM relationships WHERE from_number = ?", w.number); err != nil {
 			return err
 		}
 	}
-	for i := range w.record.Relationships {
-		if err := t.insertRelationship(w, &w.record.Relationships[i], had, loaded); err != nil {
+	for _, r := range w.record.Relationships {
+		if r.Source == "" {
+			r.Source = w.key.Source
+		}
+		if err := t.insertRelationship(w, &r, loaded); err != nil {
 			return err
 		}
 	}
-	if !w.created {
+	if !w.isNew() {
 		return nil
 	}
-	return t.resolveRelationships(w, touched)
-}
-
-// removeRelationships deletes the relationships of an individual and returns them.
-func (t *tx) removeRelationships(of annona.Number) (had []relationship, err error) {
-	err = t.conn.each("SELECT number, uid, to_key, type FROM relationships WHERE from_number = ?", func(s *sqlite.Stmt) error {
-		had = append(had, relationship{number: s.ColumnInt64(0), uid: columnUID(s, 1), toKey: s.ColumnText(2), kind: s.ColumnText(3)})
-		return nil
-	}, of)
-	if err != nil || len(had) == 0 {
-		return nil, err
-	}
-	return had, t.conn.exec("DELETE FROM relationships WHERE from_number = ?", of)
+	return t.resolveKeys(w.found, touched)
 }
 
 // identify gives a relationship the number and id that it had, or new ones.
 func (t *tx) identify(r *annona.Relationship, had []relationship) (int64, annona.UID, error) {
 	for i := range had {
-		if o := &had[i]; !o.taken && o.toKey == r.ToKey && o.kind == r.Type {
+		if o := &had[i]; !o.taken && o.Source == r.Source && o.ToKey == r.ToKey && o.Type == r.Type {
 			o.taken = true
 			return o.number, o.uid, nil
 		}
@@ -60,20 +60,20 @@ func (t *tx) identify(r *annona.Relationship, had []relationship) (int64, annona
 	return number, annona.NewUID(), err
 }
 
-func (t *tx) insertRelationship(w written, r *annona.Relationship, had []relationship, loaded *annona.Loaded) error {
+func (t *tx) insertRelationship(w written, r *annona.Relationship, loaded *annona.Loaded) error {
 	if r.ToKey == "" {
 		return annona.Invalid("relationship_without_key", "a relationship names the other individual by its source key")
 	}
-	to, err := t.conn.integer("SELECT number FROM individuals WHERE source = ? AND source_key = ?", w.record.Source, r.ToKey)
+	to, err := t.otherEnd(r)
 	if err != nil {
 		return err
 	}
 	if to == 0 {
-		if erased, err := t.buried(recordKey{"individuals", w.record.Source, r.ToKey}); err != nil || erased {
+		if erased, err := t.buried(recordKey{"individuals", r.Source, r.ToKey}); err != nil || erased {
 			return err // nothing leads to somebody who was erased
 		}
 	}
-	number, uid, err := t.identify(r, had)
+	number, uid, err := t.identify(r, w.relationships)
 	if err != nil {
 		return err
 	}
@@ -85,23 +85,33 @@ func (t *tx) insertRelationship(w written, r *annona.Relationship, had []relatio
 	}
 	return t.conn.exec(`INSERT INTO relationships (from_number, number, uid, to_number, to_key, source, type, start_date, end_date, end_reason)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		w.number, number, uid, other, r.ToKey, w.record.Source, r.Type, r.StartDate, r.EndDate, r.EndReason)
+		w.number, number, uid, other, r.ToKey, r.Source, r.Type, r.StartDate, r.EndDate, r.EndReason)
 }
 
-// resolveRelationships joins relationships to a new individual. What is seen of the others
-// changes by that.
-func (t *tx) resolveRelationships(w written, touched touches) error {
+// otherEnd returns the number of the other individual; 0 when it is not on file.
+func (t *tx) otherEnd(r *annona.Relationship) (annona.Number, error) {
+	if r.To > 0 {
+		version, err := t.version("individuals", r.To)
+		if err != nil || version > 0 {
+			return r.To, err
+		}
+	}
+	return t.leadsTo(recordKey{"individuals", r.Source, r.ToKey})
+}
+
+// resolve joins the relationships that wait for a key to the individual to whom it leads. What is
+// seen of the others changes by that.
+func (t *tx) resolve(source, key string, number annona.Number, touched touches) error {
 	var waiting []annona.Number
 	err := t.conn.each("SELECT from_number FROM relationships WHERE source = ? AND to_key = ? AND to_number IS NULL", func(s *sqlite.Stmt) error {
 		waiting = append(waiting, annona.Number(s.ColumnInt64(0)))
 		return nil
-	}, w.record.Source, w.record.Key)
+	}, source, key)
 	if err != nil || len(waiting) == 0 {
 		return err
 	}
 	for _, from := range waiting {
 		touched[subject{"individuals", from}] = "relationship"
 	}
-	return t.conn.exec("UPDATE relationships SET to_number = ? WHERE source = ? AND to_key = ? AND to_number IS NULL",
-		w.number, w.record.Source, w.record.Key)
+	return t.conn.exec("UPDATE relationships SET to_number = ? WHERE source = ? AND to_key = ? AND to_number IS NULL", number, source, key)
 }

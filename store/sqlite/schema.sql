@@ -9,7 +9,8 @@ INSERT INTO counters (name, value) VALUES
 
 -- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
--- are added from the dictionary. f_area_code is always there: the store itself needs it.
+-- are added from the dictionary. f_area_code is always there: the store itself needs it. source and
+-- source_key are the record's first key; digest and as_of are of what was last reported under it.
 CREATE TABLE households (
 	number        INTEGER PRIMARY KEY,
 	uid           BLOB NOT NULL,
@@ -23,6 +24,7 @@ CREATE TABLE households (
 	sealed_groups BLOB,
 	source_key    TEXT NOT NULL,
 	digest        BLOB NOT NULL,
+	as_of         INTEGER,
 	f_area_code   TEXT
 ) STRICT;
 CREATE UNIQUE INDEX households_uid ON households (uid);
@@ -48,13 +50,56 @@ CREATE TABLE individuals (
 	clear_groups         BLOB,
 	sealed_groups        BLOB,
 	source_key           TEXT NOT NULL,
-	digest               BLOB NOT NULL
+	digest               BLOB NOT NULL,
+	as_of                INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
 CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
 CREATE INDEX individuals_area ON individuals (area_code);
 
--- Memberships lie with their household, its head first (rank 0), in order of number.
+-- Keys that lead to a record beside its first one, with what was last reported under each.
+CREATE TABLE other_keys (
+	source     TEXT NOT NULL,
+	source_key TEXT NOT NULL,
+	dataset    TEXT NOT NULL,
+	number     INTEGER NOT NULL,
+	digest     BLOB NOT NULL,
+	as_of      INTEGER,
+	PRIMARY KEY (source, source_key, dataset)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX other_keys_number ON other_keys (dataset, number, source);
+
+-- Records that are out of sight and may come back. version is that of the delete marker, one more
+-- than that of the images; before is what the record was, for whoever brings it back.
+CREATE TABLE deleted_records (
+	dataset       TEXT NOT NULL,
+	number        INTEGER NOT NULL,
+	uid           BLOB NOT NULL,
+	source        TEXT NOT NULL,
+	source_key    TEXT NOT NULL,
+	digest        BLOB NOT NULL,
+	as_of         INTEGER,
+	received_at   TEXT NOT NULL,
+	version       INTEGER NOT NULL,
+	clear         BLOB,
+	sealed        BLOB,
+	clear_groups  BLOB,
+	sealed_groups BLOB,
+	before        BLOB,
+	PRIMARY KEY (dataset, number)
+) STRICT;
+CREATE INDEX deleted_records_source ON deleted_records (source, source_key, dataset);
+
+-- What took the place of deleted records.
+CREATE TABLE successors (
+	dataset   TEXT NOT NULL,
+	number    INTEGER NOT NULL,
+	successor INTEGER NOT NULL,
+	PRIMARY KEY (dataset, number, successor)
+) STRICT, WITHOUT ROWID;
+
+-- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
+-- where it is that of the individual's first key.
 CREATE TABLE memberships (
 	household            INTEGER NOT NULL,
 	rank                 INTEGER NOT NULL,
@@ -68,13 +113,14 @@ CREATE TABLE memberships (
 	is_primary           INTEGER NOT NULL,
 	start_date           TEXT,
 	end_date             TEXT,
+	source               TEXT,
 	PRIMARY KEY (household, rank, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX memberships_individual ON memberships (individual, number);
 CREATE INDEX memberships_start ON memberships (start_date) WHERE start_date IS NOT NULL;
 CREATE INDEX memberships_end ON memberships (end_date) WHERE end_date IS NOT NULL;
 
--- to_number is NULL until the other individual arrives.
+-- to_number is NULL until the other individual arrives, and while it is deleted.
 CREATE TABLE relationships (
 	from_number INTEGER NOT NULL,
 	number      INTEGER NOT NULL,
@@ -220,9 +266,28 @@ CREATE TABLE events (
 	version INTEGER NOT NULL,
 	kind    TEXT NOT NULL,
 	reason  TEXT,
+	load    INTEGER,
 	before  BLOB
 ) STRICT;
+CREATE INDEX events_load ON events (load, seq) WHERE load IS NOT NULL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
+
+-- Runs of imports. report is JSON: counts and codes.
+CREATE TABLE loads (
+	key         INTEGER PRIMARY KEY,
+	id          BLOB NOT NULL UNIQUE,
+	source      TEXT NOT NULL,
+	mode        TEXT NOT NULL,
+	operator    TEXT,
+	client      BLOB,
+	reason      TEXT,
+	as_of       INTEGER,
+	started_at  INTEGER,
+	finished_at INTEGER,
+	state       TEXT NOT NULL,
+	undoes      BLOB,
+	report      BLOB
+) STRICT;
 
 -- The ledger: entries, what they say (sealed; it can be deleted), the tree over their leaves
 -- and its signed checkpoints. A field list lies in clear under its hash.
@@ -302,7 +367,7 @@ CREATE TABLE follower_views (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX follower_views_generation ON follower_views (follower, generation);
 
--- The ids of erased records stay as long as the log, to tell those who have followed them.
+-- The ids of erased and deleted records stay as long as the log, to tell those who have followed them.
 CREATE TABLE departed (
 	dataset TEXT NOT NULL,
 	number  INTEGER NOT NULL,
@@ -313,7 +378,6 @@ CREATE TABLE departed (
 CREATE TRIGGER households_depart AFTER DELETE ON households BEGIN
 	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)
 		VALUES ('households', old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM events));
-	DELETE FROM former_areas WHERE household = old.number;
 END;
 CREATE TRIGGER individuals_depart AFTER DELETE ON individuals BEGIN
 	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)

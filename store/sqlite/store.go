@@ -66,6 +66,7 @@ var (
 	_ annona.Reference    = (*Store)(nil)
 	_ annona.Log          = (*Store)(nil)
 	_ annona.Views        = (*Store)(nil)
+	_ annona.Loads        = (*Store)(nil)
 )
 
 // Open opens the registry in the folder dir and brings its schema up to date. Errors have the

@@ -33,11 +33,11 @@ func openTest(t testing.TB, dir string) tested {
 
 func (s tested) Events(ctx context.Context) (events []annona.Event, err error) {
 	err = s.readers.read(ctx, "read the log", func(c *conn) error {
-		return c.each("SELECT seq, at, actor, dataset, record, version, kind, reason, before FROM events ORDER BY seq", func(stmt *sqlite.Stmt) error {
+		return c.each("SELECT seq, at, actor, dataset, record, version, kind, reason, before, client, load FROM events ORDER BY seq", func(stmt *sqlite.Stmt) error {
 			events = append(events, annona.Event{
 				Seq: stmt.ColumnInt64(0), At: columnTime(stmt, 1), Actor: stmt.ColumnText(2), Dataset: stmt.ColumnText(3),
 				Record: annona.Number(stmt.ColumnInt64(4)), Version: stmt.ColumnInt(5), Kind: annona.EventKind(stmt.ColumnText(6)),
-				Reason: stmt.ColumnText(7), Before: columnBytes(stmt, 8),
+				Reason: stmt.ColumnText(7), Before: columnBytes(stmt, 8), Client: columnUID(stmt, 9), Load: stmt.ColumnInt64(10),
 			})
 			return nil
 		})

@@ -10,12 +10,15 @@ import (
 
 // SubjectByKey returns the number of the individual with that record key; 0 when there is none.
 func (s *Store) SubjectByKey(ctx context.Context, source, key string) (annona.Number, error) {
-	return s.subject(ctx, "SELECT number FROM individuals WHERE source = ? AND source_key = ?", source, key)
+	return s.subject(ctx, `SELECT number FROM individuals WHERE source = ?1 AND source_key = ?2
+		UNION ALL SELECT number FROM other_keys WHERE source = ?1 AND source_key = ?2 AND dataset = 'individuals'
+		UNION ALL SELECT number FROM deleted_records WHERE source = ?1 AND source_key = ?2 AND dataset = 'individuals' LIMIT 1`, source, key)
 }
 
 // SubjectByUID returns the number of the individual with that UID; 0 when there is none.
 func (s *Store) SubjectByUID(ctx context.Context, uid annona.UID) (annona.Number, error) {
-	return s.subject(ctx, "SELECT number FROM individuals WHERE uid = ?", uid)
+	return s.subject(ctx, `SELECT number FROM individuals WHERE uid = ?1
+		UNION ALL SELECT number FROM deleted_records WHERE uid = ?1 AND dataset = 'individuals' LIMIT 1`, uid)
 }
 
 func (s *Store) subject(ctx context.Context, sql string, args ...any) (number annona.Number, err error) {
@@ -27,19 +30,20 @@ func (s *Store) subject(ctx context.Context, sql string, args ...any) (number an
 	return number, err
 }
 
-// KeyOf returns under which record key a record is on file; empty when it is not.
-func (s *Store) KeyOf(ctx context.Context, dataset *annona.Dataset, number annona.Number) (source, key string, err error) {
-	table, err := tableOf(dataset.Name)
-	if err != nil {
-		return "", "", err
+// KeysOf returns all keys that lead to a record, its first one first.
+func (s *Store) KeysOf(ctx context.Context, dataset *annona.Dataset, number annona.Number) (keys []annona.RecordKey, err error) {
+	if err := s.checkDataset(dataset); err != nil {
+		return nil, err
 	}
 	err = s.readers.read(ctx, "find a record", func(c *conn) error {
-		_, err := c.one("SELECT source, source_key FROM "+table.dataset+" WHERE number = ?", func(stmt *sqlite.Stmt) {
-			source, key = stmt.ColumnText(0), stmt.ColumnText(1)
-		}, number)
-		return err
+		return c.each(`SELECT source, source_key FROM `+dataset.Name+` WHERE number = ?1
+			UNION ALL SELECT source, source_key FROM deleted_records WHERE dataset = ?2 AND number = ?1
+			UNION ALL SELECT source, source_key FROM (SELECT * FROM other_keys WHERE dataset = ?2 AND number = ?1 ORDER BY source, source_key)`, func(r *sqlite.Stmt) error {
+			keys = append(keys, annona.RecordKey{Dataset: dataset, Source: r.ColumnText(0), Key: r.ColumnText(1)})
+			return nil
+		}, number, dataset.Name)
 	})
-	return source, key, err
+	return keys, err
 }
 
 // Restrictions returns all restrictions of an individual, as they were recorded.

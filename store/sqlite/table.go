@@ -12,12 +12,15 @@ import (
 // table is how the records of one root dataset are written.
 type table struct {
 	dataset string
+	of      *annona.Dataset
 	noun    string
 	columns map[string]int // parameter of each column of the filters' index, by code of its field
 	indexed []string       // the same codes, in order
 	index   string
 	find    string
+	other   string // finds by a key that is not the record's first one
 	images  string
+	deleted string // images of deleted records
 	insert  string
 	update  string
 	params  int // of what both statements have in common
@@ -29,7 +32,7 @@ func tables() []table {
 }
 
 // imageColumns are the columns that every write of a record sets, in the order of recordArgs.
-var imageColumns = [...]string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest"}
+var imageColumns = [...]string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest", "as_of"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = [...]string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -46,6 +49,7 @@ func (t *tx) table(dataset *annona.Dataset) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
+	known.of = dataset
 	return t.prepareTable(known)
 }
 
@@ -79,16 +83,21 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	tb.params = len(set)
 	added := append(append([]string{}, set...), recordColumns[:]...)
 	tb.index = "SELECT f_" + strings.Join(tb.indexed, ", f_") + " FROM " + tb.dataset + " WHERE number = ?"
-	tb.find = "SELECT number, uid, digest, version FROM " + tb.dataset + " WHERE source = ? AND source_key = ?"
-	tb.images = "SELECT clear, clear_groups, sealed, sealed_groups FROM " + tb.dataset + " WHERE number = ?"
+	tb.find = "SELECT number, digest, version FROM " + tb.dataset + " WHERE source = ? AND source_key = ?"
+	tb.other = "SELECT o.number, o.digest, o.as_of, r.version FROM other_keys o LEFT JOIN " + tb.dataset +
+		" r ON r.number = o.number WHERE o.source = ? AND o.source_key = ? AND o.dataset = '" + tb.dataset + "'"
+	const known = "SELECT clear, clear_groups, sealed, sealed_groups, source, source_key, digest, as_of, version, uid, received_at, "
+	tb.images = known + "NULL FROM " + tb.dataset + " WHERE number = ?"
+	tb.deleted = known + "before FROM deleted_records WHERE number = ? AND dataset = '" + tb.dataset + "'"
 	tb.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", tb.dataset, strings.Join(added, ", "), strings.Repeat(", ?", len(added)-1))
 	tb.update = fmt.Sprintf("UPDATE %s SET %s = ? WHERE number = ?", tb.dataset, strings.Join(set, " = ?, "))
 	t.tables[tb.dataset] = &tb
 	return &tb, nil
 }
 
-// bindRecord binds what both statements have in common; their own parameters follow.
-func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, l line, now string) error {
+// bindRecord binds what both statements have in common; their own parameters follow. The digest is
+// that of the record's first key.
+func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, first *annona.RecordKey, l line, now string) error {
 	if err := stmt.ClearBindings(); err != nil {
 		return err
 	}
@@ -106,7 +115,8 @@ func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, l line, n
 	bindBytes(stmt, 4, sealed)
 	bindBytes(stmt, 5, sealedGroups)
 	stmt.BindInt64(6, int64(r.Version))
-	stmt.BindBytes(7, r.Digest[:])
+	stmt.BindBytes(7, first.Digest[:])
+	bindTime(stmt, 8, first.AsOf)
 	if tb.dataset == "individuals" {
 		l.bind(stmt, len(imageColumns)+1)
 	}

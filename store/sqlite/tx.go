@@ -11,17 +11,18 @@ import (
 
 // tx is one transaction of writing. It is used by one goroutine and ends with its function.
 type tx struct {
-	ctx      context.Context
-	conn     *conn
-	tree     *tree
-	now      time.Time
-	counters map[string]int64 // those in use, as they will be written back
-	nextSeq  int64            // of the log; 0 until the first event
-	evented  map[subject]bool // records that have an event of this transaction
-	tables   map[string]*table
-	known    map[householdKey]household // households looked up in this transaction
-	erased   bool                       // a record was erased
-	found    map[subject]*found         // records found and not written yet
+	ctx       context.Context
+	conn      *conn
+	tree      *tree
+	now       time.Time
+	counters  map[string]int64 // those in use, as they will be written back
+	nextSeq   int64            // of the log; 0 until the first event
+	evented   map[subject]bool // records that have an event of this transaction
+	tables    map[string]*table
+	known     map[householdKey]household // households looked up in this transaction
+	erased    bool                       // a record was erased
+	found     map[subject]*found         // records found and not written yet
+	elsewhere elsewhere
 }
 
 // subject is a record of a root dataset.
@@ -122,7 +123,7 @@ func (t *tx) rightsChanged(number annona.Number, reason string) error {
 	if err := t.moveEpoch(); err != nil {
 		return fault("move the policy epoch", err)
 	}
-	return fault("write an event", t.touch(subject{"individuals", number}, "", reason))
+	return fault("write an event", t.touch(subject{"individuals", number}, annona.Author{}, reason))
 }
 
 // PutAgreement writes the next version of an agreement and returns it.

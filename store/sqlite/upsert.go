@@ -17,13 +17,15 @@ var errNoColumn = errors.New("a filterable field has no column: the store was op
 
 // written is a record of this batch that has been written.
 type written struct {
-	record  *annona.StoredRecord
-	number  annona.Number
-	created bool
+	*found
+	record *annona.StoredRecord
 }
 
+// isNew reports whether nothing of the record is on file yet but what this batch brings.
+func (w written) isNew() bool { return w.version == 0 || w.deleted }
+
 // Upsert writes records that are new or changed. See annona.RecordTx.
-func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRecord) (annona.Loaded, error) {
+func (t *tx) Upsert(ctx context.Context, by annona.Author, records []annona.StoredRecord) (annona.Loaded, error) {
 	var loaded annona.Loaded
 	var people []written
 	touched := touches{}
@@ -31,7 +33,7 @@ func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRe
 		if err := ctx.Err(); err != nil {
 			return loaded, err
 		}
-		w, err := t.upsertRecord(actor, &records[i], &loaded, touched)
+		w, err := t.upsertRecord(by, &records[i], &loaded, touched)
 		if err != nil {
 			return loaded, fault("write a record", err)
 		}
@@ -44,11 +46,11 @@ func (t *tx) Upsert(ctx context.Context, actor string, records []annona.StoredRe
 			return loaded, fault("write a relationship", err)
 		}
 	}
-	return loaded, fault("write an event", t.touchAll(touched, actor))
+	return loaded, fault("write an event", t.touchAll(touched, by))
 }
 
 // upsertRecord writes one record with what hangs on it, except for its relationships.
-func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.Loaded, touched touches) (w written, err error) {
+func (t *tx) upsertRecord(by annona.Author, r *annona.StoredRecord, loaded *annona.Loaded, touched touches) (w written, err error) {
 	tb, err := t.table(r.Dataset)
 	if err != nil {
 		return w, err
@@ -57,21 +59,31 @@ func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.L
 	if err != nil {
 		return w, err
 	}
-	memberships, err := t.wantedMemberships(r)
+	w = written{found: f, record: r}
+	memberships, err := t.wantedMemberships(w)
 	if err != nil {
 		return w, err
 	}
-	w = written{record: r, number: f.number, created: f.version == 0}
 	l := lineOf(memberships, annona.DateOf(t.now))
-	if w.created {
+	switch {
+	case f.version == 0:
 		loaded.Created++
-		err = t.create(tb, r, f, l, actor)
-	} else {
+		err = t.create(tb, r, f, l, by)
+	case f.deleted:
 		loaded.Changed++
-		err = t.change(tb, r, l, actor, touched)
+		loaded.Restored++
+		err = t.restore(tb, r, f, l, by)
+	default:
+		loaded.Changed++
+		err = t.change(tb, r, f, l, by, touched)
 	}
 	if err != nil {
 		return w, err
+	}
+	if nameOf(&f.key) != nameOf(&r.RecordKey) {
+		if err := t.putKey(tb, &r.RecordKey, f.number, touched); err != nil {
+			return w, err
+		}
 	}
 	if err := t.writeIdentifiers(tb.noun, w); err != nil {
 		return w, err
@@ -79,30 +91,42 @@ func (t *tx) upsertRecord(actor string, r *annona.StoredRecord, loaded *annona.L
 	if tb.dataset != "individuals" {
 		return w, nil
 	}
-	return w, t.writeMemberships(w, memberships, touched)
+	return w, t.replaceMemberships(f.memberships, memberships, touched)
 }
 
 // create writes a new record under the number that was set aside for it.
-func (t *tx) create(tb *table, r *annona.StoredRecord, f *found, l line, actor string) error {
+func (t *tx) create(tb *table, r *annona.StoredRecord, f *found, l line, by annona.Author) error {
+	if err := t.insertRow(tb, r, f, l, annona.Instant(t.now)); err != nil {
+		return err
+	}
+	return t.event(eventOf(by, tb.dataset, f.number, 1, annona.EventCreated, nil))
+}
+
+// insertRow writes the row of a record that has none.
+func (t *tx) insertRow(tb *table, r *annona.StoredRecord, f *found, l line, receivedAt string) error {
 	stmt, err := t.conn.prepare(tb.insert)
 	if err != nil {
 		return err
 	}
-	now := annona.Instant(t.now)
-	if err := tb.bindRecord(stmt, r, l, now); err != nil {
+	if err := tb.bindRecord(stmt, r, f.first(r), l, annona.Instant(t.now)); err != nil {
 		return err
 	}
-	for i, a := range []any{f.number, f.uid, r.Source, r.Key, now} {
+	for i, a := range []any{f.number, f.uid, f.key.Source, f.key.Key, receivedAt} {
 		bind(stmt, tb.params+1+i, a)
 	}
-	if err := run(stmt); err != nil {
-		return err
+	return run(stmt)
+}
+
+// first is the record's first key with what was last reported under it: now, or before.
+func (f *found) first(r *annona.StoredRecord) *annona.RecordKey {
+	if nameOf(&f.key) == nameOf(&r.RecordKey) {
+		return &r.RecordKey
 	}
-	return t.event(annona.Event{Actor: actor, Dataset: tb.dataset, Record: f.number, Version: 1, Kind: annona.EventCreated})
+	return &f.key
 }
 
 // change writes the next version of a record; its event keeps what it was before.
-func (t *tx) change(tb *table, r *annona.StoredRecord, l line, actor string, touched touches) error {
+func (t *tx) change(tb *table, r *annona.StoredRecord, f *found, l line, by annona.Author, touched touches) error {
 	if tb.dataset == "households" {
 		if err := t.householdChanges(tb, r, touched); err != nil {
 			return err
@@ -112,16 +136,14 @@ func (t *tx) change(tb *table, r *annona.StoredRecord, l line, actor string, tou
 	if err != nil {
 		return err
 	}
-	if err := tb.bindRecord(stmt, r, l, annona.Instant(t.now)); err != nil {
+	if err := tb.bindRecord(stmt, r, f.first(r), l, annona.Instant(t.now)); err != nil {
 		return err
 	}
 	bind(stmt, tb.params+1, r.Number)
 	if err := run(stmt); err != nil {
 		return err
 	}
-	return t.event(annona.Event{
-		Actor: actor, Dataset: tb.dataset, Record: r.Number, Version: r.Version, Kind: annona.EventChanged, Before: r.Before,
-	})
+	return t.event(eventOf(by, tb.dataset, r.Number, r.Version, annona.EventChanged, r.Before))
 }
 
 // run steps a statement that returns no rows and resets it.
@@ -133,12 +155,12 @@ func run(stmt *sqlite.Stmt) error {
 // touches are the records that a batch touches without changing them, and why.
 type touches map[subject]string
 
-func (t *tx) touchAll(touched touches, actor string) error {
+func (t *tx) touchAll(touched touches, by annona.Author) error {
 	order := slices.SortedFunc(maps.Keys(touched), func(a, b subject) int {
 		return cmp.Or(strings.Compare(a.dataset, b.dataset), cmp.Compare(a.number, b.number))
 	})
 	for _, s := range order {
-		if err := t.touch(s, actor, touched[s]); err != nil {
+		if err := t.touch(s, by, touched[s]); err != nil {
 			return err
 		}
 	}

@@ -186,7 +186,15 @@ func (s *Store) Departed(ctx context.Context, dataset *annona.Dataset, numbers [
 				return err
 			}
 		}
-		return nil
+		return c.each(`WITH RECURSIVE took (number, successor) AS (
+				SELECT s.number, s.successor FROM json_each(?1) n CROSS JOIN successors s ON s.dataset = ?2 AND s.number = n.value
+				UNION SELECT t.number, s.successor FROM took t CROSS JOIN successors s ON s.dataset = ?2 AND s.number = t.successor)
+			SELECT t.number, r.uid FROM took t CROSS JOIN `+dataset.Name+` r ON r.number = t.successor ORDER BY 1, r.number`, func(s *sqlite.Stmt) error {
+			d := gone[annona.Number(s.ColumnInt64(0))]
+			d.Into = append(d.Into, columnUID(s, 1))
+			gone[annona.Number(s.ColumnInt64(0))] = d
+			return nil
+		}, list, dataset.Name)
 	})
 	return gone, err
 }

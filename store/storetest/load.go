@@ -32,7 +32,7 @@ func Load(ctx context.Context, tx annona.Tx, actor string, records []annona.Stor
 			changed = append(changed, next(records[i], k))
 		}
 	}
-	loaded, err := tx.Upsert(ctx, actor, changed)
+	loaded, err := tx.Upsert(ctx, annona.Author{Operator: actor}, changed)
 	loaded.Unchanged, loaded.Erased = left.Unchanged, left.Erased
 	return loaded, err
 }

@@ -16,6 +16,9 @@ const Today annona.Date = "2024-03-01"
 
 const source = "survey"
 
+// tester is who changes records in most tests.
+var tester = annona.Author{Operator: "tester"}
+
 // Clock stands at noon of Today.
 func Clock() time.Time { return time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC) }
 

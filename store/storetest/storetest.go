@@ -28,6 +28,7 @@ type Store interface {
 	annona.Log
 	annona.Views
 	annona.Syncs
+	annona.Loads
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
