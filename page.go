@@ -46,6 +46,10 @@ type Page struct {
 	Groups  []Group  // as Shape.Groups
 	Sealed  Column   // the sealed image of each row, when the shape needs it; emptied by opening
 
+	// Epoch is the policy epoch of the moment that the rows are of. Stores set it with every reading,
+	// also one that finds nothing.
+	Epoch int64
+
 	// Versions are those of the rows whose sealed images lie in Sealed: an image is bound to its own.
 	Versions []int64
 }

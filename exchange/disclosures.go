@@ -44,7 +44,7 @@ const MaxDisclosures = 10_000
 // purpose. Its agreement has to say that it may ask (disclosures: true). An unknown id and
 // somebody whom it may not see are the same answer.
 func (x *Exchange) Disclosures(ctx context.Context, caller annona.Caller, purpose, id string) (*Disclosures, error) {
-	i, err := x.inquire(ctx, caller, annona.VerbDisclosures, Question{Dataset: "individuals", Purpose: purpose})
+	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbDisclosures, Question{Dataset: "individuals", Purpose: purpose})
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	Writer     annona.Writer
 	Ledger     annona.Ledger
 	Standings  annona.Standings
+	Remembered *Remembered // of Standings, for small requests; nil: one of the gate's own
 	Subjects   annona.Subjects
 	Reference  annona.Reference
 	Log        annona.Log
@@ -72,6 +73,9 @@ func New(c Config) *Exchange {
 	x.Ledger = sealingLedger{c.Ledger, c.Vault}
 	x.Writer = sealingWriter{c.Writer, c.Vault}
 	x.Reference = sealingReference{c.Reference, c.Vault}
+	if x.Remembered == nil {
+		x.Remembered = Remember(c.Standings)
+	}
 	x.dictionary.Store(c.Dictionary)
 	return x
 }
@@ -84,11 +88,11 @@ func (x *Exchange) UseDictionary(d *annona.Dictionary) { x.dictionary.Store(d) }
 
 func (x *Exchange) today(now time.Time) annona.Date { return annona.DateOf(now.In(x.Zone)) }
 
-// standing reads who the caller is at this moment. It is never remembered: the next page asks
-// again, so that a revocation takes effect with it.
-func (x *Exchange) standing(ctx context.Context, caller annona.Caller) (annona.Standing, error) {
+// standing reads who the caller is: from the store, at this moment, or from what is remembered,
+// which whoever decides by it has to confirm.
+func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller annona.Caller) (annona.Standing, error) {
 	s := annona.Standing{At: x.Clock()}
-	client, err := x.Standings.ClientByID(ctx, caller.Client)
+	client, err := from.ClientByID(ctx, caller.Client)
 	if err != nil {
 		return s, err
 	}
@@ -98,7 +102,7 @@ func (x *Exchange) standing(ctx context.Context, caller annona.Caller) (annona.S
 	if err := x.Check(client, s.At, caller.Network); err != nil {
 		return s, err
 	}
-	agreement, err := x.Standings.Agreement(ctx, client.Agreement)
+	agreement, err := from.Agreement(ctx, client.Agreement)
 	if err != nil {
 		return s, err
 	}
@@ -109,12 +113,12 @@ func (x *Exchange) standing(ctx context.Context, caller annona.Caller) (annona.S
 	return s, nil
 }
 
-// decide is the first step: a grant for one request under the standing of this moment.
-func (x *Exchange) decide(ctx context.Context, caller annona.Caller, verb annona.Verb, q Question) (*annona.Grant, error) {
+// decide is the first step: a grant for one request under the caller's standing.
+func (x *Exchange) decide(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*annona.Grant, error) {
 	if caller.IsOperator() {
 		return nil, annona.Forbidden("operator_reads_nothing", "the command line administers the registry; people are read under an agreement")
 	}
-	standing, err := x.standing(ctx, caller)
+	standing, err := x.standing(ctx, from, caller)
 	if err != nil {
 		return nil, err
 	}

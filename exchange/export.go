@@ -37,7 +37,7 @@ type Sent struct {
 
 // Export decides and narrows an export.
 func (x *Exchange) Export(ctx context.Context, caller annona.Caller, q Question, form Form) (*Export, error) {
-	i, err := x.inquire(ctx, caller, annona.VerbExport, q)
+	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbExport, q)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (e *Export) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 // decideAgain takes the first step anew. Columns and rows were fixed under one version of the
 // agreement: another one ends the export.
 func (e *Export) decideAgain(ctx context.Context) error {
-	grant, err := e.x.decide(ctx, e.i.caller, e.i.verb, e.i.question)
+	grant, err := e.x.decide(ctx, e.x.Standings, e.i.caller, e.i.verb, e.i.question)
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 	if err != nil {
 		return nil, err
 	}
-	i, err := x.inquire(ctx, caller, annona.VerbFollow, q)
+	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbFollow, q)
 	if err != nil {
 		return nil, err
 	}

@@ -11,18 +11,14 @@ import (
 // Get returns the record with that wire id. An unknown id, one of another realm and one that
 // the caller may not see are the same answer from the same query.
 func (x *Exchange) Get(ctx context.Context, caller annona.Caller, q Question, id string, form Form) (*Answer, error) {
-	i, err := x.inquire(ctx, caller, annona.VerbGet, q)
-	if err != nil {
-		return nil, err
-	}
-	i.form = form
-	uid, ok := i.realm.ParseID(id)
-	if !ok {
-		uid = annona.UID{} // nobody's: the query is made all the same
-	}
-	page := annona.NewPage(i.shape)
-	err = x.readOpen(ctx, page, func() error {
-		return x.Records.ReadOne(ctx, i.scope(i.shape, x.today(x.Clock())), uid, page)
+	i, page, err := x.readSmall(ctx, caller, annona.VerbGet, q, form, func(i *inquiry, page *annona.Page) error {
+		uid, ok := i.realm.ParseID(id)
+		if !ok {
+			uid = annona.UID{} // nobody's: the query is made all the same
+		}
+		return x.readOpen(ctx, page, func() error {
+			return x.Records.ReadOne(ctx, i.scope(i.shape, x.today(x.Clock())), uid, page)
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -17,23 +17,19 @@ type Identifier struct {
 // are a conflict: nobody is picked silently. The value is compared by its blind index and kept
 // nowhere.
 func (x *Exchange) Lookup(ctx context.Context, caller annona.Caller, q Question, id Identifier, form Form) (*Answer, error) {
-	i, err := x.inquire(ctx, caller, annona.VerbLookup, q)
-	if err != nil {
-		return nil, err
-	}
-	i.form = form
-	indexes, err := x.identifier(i, id)
-	if err != nil {
-		return nil, err
-	}
-	page := annona.NewPage(i.shape)
-	err = x.readOpen(ctx, page, func() error {
-		for _, index := range indexes {
-			if err := x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page); err != nil {
-				return err
-			}
+	i, page, err := x.readSmall(ctx, caller, annona.VerbLookup, q, form, func(i *inquiry, page *annona.Page) error {
+		indexes, err := x.identifier(i, id)
+		if err != nil {
+			return err
 		}
-		return nil
+		return x.readOpen(ctx, page, func() error {
+			for _, index := range indexes {
+				if err := x.Records.Lookup(ctx, i.scope(i.shape, x.today(x.Clock())), index, page); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err

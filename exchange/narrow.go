@@ -31,8 +31,8 @@ type Form struct {
 }
 
 // inquire takes the first two steps, decide and narrow.
-func (x *Exchange) inquire(ctx context.Context, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
-	grant, err := x.decide(ctx, caller, verb, q)
+func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
+	grant, err := x.decide(ctx, from, caller, verb, q)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,7 @@ func (x *Exchange) recognize(ctx context.Context, caller annona.Caller) error {
 	if caller.IsOperator() {
 		return nil
 	}
-	_, err := x.standing(ctx, caller)
+	_, err := x.standing(ctx, x.Standings, caller)
 	return err
 }
 

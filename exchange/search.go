@@ -25,23 +25,20 @@ func (x *Exchange) Search(ctx context.Context, caller annona.Caller, q Question,
 	if limit < 1 || limit > MaxLimit {
 		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
 	}
-	i, err := x.inquire(ctx, caller, annona.VerbSearch, q)
-	if err != nil {
-		return nil, err
-	}
-	i.form = form
-	from, err := x.openCursor(i, after)
-	if err != nil {
-		return nil, err
-	}
-	if ceiling := i.grant.RowCeiling; ceiling > 0 {
-		limit = int(min(int64(limit), ceiling))
-	}
-	page := annona.NewPage(i.shape)
 	more := false
-	err = x.readOpen(ctx, page, func() (err error) {
-		more, err = x.Records.ReadPage(ctx, i.scope(i.shape, x.today(x.Clock())), from, 0, limit, page)
-		return err
+	i, page, err := x.readSmall(ctx, caller, annona.VerbSearch, q, form, func(i *inquiry, page *annona.Page) error {
+		from, err := x.openCursor(i, after)
+		if err != nil {
+			return err
+		}
+		rows := int64(limit)
+		if ceiling := i.grant.RowCeiling; ceiling > 0 {
+			rows = min(rows, ceiling)
+		}
+		return x.readOpen(ctx, page, func() (err error) {
+			more, err = x.Records.ReadPage(ctx, i.scope(i.shape, x.today(x.Clock())), from, 0, int(rows), page)
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -33,40 +33,61 @@ func (r *pageReading) groups(page *annona.Page, from int) error {
 
 // membershipGroup fills the active memberships of individuals in households that may be seen.
 func (r *pageReading) membershipGroup(page *annona.Page, from int, group *annona.Group, shape *annona.Shape) error {
-	plan := newGroupPlan(shape, map[string]string{
+	plan := membershipPlan(shape)
+	l := r.next()
+	l.write("SELECT p.position, g.* FROM unnest(")
+	l.bind(numberList(page.Numbers[from:]))
+	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some())
+	l.fromMemberships("p.number")
+	l.write(") g")
+	return r.groupRows(l, plan, page, from, group, shape.Column("individual_id"))
+}
+
+func membershipPlan(shape *annona.Shape) *rowPlan {
+	return newGroupPlan(shape, map[string]string{
 		"membership_id": "m.uid", "household_id": "h.uid", "role": "m.role", "role_source_code": "m.role_source_code",
 		"relationship_to_head": "m.relationship_to_head", "recipient_type": "m.recipient_type",
 		"is_primary": "CASE WHEN m.is_primary THEN 'true' ELSE 'false' END", "start_date": "m.start_date", "end_date": "m.end_date",
 	}, "individual_id")
-	l := r.next()
-	l.write("SELECT p.position, g.* FROM unnest(")
-	l.bind(numberList(page.Numbers[from:]))
-	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some(),
-		" FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = p.number")
+}
+
+// fromMemberships writes which memberships of an individual are shown, and in which order.
+func (l *lowering) fromMemberships(individual string) {
+	l.write(" FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = ", individual)
 	l.active("m")
 	l.meets(l.homes, householdView("h"))
 	if l.day != l.terms.Today { // today, the individual makes it visible
 		l.householdVisible(householdView("h"))
 	}
-	l.write(" ORDER BY m.number) g")
-	return r.groupRows(l, plan, page, from, group, shape.Column("individual_id"))
+	l.write(" ORDER BY m.number")
 }
 
 // relationshipGroup fills the relationships of individuals whose other end is visible too.
 func (r *pageReading) relationshipGroup(page *annona.Page, from int, group *annona.Group, shape *annona.Shape) error {
+	plan := relationshipPlan(shape)
+	l := r.next()
+	l.write("SELECT p.position, g.* FROM unnest(")
+	l.bind(numberList(page.Numbers[from:]))
+	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some())
+	l.fromRelationships("p.number")
+	l.write(") g")
+	return r.groupRows(l, plan, page, from, group, shape.Column("from_individual_id"))
+}
+
+func relationshipPlan(shape *annona.Shape) *rowPlan {
 	plan := newGroupPlan(shape, map[string]string{
 		"relationship_id": "r.uid", "to_individual_id": "i.uid", "type": "r.type", "start_date": "r.start_date",
 		"end_date": "r.end_date", "end_reason": "r.end_reason", "source": "r.source",
 	}, "from_individual_id")
 	plan.pointsTo("to_individual_id", "i.number")
-	l := r.next()
-	l.write("SELECT p.position, g.* FROM unnest(")
-	l.bind(numberList(page.Numbers[from:]))
-	l.write("::text::bigint[]) WITH ORDINALITY p (number, position) CROSS JOIN LATERAL (SELECT ", plan.some(),
-		" FROM relationships r JOIN individuals i ON i.number = r.to_number WHERE r.from_number = p.number")
+	return plan
+}
+
+// fromRelationships writes which relationships of an individual are shown, and in which order.
+func (l *lowering) fromRelationships(individual string) {
+	l.write(" FROM relationships r JOIN individuals i ON i.number = r.to_number WHERE r.from_number = ", individual)
 	l.visible(individualView("i"))
-	l.write(" ORDER BY r.number) g")
-	return r.groupRows(l, plan, page, from, group, shape.Column("from_individual_id"))
+	l.write(" ORDER BY r.number")
 }
 
 // groupRows runs the query of a group; owner is the column that repeats the outer row's id.

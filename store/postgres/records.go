@@ -24,7 +24,7 @@ func (s *Store) ReadPage(ctx context.Context, scope annona.Scope, after, until a
 		return after < until, s.checkScope(scope)
 	}
 	from := page.Count
-	err = s.readRows(ctx, s.pages(page), scope, page, limit, func(l *lowering, alias string) {
+	err = s.rowsOf(scope, page, limit)(ctx, scope, page, limit, func(l *lowering, alias string) {
 		l.write(" AND ", alias, ".number > ")
 		l.bind(after)
 		l.write(" AND ", alias, ".number <= ")
@@ -36,7 +36,7 @@ func (s *Store) ReadPage(ctx context.Context, scope annona.Scope, after, until a
 
 // ReadOne appends the row with that UID, or nothing when it is not in the scope.
 func (s *Store) ReadOne(ctx context.Context, scope annona.Scope, uid annona.UID, page *annona.Page) error {
-	return s.readRows(ctx, s.readers.read, scope, page, 1, func(l *lowering, alias string) {
+	return s.readFew(ctx, scope, page, 1, func(l *lowering, alias string) {
 		l.write(" AND ", alias, ".uid = ")
 		l.bind(uid)
 	})
@@ -47,7 +47,7 @@ func (s *Store) Lookup(ctx context.Context, scope annona.Scope, id annona.Identi
 	if err := checkIdentifier(id); err != nil {
 		return err
 	}
-	return s.readRows(ctx, s.readers.read, scope, page, 2, func(l *lowering, alias string) {
+	return s.readFew(ctx, scope, page, 2, func(l *lowering, alias string) {
 		l.write(" AND ", alias, ".number IN (SELECT number FROM identifier_index WHERE hash = ")
 		l.bind(id.Hash)
 		l.write(" AND scheme = ")
@@ -97,10 +97,11 @@ func (s *Store) readRows(ctx context.Context, read read, scope annona.Scope, pag
 		return err
 	}
 	return read(ctx, "read a page of "+scope.Dataset().Name, func(c *conn) error {
-		low, err := newLowering(c, scope)
+		low, epoch, err := newLowering(c, scope)
 		if err != nil {
 			return err
 		}
+		page.Epoch = epoch
 		r := &pageReading{conn: c, scope: scope, low: low}
 		if scope.Dataset().Name == "households" {
 			return r.households(page, limit, choose)
@@ -110,23 +111,28 @@ func (s *Store) readRows(ctx context.Context, read read, scope annona.Scope, pag
 }
 
 func (r *pageReading) individuals(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
-	const alias = "s"
-	l := r.low
-	v := individualView(alias)
-	v.home = l.homeOf(homeAlias)
-	plan := newRecordPlan(page.Shape, alias, individualColumns(alias, v.home))
-	l.write("SELECT ", plan.list(), " FROM individuals s")
-	l.joinHome(v)
-	l.write(" WHERE TRUE")
-	choose(l, alias)
-	l.meetsAlone(r.scope.Rows(), individualView(alias))
-	l.allowed(alias)
-	l.choose(r.scope.Chosen(), v)
+	v := individualView("s")
+	v.home = r.low.homeOf(homeAlias)
+	plan := newRecordPlan(page.Shape, v.individual, individualColumns(v.individual, v.home))
+	r.low.write("SELECT ", plan.list())
+	r.fromIndividuals(v, choose)
 	from := page.Count
 	if err := r.fill(plan, limit, page); err != nil {
 		return err
 	}
 	return r.groups(page, from)
+}
+
+// fromIndividuals writes which individuals are read.
+func (r *pageReading) fromIndividuals(v view, choose func(l *lowering, alias string)) {
+	l := r.low
+	l.write(" FROM individuals ", v.individual)
+	l.joinHome(v)
+	l.write(" WHERE TRUE")
+	choose(l, v.individual)
+	l.meetsAlone(r.scope.Rows(), individualView(v.individual))
+	l.allowed(v.individual)
+	l.choose(r.scope.Chosen(), v)
 }
 
 func (r *pageReading) households(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {

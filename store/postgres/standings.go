@@ -34,7 +34,7 @@ func (s *Store) Clients(ctx context.Context) ([]annona.Client, error) {
 }
 
 func (s *Store) clients(ctx context.Context, sql string, args ...any) (clients []annona.Client, err error) {
-	err = s.readers.ask(ctx, "read clients", func(c *conn) error {
+	err = s.lookups.ask(ctx, "read clients", func(c *conn) error {
 		clients = nil
 		return c.each(sql, func(r row) error {
 			client, err := scanClient(r)
@@ -67,7 +67,7 @@ func (s *Store) Agreement(ctx context.Context, name string) (*annona.Agreement, 
 		known = kept.(*annona.Agreement)
 	}
 	version, body := 0, ""
-	err := s.readers.ask(ctx, "read an agreement", func(c *conn) error {
+	err := s.lookups.ask(ctx, "read an agreement", func(c *conn) error {
 		_, err := c.one("SELECT version, CASE WHEN version = $1 THEN '' ELSE body END FROM agreements WHERE name = $2 ORDER BY version DESC LIMIT 1", func(r row) {
 			version, body = int(r.integer(0)), r.text(1)
 		}, int64(known.Version), name)

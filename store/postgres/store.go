@@ -49,6 +49,7 @@ type Options struct {
 // It is safe for concurrent use.
 type Store struct {
 	readers   *pool
+	lookups   *pool
 	writers   *pool
 	replica   *replica // nil: none
 	entries   *appender
@@ -113,6 +114,9 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
+	if s.lookups, err = newPool(ctx, o.URL, looking, o.Readers); err != nil {
+		return err
+	}
 	if s.writers, err = newPool(ctx, o.URL, writing, o.Writers); err != nil {
 		return err
 	}
@@ -141,7 +145,7 @@ func (s *Store) Close() error {
 	if s.replica != nil {
 		s.replica.close()
 	}
-	for _, p := range []*pool{s.writers, s.readers} {
+	for _, p := range []*pool{s.writers, s.lookups, s.readers} {
 		if p != nil {
 			p.close()
 		}
@@ -152,7 +156,7 @@ func (s *Store) Close() error {
 // Epoch returns a number that moves with every change of a client, an agreement, a
 // restriction or a consent: what was decided before it moved has to be decided anew.
 func (s *Store) Epoch(ctx context.Context) (epoch int64, err error) {
-	err = s.readers.ask(ctx, "read the policy epoch", func(c *conn) (err error) {
+	err = s.lookups.ask(ctx, "read the policy epoch", func(c *conn) (err error) {
 		epoch, err = c.counter("policy_epoch")
 		return err
 	})

@@ -2,19 +2,25 @@ package postgres
 
 import "github.com/annona-exchange/annona"
 
-// newLowering starts a query of the scope. What does not matter to anybody on file is asked
-// once, here, and then left out of the query.
-func newLowering(c *conn, scope annona.Scope) (*lowering, error) {
-	l := &lowering{terms: scope.Terms(), day: scope.Terms().AsOf, people: scope.People(), homes: scope.Households()}
-	if scope.Dataset().Name == "individuals" && l.people == nil {
-		l.people = scope.Rows()
-	}
+// newLowering starts a query of the scope, and returns the policy epoch that it is read under. What
+// does not matter to anybody on file is asked once, here, and then left out of the query.
+func newLowering(c *conn, scope annona.Scope) (l *lowering, epoch int64, err error) {
+	l = lower(scope)
 	probe := &lowering{terms: l.terms}
 	probe.write("SELECT EXISTS (SELECT 1 FROM restrictions r WHERE TRUE")
 	probe.inForce("r")
-	probe.write(")")
-	_, err := c.one(probe.sql.String(), func(r row) { l.restricted = r.truth(0) }, probe.args...)
-	return l, err
+	probe.write("), (SELECT value FROM counters WHERE name = 'policy_epoch')")
+	_, err = c.one(probe.sql.String(), func(r row) { l.restricted, epoch = r.truth(0), r.integer(1) }, probe.args...)
+	return l, epoch, err
+}
+
+// lower starts a query of the scope in which every restriction may matter.
+func lower(scope annona.Scope) *lowering {
+	l := &lowering{terms: scope.Terms(), day: scope.Terms().AsOf, people: scope.People(), homes: scope.Households(), restricted: true}
+	if scope.Dataset().Name == "individuals" && l.people == nil {
+		l.people = scope.Rows()
+	}
+	return l
 }
 
 // active writes that a membership holds on the day of this part of the query.

@@ -87,6 +87,9 @@ func (s *Store) readRows(ctx context.Context, scope annona.Scope, page *annona.P
 		if err != nil {
 			return err
 		}
+		if page.Epoch, err = c.counter("policy_epoch"); err != nil {
+			return err
+		}
 		r := &reading{conn: c, scope: scope, low: low}
 		if scope.Dataset().Name == "households" {
 			return r.households(page, limit, choose)

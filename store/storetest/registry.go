@@ -136,7 +136,7 @@ func terms() annona.ScopeTerms {
 	return annona.ScopeTerms{Purpose: "eligibility", Recipient: "program", Basis: annona.BasisPublicInterest, AsOf: Today, Today: Today}
 }
 
-// all reads every row of a scope.
+// all reads every row of a scope, at once and, which must be the same, in small pages.
 func (r *registry) all(scope annona.Scope) *annona.Page {
 	r.t.Helper()
 	page := annona.NewPage(scope.Shape())
@@ -147,7 +147,58 @@ func (r *registry) all(scope annona.Scope) *annona.Page {
 	if more {
 		r.t.Fatal("a short page says that more may follow")
 	}
+	r.same("rows in small pages", r.inSmallPages(scope), texts(page))
 	return page
+}
+
+// inSmallPages reads every row of a scope, few at a time.
+func (r *registry) inSmallPages(scope annona.Scope) (rows []string) {
+	r.t.Helper()
+	const few = 7
+	page := annona.NewPage(scope.Shape())
+	for after, more := annona.Number(0), true; more; {
+		page.Reset()
+		var err error
+		if more, err = r.ReadPage(r.ctx, scope, after, 0, few, page); err != nil {
+			r.t.Fatalf("read a small page: %v", err)
+		}
+		if page.Count > 0 {
+			after = page.Numbers[page.Count-1]
+		}
+		rows = append(rows, texts(page)...)
+	}
+	return rows
+}
+
+// texts writes all of each row as one text, with the rows nested in it.
+func texts(p *annona.Page) []string {
+	out := make([]string, p.Count)
+	nested := make([][]string, len(p.Groups))
+	for i := range p.Groups {
+		nested[i] = texts(p.Groups[i].Page)
+	}
+	for row := range out {
+		var text []any
+		if len(p.Numbers) > 0 {
+			text = append(text, p.Numbers[row])
+		}
+		for i, f := range p.Shape.Columns {
+			if len(p.Columns[i].Ends) > row { // a sealed one is filled by the vault
+				text = append(text, f.Code, string(p.Cell(i, row)))
+			}
+		}
+		if len(p.Sealed.Ends) > 0 {
+			text = append(text, string(p.Sealed.Cell(row)), p.Versions[row])
+		}
+		for i := range p.Groups {
+			if len(p.Groups[i].Ends) > row {
+				from, to := p.Groups[i].Rows(row)
+				text = append(text, p.Shape.Groups[i].Field.Code, nested[i][from:to])
+			}
+		}
+		out[row] = fmt.Sprintf("%q", text)
+	}
+	return out
 }
 
 // people reads the names of the individuals who are visible under terms and a condition.
