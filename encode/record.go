@@ -2,6 +2,7 @@ package encode
 
 import (
 	"io"
+	"sync"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/privacy"
@@ -11,6 +12,26 @@ import (
 // declaration, an NDJSON line, or CSV with its header. The layout of CSV is Plain unless
 // another is asked for. The page holds exactly that record.
 func WriteRecord(w io.Writer, d *privacy.Disclosed, o Options) error {
+	return (&Records{}).Write(w, d, o)
+}
+
+// Records writes single records, and keeps how records of a shape are written for the next one of
+// that shape. It is safe for concurrent use.
+type Records struct {
+	mu    sync.Mutex
+	forms map[formKey]*sync.Pool // of compiled forms: each writes one record at a time
+}
+
+type formKey struct {
+	shape  *annona.Shape
+	format Format
+}
+
+// keptForms bounds how many shapes and formats are kept.
+const keptForms = 100
+
+// Write does what WriteRecord does.
+func (r *Records) Write(w io.Writer, d *privacy.Disclosed, o Options) error {
 	if d.Count() != 1 {
 		return misuse("a record by itself is a page of one row")
 	}
@@ -23,9 +44,9 @@ func WriteRecord(w io.Writer, d *privacy.Disclosed, o Options) error {
 	}
 	switch o.Format {
 	case XML:
-		return writeAlone(w, d, parts[0], &elements{}, xmlDeclaration)
+		return r.writeAlone(w, d, parts[0], o.Format, func() recordForm { return &elements{} }, xmlDeclaration)
 	case JSON, NDJSON:
-		return writeAlone(w, d, parts[0], &objects{}, "")
+		return r.writeAlone(w, d, parts[0], o.Format, func() recordForm { return &objects{} }, "")
 	default:
 		return writeParts(w, d, parts, o)
 	}
@@ -38,14 +59,35 @@ type recordForm interface {
 	row(dst []byte, row int) []byte
 }
 
-func writeAlone(w io.Writer, d *privacy.Disclosed, part Part, f recordForm, prologue string) error {
-	if err := f.compile(part, d.Shape()); err != nil {
-		return err
+func (r *Records) writeAlone(w io.Writer, d *privacy.Disclosed, part Part, format Format, blank func() recordForm, prologue string) error {
+	forms := r.of(formKey{d.Shape(), format})
+	f, ok := forms.Get().(recordForm)
+	if !ok {
+		f = blank()
+		if err := f.compile(part, d.Shape()); err != nil {
+			return err
+		}
 	}
+	defer forms.Put(f)
 	f.start(d.Page())
 	out := buffer{w: w, b: f.row([]byte(prologue), 0)}
 	out.b = append(out.b, '\n')
 	return out.flush()
+}
+
+// of returns where forms of that shape and format are kept.
+func (r *Records) of(key formKey) *sync.Pool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	forms := r.forms[key]
+	if forms == nil {
+		if r.forms == nil || len(r.forms) >= keptForms {
+			r.forms = map[formKey]*sync.Pool{}
+		}
+		forms = &sync.Pool{}
+		r.forms[key] = forms
+	}
+	return forms
 }
 
 // writeParts writes the files of one record from one page, which has the columns of them all.

@@ -21,7 +21,7 @@ type Answer struct {
 
 // release takes the last two steps for one page that was opened, redact and record.
 func (x *Exchange) release(ctx context.Context, i *inquiry, page *annona.Page) (*privacy.Disclosed, error) {
-	disclosed := i.plan(page.Shape).Redact(page)
+	disclosed := i.redact(page)
 	if disclosed.Count() == 0 {
 		return disclosed, nil
 	}

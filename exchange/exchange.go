@@ -59,6 +59,7 @@ type Exchange struct {
 	Config
 	dictionary atomic.Pointer[annona.Dictionary]
 	terms      sync.Map // termsKey → *policy.Terms
+	questions  questions
 	outcomes   sync.WaitGroup
 }
 

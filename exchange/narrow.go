@@ -17,6 +17,7 @@ type inquiry struct {
 	grant    *annona.Grant
 	schema   int // version of the dictionary
 	filter   annona.Condition
+	compiled *compiled
 	shape    *annona.Shape
 	fields   []string // names of the shape's columns
 	asOf     annona.Date
@@ -38,10 +39,10 @@ func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller an
 	}
 	d := x.CurrentDictionary()
 	i := &inquiry{caller: caller, verb: verb, question: q, request: annona.NewUID(), grant: grant, schema: d.Version}
-	if i.shape, err = shapeOf(d, grant, q); err != nil {
+	if i.compiled, err = x.questions.compile(d, grant, caller, q); err != nil {
 		return nil, err
 	}
-	i.fields = fieldNames(i.shape)
+	i.shape, i.fields = i.compiled.shape, i.compiled.fields
 	if i.filter, err = callersFilter(d, grant, q); err != nil {
 		return nil, err
 	}

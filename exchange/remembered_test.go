@@ -141,3 +141,14 @@ func TestRevocationBetweenDecisionAndReading(t *testing.T) {
 		t.Fatalf("revoked in between: %v", err)
 	}
 }
+
+// A list of fields that reads like another one is not taken for it.
+func TestFieldsAreNotTakenForOthers(t *testing.T) {
+	r := newRegistry(t, 20)
+	n, _ := r.node(t)
+	q := everybody
+	q.Fields = []string{q.Fields[0] + "," + q.Fields[1]}
+	if _, err := n.Search(t.Context(), r.caller, q, 5, "", exchange.Form{}); annona.CodeOf(err) != "unknown_field" {
+		t.Fatalf("two names in one: %v", err)
+	}
+}

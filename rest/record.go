@@ -55,7 +55,7 @@ func (s *Server) one(answer *exchange.Answer, o encode.Options, tag string) (*re
 	if tag != "" {
 		header.Set("ETag", tag)
 	}
-	return s.send(answer, o, header, func(b *body) error { return encode.WriteRecord(b, answer.Page, o) }), nil
+	return s.send(answer, o, header, func(b *body) error { return s.records.Write(b, answer.Page, o) }), nil
 }
 
 // entityTag tells the representations of one view apart: formats and codings differ in bytes.

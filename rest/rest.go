@@ -31,6 +31,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 )
 
@@ -82,6 +83,7 @@ type Server struct {
 	metrics  *Metrics
 	api      huma.API
 	codings  codings
+	records  encode.Records
 	swagger  http.Handler    // the files of the reference that are not ours
 	draining context.Context // done when the server shuts down: exports end, readiness too
 	drain    context.CancelCauseFunc
