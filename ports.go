@@ -143,6 +143,9 @@ type Writer interface {
 // refused.
 type Ledger interface {
 	Append(ctx context.Context, rows ...LedgerRow) error
+	// AppendLater does the same for entries that nobody waits for: for some milliseconds it
+	// leaves it to others to begin the commit that they share. Until it returns they may be lost.
+	AppendLater(ctx context.Context, rows ...LedgerRow) error
 }
 
 // LedgerReader walks the ledger for verification. Parts are sealed as they were appended.

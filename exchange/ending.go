@@ -40,7 +40,7 @@ func (e ending) Sent(rows int64, err error) {
 	e.x.outcomes.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), outcomeTime)
 		defer cancel()
-		_ = e.x.Ledger.Append(ctx, entry) // lost: unknown
+		_ = e.x.Ledger.AppendLater(ctx, entry) // lost: unknown
 	})
 }
 

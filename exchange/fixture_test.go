@@ -55,6 +55,13 @@ func (l *brittleLedger) Append(ctx context.Context, rows ...annona.LedgerRow) er
 	return l.Ledger.Append(ctx, rows...)
 }
 
+func (l *brittleLedger) AppendLater(ctx context.Context, rows ...annona.LedgerRow) error {
+	if l.broken {
+		return annona.Internal("append to the ledger", context.DeadlineExceeded)
+	}
+	return l.Ledger.AppendLater(ctx, rows...)
+}
+
 func newRegistry(t *testing.T, individuals int) *registry {
 	t.Helper()
 	dir := t.TempDir()

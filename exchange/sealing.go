@@ -18,6 +18,10 @@ func (l sealingLedger) Append(ctx context.Context, rows ...annona.LedgerRow) err
 	return l.Ledger.Append(ctx, sealAll(l.vault, rows)...)
 }
 
+func (l sealingLedger) AppendLater(ctx context.Context, rows ...annona.LedgerRow) error {
+	return l.Ledger.AppendLater(ctx, sealAll(l.vault, rows)...)
+}
+
 type sealingWriter struct {
 	annona.Writer
 	vault annona.EntryVault

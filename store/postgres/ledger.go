@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -21,6 +22,17 @@ func (s *Store) Append(ctx context.Context, rows ...annona.LedgerRow) error {
 	}
 	return s.entries.append(ctx, rows)
 }
+
+// AppendLater appends entries that wait a little for a commit that they can share.
+func (s *Store) AppendLater(ctx context.Context, rows ...annona.LedgerRow) error {
+	if err := checkEntries(rows); err != nil || len(rows) == 0 {
+		return err
+	}
+	return s.entries.appendLater(ctx, rows)
+}
+
+// leisure is how long entries that nobody waits for leave it to others to begin a commit.
+const leisure = 20 * time.Millisecond
 
 // checkEntries refuses an entry whose hash is not that of its leaf, because the tree would never
 // verify, and one with a part that is not sealed.
@@ -50,9 +62,10 @@ type appender struct {
 
 // appending is one call of Append that waits for its commit.
 type appending struct {
-	rows []annona.LedgerRow
-	done bool
-	err  error
+	rows      []annona.LedgerRow
+	done      bool
+	err       error
+	committed chan struct{} // closed when done
 }
 
 func newAppender(s *Store) *appender { return &appender{store: s, baton: make(chan struct{}, 1)} }
@@ -61,17 +74,40 @@ func (a *appender) append(ctx context.Context, rows []annona.LedgerRow) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	mine := &appending{rows: rows}
+	mine := &appending{rows: rows, committed: make(chan struct{})}
 	if err := a.enqueue(mine); err != nil {
 		return err
 	}
+	return a.await(ctx, mine)
+}
+
+func (a *appender) appendLater(ctx context.Context, rows []annona.LedgerRow) error {
+	mine := &appending{rows: rows, committed: make(chan struct{})}
+	if err := a.enqueue(mine); err != nil {
+		return err
+	}
+	patience := time.NewTimer(leisure)
+	defer patience.Stop()
 	select {
+	case <-mine.committed:
+		return mine.err
+	case <-patience.C:
+		return a.await(ctx, mine)
+	}
+}
+
+// await returns when the entries are committed; it begins the commit when nobody else does.
+func (a *appender) await(ctx context.Context, mine *appending) error {
+	select {
+	case <-mine.committed:
+		return mine.err
 	case a.baton <- struct{}{}:
 	case <-ctx.Done():
 		if a.withdraw(mine) {
 			return ctx.Err()
 		}
-		a.baton <- struct{}{} // somebody is committing it: wait for the outcome
+		<-mine.committed // by whoever has taken it from the queue
+		return mine.err
 	}
 	defer func() { <-a.baton }()
 	if !mine.done {
@@ -109,18 +145,25 @@ func (a *appender) flush() {
 	batch := a.queue
 	a.queue = nil
 	a.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	err := error(errBusy()) // when writing panics
+	defer func() {
+		for _, waiting := range batch {
+			waiting.done, waiting.err = true, fault("append to the ledger", err)
+			close(waiting.committed)
+		}
+	}()
 	var rows []annona.LedgerRow
 	for _, waiting := range batch {
 		rows = append(rows, waiting.rows...)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout) // it is the batch's, not that of one request
 	defer cancel()
-	err := a.commit(ctx, rows)
+	err = a.commit(ctx, rows)
 	if err != nil && ctx.Err() != nil {
 		err = errBusy()
-	}
-	for _, waiting := range batch {
-		waiting.done, waiting.err = true, fault("append to the ledger", err)
 	}
 }
 

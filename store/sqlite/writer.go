@@ -34,9 +34,10 @@ type writer struct {
 
 // appending is one call of Append that waits for its commit.
 type appending struct {
-	rows []annona.LedgerRow
-	done bool
-	err  error
+	rows      []annona.LedgerRow
+	done      bool
+	err       error
+	committed chan struct{} // closed when done
 }
 
 func newWriter(c *conn, clock annona.Clock) *writer {
@@ -138,24 +139,71 @@ func (s *Store) Append(ctx context.Context, rows ...annona.LedgerRow) error {
 	return s.writer.append(ctx, rows)
 }
 
-func (w *writer) append(ctx context.Context, rows []annona.LedgerRow) error {
-	a := &appending{rows: rows}
-	w.mu.Lock()
-	w.queue = append(w.queue, a)
-	w.mu.Unlock()
-	if err := w.acquire(ctx); err != nil {
-		if w.withdraw(a) {
-			return err
-		}
-		w.baton <- struct{}{} // somebody is committing it: wait for the outcome
-		defer w.release()
-		return a.err
+// AppendLater appends entries that wait a little for a commit that they can share.
+func (s *Store) AppendLater(ctx context.Context, rows ...annona.LedgerRow) error {
+	if err := checkEntries(rows); err != nil || len(rows) == 0 {
+		return err
 	}
-	defer w.release()
+	return s.writer.appendLater(ctx, rows)
+}
+
+// leisure is how long entries that nobody waits for leave it to others to begin a commit.
+const leisure = 20 * time.Millisecond
+
+func (w *writer) append(ctx context.Context, rows []annona.LedgerRow) error {
+	return w.await(ctx, w.enqueue(rows))
+}
+
+func (w *writer) appendLater(ctx context.Context, rows []annona.LedgerRow) error {
+	a := w.enqueue(rows)
+	patience := time.NewTimer(leisure)
+	defer patience.Stop()
+	select {
+	case <-a.committed:
+		return a.err
+	case <-patience.C:
+		return w.await(ctx, a)
+	}
+}
+
+func (w *writer) enqueue(rows []annona.LedgerRow) *appending {
+	a := &appending{rows: rows, committed: make(chan struct{})}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, a)
+	return a
+}
+
+// await returns when the entries are committed; it begins the commit when nobody else does.
+func (w *writer) await(ctx context.Context, a *appending) error {
+	err := ctx.Err()
+	if err == nil {
+		select {
+		case <-a.committed:
+			return a.err
+		case w.baton <- struct{}{}:
+			defer w.release()
+			err = w.flushFor(a)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil && w.withdraw(a) {
+		return err
+	}
+	<-a.committed // by whoever has taken it from the queue
+	return a.err
+}
+
+// flushFor commits what waits unless a was committed meanwhile. The caller holds the baton.
+func (w *writer) flushFor(a *appending) error {
+	if w.closed {
+		return errClosed()
+	}
 	if !a.done {
 		w.flush()
 	}
-	return a.err
+	return nil
 }
 
 // withdraw takes an entry that nobody has begun to write back out of the queue.
@@ -180,7 +228,14 @@ func (w *writer) flush() {
 	if len(batch) == 0 {
 		return
 	}
-	err := w.transaction(context.Background(), func(t *tx) error {
+	err := error(errBusy()) // when writing panics
+	defer func() {
+		for _, a := range batch {
+			a.done, a.err = true, fault("append to the ledger", err)
+			close(a.committed)
+		}
+	}()
+	err = w.transaction(context.Background(), func(t *tx) error {
 		for _, a := range batch {
 			if err := t.appendEntries(a.rows); err != nil {
 				return err
@@ -188,9 +243,6 @@ func (w *writer) flush() {
 		}
 		return t.finish()
 	})
-	for _, a := range batch {
-		a.done, a.err = true, fault("append to the ledger", err)
-	}
 }
 
 // transaction runs fn in a transaction of its own and forgets what it remembered when it fails.

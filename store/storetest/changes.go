@@ -219,6 +219,7 @@ func testStandings(t *testing.T, r *registry) {
 	if now := r.epoch(); now < before+4 {
 		t.Errorf("the policy epoch moved from %d to %d", before, now)
 	}
+	r.checkEpochBesideRecords(t)
 	got, err := r.ClientByKeyID(r.ctx, "fresh")
 	if err != nil || got == nil || got.ID != fresh.ID || !got.Demo || len(got.Networks) != 2 || !got.CreatedAt.Equal(fresh.CreatedAt) || !got.RevokedAt.IsZero() {
 		t.Fatalf("client: %+v, %v", got, err)
@@ -233,6 +234,27 @@ func testStandings(t *testing.T, r *registry) {
 	}
 	if none, err := r.ClientByKeyID(r.ctx, "none"); none != nil || err != nil {
 		t.Fatalf("a client nobody made: %v, %v", none, err)
+	}
+}
+
+// checkEpochBesideRecords reads nobody in every way: the policy epoch comes all the same.
+func (r *registry) checkEpochBesideRecords(t *testing.T) {
+	t.Helper()
+	for _, d := range []*annona.Dataset{r.individuals, r.households} {
+		scope := annona.NewScope(&annona.Shape{Dataset: d}, nil, nil, terms())
+		for how, read := range map[string]func(*annona.Page) error{
+			"one": func(p *annona.Page) error { return r.ReadOne(r.ctx, scope, annona.NewUID(), p) },
+			"look-up": func(p *annona.Page) error {
+				return r.Lookup(r.ctx, scope, annona.IdentifierIndex{Scheme: "x", Hash: []byte{1}}, p)
+			},
+			"few":  func(p *annona.Page) error { _, err := r.ReadPage(r.ctx, scope, 0, 0, 5, p); return err },
+			"many": func(p *annona.Page) error { _, err := r.ReadPage(r.ctx, scope, 0, 0, 5000, p); return err },
+		} {
+			page := annona.NewPage(scope.Shape())
+			if err := read(page); err != nil || page.Epoch != r.epoch() {
+				t.Errorf("%s of %s: epoch %d, want %d; %v", how, d.Name, page.Epoch, r.epoch(), err)
+			}
+		}
 	}
 }
 

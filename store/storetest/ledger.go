@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -58,6 +59,41 @@ func (r *registry) checkTree(want int) []annona.LedgerRow {
 		r.t.Fatalf("tree of %d, walked %d, want %d, %v; the root agrees: %v", size, len(rows), want, err, root == rootOf(hashes))
 	}
 	return rows
+}
+
+// testLater appends entries that nobody waits for: by a commit that others begin, by one of their
+// own, and not at all.
+func testLater(t *testing.T, r *registry) {
+	const several = 5
+	var waiting sync.WaitGroup
+	for range several {
+		waiting.Go(func() {
+			if err := r.AppendLater(r.ctx, entry(annona.EntryOutcome, annona.NewUID())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	time.Sleep(5 * time.Millisecond)
+	if err := r.Append(r.ctx, entry(annona.EntryRelease, annona.NewUID())); err != nil {
+		t.Fatal(err)
+	}
+	waiting.Wait()
+	r.checkTree(several + 1)
+	if err := r.AppendLater(r.ctx, entry(annona.EntryOutcome, annona.NewUID())); err != nil {
+		t.Fatal(err)
+	}
+	r.checkTree(several + 2)
+	gone, cancel := context.WithCancel(r.ctx)
+	cancel()
+	if err := r.AppendLater(gone, entry(annona.EntryOutcome, annona.NewUID())); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody waits any more: %v", err)
+	}
+	open := entry(annona.EntryOutcome, annona.NewUID())
+	open.Parts[0] = annona.LedgerPart{Name: "facts", Content: []byte("facts")}
+	if err := r.AppendLater(r.ctx, open); err == nil {
+		t.Error("an entry with a clear part was taken")
+	}
+	r.checkTree(several + 2)
 }
 
 func testLedger(t *testing.T, r *registry) {

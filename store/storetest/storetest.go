@@ -68,6 +68,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"areas", testAreas},
 		{"the ledger's tree", testLedger},
 		{"the ledger under concurrent appends", testLedgerConcurrent},
+		{"entries that nobody waits for", testLater},
 		{"entries about somebody", testLedgerIndex},
 		{"entries of a request", testLedgerRequests},
 		{"lists of fields", testFieldLists},
