@@ -71,6 +71,10 @@ const (
 	VerbCreateKey       Verb = "create_key"
 	VerbRevokeKey       Verb = "revoke_key"
 	VerbApplyDictionary Verb = "apply_dictionary"
+	VerbImportAreas     Verb = "import_areas"
+	VerbReorganize      Verb = "reorganize_areas"
+	VerbApproveAreas    Verb = "approve_areas" // of an agreement
+	VerbApplyCrosswalk  Verb = "apply_crosswalk"
 	VerbRotateKeys      Verb = "rotate_keys"
 	VerbSubjectRights   Verb = "subject_rights"
 	VerbPruneLog        Verb = "prune_log"

@@ -78,7 +78,8 @@ type AreaTx interface {
 	// PutAreas writes areas, by code.
 	PutAreas(ctx context.Context, areas []Area) error
 	// ExpectAreas makes the transaction depend on the version of the areas that was read. When they
-	// have another one at its end, it fails with the code areas_moved or runs again.
+	// have another one, at its end at the latest, it runs again, and fails with the code areas_moved
+	// when that does not help.
 	ExpectAreas(ctx context.Context, version int64) error
 	// KeepFormer remembers which households stand in an area or inside it: an area that is closed
 	// still holds those, as long as they stay in its territory. It returns how many they are.
@@ -206,6 +207,8 @@ type Standings interface {
 	Clients(ctx context.Context) ([]Client, error)
 	// Agreement returns the latest version of an agreement; nil when there is none.
 	Agreement(ctx context.Context, name string) (*Agreement, error)
+	// Agreements returns the latest version of every agreement, by name.
+	Agreements(ctx context.Context) ([]Agreement, error)
 	// Epoch moves with every change of a client, agreement, restriction, consent or area. What
 	// was read under another epoch must be decided and read again.
 	Epoch(ctx context.Context) (int64, error)
@@ -311,6 +314,13 @@ type Vault interface {
 	// made for another context (client, dataset, filter, fields, purpose) or is not ours.
 	SealPosition(context, position []byte) string
 	OpenPosition(context []byte, token string) ([]byte, bool)
+}
+
+// CellOpener opens images that Seal has sealed, for those who write what is on file anew.
+type CellOpener interface {
+	// OpenCells opens images in place, at the version that they are of. It fails with code key_gone
+	// when a subject has no key anymore.
+	OpenCells(ctx context.Context, cells []Cell) error
 }
 
 // Hashes are keyed, one-way and always the same: what stands in a store in the place of a value.

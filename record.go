@@ -234,6 +234,13 @@ func (a *Area) Links() []AreaLink {
 	return links
 }
 
+// AreaAssignment says in which successor of a closed area a household is.
+type AreaAssignment struct {
+	Key  string // source key of the household
+	Area string
+	Line int // in its file
+}
+
 // ErrAreasMoved says that areas were written while somebody relied on those that were there.
 var ErrAreasMoved = Conflict("areas_moved", "the areas have changed in this moment; try again")
 

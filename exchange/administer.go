@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
@@ -14,6 +15,11 @@ func (x *Exchange) ApplyAgreement(ctx context.Context, caller annona.Caller, a a
 	if err := operatorOnly(caller); err != nil {
 		return 0, err
 	}
+	return x.applyAgreement(ctx, caller, a, annona.VerbApplyAgreement, nil)
+}
+
+// applyAgreement puts an agreement in force; added are areas that are new in it.
+func (x *Exchange) applyAgreement(ctx context.Context, caller annona.Caller, a annona.Agreement, verb annona.Verb, added []string) (version int, err error) {
 	if _, err := policy.Compile(&a, x.CurrentDictionary()); err != nil {
 		return 0, err
 	}
@@ -24,9 +30,11 @@ func (x *Exchange) ApplyAgreement(ctx context.Context, caller annona.Caller, a a
 		if version, err = tx.PutAgreement(ctx, a); err != nil {
 			return err
 		}
-		return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{
-			Verb: annona.VerbApplyAgreement, Agreement: a.Name, AgreementVersion: version, Partner: a.Partner.Name, Raised: raised(a),
-		}))
+		facts := audit.Facts{Verb: verb, Agreement: a.Name, AgreementVersion: version, Partner: a.Partner.Name, Raised: raised(a)}
+		if len(added) > 0 {
+			facts.Details = map[string]string{"areas": strings.Join(added, " ")}
+		}
+		return tx.AppendEntry(ctx, x.administration(caller, facts))
 	})
 	return version, err
 }

@@ -52,6 +52,7 @@ type Config struct {
 type Vault interface {
 	annona.Vault
 	annona.EntryVault
+	annona.CellOpener
 }
 
 // Exchange is the gate. It is safe for concurrent use.
@@ -61,6 +62,7 @@ type Exchange struct {
 	terms      sync.Map // termsKey → *policy.Terms
 	questions  questions
 	outcomes   sync.WaitGroup
+	areas      atomic.Pointer[areas] // as they were last read
 }
 
 type termsKey struct {

@@ -24,6 +24,7 @@ var flagTells = map[string][]string{
 	"duplicate_suspected":     {},
 	"survey_stale":            {"assessments"},
 	"area_unknown":            {"area_code"},
+	"area_closed":             {"area_code"},
 	"date_of_birth_estimated": {"date_of_birth"},
 	"id_disputed":             {"identifiers.value"},
 	"id_format_invalid":       {"identifiers.value"},

@@ -19,7 +19,8 @@ type Load struct {
 	done    annona.Loaded
 }
 
-// StartLoad begins a load and records that it did. Only the operator may.
+// StartLoad begins a load and records that it did. Only the operator may. Of the areas those come
+// on file that are not; what is on file of the others stays.
 func (x *Exchange) StartLoad(ctx context.Context, caller annona.Caller, source string, areas []annona.Area) (*Load, error) {
 	if err := operatorOnly(caller); err != nil {
 		return nil, err
@@ -27,7 +28,7 @@ func (x *Exchange) StartLoad(ctx context.Context, caller annona.Caller, source s
 	l := &Load{x: x, caller: caller, request: annona.NewUID(), source: source}
 	entry := l.entry("started", annona.Loaded{})
 	err := x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if err := tx.PutAreas(ctx, areas); err != nil {
+		if err := x.addAreas(ctx, tx, areas); err != nil {
 			return err
 		}
 		return tx.AppendEntry(ctx, entry)
@@ -88,6 +89,10 @@ func sum(a, b annona.Loaded) annona.Loaded {
 // it is found, sealed under its number and its next version, and written. Of what the source
 // reports as it is on file, nothing is sealed and nothing written.
 func (l *Load) write(ctx context.Context, tx annona.Tx, b *batch) (annona.Loaded, error) {
+	areas, err := l.x.relyOnAreas(ctx, tx, b)
+	if err != nil {
+		return annona.Loaded{}, err
+	}
 	known, err := tx.Find(ctx, b.keys)
 	if err != nil {
 		return annona.Loaded{}, err
@@ -104,6 +109,9 @@ func (l *Load) write(ctx context.Context, tx annona.Tx, b *batch) (annona.Loaded
 		default:
 			r := b.records[i].StoredRecord
 			r.Number, r.Version = k.Number, k.Version+1
+			if err := areas.settle(&r, k.Clear); err != nil {
+				return left, err
+			}
 			changed, images = append(changed, r), append(images, versions{b.records[i].sealed, k})
 		}
 	}
@@ -175,6 +183,7 @@ type batch struct {
 	keys     []annona.RecordKey // of the records
 	at       map[batchKey]int
 	repeated annona.Loaded // rows that a later one of the same record has replaced
+	runs     int           // of the transaction that writes it
 }
 
 type batchKey struct{ dataset, source, key string }

@@ -119,8 +119,8 @@ func (c *compiler) has(e ast.Expr) (annona.Condition, error) {
 	return annona.Has{Path: path}, c.leaf()
 }
 
-// areaList is the code list of areas.
-const areaList = "area"
+// AreaList is the code list of areas.
+const AreaList = "area"
 
 // within compiles within(field, area).
 func (c *compiler) within(e ast.Expr) (annona.Condition, error) {
@@ -132,7 +132,7 @@ func (c *compiler) within(e ast.Expr) (annona.Condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	if path.Field.CodeList != areaList || path.Field.Many {
+	if path.Field.CodeList != AreaList || path.Field.Many {
 		return nil, c.fault(args[0], "filter_type", "the first part of within(…) is a field that holds one area").On(path.Field.Code)
 	}
 	area, err := c.constant(path.Field, args[1])

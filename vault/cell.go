@@ -40,8 +40,15 @@ func (v *Vault) Seal(ctx context.Context, cells []annona.Cell) error {
 // errors are those of Open.
 func (v *Vault) OpenCell(ctx context.Context, c *annona.Cell) error {
 	cells := []annona.Cell{*c}
+	err := v.OpenCells(ctx, cells)
+	*c = cells[0]
+	return err
+}
+
+// OpenCells opens sealed images in place. Its errors are those of Open.
+func (v *Vault) OpenCells(ctx context.Context, cells []annona.Cell) error {
 	absent := func(context.Context, string, []annona.Number, *subjectKeys) error { return nil }
-	err := v.withKeys(ctx, cells, absent, func(one *annona.Cell, key []byte) (err error) {
+	return v.withKeys(ctx, cells, absent, func(one *annona.Cell, key []byte) (err error) {
 		k := cellKey{cell: one, aead: newCellAEAD(key)}
 		if one.Part == annona.PartSealed {
 			one.Image, err = k.openRecord()
@@ -50,8 +57,6 @@ func (v *Vault) OpenCell(ctx context.Context, c *annona.Cell) error {
 		}
 		return err
 	})
-	*c = cells[0]
-	return err
 }
 
 // withKeys calls use for each cell that has an image, with the key of its subject. Keys that are

@@ -47,7 +47,7 @@ func (t *tx) PutAreas(ctx context.Context, areas []annona.Area) error {
 	if err := ctx.Err(); err != nil || len(areas) == 0 {
 		return err
 	}
-	if err := t.conn.exec("SELECT pg_advisory_xact_lock($1)", int64(areasLock)); err != nil {
+	if err := t.holdAreas(); err != nil {
 		return t.fault("write an area", err)
 	}
 	changed := false
@@ -103,7 +103,35 @@ func (t *tx) ExpectAreas(ctx context.Context, version int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.later.Queue("SELECT expect_areas($1, $2)", int64(areasLock), version)
+	t.expected = version + 1
+	return nil
+}
+
+// queueExpectation has the version of the areas compared that the transaction relies on.
+func (t *tx) queueExpectation() {
+	if t.expected > 0 {
+		t.later.Queue("SELECT expect_areas($1, $2)", int64(areasLock), t.expected-1)
+	}
+}
+
+// holdAreas waits for those who rely on the areas, and holds off whoever wants to; a version that
+// this transaction itself relies on is compared now.
+func (t *tx) holdAreas() error {
+	if err := t.conn.exec("SELECT pg_advisory_xact_lock($1)", int64(areasLock)); err != nil {
+		return err
+	}
+	if t.expected == 0 {
+		return nil
+	}
+	now, err := t.conn.counter("areas")
+	if err != nil {
+		return err
+	}
+	if now != t.expected-1 {
+		t.again = true
+		return annona.ErrAreasMoved
+	}
+	t.expected = 0
 	return nil
 }
 
@@ -116,7 +144,7 @@ func (t *tx) KeepFormer(ctx context.Context, code string) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if err := t.conn.exec("SELECT pg_advisory_xact_lock($1)", int64(areasLock)); err != nil {
+	if err := t.holdAreas(); err != nil {
 		return 0, t.fault("remember where households stood", err)
 	}
 	n, err := t.conn.changes(`INSERT INTO former_areas (area, household)

@@ -27,6 +27,7 @@ type tx struct {
 	beside   bool                        // other keys or deleted records lie in the registry, as far as known
 	found    map[subject]*found          // records found and not written yet
 	moves    int64                       // of the policy epoch
+	expected int64                       // version of the areas that the transaction relies on, plus one; 0: on none
 	failed   error                       // the first failure of the database
 	again    bool                        // the transaction has lost against another one
 }
@@ -62,6 +63,7 @@ func (t *tx) finish() error {
 		t.later.Queue(insertEntries, entryColumns(t.entries, noneKnown)...)
 		t.entries = nil
 	}
+	t.queueExpectation()
 	if t.moves > 0 {
 		t.later.Queue("UPDATE counters SET value = value + $1 WHERE name = 'policy_epoch'", t.moves)
 	}

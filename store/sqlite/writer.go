@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -80,6 +81,18 @@ func errClosed() error {
 // Update runs fn in one transaction. On error, cancellation or panic nothing of it is kept;
 // an error of fn comes back as it is.
 func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := s.attempt(ctx, fn)
+		if !errors.Is(err, annona.ErrAreasMoved) || attempt == areaPatience {
+			return err
+		}
+	}
+}
+
+// areaPatience is how often a transaction runs that relies on areas which have moved.
+const areaPatience = 3
+
+func (s *Store) attempt(ctx context.Context, fn func(annona.Tx) error) error {
 	var failed error
 	err := s.writer.update(ctx, "write to the registry", func(t *tx) error {
 		failed = fn(t)
