@@ -239,7 +239,7 @@ func (x *Exchange) move(ctx context.Context, tx annona.Tx, caller annona.Caller,
 	var records []annona.StoredRecord
 	var images []versions
 	for at, k := range known {
-		if k.Version == 0 || k.Erased {
+		if k.Version == 0 || k.Erased || k.Deleted {
 			continue
 		}
 		stands, err := p.areaOf(k.Clear)
