@@ -98,6 +98,7 @@ type Field struct {
 	IRI             string
 	Label           string // English; translations belong to the catalogs of the pages
 	Definition      string
+	Authority       string // source that decides the value, see Authority; empty: the youngest report counts
 	Country         string // ISO 3166-1 alpha-2 of the country that declared it; empty for the standard
 	Aspect          Aspect
 	Base            *Field // the field that a companion accompanies; itself for a value
@@ -213,11 +214,26 @@ func (d *Dictionary) CodeLists() []string {
 	return names
 }
 
+// HasAuthority reports whether some field of a dataset is under an authority rule.
+func (d *Dictionary) HasAuthority(dataset string) bool {
+	s, ok := d.datasets[dataset]
+	return ok && slices.ContainsFunc(s.Fields, func(f *Field) bool { return f.Authority != "" })
+}
+
 // Extension is what a country declares beyond the standard.
 type Extension struct {
 	Country   string // ISO 3166-1 alpha-2
 	Fields    []Field
 	CodeLists []CodeList
+	// Authorities say which source decides a field. It may be one of the standard.
+	Authorities []Authority
+}
+
+// Authority is a rule about a field of a root dataset: one source decides its value. Another source
+// fills it only while that one has not spoken.
+type Authority struct {
+	Dataset, Field string
+	Source         string // empty: nobody decides any more
 }
 
 var fieldName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
@@ -255,6 +271,11 @@ func (d *Dictionary) Extend(x Extension) (*Dictionary, error) {
 			return nil, err
 		}
 	}
+	for _, a := range x.Authorities {
+		if err := a.apply(datasets); err != nil {
+			return nil, err
+		}
+	}
 	return NewDictionary(d.Version+1, datasets, lists)
 }
 
@@ -277,6 +298,7 @@ func declare(datasets []Dataset, f Field) error {
 		}
 		same := *have
 		same.Label, same.Definition, same.Base = f.Label, f.Definition, nil
+		f.Authority = have.Authority
 		if f.Tag == 0 {
 			f.Tag = have.Tag
 		}

@@ -94,11 +94,17 @@ func (d *Dictionary) Declares(x Extension) bool {
 		if !ok {
 			return false
 		}
-		f.Country, f.Base, f.Aspect = x.Country, have.Base, AspectValue
+		f.Country, f.Base, f.Aspect, f.Authority = x.Country, have.Base, AspectValue, have.Authority
 		if f.Tag == 0 {
 			f.Tag = have.Tag
 		}
 		if f != *have {
+			return false
+		}
+	}
+	for _, a := range x.Authorities {
+		f, ok := d.field(a)
+		if !ok || f.Authority != a.Source {
 			return false
 		}
 	}
@@ -109,4 +115,33 @@ func (d *Dictionary) Declares(x Extension) bool {
 		}
 	}
 	return true
+}
+
+func (d *Dictionary) field(a Authority) (*Field, bool) {
+	s, ok := d.Dataset(a.Dataset)
+	if !ok {
+		return nil, false
+	}
+	return s.Field(a.Field)
+}
+
+// apply puts the rule in force in the datasets.
+func (a Authority) apply(datasets []Dataset) error {
+	i := slices.IndexFunc(datasets, func(s Dataset) bool { return s.Name == a.Dataset && s.Root })
+	if i < 0 {
+		return Invalid("authority_refused", "an authority decides a field of households or individuals").On(a.Field)
+	}
+	for j, f := range datasets[i].Fields {
+		if f.Code != a.Field {
+			continue
+		}
+		if f.Derived {
+			return Invalid("authority_refused", "no source decides this field: the exchange derives it").On(a.Field)
+		}
+		decided := *f
+		decided.Authority = a.Source
+		datasets[i].Fields[j] = &decided
+		return nil
+	}
+	return Invalid("unknown_field", "the authority decides a field that %s do not have", a.Dataset).On(a.Field)
 }

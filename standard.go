@@ -31,6 +31,7 @@ var standardDatasets = [...]Dataset{
 	{Name: "other_names", Noun: "other_name"},
 	{Name: "disability_certificates", Noun: "disability_certificate"},
 	{Name: "quality_flags", Noun: "quality_flag"},
+	{Name: "provenance", Noun: "provenance"},
 }
 
 // Standard returns the dictionary that every installation starts from. A country adds to it

@@ -34,6 +34,7 @@ type Config struct {
 	Reference  annona.Reference
 	Log        annona.Log
 	Views      annona.Views
+	Loads      annona.Loads
 	History    History // nil: nothing is proved, nobody's disclosures are told
 	Vault      Vault
 	Shredder   annona.Shredder // for erasure only
@@ -41,6 +42,10 @@ type Config struct {
 	Outside    annona.TombstoneKeeper // for erasure only
 	Clock      annona.Clock
 	Zone       *time.Location // of the installation: it decides which day is today
+	// Process names this process among all, for Gone; empty: it has no name.
+	Process string
+	// Gone says whether a process that had a name has ended; known: it can tell. nil: nobody can.
+	Gone func(process string) (gone, known bool)
 	// Check says whether a client may still be used at that moment, from that network.
 	Check func(client *annona.Client, now time.Time, from netip.Addr) error
 	// Covered says why nothing may be disclosed: the ledger's tree or its signer have failed for

@@ -13,7 +13,8 @@ import (
 // flagAbout is the column of quality_flags that names the field.
 const flagAbout = "field"
 
-func isFlags(f *annona.Field) bool { return f.Group == "quality_flags" }
+// isFlags: provenance is about fields in the same way.
+func isFlags(f *annona.Field) bool { return f.Group == "quality_flags" || f.Group == provenance }
 
 // flagTells names what each kind of flag tells of. A kind that is not here may be about any
 // field.
@@ -53,7 +54,7 @@ func flagsWithheld(d *annona.Dictionary, grant *annona.Grant, leaf annona.Condit
 func checkFlags(shape *annona.Shape) error {
 	for _, g := range shape.Groups {
 		if isFlags(g.Field) && g.Shape.Column(flagAbout) < 0 {
-			return annona.Invalid("field_missing", "quality flags are shown together with the field that they are about: ask for %s.%s too", g.Field.Code, flagAbout).On("fields")
+			return annona.Invalid("field_missing", "this is shown together with the field that it is about: ask for %s.%s too", g.Field.Code, flagAbout).On("fields")
 		}
 		if err := checkFlags(g.Shape); err != nil {
 			return err

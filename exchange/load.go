@@ -2,38 +2,47 @@ package exchange
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"strconv"
+	"sync"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
 )
 
-// Load is one run of an import: batches of records from one source, under one request in the
-// ledger.
-type Load struct {
+// Loading is a load that runs: batches of records from one source, under one request in the ledger.
+// It is not safe for concurrent use.
+type Loading struct {
 	x       *Exchange
 	caller  annona.Caller
+	order   LoadOrder
 	request annona.UID
-	source  string
+	covers  map[string]map[string]bool // units by dataset; nil: everything
+	match   map[string]bool            // schemes
+	decides map[string]authorities     // by dataset
 	done    annona.Loaded
+	report  LoadReport
+
+	mu   sync.Mutex // of load: a heart beats beside the batches
+	load annona.Load
+	stop func() // of the heart
+
+	// of a full load:
+	named   map[string]*roaring64.Bitmap // numbers of the records that rows have named, by dataset
+	first   maphash.Hash                 // of the first pass
+	second  maphash.Hash
+	decided bool // the guard let it pass
+	rows    int  // of the first pass
+
+	rejected int // rows that could not be read
 }
 
-// StartLoad begins a load and records that it did. Only the operator may. Of the areas those come
-// on file that are not; what is on file of the others stays.
-func (x *Exchange) StartLoad(ctx context.Context, caller annona.Caller, source string, areas []annona.Area) (*Load, error) {
-	if err := operatorOnly(caller); err != nil {
-		return nil, err
-	}
-	l := &Load{x: x, caller: caller, request: annona.NewUID(), source: source}
-	entry := l.entry("started", annona.Loaded{})
-	err := x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if err := x.addAreas(ctx, tx, areas); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, entry)
-	})
-	return l, err
+// StartLoad begins a load that writes what rows say, as of now. See BeginLoad.
+func (x *Exchange) StartLoad(ctx context.Context, caller annona.Caller, source string, areas []annona.Area) (*Loading, error) {
+	return x.BeginLoad(ctx, caller, LoadOrder{Source: source, Areas: areas})
 }
 
 func operatorOnly(caller annona.Caller) error {
@@ -45,32 +54,86 @@ func operatorOnly(caller annona.Caller) error {
 
 // Put writes one batch, households before the individuals who join them, in one transaction
 // with its events and its ledger entry.
-func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {
+func (l *Loading) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {
+	if l.order.Mode == ModeFull && !l.decided {
+		return annona.Loaded{}, errUndecided()
+	}
 	batch := newBatch()
 	for _, some := range records {
 		for i := range some {
+			l.note(&l.second, &some[i])
 			r, err := l.x.prepare(&some[i])
 			if err != nil {
 				return annona.Loaded{}, err
 			}
+			l.complete(&r)
 			batch.add(r)
 		}
 	}
-	var loaded annona.Loaded
+	var wrote outcome
 	err := l.x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
-		if loaded, err = l.write(ctx, tx, batch); err != nil {
+		if wrote, err = l.write(ctx, tx, batch); err != nil {
 			return err
 		}
-		if loaded.Created+loaded.Changed == 0 {
+		if wrote.Created+wrote.Changed == 0 {
 			return nil
 		}
-		return tx.AppendEntry(ctx, l.entry("batch", loaded))
+		return l.commit(ctx, tx, "batch", wrote)
 	})
 	if err != nil {
 		return annona.Loaded{}, err
 	}
-	l.done = sum(l.done, loaded)
-	return loaded, nil
+	l.add(wrote)
+	return wrote.Loaded, nil
+}
+
+// complete adds to a prepared record what the load says of all its records.
+func (l *Loading) complete(r *prepared) {
+	r.AsOf = l.load.AsOf
+	if len(l.match) == 0 || r.Dataset.Name != "individuals" {
+		return
+	}
+	for _, id := range r.Identifiers {
+		if l.match[id.Scheme] {
+			r.Match = append(r.Match, id)
+		}
+	}
+}
+
+// commit makes the last writes of a transaction: the load as it stands, and the ledger entry.
+func (l *Loading) commit(ctx context.Context, tx annona.Tx, step string, wrote outcome) error {
+	load := l.snapshot(StateRunning, wrote)
+	if err := tx.PutLoad(ctx, &load); err != nil {
+		return err
+	}
+	return tx.AppendEntry(ctx, l.entry(step, wrote.Loaded))
+}
+
+// outcome is what a transaction did: it counts once that has been committed.
+type outcome struct {
+	annona.Loaded
+	outside map[string]int // words against an authority, by dataset.field
+	tally   Tally
+	named   map[string][]annona.Number // of a full load: the records that were met, by dataset
+}
+
+func (o *outcome) meet(dataset string, number annona.Number) {
+	if o.named != nil {
+		o.named[dataset] = append(o.named[dataset], number)
+	}
+}
+
+// add counts what a transaction did after its commit.
+func (l *Loading) add(o outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done = sum(l.done, o.Loaded)
+	l.report.add(o)
+	for dataset, numbers := range o.named {
+		for _, n := range numbers {
+			l.named[dataset].Add(uint64(n))
+		}
+	}
 }
 
 func sum(a, b annona.Loaded) annona.Loaded {
@@ -86,40 +149,79 @@ func sum(a, b annona.Loaded) annona.Loaded {
 }
 
 // write takes the way of a record into the store, in the store's transaction, which may run again:
-// it is found, sealed under its number and its next version, and written. Of what the source
-// reports as it is on file, nothing is sealed and nothing written.
-func (l *Load) write(ctx context.Context, tx annona.Tx, b *batch) (annona.Loaded, error) {
+// it is found, merged with what is on file, sealed under its number and its next version, and
+// written. Of what the source reports as it is on file, nothing is sealed and nothing written.
+func (l *Loading) write(ctx context.Context, tx annona.Tx, b *batch) (outcome, error) {
+	var o outcome
+	if l.order.Mode == ModeFull {
+		o.named = map[string][]annona.Number{}
+	}
 	areas, err := l.x.relyOnAreas(ctx, tx, b)
 	if err != nil {
-		return annona.Loaded{}, err
+		return o, err
 	}
 	known, err := tx.Find(ctx, b.keys)
 	if err != nil {
-		return annona.Loaded{}, err
+		return o, err
 	}
-	var left annona.Loaded
-	var changed []annona.StoredRecord
-	var images []versions
+	var w writes
+	var others []met
 	for i, k := range known {
+		dataset := b.keys[i].Dataset.Name
 		switch {
 		case k.Erased:
-			left.Erased++
+			o.Erased++
+			continue
 		case k.Same:
-			left.Unchanged++
-		default:
-			r := b.records[i].StoredRecord
-			r.Number, r.Version = k.Number, k.Version+1
-			if err := areas.settle(&r, k.Clear); err != nil {
-				return left, err
+			o.Unchanged++
+		case k.Version == 0:
+			r, err := l.begin(&b.records[i], k, &o)
+			if err != nil {
+				return o, err
 			}
-			changed, images = append(changed, r), append(images, versions{b.records[i].sealed, k})
+			if err := areas.settle(&r.StoredRecord, nil); err != nil {
+				return o, err
+			}
+			w.add(r.StoredRecord, versions{next: r.sealed})
+		default:
+			others = append(others, met{&b.records[i], k})
+		}
+		o.meet(dataset, k.Number)
+	}
+	if len(others) > 0 {
+		if err := l.revise(ctx, b, known, others, areas, &w, &o); err != nil {
+			return o, err
 		}
 	}
-	if err := l.x.seal(ctx, changed, images); err != nil {
-		return left, err
+	loaded, err := w.put(ctx, l.x, tx, l.author())
+	o.Loaded = sum(sum(loaded, o.Loaded), b.repeated)
+	return o, err
+}
+
+// begin completes a record that comes on file.
+func (l *Loading) begin(r *prepared, k annona.Known, o *outcome) (prepared, error) {
+	first := *r
+	first.Number, first.Version = k.Number, 1
+	words := []word(nil)
+	if len(k.Matched) > 1 {
+		o.tally.Ambiguous++
 	}
-	loaded, err := tx.Upsert(ctx, annona.Author{Operator: l.caller.Operator}, changed)
-	return sum(sum(loaded, left), b.repeated), err
+	if l.x.CurrentDictionary().HasAuthority(r.Dataset.Name) || len(k.Matched) > 1 {
+		words = wordsOf(r.said)
+	}
+	if words == nil {
+		return first, nil
+	}
+	if len(k.Matched) > 1 {
+		words = append(words, l.x.flag(r.Dataset, flagDuplicate, "", l.load.AsOf))
+	}
+	authority := l.decides[r.Dataset.Name]
+	for i := range words {
+		if authority(words[i].unit) != "" {
+			words[i].origins = []origin{l.origin()}
+		}
+	}
+	return l.x.split(first, words)
 }
 
 // versions are the images of a record that is about to change: the one to be sealed, and what is
@@ -127,26 +229,43 @@ func (l *Load) write(ctx context.Context, tx annona.Tx, b *batch) (annona.Loaded
 type versions struct {
 	next  annona.Image
 	known annona.Known
+	was   *was // what is kept of the one on file; nil: just that
+}
+
+// former is what is kept of the record on file, to be sealed; nothing of one that was not there, or
+// that was deleted: what was kept then stays.
+func (v *versions) former() []byte {
+	switch {
+	case v.known.Version == 0 || v.known.Deleted:
+		return nil
+	case v.was != nil:
+		return v.was.append(nil)
+	}
+	plain := wasOf(&v.known)
+	return plain.append(nil)
 }
 
 // seal seals the new images of records and what the former ones were, all at once.
 func (x *Exchange) seal(ctx context.Context, records []annona.StoredRecord, images []versions) error {
 	cells := make([]annona.Cell, 0, 2*len(records))
 	for i := range records {
-		r, was := &records[i], images[i].known
+		r, v := &records[i], &images[i]
 		cell := annona.Cell{Dataset: r.Dataset, Number: r.Number}
-		cell.Version, cell.Part, cell.Image = r.Version, annona.PartSealed, images[i].next
+		cell.Version, cell.Part, cell.Image = r.Version, annona.PartSealed, v.next
 		cells = append(cells, cell)
-		cell.Version, cell.Part, cell.Image = was.Version, annona.PartBefore, was.Clear
+		cell.Version, cell.Part, cell.Image = v.known.Version, annona.PartBefore, v.former()
 		cells = append(cells, cell)
 	}
 	if err := x.Vault.Seal(ctx, cells); err != nil {
 		return err
 	}
 	for i := range records {
-		r, was := &records[i], images[i].known
+		r, was := &records[i], &images[i].known
 		r.Sealed = cells[2*i].Image
-		if was.Version > 0 {
+		switch {
+		case was.Deleted:
+			r.Before = was.Before
+		case was.Version > 0:
 			r.Before = annona.Former{Version: was.Version, Clear: cells[2*i+1].Image, Sealed: was.Sealed}.Append(nil)
 		}
 	}
@@ -154,27 +273,29 @@ func (x *Exchange) seal(ctx context.Context, records []annona.StoredRecord, imag
 }
 
 // Done returns what the load has done so far.
-func (l *Load) Done() annona.Loaded { return l.done }
+func (l *Loading) Done() annona.Loaded { return l.done }
 
-// Finish records the end of the load and returns what it did.
-func (l *Load) Finish(ctx context.Context) (annona.Loaded, error) {
-	entry := l.entry("finished", l.done)
-	return l.done, l.x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.AppendEntry(ctx, entry) })
-}
+// ID returns the id of the load.
+func (l *Loading) ID() annona.UID { return l.load.ID }
 
-func (l *Load) entry(step string, n annona.Loaded) annona.LedgerRow {
+func (l *Loading) entry(step string, n annona.Loaded) annona.LedgerRow {
 	facts := audit.Facts{Verb: annona.VerbImport, Details: map[string]string{
-		"step": step, "source": l.source,
+		"step": step, "source": l.order.Source, "mode": l.order.Mode, "load": l.load.ID.String(), "as_of": annona.Instant(l.load.AsOf),
 		"created": strconv.Itoa(n.Created), "changed": strconv.Itoa(n.Changed), "unchanged": strconv.Itoa(n.Unchanged),
-		"erased": strconv.Itoa(n.Erased),
+		"erased": strconv.Itoa(n.Erased), "deleted": strconv.Itoa(n.Deleted), "stale": strconv.Itoa(n.Stale),
 	}}
 	return audit.Change(l.x.Clock(), l.request, facts, l.caller, nil)
+}
+
+func (l *Loading) origin() origin {
+	return origin{source: l.order.Source, asOf: l.load.AsOf, receivedAt: l.load.StartedAt}
 }
 
 // prepared is a record that is ready but for its number, its version and its seal.
 type prepared struct {
 	annona.StoredRecord
-	sealed annona.Image // the image that is to be sealed
+	sealed annona.Image   // the image that is to be sealed
+	said   *annona.Record // what the source said
 }
 
 // batch is what is written in one transaction, each record once.
@@ -216,21 +337,30 @@ func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
 		return prepared{}, annona.Invalid("record_without_key", "a record names its source and has a key there")
 	}
 	derive(r)
-	s := prepared{StoredRecord: annona.StoredRecord{
+	s := prepared{said: r, StoredRecord: annona.StoredRecord{
 		RecordKey:   annona.RecordKey{Dataset: r.Dataset, Source: r.Source, Key: x.Vault.RecordKey(r.Dataset.Name, r.Source, r.Key)},
 		Memberships: slices.Clone(r.Memberships), Relationships: slices.Clone(r.Relationships),
 	}}
 	if err := x.hideKeys(&s); err != nil {
 		return s, err
 	}
-	parts := make([]imagePart, 0, len(r.Values)+len(r.Groups))
-	for _, v := range r.Values {
+	if err := x.divide(&s, r.Values, r.Groups); err != nil {
+		return s, err
+	}
+	s.Digest = x.Vault.Digest(content(&s))
+	return s, nil
+}
+
+// divide divides values and groups into the two images, and picks out what filters and look-ups need.
+func (x *Exchange) divide(s *prepared, values []annona.Value, groups []annona.GroupItems) error {
+	parts := make([]imagePart, 0, len(values)+len(groups))
+	for _, v := range values {
 		parts = append(parts, imagePart{v.Field, []byte(v.Text)})
 		if v.Field.Filter == annona.FilterRange && v.Text != "" {
 			s.Index = append(s.Index, v)
 		}
 	}
-	for _, g := range r.Groups {
+	for _, g := range groups {
 		parts = append(parts, imagePart{g.Field, packItems(g)})
 		if g.Field.Code == "quality_flags" {
 			s.Index = append(s.Index, annona.Value{Field: g.Field, Text: flagCodes(g)})
@@ -242,7 +372,7 @@ func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
 	slices.SortStableFunc(parts, func(a, b imagePart) int { return int(a.field.ImageTag()) - int(b.field.ImageTag()) })
 	for n, p := range parts {
 		if n > 0 && p.field == parts[n-1].field {
-			return s, annona.Invalid("field_twice", "a record gives a field twice").On(p.field.Code)
+			return annona.Invalid("field_twice", "a record gives a field twice").On(p.field.Code)
 		}
 		if p.field.IsSealed() {
 			s.sealed = s.sealed.AppendValue(p.field.ImageTag(), p.text)
@@ -250,8 +380,14 @@ func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
 			s.Clear = s.Clear.AppendValue(p.field.ImageTag(), p.text)
 		}
 	}
-	s.Digest = x.Vault.Digest(content(r, s.Clear, s.sealed))
-	return s, nil
+	return nil
+}
+
+// split puts the words of a record in the place of what its images said.
+func (x *Exchange) split(s prepared, words []word) (prepared, error) {
+	values, groups := assemble(x.CurrentDictionary(), s.Dataset, words)
+	s.Clear, s.sealed, s.Index, s.Identifiers = nil, nil, nil, nil
+	return s, x.divide(&s, values, groups)
 }
 
 // hideKeys turns the keys of others that a record names into record keys.
@@ -336,14 +472,14 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 var shareable = map[string]bool{"household_id_number": true, "program_id_number": true}
 
 // content is all that a source reported of a record, in one canonical form.
-func content(r *annona.Record, clear, sealed annona.Image) []byte {
-	out := annona.AppendItem(nil, clear)
-	out = annona.AppendItem(out, sealed)
-	for _, m := range r.Memberships {
+func content(r *prepared) []byte {
+	out := annona.AppendItem(nil, r.Clear)
+	out = annona.AppendItem(out, r.sealed)
+	for _, m := range r.said.Memberships {
 		out = appendTexts(out, "membership", m.HouseholdKey, m.Role, m.RoleSourceCode, m.RelationshipToHead,
 			m.RecipientType, string(m.StartDate), string(m.EndDate), strconv.FormatBool(m.NotPrimary))
 	}
-	for _, t := range r.Relationships {
+	for _, t := range r.said.Relationships {
 		out = appendTexts(out, "relationship", t.ToKey, t.Type, string(t.StartDate), string(t.EndDate), t.EndReason)
 	}
 	return out

@@ -10,6 +10,14 @@ type extensionDoc struct {
 	Country    text           `yaml:"country"`
 	CodeLists  []codeListDoc  `yaml:"code_lists"`
 	Attributes []attributeDoc `yaml:"attributes"`
+	Authority  []authorityDoc `yaml:"authority"`
+}
+
+// authorityDoc names the source that decides a field; none: nobody does any more.
+type authorityDoc struct {
+	Dataset text `yaml:"dataset"`
+	Field   text `yaml:"field"`
+	Source  text `yaml:"source"`
 }
 
 type codeListDoc struct {
@@ -51,8 +59,8 @@ func ParseDictionary(r io.Reader) (annona.Extension, error) {
 	if err := decodeYAML(r, "dictionary", &doc); err != nil {
 		return annona.Extension{}, err
 	}
-	if len(doc.CodeLists)+len(doc.Attributes) == 0 {
-		return annona.Extension{}, annona.Invalid("file_empty", "the dictionary declares no attribute and no code list")
+	if len(doc.CodeLists)+len(doc.Attributes)+len(doc.Authority) == 0 {
+		return annona.Extension{}, annona.Invalid("file_empty", "the dictionary declares no attribute, no code list and no authority")
 	}
 	x := annona.Extension{Country: string(doc.Country)}
 	for _, l := range doc.CodeLists {
@@ -65,7 +73,28 @@ func ParseDictionary(r io.Reader) (annona.Extension, error) {
 		}
 		x.Fields = append(x.Fields, f)
 	}
+	for _, a := range doc.Authority {
+		rule, err := a.rule()
+		if err != nil {
+			return annona.Extension{}, err
+		}
+		x.Authorities = append(x.Authorities, rule)
+	}
 	return x, nil
+}
+
+// nobody is written for the source when nobody decides a field any more.
+const nobody = "none"
+
+func (a *authorityDoc) rule() (annona.Authority, error) {
+	rule := annona.Authority{Dataset: string(a.Dataset), Field: string(a.Field), Source: string(a.Source)}
+	switch {
+	case rule.Source == nobody:
+		rule.Source = ""
+	case !sourceName.MatchString(rule.Source) || len(rule.Source) > 60:
+		return rule, annona.Invalid("authority_malformed", "`source` names the source that decides the field as its mapping does; none: nobody decides it any more").On(rule.Field)
+	}
+	return rule, nil
 }
 
 func (l *codeListDoc) list() annona.CodeList {

@@ -152,7 +152,7 @@ func grants(terms annona.DatasetTerms, f *annona.Field) bool {
 	if slices.Contains(terms.Fields, f.Code) {
 		return true
 	}
-	if f.Code == movesUnseen && f.Derived || saysMore(terms, f) {
+	if f.Code == movesUnseen && f.Derived || f.Group == tellsSources || saysMore(terms, f) {
 		return false
 	}
 	if slices.Contains(terms.Fields, f.Base.Code) && f.Aspect != annona.AspectSourceCode {
@@ -175,6 +175,9 @@ func saysMore(terms annona.DatasetTerms, f *annona.Field) bool {
 // movesUnseen is the field that moves whenever anything of its record changes, also what the
 // agreement withholds. So it goes with no class: whoever grants it does so by name.
 const movesUnseen = "last_updated"
+
+// tellsSources is the group that says which sources know of somebody. It goes with no class either.
+const tellsSources = "provenance"
 
 func checkNames(dataset *annona.Dataset, terms annona.DatasetTerms) error {
 	names := slices.Concat(terms.Fields, terms.Except)

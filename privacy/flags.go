@@ -1,10 +1,14 @@
 package privacy
 
-import "github.com/annona-exchange/annona"
+import (
+	"strings"
 
-// flagRule says which quality flags of a record may be shown. That a code of the ethnic group
-// has no mapping tells something of the ethnic group, so that a flag about a field leaves only
-// where the field itself does, unaltered.
+	"github.com/annona-exchange/annona"
+)
+
+// flagRule says which quality flags of a record, and which lines of its provenance, may be shown. That
+// a code of the ethnic group has no mapping, or who reported it, tells something of the ethnic group:
+// what is about a field leaves only where the field itself does, unaltered.
 type flagRule struct {
 	owner *annona.Dataset
 	about int // column that names the field; -1: none
@@ -14,7 +18,7 @@ type flagRule struct {
 
 // flagRuleOf returns nil for groups of anything else.
 func flagRuleOf(owner *annona.Dataset, g annona.GroupShape, grant *annona.Grant) *flagRule {
-	if g.Field.Group != "quality_flags" {
+	if g.Field.Group != "quality_flags" && g.Field.Group != "provenance" {
 		return nil
 	}
 	return &flagRule{owner: owner, about: g.Shape.Column("field"), grant: grant, known: map[string]bool{}}
@@ -32,7 +36,8 @@ func (r *flagRule) shows(page *annona.Page, row int) bool {
 	}
 	shown, known := r.known[string(about)]
 	if !known {
-		shown = r.grant.Passes(r.owner, string(about))
+		name, _, _ := strings.Cut(string(about), "/") // behind it: which item of a group
+		shown = r.grant.Passes(r.owner, name)
 		r.known[string(about)] = shown
 	}
 	return shown

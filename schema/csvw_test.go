@@ -167,6 +167,7 @@ func TestLinkedFilesAreJoined(t *testing.T) {
 			"disability_certificates.csv household_id → households.csv",
 			"assessments.csv household_id → households.csv",
 			"quality_flags.csv household_id → households.csv",
+			"provenance.csv household_id → households.csv",
 		},
 		"individuals": {
 			"identifiers.csv individual_id → individuals.csv",
@@ -177,6 +178,7 @@ func TestLinkedFilesAreJoined(t *testing.T) {
 			"disability_certificates.csv individual_id → individuals.csv",
 			"assessments.csv individual_id → individuals.csv",
 			"quality_flags.csv individual_id → individuals.csv",
+			"provenance.csv individual_id → individuals.csv",
 		},
 	} {
 		var got []string

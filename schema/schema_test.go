@@ -138,7 +138,7 @@ func TestFullShapeEnds(t *testing.T) {
 	if members.Group("memberships") >= 0 {
 		t.Error("the members of a household repeat their memberships")
 	}
-	want := []string{"identifiers", "other_names", "relationships", "functioning", "disability_certificates", "assessments", "quality_flags"}
+	want := []string{"identifiers", "other_names", "relationships", "functioning", "disability_certificates", "assessments", "quality_flags", "provenance"}
 	var got []string
 	for _, g := range members.Groups {
 		got = append(got, g.Field.Code)

@@ -45,7 +45,7 @@ func (v *Vault) OpenCell(ctx context.Context, c *annona.Cell) error {
 	return err
 }
 
-// OpenCells opens sealed images in place. Its errors are those of Open.
+// OpenCells opens sealed images in place; an empty one stays empty. Its errors are those of Open.
 func (v *Vault) OpenCells(ctx context.Context, cells []annona.Cell) error {
 	absent := func(context.Context, string, []annona.Number, *subjectKeys) error { return nil }
 	return v.withKeys(ctx, cells, absent, func(one *annona.Cell, key []byte) (err error) {

@@ -28,6 +28,7 @@ type store interface {
 	annona.Log
 	annona.Views
 	annona.Syncs
+	annona.Loads
 	annona.Dumper
 	annona.Reviver
 	Close() error

@@ -96,7 +96,7 @@ func BenchmarkWrites(b *testing.B) {
 		b.Skip("make bench says how many write")
 	}
 	f := openBench(b)
-	loads, changes := make([]*exchange.Load, writers), make([]int, writers)
+	loads, changes := make([]*exchange.Loading, writers), make([]int, writers)
 	for writer := range writers {
 		loads[writer], err = f.gate.StartLoad(b.Context(), operator(), fmt.Sprintf("bench-%d", writer), nil)
 		if err != nil {

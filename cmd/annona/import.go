@@ -99,7 +99,7 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 
 // writing writes batches behind the reader's back.
 type writing struct {
-	load    *exchange.Load // nil in a dry run
+	load    *exchange.Loading // nil in a dry run
 	batches chan ingest.Batch
 	failed  chan struct{} // closed when a batch could not be written: err says why
 	done    chan struct{} // closed when the last batch is dealt with
