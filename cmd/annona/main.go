@@ -26,6 +26,7 @@ type cli struct {
 	Init       initCommand       `cmd:"" help:"Make an empty registry in a data folder."`
 	Serve      serveCommand      `cmd:"" help:"Serve a registry over HTTP."`
 	Import     importCommand     `cmd:"" help:"Import households and individuals from files."`
+	Sync       syncCommand       `cmd:"" help:"Keep a registry in step with its sources: folders that are filled, databases that are asked."`
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/ingest"
+)
+
+// syncLoad is one load of a source.
+type syncLoad struct {
+	mapping *ingest.Mapping
+	mode    string
+	guard   float64
+	asOf    time.Time
+	// readings are read one after the other. A household that no row of a reading gives is taken to be
+	// on file when the reading has no households at all.
+	readings [][]ingest.Source
+	broken   func() error // why a source broke off, in better words than the reader has; may be nil
+}
+
+// load runs a load and returns what it did, also when it broke.
+func (r *syncing) load(ctx context.Context, l syncLoad) (count syncCount, err error) {
+	refused := &sealedRejects{files: rejectFiles{folder: filepath.Join(r.folder.path, "rejects", r.source.Name), started: time.Now()}, recipients: r.source.recipients}
+	loading, err := r.folder.gate.StartLoad(ctx, operator(), l.mapping.Source(), l.mapping.Areas())
+	if err != nil {
+		return count, err
+	}
+	w := writeBehind(ctx, loading)
+	report, readErr := r.read(ctx, l, ingest.NewRejects(refused.open), w.write)
+	loaded, writeErr := w.end(ctx, readErr == nil)
+	count = syncCount{
+		Rows: report.Rows, Individuals: report.Individuals, Households: report.Households, Rejected: report.Rejected,
+		Created: loaded.Created, Changed: loaded.Changed, Unchanged: loaded.Unchanged,
+	}
+	switch closeErr := refused.close(); {
+	case writeErr != nil:
+		return count, writeErr // reading stopped because writing had
+	case readErr != nil:
+		return count, readErr
+	default:
+		return count, closeErr
+	}
+}
+
+// read reads all readings of a load.
+func (r *syncing) read(ctx context.Context, l syncLoad, rejects *ingest.Rejects, yield func(ingest.Batch) error) (ingest.Report, error) {
+	var all ingest.Report
+	for _, sources := range l.readings {
+		report, err := ingest.Read(ctx, l.mapping, sources, r.folder.knownArea, rejects, yield)
+		all.Rows += report.Rows
+		all.Individuals += report.Individuals
+		all.Households += report.Households
+		all.Rejected += report.Rejected
+		if err == nil {
+			continue
+		}
+		if l.broken != nil {
+			if why := l.broken(); why != nil {
+				err = why
+			}
+		}
+		return all, err
+	}
+	return all, nil
+}
+
+// running is a load of the gate that was begun.
+type running interface {
+	Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error)
+	Done() annona.Loaded
+	Finish(ctx context.Context) (annona.Loaded, error)
+}
+
+// behind writes batches while the next ones are read.
+type behind struct {
+	load    running
+	batches chan ingest.Batch
+	failed  chan struct{} // closed when a batch could not be written: err says why
+	done    chan struct{} // closed when the last batch is dealt with
+	err     error
+}
+
+func writeBehind(ctx context.Context, load running) *behind {
+	b := &behind{load: load, batches: make(chan ingest.Batch, 1), failed: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(b.done)
+		for batch := range b.batches {
+			if b.err != nil {
+				continue
+			}
+			if _, b.err = load.Put(ctx, batch.Households, batch.Individuals); b.err != nil {
+				close(b.failed)
+			}
+		}
+	}()
+	return b
+}
+
+func (b *behind) write(batch ingest.Batch) error {
+	select {
+	case <-b.failed:
+		return errWriting
+	case b.batches <- batch:
+		return nil
+	}
+}
+
+// end waits for the last batch and ends the load.
+func (b *behind) end(ctx context.Context, complete bool) (annona.Loaded, error) {
+	close(b.batches)
+	<-b.done
+	if b.err != nil || !complete {
+		return b.load.Done(), b.err
+	}
+	return b.load.Finish(ctx)
+}
+
+// sealedRejects are files of refused rows, sealed to recipients when there are some.
+type sealedRejects struct {
+	files      rejectFiles
+	recipients []age.Recipient
+	sealed     []io.Closer
+}
+
+func (s *sealedRejects) open(input, format string) (io.Writer, error) {
+	if len(s.recipients) == 0 {
+		return s.files.open(input, format)
+	}
+	file, err := s.files.open(input, format+".age")
+	if err != nil {
+		return nil, err
+	}
+	w, err := age.Encrypt(file, s.recipients...)
+	if err == nil {
+		s.sealed = append(s.sealed, w)
+	}
+	return w, err
+}
+
+func (s *sealedRejects) close() error {
+	var failed error
+	for _, w := range s.sealed {
+		if err := w.Close(); err != nil {
+			failed = annona.Internal("write the file of refused rows; the rows in it may be incomplete", err)
+		}
+	}
+	return errors.Join(failed, s.files.close())
+}
+
+// sealFile writes a sealed copy of a file, which has its name when it is whole.
+func sealFile(from, to string, recipients []age.Recipient) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	partial := to + ".partial"
+	file, err := os.OpenFile(partial, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	w, err := age.Encrypt(file, recipients...)
+	if err == nil {
+		_, err = io.Copy(w, source)
+		err = errors.Join(err, w.Close())
+	}
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(partial))
+	}
+	return os.Rename(partial, to)
+}
