@@ -27,10 +27,7 @@ func (t *tx) erase(actor string, tb table, number annona.Number) error {
 	if err := t.sendLater(); err != nil {
 		return err
 	}
-	version, err := t.conn.integer("SELECT version FROM "+tb.dataset+" WHERE number = $1 FOR UPDATE", number)
-	if err == nil && version == 0 {
-		version, err = t.conn.integer("SELECT version FROM deleted_records WHERE dataset = $1 AND number = $2 FOR UPDATE", tb.dataset, number)
-	}
+	version, err := t.lockVersion(tb, number)
 	if err != nil {
 		return err
 	}
@@ -54,6 +51,19 @@ func (t *tx) erase(actor string, tb table, number annona.Number) error {
 		return err
 	}
 	return t.touchAll(touched, by)
+}
+
+// lockVersion locks a record, on file or deleted, and returns its version; 0 when there is none. It
+// looks twice on file: a record may come back between two looks.
+func (t *tx) lockVersion(tb table, number annona.Number) (version int64, err error) {
+	onFile := "SELECT version FROM " + tb.dataset + " WHERE number = $1 FOR UPDATE"
+	deleted := "SELECT version FROM deleted_records WHERE number = $1 AND dataset = '" + tb.dataset + "' FOR UPDATE"
+	for _, sql := range []string{onFile, deleted, onFile} {
+		if version, err = t.conn.integer(sql, number); err != nil || version > 0 {
+			break
+		}
+	}
+	return version, err
 }
 
 // eraseRecord removes the row of a record, wherever it lies, its other keys, the index of its

@@ -35,15 +35,7 @@ func (t *tx) holdRecords(dataset *annona.Dataset, numbers []annona.Number) ([]an
 		all[i] = &found{of: dataset, number: n, known: &known[i]}
 		wanted[n] = append(wanted[n], all[i])
 	}
-	if err := t.lockRows(tb, tb.lock, wanted); err != nil {
-		return nil, err
-	}
-	for _, of := range wanted {
-		for _, f := range of {
-			f.deleted = true
-		}
-	}
-	if err := t.lockRows(tb, tb.lockDeleted, wanted); err != nil {
+	if err := t.lockWherever(tb, wanted); err != nil {
 		return nil, err
 	}
 	var there []*found
@@ -60,6 +52,28 @@ func (t *tx) holdRecords(dataset *annona.Dataset, numbers []annona.Number) ([]an
 		f.known.OtherKeys = others[f.number]
 	}
 	return known, err
+}
+
+// lockWherever locks records that are on file or deleted. One may move from one place to the other
+// between two looks, so that each place gets a second one.
+func (t *tx) lockWherever(tb *table, wanted map[annona.Number][]*found) error {
+	for range 2 {
+		for _, deleted := range []bool{false, true} {
+			sql := tb.lock
+			if deleted {
+				sql = tb.lockDeleted
+			}
+			for _, of := range wanted {
+				for _, f := range of {
+					f.deleted = deleted
+				}
+			}
+			if err := t.lockRows(tb, sql, wanted); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Delete takes a record out of sight. See annona.LifeTx.

@@ -231,6 +231,12 @@ func filled(t *testing.T, s Store) *registry {
 			tx.PutClient(r.ctx, annona.Client{ID: annona.NewUID(), KeyID: "k", Hash: []byte("hash"), Agreement: "a", Demo: true, CreatedAt: Clock()}),
 			tx.AppendEntry(r.ctx, entry(annona.EntryChange, annona.NewUID())))
 	})
+	r.load(r.person("away", values{"sex": "male"}))
+	r.delete(r.individuals, r.number("away"), r.number("p"))
+	r.putKey(annona.RecordKey{Dataset: r.individuals, Source: clinic, Key: "p2", AsOf: Clock()}, r.number("p"))
+	r.update(func(tx annona.Tx) error {
+		return tx.PutLoad(r.ctx, &annona.Load{ID: annona.NewUID(), Source: source, Mode: "full", State: "finished", StartedAt: Clock(), Report: []byte("{}")})
+	})
 	r.update(func(tx annona.Tx) error {
 		_, err := tx.PutAgreement(r.ctx, annona.Agreement{Name: "a"})
 		return err
@@ -275,6 +281,17 @@ func testLoadIsWhole(t *testing.T, s Revivable, load Loader) {
 		t.Errorf("after loading, number %d is given out again", number)
 	}
 	again.load(r.person("p", values{"sex": "female"}, member("h", "head"))) // versions go on
+	if got := again.load(r.person("away", values{"sex": "male"})); got.Restored != 1 {
+		t.Errorf("after loading, a deleted record does not come back: %+v", got)
+	}
+	if number := again.find(of(r.person("", nil), clinic, "p2")).Number; number != r.number("p") {
+		t.Errorf("after loading, another key leads to %d", number)
+	}
+	l := annona.Load{ID: annona.NewUID(), Source: source, Mode: "full", State: "running"}
+	again.update(func(tx annona.Tx) error { return tx.PutLoad(r.ctx, &l) })
+	if loads, err := again.Loads(r.ctx, "", 9); err != nil || len(loads) != 2 || loads[0].ID != l.ID {
+		t.Errorf("after loading, loads: %+v, %v", loads, err)
+	}
 }
 
 func sorted(rows []annona.TableRow) (texts []string) {

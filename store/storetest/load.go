@@ -9,11 +9,18 @@ import (
 // Load finds records and writes those that are new or changed, as the gate does: with their
 // numbers and versions, and with what they were before. Nothing is sealed in truth.
 func Load(ctx context.Context, tx annona.Tx, actor string, records []annona.StoredRecord) (annona.Loaded, error) {
+	return LoadBy(ctx, tx, annona.Author{Operator: actor}, records)
+}
+
+// LoadBy does so for any author.
+func LoadBy(ctx context.Context, tx annona.Tx, by annona.Author, records []annona.StoredRecord) (annona.Loaded, error) {
 	keys := make([]annona.RecordKey, len(records))
 	for i := range records {
 		keys[i] = records[i].RecordKey
 		for _, m := range records[i].Memberships {
-			keys[i].Joins = append(keys[i].Joins, m.HouseholdKey)
+			if m.Household == 0 {
+				keys[i].Joins = append(keys[i].Joins, m.HouseholdKey)
+			}
 		}
 	}
 	known, err := tx.Find(ctx, keys)
@@ -32,7 +39,7 @@ func Load(ctx context.Context, tx annona.Tx, actor string, records []annona.Stor
 			changed = append(changed, next(records[i], k))
 		}
 	}
-	loaded, err := tx.Upsert(ctx, annona.Author{Operator: actor}, changed)
+	loaded, err := tx.Upsert(ctx, by, changed)
 	loaded.Unchanged, loaded.Erased = left.Unchanged, left.Erased
 	return loaded, err
 }
