@@ -108,7 +108,27 @@ func drawWorld(rt *rapid.T, r *registry, round int) *world {
 		w.store(rt, former)
 	}
 	w.store(rt, records)
+	w.comeAndGo(rt, records, r.person(key("ghost", 0), values{"sex": "female"}, annona.Membership{HouseholdKey: key("household", 0), Role: "head"}))
 	return w
+}
+
+// comeAndGo deletes some people, who come back under another word of their sources, and somebody who
+// does not: what is seen depends on neither.
+func (w *world) comeAndGo(rt *rapid.T, records []annona.StoredRecord, ghost annona.StoredRecord) {
+	r := w.r
+	gone := []annona.Number{w.first[1] + annona.Number(len(w.people)) + 1}
+	w.store(rt, []annona.StoredRecord{ghost})
+	for _, p := range w.people {
+		if rapid.Bool().Draw(rt, "deleted meanwhile") {
+			gone = append(gone, p.number)
+		}
+	}
+	for _, number := range gone {
+		if err := r.Update(r.ctx, r.deleting(r.individuals, number)); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	w.store(rt, records)
 }
 
 // grow gives the world a tree of areas.

@@ -269,7 +269,12 @@ func testOtherKeys(t *testing.T, r *registry) {
 		t.Errorf("the subject has number %d, %v", n, err)
 	}
 	r.putKey(annona.RecordKey{Dataset: r.households, Source: clinic, Key: "second"}, 1)
-	r.load(of(r.person("", values{"nationality": "new"}, annona.Membership{HouseholdKey: "second"}), clinic, "new"))
+	related := of(r.person("", values{"nationality": "new"}, annona.Membership{HouseholdKey: "second"}), clinic, "new")
+	related.Relationships = []annona.Relationship{{ToKey: "one", Type: "child"}}
+	if got := r.load(related); got.Unresolved != 0 {
+		t.Errorf("somebody names another by his other key: %+v", got)
+	}
+	r.same("and is related to him", r.kin(), []string{"q one", "new one"})
 	r.same("a household by its other key", cells(r.all(annona.NewScope(r.shape(r.individuals, "area_code"), nil, nil, terms())), 0), []string{"XA", "", "", "XA"})
 
 	for code, k := range map[string]annona.RecordKey{
@@ -286,7 +291,7 @@ func testOtherKeys(t *testing.T, r *registry) {
 		t.Errorf("a key of nobody: %v", err)
 	}
 	r.putKey(one.RecordKey, 2)
-	r.same("the key leads to somebody else", r.kin(), []string{"q w"})
+	r.same("the key leads to somebody else", r.kin(), []string{"q w", "new w"})
 	r.putKey(one.RecordKey, 0)
 	r.same("and to nobody", r.kin(), nil)
 	if k := r.find(one); k.Version != 0 {
@@ -405,10 +410,14 @@ func testMatch(t *testing.T, r *registry) {
 	if k := r.find(digested(r.person("a", values{"nationality": "other"}))); k.Matched != nil {
 		t.Errorf("a record that is on file under its key was matched: %+v", k)
 	}
+	waits := of(r.person("", values{"nationality": "waits"}), clinic, "y")
+	waits.Relationships = []annona.Relationship{{ToKey: "x", Type: "parent"}}
+	r.load(waits)
 	one := asks("one")
 	if got := r.load(one); got != (annona.Loaded{Changed: 1}) {
 		t.Fatalf("a match is written: %+v", got)
 	}
+	r.same("who waited for its key is related to it", r.kin(), []string{"waits x"})
 	if k := r.find(digested(one)); !k.Same || k.Number != 1 {
 		t.Errorf("its key leads there from now on: %+v", k)
 	}
