@@ -169,7 +169,7 @@ func TestReorganizationRefused(t *testing.T) {
 		{"a split into one", "reorganization_malformed", annona.AreaChange{Kind: annona.AreaSplit, From: []string{"XA-1"}, Into: into("XB")}},
 		{"a split that leaves its districts nowhere", "area_in_closed", annona.AreaChange{Kind: annona.AreaSplit, From: []string{"XA-1"}, Into: into("XB", "XC")}},
 		{"an area given up with others in it", "area_in_closed", annona.AreaChange{Kind: annona.AreaClose, From: []string{"XA-1"}}},
-		{"a move into itself", "area_malformed", annona.AreaChange{Kind: annona.AreaMove, From: []string{"XA-1"}, Parent: "XA-1-2"}},
+		{"a move into itself", "area_cycle", annona.AreaChange{Kind: annona.AreaMove, From: []string{"XA-1"}, Parent: "XA-1-2"}},
 		{"a move to nowhere", "area_unknown", annona.AreaChange{Kind: annona.AreaMove, From: []string{"XA-1"}, Parent: "XQ"}},
 		{"its own successor", "reorganization_malformed", annona.AreaChange{Kind: annona.AreaMerge, From: []string{"XA-1", "XA-2"}, Into: into("XA-1")}},
 		{"a region into its own district", "area_in_closed", annona.AreaChange{Kind: annona.AreaMerge, From: []string{"XA-1"}, Into: into("XA-1-2")}},

@@ -103,6 +103,10 @@ func (x *Exchange) apply(ctx context.Context, caller annona.Caller, r annona.Reo
 		if err != nil {
 			return err
 		}
+		closed = nil
+		if applied, err := x.isApplied(ctx, r); err != nil || applied {
+			return err // another node was faster
+		}
 		drawn, _, err := draw(a.tree, r)
 		if err != nil {
 			return err
@@ -130,6 +134,11 @@ func (x *Exchange) apply(ctx context.Context, caller annona.Caller, r annona.Reo
 			"closed": strconv.Itoa(len(closed)), "areas": strconv.Itoa(len(drawn.changed)), "households": strconv.FormatInt(households, 10),
 		}))
 	})
+}
+
+func (x *Exchange) isApplied(ctx context.Context, r annona.Reorganization) (bool, error) {
+	recorded, err := x.Reference.Reorganizations(ctx)
+	return slices.ContainsFunc(recorded, func(o annona.Reorganization) bool { return o.ID == r.ID && !o.AppliedAt.IsZero() }), err
 }
 
 // reorganization is the ledger entry of a step.

@@ -46,9 +46,6 @@ func (t *AreaTree) checkPlace(a *annona.Area) error {
 			return annona.Invalid("area_unknown", "the area lies in, or was replaced by, one that is not on file: %s", code).On(a.Code)
 		}
 	}
-	if parent := t.areas[a.Parent]; parent != nil && parent.Level >= a.Level {
-		return annona.Invalid("area_malformed", "an area has a greater level than the one it lies in: %s", a.Parent).On(a.Code)
-	}
 	steps := 0
 	for at := a; at.Around() != ""; at = t.areas[at.Around()] {
 		if steps++; steps > len(t.order) {
@@ -57,6 +54,9 @@ func (t *AreaTree) checkPlace(a *annona.Area) error {
 		if t.areas[at.Around()] == nil {
 			break // the other area is refused by itself
 		}
+	}
+	if parent := t.areas[a.Parent]; parent != nil && parent.Level >= a.Level {
+		return annona.Invalid("area_malformed", "an area has a greater level than the one it lies in: %s", a.Parent).On(a.Code)
 	}
 	return nil
 }

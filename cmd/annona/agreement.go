@@ -11,6 +11,7 @@ import (
 
 type agreementCommand struct {
 	Apply agreementApply `cmd:"" help:"Check an agreement and put it in force as its next version."`
+	Areas agreementAreas `cmd:"" help:"What becomes of agreements when areas are reorganized."`
 }
 
 type agreementApply struct {

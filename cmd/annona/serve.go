@@ -100,6 +100,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	defer stop()
 	go f.keepFresh(ctx, log)
 	go f.keepShort(ctx, log, o.retention)
+	go f.keepDrawn(ctx, log)
 	signing := f.keepSigned(ctx, log)
 	defer func() { stop(); <-signing }()
 	go f.keepRotating(ctx, log)
