@@ -13,7 +13,7 @@ import (
 	"github.com/annona-exchange/annona/exchange"
 )
 
-func written(t testing.TB, name, text string) string {
+func areaFile(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -60,7 +60,7 @@ func TestGhanaReorganized(t *testing.T) {
 	north.told("at first", tally{"upsert": split})
 	ghana.told("at first", tally{"upsert": len(table)})
 
-	drawn := written(t, "2019.yaml", `
+	drawn := areaFile(t, "2019.yaml", `
 effective: 2019-02-13
 reference: C.I. 112 to 117
 changes:
@@ -100,7 +100,7 @@ changes:
 			assigned.WriteString(home + ",GH-SV\n")
 		}
 	}
-	must(t, "area", "assign", "--data", data, "--source", "ghana-glss", written(t, "assigned.csv", assigned.String()))
+	must(t, "area", "assign", "--data", data, "--source", "ghana-glss", areaFile(t, "assigned.csv", assigned.String()))
 	savannah.told("assigned", tally{"entered_scope": south})
 	north.told("assigned", tally{"upsert": south})
 	ahafo.told("assigned", tally{})
@@ -205,7 +205,7 @@ func (r *regional) told(when string, want tally) {
 func TestAreaCommands(t *testing.T) {
 	t.Parallel()
 	data := newRegistry(t)
-	list := written(t, "areas.csv", "code,parent,level,name,name_fr,valid_from\nXA,,0,Country,Pays,1960-01-01\nXA-1,XA,1,North,Nord,\nXA-2,XA,1,South,Sud,\n")
+	list := areaFile(t, "areas.csv", "code,parent,level,name,name_fr,valid_from\nXA,,0,Country,Pays,1960-01-01\nXA-1,XA,1,North,Nord,\nXA-2,XA,1,South,Sud,\n")
 	if out := must(t, "area", "import", "--data", data, list); out != "areas added 3, changed 0, unchanged 0\n" {
 		t.Errorf("import: %s", out)
 	}
@@ -213,18 +213,18 @@ func TestAreaCommands(t *testing.T) {
 		t.Errorf("import again: %s", out)
 	}
 	lines := must(t, "area", "list", "--data", data, "--json")
-	if out := must(t, "area", "import", "--data", data, written(t, "areas.ndjson", lines)); !strings.Contains(out, "unchanged 3") {
+	if out := must(t, "area", "import", "--data", data, areaFile(t, "areas.ndjson", lines)); !strings.Contains(out, "unchanged 3") {
 		t.Errorf("what area list --json prints is not what area import reads: %s", out)
 	}
-	refused(t, "area_cycle", "area", "import", "--data", data, written(t, "circle.csv", "code,parent,level\nXB,XC,1\nXC,XB,2\n"))
-	refused(t, "area_unknown", "area", "import", "--data", data, written(t, "parent.csv", "code,parent,level\nXB,XQ,1\n"))
-	refused(t, "area_malformed", "area", "import", "--data", data, written(t, "column.csv", "code,parent,level,color\nXB,XA,1,red\n"))
-	refused(t, "area_malformed", "area", "import", "--data", data, written(t, "level.csv", "code,parent,level\nXB,XA,one\n"))
-	refused(t, "file_malformed", "area", "import", "--data", data, written(t, "cells.csv", "code,parent,level\nXB,XA\n"))
-	refused(t, "file_empty", "area", "import", "--data", data, written(t, "empty.csv", ""))
+	refused(t, "area_cycle", "area", "import", "--data", data, areaFile(t, "circle.csv", "code,parent,level\nXB,XC,1\nXC,XB,2\n"))
+	refused(t, "area_unknown", "area", "import", "--data", data, areaFile(t, "parent.csv", "code,parent,level\nXB,XQ,1\n"))
+	refused(t, "area_malformed", "area", "import", "--data", data, areaFile(t, "column.csv", "code,parent,level,color\nXB,XA,1,red\n"))
+	refused(t, "area_malformed", "area", "import", "--data", data, areaFile(t, "level.csv", "code,parent,level\nXB,XA,one\n"))
+	refused(t, "file_malformed", "area", "import", "--data", data, areaFile(t, "cells.csv", "code,parent,level\nXB,XA\n"))
+	refused(t, "file_empty", "area", "import", "--data", data, areaFile(t, "empty.csv", ""))
 	refused(t, "not_found", "area", "show", "--data", data, "XQ")
 
-	drawing := func(text string) string { return written(t, "drawing.yaml", text) }
+	drawing := func(text string) string { return areaFile(t, "drawing.yaml", text) }
 	refused(t, "reorganization_malformed", "area", "reorganize", "--data", data, drawing("effective: 2020-01-01\nchanges:\n  - {split: XA-1}\n"))
 	r := refused(t, "area_unknown", "area", "reorganize", "--data", data, drawing("effective: 2020-01-01\nchanges:\n  - {rename: XA-1, to: {code: XA-3}}\n  - {close: XQ}\n"))
 	if !strings.Contains(r.err, "at: 4") {
@@ -239,9 +239,9 @@ func TestAreaCommands(t *testing.T) {
 	if out := must(t, "area", "due", "--data", data); !strings.Contains(out, "reorganizations applied 0") {
 		t.Errorf("due: %s", out)
 	}
-	refused(t, "assignment_malformed", "area", "assign", "--data", data, "--source", "s", written(t, "assign.csv", "key,area\n1,XA-1\n"))
-	refused(t, "area_unknown", "area", "assign", "--data", data, "--source", "s", written(t, "assign.csv", "household_key,area_code\n1,XQ\n"))
-	if out := must(t, "area", "assign", "--data", data, "--source", "s", written(t, "assign.csv", "household_key,area_code\n1,XA-1\n")); !strings.Contains(out, "not on file 1") {
+	refused(t, "assignment_malformed", "area", "assign", "--data", data, "--source", "s", areaFile(t, "assign.csv", "key,area\n1,XA-1\n"))
+	refused(t, "area_unknown", "area", "assign", "--data", data, "--source", "s", areaFile(t, "assign.csv", "household_key,area_code\n1,XQ\n"))
+	if out := must(t, "area", "assign", "--data", data, "--source", "s", areaFile(t, "assign.csv", "household_key,area_code\n1,XA-1\n")); !strings.Contains(out, "not on file 1") {
 		t.Errorf("assign: %s", out)
 	}
 	refused(t, "not_found", "agreement", "areas", "approve", "--data", data, "nobody")
