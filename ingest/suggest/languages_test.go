@@ -9,17 +9,7 @@ import (
 	"testing"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/ingest/suggest"
 )
-
-// targets returns what the columns of a draft are.
-func targets(d suggest.Draft) map[string]string {
-	out := map[string]string{}
-	for _, c := range d.Columns {
-		out[c.Column] = c.Target
-	}
-	return out
-}
 
 // Files of the same invented people with the headers and words of six languages, and the shapes
 // of other systems: at least 80 in 100 columns are what they are.

@@ -20,7 +20,6 @@ type match struct {
 	column     *column
 	target     string // empty: none
 	confidence float64
-	why        string
 }
 
 // sheet is a table with its columns matched.
@@ -40,9 +39,9 @@ type matcher struct {
 
 // candidate is a target that a column may be.
 type candidate struct {
-	column, rank int
-	target       string
-	score        float64
+	column int
+	target string
+	score  float64
 }
 
 // sheet profiles a table; its lists with it.

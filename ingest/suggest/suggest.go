@@ -105,8 +105,6 @@ func nameForms(forms []*form) {
 	}
 }
 
-func anything(string) bool { return true }
-
 func indifferent(*column, string) float64 { return 0 }
 
 // ofPeople are the targets that only a person has.
