@@ -82,6 +82,9 @@ func (a *appender) append(ctx context.Context, rows []annona.LedgerRow) error {
 }
 
 func (a *appender) appendLater(ctx context.Context, rows []annona.LedgerRow) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	mine := &appending{rows: rows, committed: make(chan struct{})}
 	if err := a.enqueue(mine); err != nil {
 		return err

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,7 +25,7 @@ type node struct {
 // The times of a node's session.
 const (
 	nodeRetry = 100 * time.Millisecond // between attempts at another one
-	nodePause = time.Second            // for a node that has lost its session to take its lock again
+	nodePause = time.Second            // between looks at who runs
 )
 
 // joinNodes takes the lock of a new node.
@@ -85,17 +86,27 @@ const abandoned = `SELECT DISTINCT r.request FROM ledger r WHERE r.kind = 'relea
 	AND NOT EXISTS (SELECT FROM ledger o WHERE o.request = r.request AND o.kind = 'outcome')
 	AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
 		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-		AND (l.classid::bigint << 32) + l.objid::bigint = r.node)`
+		AND (l.classid::bigint << 32) + l.objid::bigint = r.node)
+	ORDER BY r.request`
 
-// AbandonedRequests returns open requests of nodes that do not run any more. It looks twice: a node
-// that has lost its session takes its lock again meanwhile.
+// AbandonedRequests returns open requests of nodes that do not run any more. It looks until it sees
+// the same twice, a second apart: a node that has lost its session takes its lock again meanwhile, and
+// the server lets go of one that was killed.
 func (s *Store) AbandonedRequests(ctx context.Context) ([]annona.UID, error) {
-	first, err := s.requests(ctx, abandoned)
-	if err != nil || len(first) == 0 {
+	open, err := s.OpenRequests(ctx)
+	if err != nil || len(open) == 0 {
 		return nil, err
 	}
-	if !sleep(ctx, nodePause) {
-		return nil, ctx.Err()
+	before, err := s.requests(ctx, abandoned)
+	for err == nil {
+		if !sleep(ctx, nodePause) {
+			return nil, ctx.Err()
+		}
+		var now []annona.UID
+		if now, err = s.requests(ctx, abandoned); slices.Equal(now, before) {
+			break
+		}
+		before = now
 	}
-	return s.requests(ctx, abandoned)
+	return before, err
 }
