@@ -19,7 +19,6 @@ type store interface {
 	annona.Writer
 	annona.Ledger
 	annona.LedgerReader
-	annona.Requests
 	annona.LedgerIndex
 	annona.LedgerPruner
 	annona.Checkpoints

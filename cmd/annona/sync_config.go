@@ -25,6 +25,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/backup"
+	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/ingest"
 	"github.com/annona-exchange/annona/ingest/pull"
 )
@@ -34,12 +35,6 @@ const (
 	kindFolder   = "folder"
 	kindPostgres = "postgres"
 	kindSQLite   = "sqlite"
-)
-
-// The modes of a load.
-const (
-	modeUpsert = "upsert"
-	modeFull   = "full"
 )
 
 // syncConfig is the file that names the sources.
@@ -183,16 +178,14 @@ func (s *syncSource) complete(dir string) error {
 }
 
 func (s *syncSource) completeCommon() error {
-	s.Mode = cmp.Or(s.Mode, modeUpsert)
+	s.Mode = cmp.Or(s.Mode, exchange.ModeUpsert)
 	var err error
 	switch {
 	case s.Mapping == "":
 		return malformed("mapping", "a source names its mapping")
-	case s.Mode != modeUpsert && s.Mode != modeFull:
+	case s.Mode != exchange.ModeUpsert && s.Mode != exchange.ModeFull:
 		return malformed("mode", "the mode is upsert or full")
-	case s.Mode == modeFull:
-		return malformed("mode", "loads cannot delete yet; the mode is upsert")
-	case s.Guard != "" && s.Mode != modeFull:
+	case s.Guard != "" && s.Mode != exchange.ModeFull:
 		return malformed("delete_guard", "a delete guard goes with mode full")
 	case s.Retries != nil && (*s.Retries < 0 || *s.Retries > 20):
 		return malformed("retries", "a run is tried again 0 to 20 times")

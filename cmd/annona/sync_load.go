@@ -11,6 +11,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/ingest"
 )
 
@@ -26,28 +27,54 @@ type syncLoad struct {
 	broken   func() error // why a source broke off, in better words than the reader has; may be nil
 }
 
-// load runs a load and returns what it did, also when it broke.
-func (r *syncing) load(ctx context.Context, l syncLoad) (count syncCount, err error) {
-	refused := &sealedRejects{files: rejectFiles{folder: filepath.Join(r.folder.path, "rejects", r.source.Name), started: time.Now()}, recipients: r.source.recipients}
-	loading, err := r.folder.gate.StartLoad(ctx, operator(), l.mapping.Source(), l.mapping.Areas())
+// load runs a load and returns what it did, also when it broke. A full load is read twice: the first
+// time only to learn whom it names.
+func (r *syncing) load(ctx context.Context, l syncLoad) (syncCount, error) {
+	loading, err := r.folder.gate.BeginLoad(ctx, operator(), exchange.LoadOrder{
+		Source: l.mapping.Source(), Mode: l.mode, AsOf: l.asOf, Guard: l.guard, Areas: l.mapping.Areas(),
+	})
 	if err != nil {
-		return count, err
+		return syncCount{}, err
 	}
+	r.state.Load = loading.ID().String()
+	if l.mode == exchange.ModeFull {
+		_, err = r.read(ctx, l, nil, func(b ingest.Batch) error { return loading.Name(ctx, b.Households, b.Individuals) })
+		if err == nil {
+			err = loading.Decide(ctx)
+		}
+		if err != nil {
+			return syncCount{}, firstError(err, loading.Fail(ctx, err))
+		}
+	}
+	return r.write(ctx, l, loading)
+}
+
+// firstError returns the error that came first, where there are two.
+func firstError(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// write writes what the sources say.
+func (r *syncing) write(ctx context.Context, l syncLoad, loading *exchange.Loading) (syncCount, error) {
+	refused := &sealedRejects{files: rejectFiles{folder: filepath.Join(r.folder.path, "rejects", r.source.Name), started: time.Now()}, recipients: r.source.recipients}
 	w := writeBehind(ctx, loading)
-	report, readErr := r.read(ctx, l, ingest.NewRejects(refused.open), w.write)
-	loaded, writeErr := w.end(ctx, readErr == nil)
-	count = syncCount{
+	report, err := r.read(ctx, l, ingest.NewRejects(refused.open), w.write)
+	err = firstError(w.end(), err) // reading stops because writing has
+	err = firstError(err, refused.close())
+	loading.Read(map[string]int{"rows": report.Rows, "rejected": report.Rejected}, report.Rejected)
+	loaded := loading.Done()
+	if err != nil {
+		err = firstError(err, loading.Fail(ctx, err))
+	} else {
+		loaded, err = loading.Finish(ctx)
+	}
+	return syncCount{
 		Rows: report.Rows, Individuals: report.Individuals, Households: report.Households, Rejected: report.Rejected,
-		Created: loaded.Created, Changed: loaded.Changed, Unchanged: loaded.Unchanged,
-	}
-	switch closeErr := refused.close(); {
-	case writeErr != nil:
-		return count, writeErr // reading stopped because writing had
-	case readErr != nil:
-		return count, readErr
-	default:
-		return count, closeErr
-	}
+		Created: loaded.Created, Changed: loaded.Changed, Unchanged: loaded.Unchanged, Deleted: loaded.Deleted, Restored: loaded.Restored, Stale: loaded.Stale,
+	}, err
 }
 
 // read reads all readings of a load.
@@ -72,24 +99,16 @@ func (r *syncing) read(ctx context.Context, l syncLoad, rejects *ingest.Rejects,
 	return all, nil
 }
 
-// running is a load of the gate that was begun.
-type running interface {
-	Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error)
-	Done() annona.Loaded
-	Finish(ctx context.Context) (annona.Loaded, error)
-}
-
 // behind writes batches while the next ones are read.
 type behind struct {
-	load    running
 	batches chan ingest.Batch
 	failed  chan struct{} // closed when a batch could not be written: err says why
 	done    chan struct{} // closed when the last batch is dealt with
 	err     error
 }
 
-func writeBehind(ctx context.Context, load running) *behind {
-	b := &behind{load: load, batches: make(chan ingest.Batch, 1), failed: make(chan struct{}), done: make(chan struct{})}
+func writeBehind(ctx context.Context, load *exchange.Loading) *behind {
+	b := &behind{batches: make(chan ingest.Batch, 1), failed: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(b.done)
 		for batch := range b.batches {
@@ -113,14 +132,11 @@ func (b *behind) write(batch ingest.Batch) error {
 	}
 }
 
-// end waits for the last batch and ends the load.
-func (b *behind) end(ctx context.Context, complete bool) (annona.Loaded, error) {
+// end waits for the last batch.
+func (b *behind) end() error {
 	close(b.batches)
 	<-b.done
-	if b.err != nil || !complete {
-		return b.load.Done(), b.err
-	}
-	return b.load.Finish(ctx)
+	return b.err
 }
 
 // sealedRejects are files of refused rows, sealed to recipients when there are some.

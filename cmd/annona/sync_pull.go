@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/ingest"
 	"github.com/annona-exchange/annona/ingest/pull"
 )
@@ -45,8 +46,38 @@ func (r *syncing) pull(ctx context.Context, m *ingest.Mapping) error {
 	}
 	r.state.Content, r.state.Whole = content, false
 	r.moveMarks(p, whole)
+	if whole {
+		return r.measureDrift(ctx, m.Source())
+	}
 	return nil
 }
+
+// measureDrift counts what is on file of a source that was just read whole.
+func (r *syncing) measureDrift(ctx context.Context, source string) error {
+	drift := map[string]syncDrift{
+		"households":  {Source: r.state.Last.Households},
+		"individuals": {Source: r.state.Last.Individuals},
+	}
+	for name, d := range drift {
+		dataset, _ := r.folder.gate.CurrentDictionary().Dataset(name)
+		for after := annona.Number(0); ; {
+			numbers, err := r.folder.store.NumbersOfSource(ctx, dataset, source, after, countedAtOnce)
+			if err != nil {
+				return err
+			}
+			if len(numbers) == 0 {
+				break
+			}
+			d.OnFile += len(numbers)
+			after = numbers[len(numbers)-1]
+		}
+		drift[name] = d
+	}
+	r.state.Drift = drift
+	return nil
+}
+
+const countedAtOnce = 10_000
 
 func (r *syncing) openSnapshot(ctx context.Context) (*pull.Snapshot, error) {
 	if r.source.Kind == kindSQLite {
@@ -97,7 +128,7 @@ func (r *syncing) checkColumns(ctx context.Context, snapshot *pull.Snapshot, sam
 
 // pullRows loads the rows of all queries: all of them, or those behind the marks.
 func (r *syncing) pullRows(ctx context.Context, m *ingest.Mapping, p *pulling, whole bool) (syncCount, error) {
-	l := syncLoad{mapping: m, mode: modeUpsert, asOf: earlier(p.snapshot.At(), time.Now()), broken: p.broken}
+	l := syncLoad{mapping: m, mode: exchange.ModeUpsert, asOf: earlier(p.snapshot.At(), time.Now()), broken: p.broken}
 	if whole {
 		l.mode, l.guard = r.source.Mode, r.source.guard
 	}
@@ -118,7 +149,7 @@ func (r *syncing) pullRows(ctx context.Context, m *ingest.Mapping, p *pulling, w
 			l.readings = append(l.readings, []ingest.Source{source})
 		}
 	}
-	if len(l.readings) == 0 && l.mode != modeFull {
+	if len(l.readings) == 0 && l.mode != exchange.ModeFull {
 		return syncCount{}, nil
 	}
 	count, err := r.load(ctx, l)
@@ -160,6 +191,7 @@ type pulling struct {
 	snapshot *pull.Snapshot
 	marks    map[string]pull.Mark  // of the queries that were read to their end
 	streams  map[string]*pull.Rows // the last one of each query
+	failed   error                 // why a stream could not be opened
 }
 
 // source makes a query a source for the reader, which may open it more than once.
@@ -176,6 +208,7 @@ func (p *pulling) source(q pull.Query, since pull.Mark) (source ingest.Source, e
 	return ingest.Source{Name: q.Name, Open: func() (io.ReadCloser, error) {
 		rows, err := open()
 		if err != nil {
+			p.failed = err
 			return nil, err
 		}
 		p.streams[q.Name] = rows
@@ -190,7 +223,7 @@ func (p *pulling) broken() error {
 			return err
 		}
 	}
-	return nil
+	return p.failed
 }
 
 // pulledRows remembers the mark of a stream that was read to its end.

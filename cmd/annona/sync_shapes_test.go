@@ -78,9 +78,9 @@ func identifierIn(r annona.Record, scheme string) string {
 type shape struct {
 	folder string
 	fill   func(h []dwelling, p []invented) []string // statements
-	touch  string                                   // gives somebody another name, a day later
-	gone   string                                   // takes three people away
-	roles  func(role string) string                 // what of a role the shape can say
+	touch  string                                    // gives somebody another name, a day later
+	gone   string                                    // takes three people away
+	roles  func(role string) string                  // what of a role the shape can say
 }
 
 func quoted(text string) string {
@@ -156,7 +156,7 @@ func shapes() map[string]shape {
 				return append(sql, "INSERT INTO res_partner (id, name, is_registrant, is_group, active, write_date) VALUES (900001, 'A company', false, false, true, "+written+"), (900002, 'Archived', true, false, false, "+written+")")
 			},
 			touch: "UPDATE res_partner SET name = 'Somebody Else', write_date = '2026-11-02 10:00:00' WHERE id = 100000",
-			gone:  "UPDATE res_partner SET active = false WHERE id IN (SELECT individual FROM g2p_group_membership m WHERE NOT EXISTS (SELECT 1 FROM g2p_group_membership_kind_rel r WHERE r.membership_id = m.id) ORDER BY id LIMIT 3)",
+			gone:  "UPDATE res_partner SET active = false WHERE id IN (SELECT individual FROM g2p_group_membership m JOIN res_partner p ON p.id = m.individual WHERE p.active AND NOT EXISTS (SELECT 1 FROM g2p_group_membership_kind_rel r WHERE r.membership_id = m.id) ORDER BY m.id LIMIT 3)",
 			roles: onlyHead,
 		},
 		"individuals and groups": {
@@ -186,7 +186,7 @@ func shapes() map[string]shape {
 					"INSERT INTO individual_individual VALUES ('00000000-0000-4000-b000-000000000001', 'Expired', NULL, NULL, NULL, NULL, false, "+written+", "+written+", "+written+", '2020-01-01 00:00:00')")
 			},
 			touch: "UPDATE individual_individual SET first_name = 'Somebody Else', date_updated = '2026-11-02 10:00:00' WHERE id = '00000000-0000-4000-9000-000000000000'",
-			gone:  "UPDATE individual_individual SET is_deleted = true WHERE id IN (SELECT individual_id FROM individual_groupindividual WHERE role = 'SON' ORDER BY id LIMIT 3)",
+			gone:  "UPDATE individual_individual SET is_deleted = true WHERE id IN (SELECT m.individual_id FROM individual_groupindividual m JOIN individual_individual i ON i.id = m.individual_id WHERE m.role = 'SON' AND NOT i.is_deleted ORDER BY m.id LIMIT 3)",
 			roles: func(role string) string {
 				if role == "dependent" {
 					return ""
@@ -233,7 +233,10 @@ func newForeign(t testing.TB, s shape, kind string) foreign {
 		c := sharedCluster(t)
 		name := fmt.Sprintf("source%d", shared.count.Add(1))
 		sql(t, c.URL("postgres", "postgres"), "CREATE DATABASE "+name)
-		f.exec = func(statements ...string) { t.Helper(); sql(t, c.URL("postgres", name), strings.Join(statements, ";\n")) }
+		f.exec = func(statements ...string) {
+			t.Helper()
+			sql(t, c.URL("postgres", name), strings.Join(statements, ";\n"))
+		}
 		config = strings.Replace(config, "kind: sqlite", "kind: postgres", 1)
 		config = replaceLine(config, "    password_env:", "    retries: 0")
 		config = replaceLine(config, "    file:", "    address:")
@@ -312,7 +315,8 @@ func expected(people []invented, roles func(string) string, phones bool) []strin
 }
 
 // Each shape of a registry, in each kind of database: everybody arrives as they are there; a second
-// run asks for what has changed and finds nothing; a third finds the one who has.
+// run asks for what has changed and finds nothing; a third finds the one who has; a comparison finds
+// those who are gone, and refuses when they are too many.
 func TestSyncShapes(t *testing.T) {
 	t.Parallel()
 	households, people := inventCountry(t, 300)
@@ -341,6 +345,20 @@ func TestSyncShapes(t *testing.T) {
 				if l = onlySource(t, syncNow(t, data, f.config)); l.Last.Rows > 1+len(households) || l.Last.Changed != 0 {
 					t.Errorf("behind the mark is one: %+v", l)
 				}
+				f.exec(s.gone)
+				if l = onlySource(t, syncNow(t, data, f.config)); l.Last.Deleted != 0 {
+					t.Errorf("marks do not tell who is gone: %+v", l)
+				}
+				l = onlySource(t, syncNow(t, data, f.config, "--compare"))
+				if d := l.Drift["individuals"]; l.Last.Deleted != 3 || l.Last.Changed != 0 || l.Runs != 0 || d.Source != len(people)-3 || d.OnFile != d.Source || l.Drift["households"].OnFile != len(households) {
+					t.Errorf("compared: %+v", l)
+				}
+				f.exec(s.gone, s.gone, s.gone) // nine of 297 are more than two percent
+				refused(t, "delete_guard", "sync", "--data", data, "--config", f.config, "--once", "--compare")
+				if l = onlySource(t, syncStatusOf(t, data)); l.Code != "delete_guard" || l.Last.Deleted != 0 || l.Drift["individuals"].OnFile != len(people)-3 {
+					t.Errorf("refused: %+v", l)
+				}
+				must(t, "verify", "--data", data)
 			})
 		}
 	}
@@ -361,4 +379,3 @@ func at(all []string, i int) string {
 	}
 	return "nobody"
 }
-

@@ -24,7 +24,8 @@ type syncState struct {
 	Failures    int       `json:"failures"`              // in a row
 	Code        string    `json:"code,omitempty"`        // of the last failure
 	Error       string    `json:"error,omitempty"`
-	Last        syncCount `json:"last"` // what the last run did
+	Last        syncCount `json:"last"`           // what the last run did
+	Load        string    `json:"load,omitempty"` // id of the last load
 
 	// of a database
 	Content    string                   `json:"content,omitempty"` // hash of the queries and the mapping
@@ -45,6 +46,8 @@ type syncCount struct {
 	Changed     int `json:"changed"`
 	Unchanged   int `json:"unchanged"`
 	Deleted     int `json:"deleted"`
+	Restored    int `json:"restored,omitempty"` // came back; they are counted as changed as well
+	Stale       int `json:"stale,omitempty"`    // left as they are, because what is on file is younger
 	NotJSON     int `json:"not_json,omitempty"` // cells of JSON columns that hold something else
 
 	// of a folder
@@ -69,6 +72,8 @@ func (c *syncCount) add(o syncCount) {
 	c.Changed += o.Changed
 	c.Unchanged += o.Unchanged
 	c.Deleted += o.Deleted
+	c.Restored += o.Restored
+	c.Stale += o.Stale
 }
 
 func parseSyncState(s annona.SyncState) (state syncState, err error) {

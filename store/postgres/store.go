@@ -53,7 +53,6 @@ type Store struct {
 	writers   *pool
 	replica   *replica // nil: none
 	entries   *appender
-	node      *node
 	sequencer *sequencer
 	news      *news
 	url       string
@@ -69,7 +68,6 @@ var (
 	_ annona.Writer       = (*Store)(nil)
 	_ annona.Ledger       = (*Store)(nil)
 	_ annona.LedgerReader = (*Store)(nil)
-	_ annona.Requests     = (*Store)(nil)
 	_ annona.LedgerIndex  = (*Store)(nil)
 	_ annona.Checkpoints  = (*Store)(nil)
 	_ annona.LedgerPruner = (*Store)(nil)
@@ -128,9 +126,6 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 		}
 	}
 	s.entries = newAppender(s)
-	if s.node, err = joinNodes(ctx, s.readers.config); err != nil {
-		return err
-	}
 	s.sequencer = startSequencer(s.writers.config)
 	s.news = newNews(s.readers.config)
 	return s.refreshLines(ctx)
@@ -146,9 +141,6 @@ func (s *Store) Close() error {
 	}
 	if s.entries != nil {
 		s.entries.close()
-	}
-	if s.node != nil {
-		s.node.leave()
 	}
 	if s.replica != nil {
 		s.replica.close()
