@@ -164,6 +164,13 @@ type LedgerReader interface {
 	OpenRequests(ctx context.Context) ([]UID, error)
 }
 
+// Requests tells which requests will never end by themselves.
+type Requests interface {
+	// AbandonedRequests returns requests that have releases and no outcome, and whose process does
+	// not run any more: nobody else will end them.
+	AbandonedRequests(ctx context.Context) ([]UID, error)
+}
+
 // LedgerIndex finds entries without walking the ledger.
 type LedgerIndex interface {
 	// EntriesAbout calls fn for each release that has a set of subjects of that noun between

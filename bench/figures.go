@@ -46,7 +46,8 @@ func (b *bench) figures() []figure {
 			return b.peakOf(country{store, large}, "csv")
 		})},
 		figure{"export_rss_growth_mib", "MiB", 1, b.larger(func(store string) measurement { return b.growth(store, "csv") })},
-		figure{"record_p99_ms", "ms", 2, b.recordP99},
+		figure{"record_p99_ms", "ms", 2, b.recordP99((*lookup).rounds)},
+		figure{"record_p99_steady_ms", "ms", 2, b.recordP99((*lookup).steady)},
 		figure{"audited_reads_per_s", "pages/s", 0, b.audited},
 		figure{"write_over_pgbench_8", "ratio", 3, b.overPgbench(8)},
 		figure{"write_over_pgbench_64", "ratio", 3, b.overPgbench(64)},

@@ -122,10 +122,10 @@ func (x *Exchange) Declare(ctx context.Context, caller annona.Caller, extension 
 	return extended, nil
 }
 
-// CloseOpenRequests gives the outcome unknown to requests that a crash left without one. It
-// runs before the first request of a server.
-func (x *Exchange) CloseOpenRequests(ctx context.Context, caller annona.Caller, ledger annona.LedgerReader) (int, error) {
-	open, err := ledger.OpenRequests(ctx)
+// CloseOpenRequests gives the outcome unknown to requests that a crash left without one. Those of
+// other servers of the registry that run go on. It runs before the first request of a server.
+func (x *Exchange) CloseOpenRequests(ctx context.Context, caller annona.Caller, requests annona.Requests) (int, error) {
+	open, err := requests.AbandonedRequests(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -434,3 +434,12 @@ func bornAtAge(d annona.Date, text string) (annona.Date, bool) {
 	}
 	return annona.DateOf(month.AddDate(0, 0, min(t.Day(), last)-1)), true
 }
+
+// DateTester returns a function that reports whether a text is a date in the calendar, written
+// as the format says. It reports false when there is no such calendar or format.
+func DateTester(calendarCode, format string) (func(text string) bool, bool) {
+	layout, ok := parseLayout(format)
+	c, known := calendar.Find(calendarCode)
+	form := dateForm{layouts: []dateLayout{layout}, calendar: c}
+	return func(text string) bool { return form.read(text).fault == "" }, ok && known
+}

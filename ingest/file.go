@@ -56,6 +56,10 @@ func recognize(m *Mapping, s Source) (*input, error) {
 			found = append(found, in)
 		}
 	}
+	slices.SortStableFunc(found, func(a, b *input) int { return len(b.root.columns) - len(a.root.columns) })
+	if len(found) > 1 && len(found[0].root.columns) > len(found[1].root.columns) {
+		found = found[:1] // a file of members may have all that one of households needs
+	}
 	if len(found) != 1 {
 		return nil, annona.Invalid("input_unrecognized", "the file has the columns of %s; the mapping's inputs are told apart by their columns",
 			map[bool]string{true: "no input", false: "several inputs"}[len(found) == 0]).On(s.Name)

@@ -19,6 +19,7 @@ type store interface {
 	annona.Writer
 	annona.Ledger
 	annona.LedgerReader
+	annona.Requests
 	annona.LedgerIndex
 	annona.LedgerPruner
 	annona.Checkpoints

@@ -18,8 +18,9 @@ import (
 )
 
 type importCommand struct {
-	dataFlag
-	Mapping string   `required:"" type:"existingfile" placeholder:"FILE" help:"Mapping of the source, as YAML; see docs/spec/mapping.md."`
+	maybeDataFlag
+	Mapping string   `type:"existingfile" placeholder:"FILE" help:"Mapping of the source, as YAML; see docs/spec/mapping.md."`
+	Suggest bool     `help:"Draft a mapping for the files and print it; nothing is imported. Needs neither --mapping nor a registry; with --data it knows the attributes declared there."`
 	DryRun  bool     `help:"Read and check everything, write nothing, and report on the quality of the data."`
 	Report  bool     `help:"Report on the quality of the data, also when it is written."`
 	Rejects string   `type:"path" placeholder:"DIR" help:"Folder for refused rows; DIR/rejects of the data folder when left out."`
@@ -43,6 +44,14 @@ type imported struct {
 }
 
 func (i importCommand) Run(ctx context.Context, c console) error {
+	switch {
+	case i.Suggest:
+		return i.suggest(ctx, c)
+	case i.Data == "":
+		return annona.Invalid("data_missing", "name the data folder of the registry").On("data")
+	case i.Mapping == "":
+		return annona.Invalid("mapping_missing", "name the mapping of the source; annona import --suggest FILE drafts one").On("mapping")
+	}
 	return i.with(ctx, func(f *folder) error {
 		if f.vault.Demo() {
 			return annona.Forbidden("demo_takes_no_import", "this is a demo folder: it holds invented people only; make a registry with annona init")

@@ -46,7 +46,7 @@ func (s *Store) Renew(ctx context.Context, last map[string]annona.Number, entrie
 			}
 		}
 		t.moves++
-		return t.conn.insertEntries(entries, noneKnown)
+		return t.conn.insertEntries(entries, noneKnown, 0)
 	}))
 }
 

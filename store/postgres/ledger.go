@@ -82,6 +82,9 @@ func (a *appender) append(ctx context.Context, rows []annona.LedgerRow) error {
 }
 
 func (a *appender) appendLater(ctx context.Context, rows []annona.LedgerRow) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	mine := &appending{rows: rows, committed: make(chan struct{})}
 	if err := a.enqueue(mine); err != nil {
 		return err
@@ -171,7 +174,7 @@ func (a *appender) flush() {
 func (a *appender) commit(ctx context.Context, rows []annona.LedgerRow) error {
 	var failed error
 	begin := func(p *pgxpool.Conn) error {
-		err := (&conn{ctx: ctx, db: p}).insertEntries(rows, a.lists.has)
+		err := (&conn{ctx: ctx, db: p}).insertEntries(rows, a.lists.has, a.store.node.number)
 		if err == nil || pgconn.SafeToRetry(err) { // nothing was sent
 			return err
 		}
@@ -197,8 +200,8 @@ func (a *appender) close() {
 }
 
 const insertEntries = `WITH added AS (
-	INSERT INTO ledger (id, at, kind, leaf, hash, request)
-	SELECT e.id, e.at, e.kind, e.leaf, e.hash, e.request
+	INSERT INTO ledger (id, at, kind, leaf, hash, request, node)
+	SELECT e.id, e.at, e.kind, e.leaf, e.hash, e.request, nullif($17::bigint, 0)
 	FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::uuid[]) WITH ORDINALITY e (id, at, kind, leaf, hash, request, position)
 	ORDER BY e.position RETURNING entry, id),
 	queued AS (INSERT INTO ledger_queue (entry) SELECT entry FROM added),
@@ -246,17 +249,18 @@ func (b *entryBatch) addLists(r *annona.LedgerRow, known func([32]byte) bool) {
 }
 
 // insertEntries writes entries with their parts and queues them for the sequencer, by one
-// statement. known says which lists of fields were committed before.
-func (c *conn) insertEntries(rows []annona.LedgerRow, known func([32]byte) bool) error {
+// statement. known says which lists of fields were committed before; node is the one whose requests
+// the entries belong to, 0 for those that belong to none.
+func (c *conn) insertEntries(rows []annona.LedgerRow, known func([32]byte) bool, node int64) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	_, err := c.db.Exec(c.ctx, insertEntries, entryColumns(rows, known)...)
+	_, err := c.db.Exec(c.ctx, insertEntries, entryColumns(rows, known, node)...)
 	return err
 }
 
 // entryColumns are the parameters of insertEntries.
-func entryColumns(rows []annona.LedgerRow, known func([32]byte) bool) []any {
+func entryColumns(rows []annona.LedgerRow, known func([32]byte) bool, node int64) []any {
 	b := &entryBatch{named: map[[32]byte]bool{}}
 	for i := range rows {
 		b.add(&rows[i])
@@ -264,7 +268,7 @@ func entryColumns(rows []annona.LedgerRow, known func([32]byte) bool) []any {
 	}
 	return []any{
 		b.ids, b.ats, b.kinds, b.leaves, b.hashes, b.requests,
-		b.owners, b.positions, b.names, b.sealed, b.nouns, b.reaches, b.mins, b.maxs, b.listHashes, b.lists,
+		b.owners, b.positions, b.names, b.sealed, b.nouns, b.reaches, b.mins, b.maxs, b.listHashes, b.lists, node,
 	}
 }
 

@@ -324,7 +324,7 @@ CREATE TABLE loads (
 
 -- The ledger. Entries are written as they come; the sequencer gives them their leaves in the
 -- tree. What they say lies apart, sealed, so that it can be deleted. A field list lies in clear
--- under its hash.
+-- under its hash. node is the lock that the node which released holds as long as it runs.
 CREATE TABLE ledger (
 	entry   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	id      uuid NOT NULL,
@@ -332,7 +332,8 @@ CREATE TABLE ledger (
 	kind    text COLLATE "C" NOT NULL,
 	leaf    bytea NOT NULL,
 	hash    bytea NOT NULL,
-	request uuid NOT NULL
+	request uuid NOT NULL,
+	node    bigint
 );
 CREATE INDEX ledger_releases ON ledger (request) WHERE kind = 'release';
 CREATE INDEX ledger_outcomes ON ledger (request) WHERE kind = 'outcome';

@@ -53,6 +53,7 @@ type Store struct {
 	writers   *pool
 	replica   *replica // nil: none
 	entries   *appender
+	node      *node
 	sequencer *sequencer
 	news      *news
 	url       string
@@ -68,6 +69,7 @@ var (
 	_ annona.Writer       = (*Store)(nil)
 	_ annona.Ledger       = (*Store)(nil)
 	_ annona.LedgerReader = (*Store)(nil)
+	_ annona.Requests     = (*Store)(nil)
 	_ annona.LedgerIndex  = (*Store)(nil)
 	_ annona.Checkpoints  = (*Store)(nil)
 	_ annona.LedgerPruner = (*Store)(nil)
@@ -126,6 +128,9 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 		}
 	}
 	s.entries = newAppender(s)
+	if s.node, err = joinNodes(ctx, s.readers.config); err != nil {
+		return err
+	}
 	s.sequencer = startSequencer(s.writers.config)
 	s.news = newNews(s.readers.config)
 	return s.refreshLines(ctx)
@@ -141,6 +146,9 @@ func (s *Store) Close() error {
 	}
 	if s.entries != nil {
 		s.entries.close()
+	}
+	if s.node != nil {
+		s.node.leave()
 	}
 	if s.replica != nil {
 		s.replica.close()

@@ -165,11 +165,16 @@ func (c *conn) entries(sql string, args ...any) (rows []annona.LedgerRow, err er
 }
 
 // OpenRequests returns requests that have releases and no outcome.
-func (s *Store) OpenRequests(ctx context.Context) (open []annona.UID, err error) {
+func (s *Store) OpenRequests(ctx context.Context) ([]annona.UID, error) {
+	return s.requests(ctx, `SELECT DISTINCT r.request FROM ledger r WHERE r.kind = 'release'
+		AND NOT EXISTS (SELECT FROM ledger o WHERE o.request = r.request AND o.kind = 'outcome')`)
+}
+
+// requests returns the requests that a query selects.
+func (s *Store) requests(ctx context.Context, sql string) (open []annona.UID, err error) {
 	err = s.readers.ask(ctx, "find open requests", func(c *conn) error {
 		open = nil
-		return c.each(`SELECT DISTINCT r.request FROM ledger r WHERE r.kind = 'release'
-			AND NOT EXISTS (SELECT FROM ledger o WHERE o.request = r.request AND o.kind = 'outcome')`, func(r row) error {
+		return c.each(sql, func(r row) error {
 			open = append(open, r.uid(0))
 			return nil
 		})

@@ -60,7 +60,7 @@ func (t *tx) fault(doing string, err error) error {
 func (t *tx) finish() error {
 	t.queueEvents()
 	if len(t.entries) > 0 {
-		t.later.Queue(insertEntries, entryColumns(t.entries, noneKnown)...)
+		t.later.Queue(insertEntries, entryColumns(t.entries, noneKnown, 0)...)
 		t.entries = nil
 	}
 	t.queueExpectation()

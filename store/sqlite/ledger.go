@@ -244,6 +244,12 @@ func (s *Store) OpenRequests(ctx context.Context) (open []annona.UID, err error)
 	return open, err
 }
 
+// AbandonedRequests returns what OpenRequests does: one server at a time serves a file, and it asks
+// before its first request.
+func (s *Store) AbandonedRequests(ctx context.Context) ([]annona.UID, error) {
+	return s.OpenRequests(ctx)
+}
+
 // EntriesAbout calls fn for each release that has a set of subjects of that noun between whose
 // least and greatest number the given one lies. Sets of one reach begin in a short range
 // before the number: whatever lies elsewhere is never looked at.

@@ -58,6 +58,7 @@ var (
 	_ annona.Writer       = (*Store)(nil)
 	_ annona.Ledger       = (*Store)(nil)
 	_ annona.LedgerReader = (*Store)(nil)
+	_ annona.Requests     = (*Store)(nil)
 	_ annona.LedgerIndex  = (*Store)(nil)
 	_ annona.Checkpoints  = (*Store)(nil)
 	_ annona.LedgerPruner = (*Store)(nil)

@@ -168,6 +168,9 @@ func (w *writer) append(ctx context.Context, rows []annona.LedgerRow) error {
 }
 
 func (w *writer) appendLater(ctx context.Context, rows []annona.LedgerRow) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	a := w.enqueue(rows)
 	patience := time.NewTimer(leisure)
 	defer patience.Stop()
