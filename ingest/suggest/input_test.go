@@ -9,7 +9,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/ingest"
@@ -138,7 +137,6 @@ func TestHugeFilesAreSampled(t *testing.T) {
 			}()
 			return &counter2{counter{reader, &read}, reader}, nil
 		}}
-		began := time.Now()
 		head, err := ingest.Beginning(source)
 		if err != nil {
 			t.Fatal(err)
@@ -148,20 +146,25 @@ func TestHugeFilesAreSampled(t *testing.T) {
 			t.Fatal(err)
 		}
 		made := draft(t, annona.Standard(), sample)
-		m, err := ingest.ParseMapping(strings.NewReader(made.Mapping), annona.Standard())
-		if err != nil {
-			t.Fatal(err)
+		if !zipped {
+			readWhole(t, made.Mapping, head)
 		}
-		report, err := ingest.Read(context.Background(), m, []ingest.Source{head}, nil, nil, func(ingest.Batch) error { return nil })
-		if err != nil || report.Rejected > 0 || report.Rows < 1000 {
-			t.Errorf("the beginning reads as %+v, %v", report, err)
-		}
-		if read > 12<<20 || opened != 1 {
+		if read > 6<<20 || opened != 1 {
 			t.Errorf("%d MiB were read, the file opened %d times", read>>20, opened)
 		}
-		if took := time.Since(began); took > time.Minute {
-			t.Errorf("it took %s", took)
-		}
+	}
+}
+
+// readWhole holds the beginning of a file to complete rows.
+func readWhole(t *testing.T, mapping string, head ingest.Source) {
+	t.Helper()
+	m, err := ingest.ParseMapping(strings.NewReader(mapping), annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := ingest.Read(context.Background(), m, []ingest.Source{head}, nil, nil, func(ingest.Batch) error { return nil })
+	if err != nil || report.Rejected > 0 || report.Rows < 1000 {
+		t.Errorf("the beginning reads as %+v, %v", report, err)
 	}
 }
 
