@@ -96,7 +96,7 @@ func (t *tx) eraseHousehold(number annona.Number, touched touches) error {
 	clear(t.known)
 	for _, m := range members {
 		touched[subject{"individuals", m}] = string(annona.EventErased)
-		memberships, err := readMemberships(t.conn, m)
+		memberships, err := readMemberships(t.conn, m, "")
 		if err != nil {
 			return err
 		}

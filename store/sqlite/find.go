@@ -160,7 +160,7 @@ func (t *tx) recall(tb *table, k *annona.RecordKey, known *annona.Known) error {
 
 // recallTies reads where somebody lives, and to whom they are related.
 func (t *tx) recallTies(f *found, known *annona.Known) (err error) {
-	if f.memberships, err = readMemberships(t.conn, f.number); err != nil {
+	if f.memberships, err = readMemberships(t.conn, f.number, f.key.Source); err != nil {
 		return err
 	}
 	if f.relationships, err = readRelationships(t.conn, f.number); err != nil {

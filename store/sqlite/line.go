@@ -81,7 +81,7 @@ func (t *tx) crossed(since, today annona.Date) (individuals []annona.Number, err
 }
 
 func (t *tx) refreshLine(individual annona.Number, today annona.Date) error {
-	memberships, err := readMemberships(t.conn, individual)
+	memberships, err := readMemberships(t.conn, individual, "")
 	if err != nil {
 		return err
 	}

@@ -66,22 +66,23 @@ next:
 }
 
 const selectMemberships = `SELECT m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
-	m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source)
-	FROM memberships m JOIN households h ON h.number = m.household JOIN individuals i ON i.number = m.individual WHERE m.individual = ? ORDER BY m.number`
+	m.recipient_type, m.is_primary, m.start_date, m.end_date, coalesce(m.source, ?)
+	FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = ? ORDER BY m.number`
 
-func readMemberships(c *conn, individual annona.Number) (had []membership, err error) {
+// readMemberships returns the memberships of an individual. first is the source of its first key.
+func readMemberships(c *conn, individual annona.Number, first string) (had []membership, err error) {
 	err = c.each(selectMemberships, func(s *sqlite.Stmt) error {
 		had = append(had, membership{
-			number: s.ColumnInt64(0), uid: columnUID(s, 1), individual: individual, first: s.ColumnText(12),
+			number: s.ColumnInt64(0), uid: columnUID(s, 1), individual: individual, first: first,
 			household: household{annona.Number(s.ColumnInt64(2)), columnUID(s, 3), s.ColumnText(4)},
 			Membership: annona.Membership{
-				Household: annona.Number(s.ColumnInt64(2)), Source: s.ColumnText(13),
+				Household: annona.Number(s.ColumnInt64(2)), Source: s.ColumnText(12),
 				Role: s.ColumnText(5), RoleSourceCode: s.ColumnText(6), RelationshipToHead: s.ColumnText(7), RecipientType: s.ColumnText(8),
 				NotPrimary: !s.ColumnBool(9), StartDate: columnDate(s, 10), EndDate: columnDate(s, 11),
 			},
 		})
 		return nil
-	}, individual)
+	}, first, individual)
 	return had, err
 }
 
