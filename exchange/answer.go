@@ -16,7 +16,7 @@ type Answer struct {
 	Request annona.UID // id of the request in the ledger
 	Schema  int        // version of the schema that the page follows
 	Next    string     // cursor of the next page; empty: this was the last
-	ETag    string     // for a record: moves when what this caller sees of it moves
+	ETag    string     // for a record by its id: moves when what this caller sees of it moves
 }
 
 // release takes the last two steps for one page that was opened, redact and record.

@@ -26,7 +26,11 @@ func (x *Exchange) Get(ctx context.Context, caller annona.Caller, q Question, id
 	if page.Count == 0 {
 		return nil, annona.NotFound("no such record, or not one that you may see")
 	}
-	return x.answerOne(ctx, i, page)
+	answer, err := x.answerOne(ctx, i, page)
+	if err == nil {
+		answer.ETag = x.etag(i, answer.Page)
+	}
+	return answer, err
 }
 
 // answerOne releases a page of one record.
@@ -35,7 +39,7 @@ func (x *Exchange) answerOne(ctx context.Context, i *inquiry, page *annona.Page)
 	if err != nil {
 		return nil, err
 	}
-	return &Answer{ending: i.ending(x), Page: disclosed, Request: i.request, Schema: i.schema, ETag: x.etag(i, disclosed)}, nil
+	return &Answer{ending: i.ending(x), Page: disclosed, Request: i.request, Schema: i.schema}, nil
 }
 
 // etag is a keyed hash over what this caller sees, and over how it was asked for.
