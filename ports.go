@@ -29,6 +29,7 @@ type Tx interface {
 	RecordTx
 	LifeTx
 	AreaTx
+	CodesTx
 	// PutLoad writes a load by its ID and gives it its key when it is new.
 	PutLoad(ctx context.Context, l *Load) error
 	// PutRestriction and PutConsent write a record by its ID and append a touched event.
@@ -94,6 +95,16 @@ type AreaTx interface {
 	MoveHouseholds(ctx context.Context, actor string, moved []StoredRecord) error
 	// PutReorganization writes a reorganization by its ID.
 	PutReorganization(ctx context.Context, r Reorganization) error
+}
+
+// CodesTx writes what the codes of sources mean, within a transaction.
+type CodesTx interface {
+	// PutCrosswalk writes a version of a crosswalk. One that is there already stays as it is: code
+	// crosswalk_version.
+	PutCrosswalk(ctx context.Context, c Crosswalk) error
+	// CountUnmapped adds what a load has met to what earlier ones have. FirstAt is the time of the
+	// load.
+	CountUnmapped(ctx context.Context, met []Unmapped) error
 }
 
 // LifeTx is what happens to records in the course of their lives, within a transaction.
@@ -251,6 +262,11 @@ type Reference interface {
 	Reorganizations(ctx context.Context) ([]Reorganization, error)
 	// AreaExists reports which of the codes are areas on file.
 	AreaExists(ctx context.Context, codes []string) (map[string]bool, error)
+	// Crosswalks returns the latest version of each crosswalk, by source and list.
+	Crosswalks(ctx context.Context) ([]Crosswalk, error)
+	// Unmapped returns what loads have met that no crosswalk has, of one source when it is named,
+	// by source, field and number of times, the greatest first.
+	Unmapped(ctx context.Context, source string) ([]Unmapped, error)
 }
 
 // SyncState is what is kept of a source that is synchronized, from one run to the next.

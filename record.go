@@ -234,6 +234,28 @@ func (a *Area) Links() []AreaLink {
 	return links
 }
 
+// Crosswalk says what the codes of a source mean: each leads to a canonical code of a list.
+type Crosswalk struct {
+	Source    string
+	List      string
+	Version   int               // from 1; the latest one holds
+	Codes     map[string]string // the source's code to ours
+	AppliedAt time.Time
+}
+
+// ErrCrosswalkVersion says that a crosswalk has that version, or a later one, already.
+var ErrCrosswalkVersion = Conflict("crosswalk_version", "a crosswalk of this version or a later one is on file; give the new one the next version")
+
+// Unmapped is how often loads have met a code of a source that nothing leads on from.
+type Unmapped struct {
+	Source, Field string
+	Code          string // empty: all that did not look like codes, together
+	Times         int64
+	Loads         int64 // that have met it
+	FirstAt       time.Time
+	LastAt        time.Time
+}
+
 // AreaAssignment says in which successor of a closed area a household is.
 type AreaAssignment struct {
 	Key  string // source key of the household

@@ -95,6 +95,7 @@ type flagFields struct{ group, code, field, since *annona.Field }
 type compiler struct {
 	dictionary *annona.Dictionary
 	doc        *mappingDoc
+	crosswalks []annona.Crosswalk // on file
 	mapping    *Mapping
 	patterns   map[string]*regexp.Regexp // by identifier scheme
 	in         *input                    // the input being compiled
@@ -104,14 +105,14 @@ type compiler struct {
 
 var sourceName = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*$`)
 
-func compile(doc *mappingDoc, d *annona.Dictionary) (*Mapping, error) {
+func compile(doc *mappingDoc, d *annona.Dictionary, crosswalks []annona.Crosswalk) (*Mapping, error) {
 	if !sourceName.MatchString(string(doc.Source)) || len(doc.Source) > 60 {
 		return nil, annona.Invalid("mapping_malformed", "`source` names the source system in lower-case letters, digits, dots and hyphens").On("source")
 	}
 	if len(doc.Inputs) == 0 {
 		return nil, annona.Invalid("mapping_malformed", "a mapping has at least one input").On("inputs")
 	}
-	c := &compiler{dictionary: d, doc: doc, mapping: &Mapping{source: string(doc.Source)}}
+	c := &compiler{dictionary: d, doc: doc, crosswalks: crosswalks, mapping: &Mapping{source: string(doc.Source)}}
 	var err error
 	if c.mapping.areas, err = compileAreas(doc.Areas); err != nil {
 		return nil, err

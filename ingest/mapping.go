@@ -26,23 +26,25 @@ func (m *Mapping) Areas() []annona.Area { return slices.Clone(m.areas) }
 
 // ParseMapping reads a mapping (docs/spec/mapping.md) and checks it against the dictionary. An
 // unknown key, field, code or code list is refused with its line.
-func ParseMapping(r io.Reader, d *annona.Dictionary) (*Mapping, error) {
+//
+// crosswalks are those on file: a mapping may use those of its source.
+func ParseMapping(r io.Reader, d *annona.Dictionary, crosswalks ...annona.Crosswalk) (*Mapping, error) {
 	var doc mappingDoc
 	if err := decodeYAML(r, "mapping", &doc); err != nil {
 		return nil, err
 	}
-	return compile(&doc, d)
+	return compile(&doc, d, crosswalks)
 }
 
 // The mapping as it is written. Names of keys are those of docs/spec/mapping.md.
 type (
 	mappingDoc struct {
-		Source      text               `yaml:"source"`
-		SurveyDate  *ruleDoc           `yaml:"survey_date"`
-		Inputs      []inputDoc         `yaml:"inputs"`
-		Codes       map[string]words   `yaml:"codes"`
-		Identifiers map[string]typeDoc `yaml:"identifier_types"`
-		Areas       []areaDoc          `yaml:"areas"`
+		Source      text                `yaml:"source"`
+		SurveyDate  *ruleDoc            `yaml:"survey_date"`
+		Inputs      []inputDoc          `yaml:"inputs"`
+		Codes       map[string]tableDoc `yaml:"codes"`
+		Identifiers map[string]typeDoc  `yaml:"identifier_types"`
+		Areas       []areaDoc           `yaml:"areas"`
 	}
 
 	inputDoc struct {
@@ -127,12 +129,29 @@ type (
 		codes  words
 	}
 
+	// tableDoc is a table that rules share, or the word crosswalk: the one on file for the list of
+	// its name.
+	tableDoc struct {
+		OnFile bool
+		Words  words
+	}
+
 	// codesDoc is a crosswalk: the name of one under codes, or one written in place.
 	codesDoc struct {
 		Name  string
 		Words words
 	}
 )
+
+func (d *tableDoc) UnmarshalYAML(node ast.Node) error {
+	if word, ok := scalarText(node); ok {
+		if d.OnFile = word == "crosswalk"; !d.OnFile {
+			return malformed(lineOf(node), "a table of codes, or the word crosswalk for the one on file, is expected")
+		}
+		return nil
+	}
+	return d.Words.UnmarshalYAML(node)
+}
 
 func (c *codesDoc) UnmarshalYAML(node ast.Node) error {
 	if name, ok := scalarText(node); ok {

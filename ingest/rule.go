@@ -184,7 +184,14 @@ func (c *compiler) crosswalk(r *rule, doc fieldDoc) error {
 		if !ok {
 			return malformed(doc.line, "`codes` has no table of this name").On(name)
 		}
-		table = shared
+		table = shared.Words
+		if shared.OnFile {
+			onFile, err := c.onFile(r, name, doc.line)
+			if err != nil {
+				return err
+			}
+			table = onFile
+		}
 	}
 	if table == nil {
 		return nil
@@ -200,6 +207,21 @@ func (c *compiler) crosswalk(r *rule, doc fieldDoc) error {
 		r.codes[strings.TrimSpace(from)] = to
 	}
 	return nil
+}
+
+// onFile returns the crosswalk of the mapping's source for a list.
+func (c *compiler) onFile(r *rule, list string, line int) (words, error) {
+	if r.field.CodeList != list {
+		return nil, malformed(line, "a crosswalk on file is for the fields of its code list").On(r.field.Code)
+	}
+	for _, one := range c.crosswalks {
+		if one.Source == string(c.doc.Source) && one.List == list {
+			return one.Codes, nil
+		}
+	}
+	e := malformed(line, "no crosswalk of this source for the list is on file; apply it first: annona crosswalk apply").On(list)
+	e.Code = "crosswalk_unknown"
+	return nil, e
 }
 
 // accepts reports whether code is one of the field's own.

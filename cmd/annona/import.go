@@ -56,7 +56,7 @@ func (i importCommand) Run(ctx context.Context, c console) error {
 		if f.vault.Demo() {
 			return annona.Forbidden("demo_takes_no_import", "this is a demo folder: it holds invented people only; make a registry with annona init")
 		}
-		mapping, err := i.readMapping(f.gate.CurrentDictionary())
+		mapping, err := i.readMapping(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -65,13 +65,17 @@ func (i importCommand) Run(ctx context.Context, c console) error {
 	})
 }
 
-func (i importCommand) readMapping(d *annona.Dictionary) (*ingest.Mapping, error) {
+func (i importCommand) readMapping(ctx context.Context, f *folder) (*ingest.Mapping, error) {
+	crosswalks, err := f.store.Crosswalks(ctx)
+	if err != nil {
+		return nil, err
+	}
 	file, err := os.Open(i.Mapping)
 	if err != nil {
 		return nil, annona.Invalid("file_unreadable", "the mapping cannot be read: %s", reason(err)).On("mapping")
 	}
 	defer file.Close()
-	return ingest.ParseMapping(file, d)
+	return ingest.ParseMapping(file, f.gate.CurrentDictionary(), crosswalks...)
 }
 
 // load reads the inputs and writes their batches, one while the next is read.
@@ -97,6 +101,9 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 	report.Quality = findings(report.Report)
 	loaded, writeErr := w.finish(ctx, readErr == nil)
 	bar.done()
+	if !i.DryRun && writeErr == nil {
+		writeErr = f.noteUnmapped(ctx, m.Source(), report.Report)
+	}
 	report.Created, report.Changed, report.Unchanged, report.Pending = loaded.Created, loaded.Changed, loaded.Unchanged, loaded.Unresolved
 	report.Erased = loaded.Erased
 	report.Rejects, report.Seconds = refused.paths, time.Since(started).Seconds()

@@ -29,6 +29,7 @@ type cli struct {
 	Sync       syncCommand       `cmd:"" help:"Keep a registry in step with its sources: folders that are filled, databases that are asked."`
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
+	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, and who received their data."`

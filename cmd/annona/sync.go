@@ -257,7 +257,7 @@ func (r *syncing) run(ctx context.Context) error {
 }
 
 func (r *syncing) attempt(ctx context.Context) error {
-	mapping, err := r.source.readMapping(r.folder.gate.CurrentDictionary())
+	mapping, err := r.source.readMapping(ctx, r.folder)
 	if err != nil {
 		return err
 	}

@@ -370,8 +370,8 @@ func (s *syncSource) retries(ctx context.Context) backoff.BackOff {
 	return backoff.WithContext(backoff.WithMaxRetries(b, uint64(times)), ctx)
 }
 
-func (s *syncSource) readMapping(d *annona.Dictionary) (*ingest.Mapping, error) {
-	return importCommand{Mapping: s.Mapping}.readMapping(d)
+func (s *syncSource) readMapping(ctx context.Context, f *folder) (*ingest.Mapping, error) {
+	return importCommand{Mapping: s.Mapping}.readMapping(ctx, f)
 }
 
 // content is a hash of all that decides what rows of the source become. When it changes, the source

@@ -212,11 +212,11 @@ func errOutdated() error {
 // once (events, the log, the ledger, versions of agreements) it can neither change nor delete,
 // except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
-	{"INSERT, UPDATE", "areas, reorganizations, clients, syncs, loads"},
+	{"INSERT, UPDATE", "areas, reorganizations, unmapped_codes, clients, syncs, loads"},
 	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records"},
 	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
-	{"INSERT", "agreements, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
+	{"INSERT", "agreements, crosswalks, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
 	{"UPDATE", "counters"},
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
 	{"UPDATE", "log_epoch"},

@@ -184,6 +184,28 @@ CREATE TABLE former_areas (
 );
 CREATE INDEX former_areas_household ON former_areas (household);
 
+-- What the codes of sources mean, and those that nothing leads on from: the code behind an equals
+-- sign, or * for all that did not look like codes.
+CREATE TABLE crosswalks (
+	source     text COLLATE "C" NOT NULL,
+	list       text COLLATE "C" NOT NULL,
+	version    bigint NOT NULL,
+	body       text COLLATE "C" NOT NULL,
+	applied_at bigint NOT NULL,
+	PRIMARY KEY (source, list, version)
+);
+
+CREATE TABLE unmapped_codes (
+	source   text COLLATE "C" NOT NULL,
+	field    text COLLATE "C" NOT NULL,
+	code     text COLLATE "C" NOT NULL,
+	times    bigint NOT NULL,
+	loads    bigint NOT NULL,
+	first_at bigint NOT NULL,
+	last_at  bigint NOT NULL,
+	PRIMARY KEY (source, field, code)
+);
+
 -- Fails a transaction, which then runs again, when the areas are not those that it has read; from
 -- then on they stay so until it ends.
 CREATE FUNCTION expect_areas(lock bigint, version bigint) RETURNS void LANGUAGE plpgsql SET search_path = annona, pg_temp AS $$

@@ -174,6 +174,28 @@ CREATE TABLE former_areas (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX former_areas_household ON former_areas (household);
 
+-- What the codes of sources mean, and those that nothing leads on from: the code behind an equals
+-- sign, or * for all that did not look like codes.
+CREATE TABLE crosswalks (
+	source     TEXT NOT NULL,
+	list       TEXT NOT NULL,
+	version    INTEGER NOT NULL,
+	body       TEXT NOT NULL,
+	applied_at INTEGER NOT NULL,
+	PRIMARY KEY (source, list, version)
+) STRICT;
+
+CREATE TABLE unmapped_codes (
+	source   TEXT NOT NULL,
+	field    TEXT NOT NULL,
+	code     TEXT NOT NULL,
+	times    INTEGER NOT NULL,
+	loads    INTEGER NOT NULL,
+	first_at INTEGER NOT NULL,
+	last_at  INTEGER NOT NULL,
+	PRIMARY KEY (source, field, code)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE reorganizations (
 	id          BLOB PRIMARY KEY,
 	effective   TEXT NOT NULL,

@@ -90,6 +90,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"a household is moved to another area", testMoveHouseholds},
 		{"areas that are relied on", testExpectAreas},
 		{"reorganizations", testReorganizations},
+		{"crosswalks and codes without a meaning", testCrosswalks},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},
