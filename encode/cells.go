@@ -12,21 +12,56 @@ import (
 
 // careful finds the bytes that a format cannot copy as they are: the control characters below
 // the space, and a few more.
-type careful struct{ further []byte }
+type careful struct {
+	further []byte
+	ascii   []byte // those of further that ASCII has
+}
 
 // carefulOf returns what finds control characters and the given bytes.
-func carefulOf(further string) *careful { return &careful{[]byte(further)} }
+func carefulOf(further string) *careful {
+	c := &careful{further: []byte(further)}
+	for _, b := range c.further {
+		if b < utf8.RuneSelf {
+			c.ascii = append(c.ascii, b)
+		}
+	}
+	return c
+}
 
 // find returns the position of the first byte that needs care, len(text) when there is none.
-// Each further byte is looked for by itself, as that is what processors do best, in what lies
-// before the one that was found.
-func (c *careful) find(text []byte) int {
-	for _, b := range c.further {
+func (c *careful) find(text []byte) int { return findControl(text[:firstOf(text, c.further)]) }
+
+// findPlain is find in a text that isPlain.
+func (c *careful) findPlain(text []byte) int { return firstOf(text, c.ascii) }
+
+// firstOf returns the position of the first of some bytes, len(text) when there is none. Each is
+// looked for by itself, as that is what processors do best, in what lies before the one that was
+// found.
+func firstOf(text, some []byte) int {
+	for _, b := range some {
 		if at := bytes.IndexByte(text, b); at >= 0 {
 			text = text[:at]
 		}
 	}
-	return findControl(text)
+	return len(text)
+}
+
+// isPlain reports whether a text is ASCII without control characters (DEL may be in it). Most
+// columns are.
+func isPlain(text []byte) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	found := uint64(0)
+	for ; len(text) >= 16; text = text[16:] {
+		one, two := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
+		found |= one | two | (one-' '*each)&^one | (two-' '*each)&^two
+	}
+	for _, b := range text {
+		if b < ' ' {
+			return false
+		}
+		found |= uint64(b)
+	}
+	return found&high == 0
 }
 
 // findControl returns the position of the first control character, len(text) when there is none.
@@ -60,6 +95,7 @@ type cells struct {
 	at      uint32 // where the next cell starts
 	mark    uint32 // where the next byte that needs care lies, or the block ends
 	limit   uint32 // where the block ends
+	plain   bool   // the block is plain
 	corrupt bool   // a cell of the block is not UTF-8: every one needs care
 }
 
@@ -123,15 +159,20 @@ func (c *cells) look(row int, from uint32) bool {
 func (c *cells) block(row int, from uint32) {
 	last := min(row+blockRows, len(c.ends))
 	c.limit = c.ends[last-1]
-	c.corrupt = !wellFormed(c.data[:c.limit], from, c.ends[row:last])
+	c.plain = isPlain(c.data[from:c.limit])
+	c.corrupt = !c.plain && !wellFormed(c.data[:c.limit], from, c.ends[row:last])
 	c.mark = c.seek(from)
 }
 
 func (c *cells) seek(from uint32) uint32 {
-	if c.corrupt {
+	switch text := c.data[from:c.limit]; {
+	case c.plain:
+		return from + uint32(c.care.findPlain(text))
+	case c.corrupt:
 		return from
+	default:
+		return from + uint32(c.care.find(text))
 	}
-	return from + uint32(c.care.find(c.data[from:c.limit]))
 }
 
 // wellFormed reports whether each of the cells is UTF-8. By contract it is

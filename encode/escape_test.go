@@ -118,3 +118,30 @@ func replaceInvalid(text string, allowed func(rune) bool) string {
 	}
 	return b.String()
 }
+
+// A byte that needs care is found wherever it stands, in plain text and in any other.
+func TestEveryCarefulByteIsFound(t *testing.T) {
+	for _, care := range []*careful{csvCare, sheetCare, jsonCare, xmlCare} {
+		for size := range 41 {
+			for at := range size {
+				for b := range 256 {
+					text := bytes.Repeat([]byte{'a'}, size)
+					text[at] = byte(b)
+					if plain := b >= ' ' && b < utf8.RuneSelf; isPlain(text) != plain {
+						t.Fatalf("byte %#x at %d of %d: plain is %v", b, at, size, !plain)
+					}
+					want := size
+					if b < ' ' || slices.Contains(care.further, byte(b)) {
+						want = at
+					}
+					if got := care.find(text); got != want {
+						t.Fatalf("byte %#x at %d of %d: found at %d, want %d", b, at, size, got, want)
+					}
+					if got := care.findPlain(text); isPlain(text) && got != want {
+						t.Fatalf("byte %#x at %d of %d, plain: found at %d, want %d", b, at, size, got, want)
+					}
+				}
+			}
+		}
+	}
+}
