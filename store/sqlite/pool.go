@@ -93,9 +93,10 @@ func openReading(path string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A reader goes through the file once: a small cache takes its pages from itself, a large
-	// one from the system, which costs more than it saves.
-	const readerCache = "cache_size = -2048" // KiB
+	// A reader goes through the file once, and every commit beside it empties its cache: a small
+	// one takes its pages from itself, a large one from the system each time, which costs more
+	// than it saves. 24 pages hold the inner ones of three tables.
+	const readerCache = "cache_size = -192" // KiB
 	for _, pragma := range []string{"query_only = on", readerCache, "temp_store = memory"} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {
 			c.Close()
