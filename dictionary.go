@@ -179,6 +179,8 @@ type Dictionary struct {
 	datasets map[string]*Dataset
 	order    []string
 	lists    map[string]*CodeList
+
+	identifierTypes map[string]identifierType // by code
 }
 
 // Dataset returns the dataset of that name.
@@ -227,6 +229,9 @@ type Extension struct {
 	CodeLists []CodeList
 	// Authorities say which source decides a field. It may be one of the standard.
 	Authorities []Authority
+	// IdentifierTypes say what numbers look like. A type that is declared already, also one of the
+	// standard, is declared anew.
+	IdentifierTypes []IdentifierType `json:",omitempty"`
 }
 
 // Authority is a rule about a field of a root dataset: one source decides its value. Another source
@@ -276,7 +281,19 @@ func (d *Dictionary) Extend(x Extension) (*Dictionary, error) {
 			return nil, err
 		}
 	}
-	return NewDictionary(d.Version+1, datasets, lists)
+	extended, err := NewDictionary(d.Version+1, datasets, lists)
+	if err != nil {
+		return nil, err
+	}
+	return extended, extended.declareTypes(append(d.IdentifierTypes(), x.identifierTypes()...))
+}
+
+func (x *Extension) identifierTypes() []IdentifierType {
+	types := slices.Clone(x.IdentifierTypes)
+	for i := range types {
+		types[i].Country = x.Country
+	}
+	return types
 }
 
 func declare(datasets []Dataset, f Field) error {
@@ -320,7 +337,7 @@ func declare(datasets []Dataset, f Field) error {
 
 // NewDictionary builds a dictionary and refuses one that contradicts itself.
 func NewDictionary(version int, datasets []Dataset, lists []CodeList) (*Dictionary, error) {
-	d := &Dictionary{Version: version, datasets: map[string]*Dataset{}, lists: map[string]*CodeList{}}
+	d := &Dictionary{Version: version, datasets: map[string]*Dataset{}, lists: map[string]*CodeList{}, identifierTypes: map[string]identifierType{}}
 	for _, l := range lists {
 		if _, twice := d.lists[l.Name]; twice {
 			return nil, Invalid("code_list_twice", "the code list is declared twice").On(l.Name)

@@ -108,6 +108,11 @@ func (d *Dictionary) Declares(x Extension) bool {
 			return false
 		}
 	}
+	for _, t := range x.identifierTypes() {
+		if !t.same(d.IdentifierType(t.Code)) {
+			return false
+		}
+	}
 	for _, l := range x.CodeLists {
 		have, ok := d.CodeList(l.Name)
 		if !ok || have.Version != l.Version || have.Open != l.Open || have.Country != x.Country || !slices.Equal(have.Codes, l.Codes) {

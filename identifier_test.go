@@ -70,3 +70,123 @@ func checkDigitRun(t *testing.T, lo, hi rune, stride int) {
 		t.Errorf("PlainDigits from %U: %s, want %s", lo, got, want)
 	}
 }
+
+// The numbers are the published examples of each algorithm.
+func TestCheckDigitsOfPublishedExamples(t *testing.T) {
+	isbn := []int{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}
+	for _, c := range []struct {
+		check, right, wrong string
+		weights             []int
+	}{
+		{"luhn", "7992-7398-713", "79927398710", nil},
+		{"luhn", "۷۹۹۲۷۳۹۸۷۱۳", "۷۹۹۲۷۳۹۸۷۱۴", nil},
+		{"verhoeff", "2363", "2364", nil},
+		{"verhoeff", "123451", "123415", nil},
+		{"damm", "5724", "5742", nil},
+		{"iso_7064_mod_11_10", "07945", "07954", nil},
+		{"iso_7064_mod_11_2", "0000-0002-1825-0097", "0000-0002-1825-0079", nil},
+		{"iso_7064_mod_11_2", "0000-0002-1694-233X", "0000-0002-1694-2330", nil},
+		{"iso_7064_mod_97_10", "79444", "79445", nil},
+		{"iso_7064_mod_97_10", "WEST12345698765432GB82", "WEST12345698765432GB83", nil},
+		{weightedMod11, "0-306-40615-2", "0-306-40615-3", isbn},
+		{weightedMod11, "0-8044-2957-X", "0-8044-2957-1", isbn},
+	} {
+		d := declaring(t, IdentifierType{Code: "national_id_number", Check: c.check, Weights: c.weights})
+		if !d.FitsType("national_id_number", c.right) {
+			t.Errorf("%s: a right number does not fit", c.check)
+		}
+		for _, wrong := range []string{c.wrong, "", "0", "X", "Á", strings.Repeat("1", MaxIdentifierLength+1)} {
+			if d.FitsType("national_id_number", wrong) {
+				t.Errorf("%s: %.20q fits", c.check, wrong)
+			}
+		}
+	}
+}
+
+// A check digit is there to find one digit that was misread; the better ones find two that changed
+// places as well.
+func TestCheckDigitsFindMistakes(t *testing.T) {
+	swaps := map[string]bool{"verhoeff": true, "damm": true, "iso_7064_mod_11_2": true, "iso_7064_mod_97_10": true}
+	weights := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom(CheckDigits()).Draw(t, "check")
+		digits := []byte(rapid.StringMatching(`[0-9]{8}`).Draw(t, "digits") + "00")
+		right := false
+		for n := 0; n < 100 && !right; n++ { // a last digit of ten has no right number of digits alone
+			digits[8], digits[9] = byte('0'+n/10), byte('0'+n%10)
+			right = checkDigits[name](string(digits), weights)
+		}
+		if !right {
+			t.Fatalf("%s: no end makes it right", name)
+		}
+		at := rapid.IntRange(0, 9).Draw(t, "at")
+		changed := append([]byte(nil), digits...)
+		changed[at] = byte('0' + (int(changed[at]-'0')+rapid.IntRange(1, 9).Draw(t, "by"))%10)
+		if checkDigits[name](string(changed), weights) {
+			t.Errorf("%s: one digit was changed, and it fits", name)
+		}
+		if at > 0 && swaps[name] && digits[at] != digits[at-1] {
+			digits[at], digits[at-1] = digits[at-1], digits[at]
+			if checkDigits[name](string(digits), weights) {
+				t.Errorf("%s: two digits changed places, and it fits", name)
+			}
+		}
+	})
+}
+
+func declaring(t *testing.T, types ...IdentifierType) *Dictionary {
+	t.Helper()
+	d, err := Standard().Extend(Extension{Country: "XA", IdentifierTypes: types})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestIdentifierTypesAreDeclared(t *testing.T) {
+	national := IdentifierType{Code: "national_id_number", Pattern: "[0-9]{4}|[A-Z]{2}[0-9]{6}", MaxLength: 6}
+	d := declaring(t, national)
+	for value, fits := range map[string]bool{"12 34": true, "١٢٣٤": true, "12345": false, "ab-1234": false, "AB123456": false} {
+		if d.FitsType("national_id_number", value) != fits {
+			t.Errorf("%q: fits is not %v", value, fits)
+		}
+	}
+	if !d.IdentifierType("household_id_number").Shareable || d.IdentifierType("national_id_number").Shareable || d.IdentifierType("tax_id_number").Shareable {
+		t.Error("who may share a number is not as the standard says")
+	}
+	if x := (Extension{Country: "XA", IdentifierTypes: []IdentifierType{national}}); !d.Declares(x) {
+		t.Error("the dictionary does not know what it declares")
+	}
+	national.Shareable = true
+	x := Extension{Country: "XA", IdentifierTypes: []IdentifierType{national}}
+	if d.Declares(x) {
+		t.Error("another declaration is taken for the same")
+	}
+	again, err := d.Extend(x)
+	if err != nil || !again.IdentifierType("national_id_number").Shareable || d.IdentifierType("national_id_number").Shareable {
+		t.Error("the last declaration does not count, or the dictionary before has changed")
+	}
+	if later, err := again.Extend(Extension{Country: "XB"}); err != nil || later.IdentifierType("national_id_number").Country != "XA" {
+		t.Error("a later extension forgets or adopts a type")
+	}
+}
+
+func TestIdentifierTypesThatAreRefused(t *testing.T) {
+	for name, bad := range map[string]IdentifierType{
+		"no such code":    {Code: "library_card"},
+		"no such check":   {Code: "other", Check: "crc"},
+		"no weights":      {Code: "other", Check: weightedMod11},
+		"weights alone":   {Code: "other", Weights: []int{1}},
+		"weight of 0":     {Code: "other", Check: weightedMod11, Weights: []int{0}},
+		"weight of 11":    {Code: "other", Check: weightedMod11, Weights: []int{11}},
+		"too long":        {Code: "other", MaxLength: MaxIdentifierLength + 1},
+		"negative length": {Code: "other", MaxLength: -1},
+		"no pattern":      {Code: "other", Pattern: "("},
+		"huge pattern":    {Code: "other", Pattern: strings.Repeat("a", maxPattern+1)},
+	} {
+		_, err := Standard().Extend(Extension{Country: "XA", IdentifierTypes: []IdentifierType{bad}})
+		if CodeOf(err) != "identifier_type_refused" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -58,7 +58,34 @@ func readDictionary(tables fs.FS) (*Dictionary, error) {
 			return nil, err
 		}
 	}
-	return NewDictionary(standardVersion, datasets, lists)
+	types, err := readIdentifierTypes(tables)
+	if err != nil {
+		return nil, err
+	}
+	d, err := NewDictionary(standardVersion, datasets, lists)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.declareTypes(types)
+}
+
+// readIdentifierTypes reads what holds of identifiers of every country.
+func readIdentifierTypes(tables fs.FS) ([]IdentifierType, error) {
+	rows, err := readTable(tables, "identifier_types", "code", "pattern", "check", "max_length", "shareable")
+	if err != nil {
+		return nil, err
+	}
+	types := make([]IdentifierType, len(rows))
+	for i, row := range rows {
+		types[i] = IdentifierType{
+			Code: row.text("code"), Pattern: row.text("pattern"), Check: row.text("check"),
+			MaxLength: row.number("max_length"), Shareable: row.yes("shareable"),
+		}
+		if row.err != nil {
+			return nil, row.err
+		}
+	}
+	return types, nil
 }
 
 func readFields(tables fs.FS, dataset string) ([]*Field, error) {

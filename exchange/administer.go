@@ -114,6 +114,7 @@ func (x *Exchange) Declare(ctx context.Context, caller annona.Caller, extension 
 	}
 	entry := x.administration(caller, audit.Facts{Verb: annona.VerbApplyDictionary, SchemaVersion: extended.Version, Details: map[string]string{
 		"country": extension.Country, "fields": strconv.Itoa(len(extension.Fields)), "code_lists": strconv.Itoa(len(extension.CodeLists)),
+		"identifier_types": strconv.Itoa(len(extension.IdentifierTypes)),
 	}})
 	if err := x.Reference.Declare(ctx, extension, extended, entry); err != nil {
 		return nil, err

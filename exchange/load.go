@@ -58,7 +58,7 @@ func (l *Loading) Put(ctx context.Context, records ...[]annona.Record) (annona.L
 	if l.order.Mode == ModeFull && !l.decided {
 		return annona.Loaded{}, errUndecided()
 	}
-	batch := newBatch()
+	batch, misfits := newBatch(), 0
 	for _, some := range records {
 		for i := range some {
 			l.note(&l.second, &some[i])
@@ -67,6 +67,9 @@ func (l *Loading) Put(ctx context.Context, records ...[]annona.Record) (annona.L
 				return annona.Loaded{}, err
 			}
 			l.complete(&r)
+			if r.misfits {
+				misfits++
+			}
 			batch.add(r)
 		}
 	}
@@ -83,6 +86,7 @@ func (l *Loading) Put(ctx context.Context, records ...[]annona.Record) (annona.L
 	if err != nil {
 		return annona.Loaded{}, err
 	}
+	wrote.tally.Misfits = misfits
 	l.add(wrote)
 	return wrote.Loaded, nil
 }
@@ -296,6 +300,8 @@ type prepared struct {
 	annona.StoredRecord
 	sealed annona.Image   // the image that is to be sealed
 	said   *annona.Record // what the source said
+	// misfits: an identifier is not of the form of its declared type.
+	misfits bool
 }
 
 // batch is what is written in one transaction, each record once.
@@ -337,7 +343,7 @@ func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
 		return prepared{}, annona.Invalid("record_without_key", "a record names its source and has a key there")
 	}
 	derive(r)
-	s := prepared{said: r, StoredRecord: annona.StoredRecord{
+	s := prepared{said: r, misfits: x.checkIdentifiers(r), StoredRecord: annona.StoredRecord{
 		RecordKey:   annona.RecordKey{Dataset: r.Dataset, Source: r.Source, Key: x.Vault.RecordKey(r.Dataset.Name, r.Source, r.Key)},
 		Memberships: slices.Clone(r.Memberships), Relationships: slices.Clone(r.Relationships),
 	}}
@@ -451,6 +457,7 @@ func valueOf(values []annona.Value, code string) string {
 // it has an issuer, one for those that name it.
 func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 	var out []annona.IdentifierIndex
+	d := x.CurrentDictionary()
 	for _, item := range g.Items {
 		scheme, key := valueOf(item, "scheme"), annona.IdentifierKey(valueOf(item, "value"))
 		if scheme == "" || key == "" {
@@ -461,15 +468,11 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 			issuers = append(issuers, issuer)
 		}
 		for _, issuer := range issuers {
-			out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, issuer, key), Shareable: shareable[scheme]})
+			out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, issuer, key), Shareable: d.IdentifierType(scheme).Shareable})
 		}
 	}
 	return out
 }
-
-// shareable are the identifier types that several people hold rightly: a household's number
-// stands on each member's card.
-var shareable = map[string]bool{"household_id_number": true, "program_id_number": true}
 
 // content is all that a source reported of a record, in one canonical form.
 func content(r *prepared) []byte {
@@ -478,6 +481,11 @@ func content(r *prepared) []byte {
 	for _, m := range r.said.Memberships {
 		out = appendTexts(out, "membership", m.HouseholdKey, m.Role, m.RoleSourceCode, m.RelationshipToHead,
 			m.RecipientType, string(m.StartDate), string(m.EndDate), strconv.FormatBool(m.NotPrimary))
+	}
+	for _, id := range r.Identifiers {
+		if id.Shareable { // when that is declared otherwise, it is indexed anew
+			out = appendTexts(out, "shareable", id.Scheme)
+		}
 	}
 	for _, t := range r.said.Relationships {
 		out = appendTexts(out, "relationship", t.ToKey, t.Type, string(t.StartDate), string(t.EndDate), t.EndReason)

@@ -54,12 +54,13 @@ type Tally struct {
 	Kept         int `json:"kept,omitempty"`          // households that still have members
 	Held         int `json:"held,omitempty"`          // not deleted, because refused rows may be theirs
 	ChangedSince int `json:"changed_since,omitempty"` // of an undo: changed by something else meanwhile
+	Misfits      int `json:"misfits,omitempty"`       // rows with an identifier that is not of the form of its declared type
 }
 
 func (t Tally) plus(o Tally) Tally {
 	return Tally{
 		Attached: t.Attached + o.Attached, Ambiguous: t.Ambiguous + o.Ambiguous, TakenBack: t.TakenBack + o.TakenBack,
-		Kept: t.Kept + o.Kept, Held: t.Held + o.Held, ChangedSince: t.ChangedSince + o.ChangedSince,
+		Kept: t.Kept + o.Kept, Held: t.Held + o.Held, ChangedSince: t.ChangedSince + o.ChangedSince, Misfits: t.Misfits + o.Misfits,
 	}
 }
 
@@ -451,14 +452,19 @@ func authoritiesOf(d *annona.Dictionary, dataset string) authorities {
 const (
 	flagOutside   = "outside_authority"
 	flagDuplicate = "duplicate_suspected"
+	flagMisfit    = "id_format_invalid"
 )
 
-// flag makes a quality flag; about is the field, empty: the whole record.
+// flag makes a quality flag; about is the field, empty: the whole record; since zero: it has no day.
 func (x *Exchange) flag(dataset *annona.Dataset, code, about string, since time.Time) word {
 	group, _ := dataset.Field("quality_flags")
 	flags, _ := x.CurrentDictionary().Dataset("quality_flags")
 	var item []annona.Value
-	for _, v := range [...]struct{ field, text string }{{"code", code}, {"field", about}, {"since", string(annona.DateOf(since.UTC()))}} {
+	var day annona.Date
+	if !since.IsZero() {
+		day = annona.DateOf(since.UTC())
+	}
+	for _, v := range [...]struct{ field, text string }{{"code", code}, {"field", about}, {"since", string(day)}} {
 		if f, ok := flags.Field(v.field); ok && v.text != "" {
 			item = append(item, annona.Value{Field: f, Text: v.text})
 		}

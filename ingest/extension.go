@@ -11,6 +11,18 @@ type extensionDoc struct {
 	CodeLists  []codeListDoc  `yaml:"code_lists"`
 	Attributes []attributeDoc `yaml:"attributes"`
 	Authority  []authorityDoc `yaml:"authority"`
+
+	IdentifierTypes []identifierTypeDoc `yaml:"identifier_types"`
+}
+
+// identifierTypeDoc declares anew all that is known of a type.
+type identifierTypeDoc struct {
+	Code      text  `yaml:"code"`
+	Pattern   text  `yaml:"pattern"`
+	Check     text  `yaml:"check"`
+	Weights   []int `yaml:"weights"`
+	MaxLength int   `yaml:"max_length"`
+	Shareable bool  `yaml:"shareable"`
 }
 
 // authorityDoc names the source that decides a field; none: nobody does any more.
@@ -59,8 +71,8 @@ func ParseDictionary(r io.Reader) (annona.Extension, error) {
 	if err := decodeYAML(r, "dictionary", &doc); err != nil {
 		return annona.Extension{}, err
 	}
-	if len(doc.CodeLists)+len(doc.Attributes)+len(doc.Authority) == 0 {
-		return annona.Extension{}, annona.Invalid("file_empty", "the dictionary declares no attribute, no code list and no authority")
+	if len(doc.CodeLists)+len(doc.Attributes)+len(doc.Authority)+len(doc.IdentifierTypes) == 0 {
+		return annona.Extension{}, annona.Invalid("file_empty", "the dictionary declares no attribute, no code list, no authority and no identifier type")
 	}
 	x := annona.Extension{Country: string(doc.Country)}
 	for _, l := range doc.CodeLists {
@@ -79,6 +91,12 @@ func ParseDictionary(r io.Reader) (annona.Extension, error) {
 			return annona.Extension{}, err
 		}
 		x.Authorities = append(x.Authorities, rule)
+	}
+	for _, t := range doc.IdentifierTypes {
+		x.IdentifierTypes = append(x.IdentifierTypes, annona.IdentifierType{
+			Code: string(t.Code), Pattern: string(t.Pattern), Check: string(t.Check), Weights: t.Weights,
+			MaxLength: t.MaxLength, Shareable: t.Shareable,
+		})
 	}
 	return x, nil
 }

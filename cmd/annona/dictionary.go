@@ -12,7 +12,7 @@ import (
 
 type dictionaryCommand struct {
 	Print dictionaryPrint `cmd:"" default:"withargs" help:"Print every field: the standard's, or a registry's with --data."`
-	Apply dictionaryApply `cmd:"" help:"Declare a country's attributes and code lists."`
+	Apply dictionaryApply `cmd:"" help:"Declare a country's attributes, code lists, authorities and identifier types."`
 }
 
 type dictionaryPrint struct {
@@ -63,6 +63,9 @@ func (a dictionaryApply) Run(ctx context.Context, c console) error {
 		}
 		_, err = fmt.Fprintf(c.out, "The dictionary has %d attributes and %d code lists of %s; the schema version is %d.\n",
 			len(extension.Fields), len(extension.CodeLists), extension.Country, extended.Version)
+		if n := len(extension.IdentifierTypes); err == nil && n > 0 {
+			_, err = fmt.Fprintf(c.out, "It declares %d identifier types; records are checked when their sources report them again.\n", n)
+		}
 		return err
 	})
 }

@@ -1,0 +1,57 @@
+package exchange_test
+
+import (
+	"testing"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+func (r *registry) declare(t *testing.T, types ...annona.IdentifierType) {
+	t.Helper()
+	if _, err := r.Declare(t.Context(), operator, annona.Extension{Country: "XA", IdentifierTypes: types}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flagged returns how many individuals have a quality flag.
+func (r *registry) flagged(t *testing.T, flag string) int {
+	t.Helper()
+	r.partner(t, func(a *annona.Agreement) {
+		grantIdentifiers(a)
+		a.Datasets["quality_flags"] = annona.DatasetTerms{Sensitivities: []annona.Sensitivity{annona.Personal}}
+	})
+	q := everybody
+	q.Filter = "'" + flag + "' in individual.quality_flags"
+	to := &receiver{}
+	if _, err := r.download(t, q, to); err != nil {
+		t.Fatal(err)
+	}
+	return len(to.ids)
+}
+
+// TestAnIdentifierThatDoesNotFitIsFlagged: it is loaded, flagged and counted, as long as it does not fit.
+func TestAnIdentifierThatDoesNotFitIsFlagged(t *testing.T) {
+	r := newRegistry(t, 0)
+	r.declare(t, annona.IdentifierType{Code: "national_id_number", Pattern: "[0-9]{11}", Check: "luhn"})
+	send := func(number string, misfits, changed, want int) {
+		t.Helper()
+		info, err := r.send(t, file{source: "survey", rows: []annona.Record{row(t, "individuals", "p1", "full_name", "Ama", "national_id", number)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Report.Misfits != misfits || info.Report.Changed+info.Report.Created != changed {
+			t.Errorf("%d misfits, %d written; want %d and %d", info.Report.Misfits, info.Report.Changed+info.Report.Created, misfits, changed)
+		}
+		if got := r.flagged(t, "id_format_invalid"); got != want {
+			t.Errorf("%d are flagged, want %d", got, want)
+		}
+	}
+	send("7992-7398-710", 1, 1, 1)
+	send("7992-7398-710", 1, 0, 1)
+	send("٧٩٩٢ ٧٣٩٨ ٧١٣", 0, 1, 0)
+	send("7992-7398-7130", 1, 1, 1)
+	r.declare(t, annona.IdentifierType{Code: "national_id_number"})
+	send("7992-7398-7130", 0, 1, 0)
+	r.wantHolder(t, exchange.Identifier{Type: "national_id_number", Value: "79927398 7130"}, "Ama", "")
+}
