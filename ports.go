@@ -247,6 +247,9 @@ type Subjects interface {
 	KeysOf(ctx context.Context, dataset *Dataset, number Number) ([]RecordKey, error)
 	// Tombstones returns the tombstones on file, in the order of erasure.
 	Tombstones(ctx context.Context) ([]Tombstone, error)
+	// Disputes returns identifiers that are not shareable and that several records on file hold, in
+	// order of hash: at most limit, with a greater hash than after.
+	Disputes(ctx context.Context, dataset *Dataset, after []byte, limit int) ([]Dispute, error)
 }
 
 // Reference holds what describes the data and is nobody's: the declared part of the

@@ -147,9 +147,16 @@ type StoredRecord struct {
 type IdentifierIndex struct {
 	Scheme string // identifier_type
 	Hash   []byte // 256 bit
-	// Shareable identifiers (a household's number on each member's card) are not disputed
-	// when several hold them.
+	// Shareable indexes (a household's number on each member's card; the one without issuer of an
+	// identifier that has one) are not disputed when several hold them.
 	Shareable bool
+}
+
+// Dispute is one identifier that several records hold, though it has one holder.
+type Dispute struct {
+	IdentifierIndex
+	Holders []Number
+	UIDs    []UID // of the holders
 }
 
 // Loaded counts what one batch of records did.

@@ -1,6 +1,8 @@
 package exchange_test
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/annona-exchange/annona"
@@ -54,4 +56,57 @@ func TestAnIdentifierThatDoesNotFitIsFlagged(t *testing.T) {
 	r.declare(t, annona.IdentifierType{Code: "national_id_number"})
 	send("7992-7398-7130", 0, 1, 0)
 	r.wantHolder(t, exchange.Identifier{Type: "national_id_number", Value: "79927398 7130"}, "Ama", "")
+}
+
+// TestDisputesAreThoseOfToday: a number with one holder is disputed while two on file have it. A
+// shareable one is not, nor one number of two issuers. A dispute ends with what made it.
+func TestDisputesAreThoseOfToday(t *testing.T) {
+	r := newRegistry(t, 0)
+	r.partner(t, grantIdentifiers)
+	want := func(types ...string) {
+		t.Helper()
+		var got []string
+		err := r.Disputes(t.Context(), operator, "program", func(d exchange.Disputed) error {
+			got = append(got, d.Type+" "+strconv.Itoa(len(d.Holders)))
+			return nil
+		})
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, types) {
+			t.Errorf("disputed: %v, %v; want %v", got, err, types)
+		}
+	}
+	full := func(people ...annona.Record) {
+		t.Helper()
+		if _, err := r.send(t, file{source: "survey", mode: exchange.ModeFull, guard: 100, rows: people}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := holder(t, "1", "national_id_number", "", "GHA-1")
+	full(one, holder(t, "2", "national_id_number", "", "GHA 2"))
+	want()
+	again := holder(t, "2", "national_id_number", "", "gha 1")
+	full(one, again,
+		holder(t, "3", "program_id_number", "", "7"), holder(t, "4", "program_id_number", "", "7"),
+		holder(t, "5", "passport_number", "Northland", "G-4711"), holder(t, "6", "passport_number", "Southland", "G-4711"),
+		holder(t, "7", "passport_number", "Northland", "G 4711"))
+	want("national_id_number 2", "passport_number 2")
+	r.wantHolder(t, exchange.Identifier{Type: "national_id_number", Value: "GHA1"}, "", "identifier_ambiguous")
+
+	full(one, again, holder(t, "3", "program_id_number", "", "7"), holder(t, "4", "program_id_number", "", "7"))
+	want("national_id_number 2")
+	r.declare(t, annona.IdentifierType{Code: "program_id_number"})
+	full(one, again, holder(t, "3", "program_id_number", "", "7"), holder(t, "4", "program_id_number", "", "7"))
+	want("national_id_number 2", "program_id_number 2")
+	full(one, holder(t, "2", "national_id_number", "", "GHA 2"), holder(t, "3", "program_id_number", "", "7"))
+	want()
+
+	full(one, again)
+	want("national_id_number 2")
+	if _, err := r.Erase(t.Context(), operator, exchange.Subject{Source: "survey", Key: "2"}, "unlawful"); err != nil {
+		t.Fatal(err)
+	}
+	want()
+	if err := r.Disputes(t.Context(), r.caller, "program", nil); annona.CodeOf(err) != "operator_only" {
+		t.Errorf("a partner asks: %v", err)
+	}
 }

@@ -463,12 +463,13 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 		if scheme == "" || key == "" {
 			continue
 		}
-		issuers := []string{""}
-		if issuer := annona.IdentifierKey(valueOf(item, "issuer")); issuer != "" {
-			issuers = append(issuers, issuer)
+		issuers, issued := []string{""}, annona.IdentifierKey(valueOf(item, "issuer"))
+		if issued != "" {
+			issuers = append(issuers, issued)
 		}
+		shareable := d.IdentifierType(scheme).Shareable
 		for _, issuer := range issuers {
-			out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, issuer, key), Shareable: d.IdentifierType(scheme).Shareable})
+			out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, issuer, key), Shareable: shareable || issuer != issued})
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -27,7 +28,18 @@ attributes:
 			}
 		})
 	}
-	x, err := ingest.ParseDictionary(strings.NewReader(base))
+	x, err := ingest.ParseDictionary(strings.NewReader(`country: GH
+identifier_types:
+  - {code: national_id_number, pattern: "[0-9]{9}X?", check: weighted_mod_11, weights: [2, 1], max_length: 10, shareable: true}
+`))
+	if err != nil || len(x.IdentifierTypes) != 1 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	want := annona.IdentifierType{Code: "national_id_number", Pattern: "[0-9]{9}X?", Check: "weighted_mod_11", Weights: []int{2, 1}, MaxLength: 10, Shareable: true}
+	if !reflect.DeepEqual(x.IdentifierTypes[0], want) {
+		t.Errorf("%+v", x.IdentifierTypes[0])
+	}
+	x, err = ingest.ParseDictionary(strings.NewReader(base))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type subjectCommand struct {
 	Erased   subjectErased   `cmd:"" help:"List erasures and how far they are."`
 
 	Disclosures subjectDisclosures `cmd:"" help:"Tell who received an individual's data (GDPR Article 15)."`
+	Disputes    subjectDisputes    `cmd:"" help:"List identifiers that several individuals hold, though they have one holder."`
 	Tombstones  subjectTombstones  `cmd:"" help:"Make the file whole that keeps erased people away after a restore."`
 }
 

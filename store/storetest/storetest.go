@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"other keys lead to a record", testOtherKeys},
 		{"keys of those who are deleted", testKeysOfDeleted},
 		{"records are matched by identifiers", testMatch},
+		{"identifiers that several hold", testDisputes},
 		{"loads and what they did", testLoads},
 		{"the records of a source", testNumbersOfSource},
 		{"somebody who is deleted is erased", testEraseDeleted},
