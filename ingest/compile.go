@@ -54,6 +54,7 @@ type entity struct {
 	key           []int
 	keyColumn     string // for messages
 	ordinal       bool
+	match         []string      // identifier types, see Mapping.Match
 	asOf          *annona.Field // filled from the survey date; nil when a rule fills it
 	flags         flagFields
 	rules         []*rule

@@ -23,6 +23,9 @@ func (c *compiler) entity(dataset string, doc entityDoc) (*entity, error) {
 	if e.key, err = slots(v, doc.Key); err != nil {
 		return nil, err
 	}
+	if e.match, err = c.match(d, doc.Match); err != nil {
+		return nil, err
+	}
 	if e.rules, err = c.rules(d, "", v, doc.Fields, false); err != nil {
 		return nil, err
 	}
@@ -43,6 +46,20 @@ func (c *compiler) entity(dataset string, doc entityDoc) (*entity, error) {
 		e.relationships = append(e.relationships, compiled)
 	}
 	return e, nil
+}
+
+// match checks the identifier types by which an individual is found.
+func (c *compiler) match(d *annona.Dataset, schemes []string) ([]string, error) {
+	list, _ := c.dictionary.CodeList("identifier_type")
+	for _, scheme := range schemes {
+		switch {
+		case d.Noun != "individual":
+			return nil, annona.Invalid("mapping_malformed", "`match` belongs to the individual").On(c.in.name)
+		case list == nil || !list.Has(scheme):
+			return nil, annona.Invalid("unknown_code", "`match` names types of identifiers: codes of the list identifier_type").On(scheme)
+		}
+	}
+	return schemes, nil
 }
 
 // bareHousehold is a household of which nothing is known but its key.

@@ -24,6 +24,55 @@ func (m *Mapping) Source() string { return m.source }
 // Areas returns the areas that the mapping declares, parents first.
 func (m *Mapping) Areas() []annona.Area { return slices.Clone(m.areas) }
 
+// Covers names what the source's files can tell of, by dataset: fields, groups, memberships and
+// relationships. Nothing else of a record is the source's business.
+func (m *Mapping) Covers() map[string][]string {
+	covers := map[string][]string{}
+	for _, in := range m.inputs {
+		if in.household != nil {
+			covers["households"] = append(covers["households"], in.household.covers()...)
+		}
+		if in.individual == nil {
+			continue
+		}
+		covers["individuals"] = append(covers["individuals"], in.individual.covers()...)
+		if in.householdKey() != nil {
+			covers["households"] = append(covers["households"], m.bare.flags.group.Code)
+			covers["individuals"] = append(covers["individuals"], "memberships")
+		}
+	}
+	return covers
+}
+
+func (e *entity) covers() []string {
+	var names []string
+	for _, r := range e.rules {
+		names = append(names, r.field.Base.Code)
+	}
+	for _, g := range e.groups {
+		names = append(names, g.field.Code)
+	}
+	if e.asOf != nil {
+		names = append(names, e.asOf.Code)
+	}
+	if len(e.relationships) > 0 {
+		names = append(names, "relationships")
+	}
+	return names
+}
+
+// Match names the identifier types by which an individual with an unknown key may be one that is on
+// file under the key of another source.
+func (m *Mapping) Match() []string {
+	var schemes []string
+	for _, in := range m.inputs {
+		if in.individual != nil {
+			schemes = append(schemes, in.individual.match...)
+		}
+	}
+	return schemes
+}
+
 // ParseMapping reads a mapping (docs/spec/mapping.md) and checks it against the dictionary. An
 // unknown key, field, code or code list is refused with its line.
 //
@@ -62,6 +111,7 @@ type (
 		Each          text                     `yaml:"each"`
 		Key           texts                    `yaml:"key"`
 		Ordinal       bool                     `yaml:"ordinal"`
+		Match         texts                    `yaml:"match"`
 		Fields        fieldsDoc                `yaml:"fields"`
 		Groups        map[string][]templateDoc `yaml:"groups"`
 		Membership    *membershipDoc           `yaml:"membership"`

@@ -148,6 +148,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 		Dictionary: dictionary,
 		Records:    f.store, Writer: f.store, Standings: f.store, Remembered: remembered, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, Loads: f.store, History: f.store,
 		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Outside: f.outside(), Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
+		Process: processName(), Gone: processGone,
 	})
 	return nil
 }

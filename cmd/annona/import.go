@@ -21,6 +21,10 @@ type importCommand struct {
 	maybeDataFlag
 	Mapping string   `type:"existingfile" placeholder:"FILE" help:"Mapping of the source, as YAML; see docs/spec/mapping.md."`
 	Suggest bool     `help:"Draft a mapping for the files and print it; nothing is imported. Needs neither --mapping nor a registry; with --data it knows the attributes declared there."`
+	Mode    string   `enum:"upsert,full" default:"upsert" help:"upsert: what the files say is written. full: the files are all that the source has, and whom they do not name is deleted."`
+	Guard   percent  `name:"delete-guard" default:"2%" placeholder:"PERCENT" help:"Of a full load: how many of the source's records may be deleted; above it nothing at all is applied. 2% when left out."`
+	AsOf    moment   `placeholder:"DATE" help:"Day or instant for which the source reports; now when left out. What is on file of a later one stays."`
+	Source  string   `placeholder:"NAME" help:"Name of the source, to be sure: it must be that of the mapping."`
 	DryRun  bool     `help:"Read and check everything, write nothing, and report on the quality of the data."`
 	Report  bool     `help:"Report on the quality of the data, also when it is written."`
 	Rejects string   `type:"path" placeholder:"DIR" help:"Folder for refused rows; DIR/rejects of the data folder when left out."`
@@ -34,6 +38,10 @@ type imported struct {
 	Created   int      `json:"created"`
 	Changed   int      `json:"changed"`
 	Unchanged int      `json:"unchanged"`
+	Load      string   `json:"load,omitempty"` // its id, see annona load
+	Deleted   int      `json:"deleted"`
+	Restored  int      `json:"restored"`
+	Stale     int      `json:"stale"`                 // left as they are: what is on file is younger
 	Erased    int      `json:"erased"`                // left out: they were erased and do not come back
 	Pending   int      `json:"pending_relationships"` // to somebody who is not on file yet
 	Seconds   float64  `json:"seconds"`
@@ -59,6 +67,12 @@ func (i importCommand) Run(ctx context.Context, c console) error {
 		mapping, err := i.readMapping(ctx, f)
 		if err != nil {
 			return err
+		}
+		if i.Source != "" && i.Source != mapping.Source() {
+			return annona.Invalid("source_differs", "the mapping is for the source %s; name that one, or use the mapping of the other", mapping.Source()).On("source")
+		}
+		if i.Mode == exchange.ModeFull && slices.Contains(i.Input, "-") {
+			return annona.Invalid("input_once", "a full load is read twice, which standard input cannot be; name a file").On("mode")
 		}
 		report, err := i.load(ctx, c, f, mapping)
 		return errors.Join(err, i.print(c, report, err))
@@ -95,19 +109,28 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 	if err != nil {
 		return report, err
 	}
-	var readErr error
+	readErr := w.firstPass(ctx, i.Mode, func(yield func(ingest.Batch) error) error {
+		_, err := ingest.Read(ctx, m, sources, f.knownArea, nil, yield)
+		return err
+	})
 	yield, findings := i.looking(m, w.write)
-	report.Report, readErr = ingest.Read(ctx, m, sources, f.knownArea, ingest.NewRejects(refused.open), yield)
+	if readErr == nil {
+		report.Report, readErr = ingest.Read(ctx, m, sources, f.knownArea, ingest.NewRejects(refused.open), yield)
+	}
 	report.Quality = findings(report.Report)
-	loaded, writeErr := w.finish(ctx, readErr == nil)
+	loaded, writeErr := w.finish(ctx, report.Report, readErr)
 	bar.done()
 	if !i.DryRun && writeErr == nil {
 		writeErr = f.noteUnmapped(ctx, m.Source(), report.Report)
 	}
+	if w.load != nil {
+		report.Load = w.load.ID().String()
+	}
+	report.Deleted, report.Restored, report.Stale = loaded.Deleted, loaded.Restored, loaded.Stale
 	report.Created, report.Changed, report.Unchanged, report.Pending = loaded.Created, loaded.Changed, loaded.Unchanged, loaded.Unresolved
 	report.Erased = loaded.Erased
 	report.Rejects, report.Seconds = refused.paths, time.Since(started).Seconds()
-	if writeErr != nil {
+	if writeErr != nil && errors.Is(readErr, errWriting) {
 		readErr = nil // reading stopped because writing had
 	}
 	return report, errors.Join(readErr, writeErr, refused.close())
@@ -126,7 +149,10 @@ func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Ma
 	w := &writing{batches: make(chan ingest.Batch, 1), failed: make(chan struct{}), done: make(chan struct{})}
 	if !i.DryRun {
 		var err error
-		if w.load, err = f.gate.StartLoad(ctx, operator(), m.Source(), m.Areas()); err != nil {
+		w.load, err = f.gate.BeginLoad(ctx, operator(), exchange.LoadOrder{
+			Source: m.Source(), Mode: i.Mode, AsOf: time.Time(i.AsOf), Guard: float64(i.Guard), Areas: m.Areas(), Covers: m.Covers(), Match: m.Match(),
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -155,17 +181,52 @@ func (w *writing) write(b ingest.Batch) error {
 	}
 }
 
-// finish waits for the last batch. A load that was read to its end is recorded as finished.
-func (w *writing) finish(ctx context.Context, complete bool) (annona.Loaded, error) {
+// firstPass reads the files of a full load once without writing.
+func (w *writing) firstPass(ctx context.Context, mode string, read func(yield func(ingest.Batch) error) error) error {
+	if w.load == nil || mode != exchange.ModeFull {
+		return nil
+	}
+	err := read(func(b ingest.Batch) error { return w.load.Name(ctx, b.Households, b.Individuals) })
+	if err != nil {
+		return err
+	}
+	return w.load.Decide(ctx)
+}
+
+// finish waits for the last batch. A load that was read to its end is recorded as finished, any other
+// one as failed.
+func (w *writing) finish(ctx context.Context, r ingest.Report, failed error) (annona.Loaded, error) {
 	close(w.batches)
 	<-w.done
 	if w.load == nil {
 		return annona.Loaded{}, nil
 	}
-	if w.err != nil || !complete {
-		return w.load.Done(), w.err
+	w.load.Read(countsOf(r), r.Rejected)
+	if w.err != nil {
+		failed = w.err
+	}
+	if failed != nil {
+		return w.load.Done(), errors.Join(w.err, w.load.Fail(ctx, failed))
 	}
 	return w.load.Finish(ctx)
+}
+
+// countsOf is what is kept of a reading: counts and codes. A source's own code may be a text that says
+// more.
+func countsOf(r ingest.Report) any {
+	unmapped := map[string]int{}
+	for field, codes := range r.Unmapped {
+		for _, code := range codes {
+			unmapped[field] += code.Count
+		}
+	}
+	return struct {
+		Rows     int            `json:"rows"`
+		Rejected int            `json:"rejected"`
+		Refused  map[string]int `json:"refused,omitempty"`
+		Flags    map[string]int `json:"flags,omitempty"`
+		Unmapped map[string]int `json:"unmapped,omitempty"`
+	}{r.Rows, r.Rejected, r.Refused, r.Flags, unmapped}
 }
 
 func (f *folder) knownArea(ctx context.Context, code string) (bool, error) {
@@ -232,10 +293,16 @@ func (i importCommand) print(c console, r imported, failed error) error {
 		fmt.Fprintln(c.out, "The files hold no rows.")
 	case failed == nil && r.Individuals+r.Households == 0:
 		fmt.Fprintln(c.out, "Every row was refused.")
-	case failed == nil && r.Created+r.Changed+r.Erased == 0:
+	case failed == nil && r.Created+r.Changed+r.Erased+r.Deleted+r.Stale == 0:
 		fmt.Fprintln(c.out, "Nothing changed: every record was on file as it is.")
 	default:
 		fmt.Fprintf(c.out, "records created %d, changed %d, unchanged %d\n", r.Created, r.Changed, r.Unchanged)
+	}
+	if r.Deleted+r.Restored > 0 {
+		fmt.Fprintf(c.out, "deleted %d, come back %d\n", r.Deleted, r.Restored)
+	}
+	if r.Stale > 0 {
+		fmt.Fprintf(c.out, "left as they are, because what is on file is younger: %d\n", r.Stale)
 	}
 	if r.Erased > 0 {
 		fmt.Fprintf(c.out, "left out, because they were erased: %d\n", r.Erased)

@@ -27,6 +27,7 @@ type cli struct {
 	Serve      serveCommand      `cmd:"" help:"Serve a registry over HTTP."`
 	Import     importCommand     `cmd:"" help:"Import households and individuals from files."`
 	Sync       syncCommand       `cmd:"" help:"Keep a registry in step with its sources: folders that are filled, databases that are asked."`
+	Load       loadCommand       `cmd:"" help:"Loads: what each import did, and taking one back."`
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`

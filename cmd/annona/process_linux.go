@@ -1,6 +1,12 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"bytes"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // forbidCoreDumps keeps what is in memory off the disk when the process crashes.
 func forbidCoreDumps() error {
@@ -8,4 +14,19 @@ func forbidCoreDumps() error {
 		return err
 	}
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// beginOf returns when a process began, as the kernel counts; empty: there is no such process.
+func beginOf(pid int) string {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return ""
+	}
+	_, behind, found := bytes.Cut(stat, []byte(") "))
+	fields := bytes.Fields(behind)
+	const begin = 19 // field 22 of proc(5), counted behind the name
+	if !found || len(fields) <= begin || fields[0][0] == 'Z' {
+		return ""
+	}
+	return string(fields[begin])
 }
