@@ -1,0 +1,473 @@
+package exchange_test
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+// TestLoadsKeepTheirRules interleaves loads of two sources and of the registry's own corrections:
+// upserts, full loads, older ones, repeated ones, ones that break off, and undos. After each the
+// registry is what a plain model of the rules says. Without -rapid.checks it stops after lawTime on
+// each store.
+func TestLoadsKeepTheirRules(t *testing.T) {
+	checks := flag.Lookup("rapid.checks")
+	asked := checks.Value.String() != checks.DefValue
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			began := time.Now()
+			rapid.Check(t, func(rt *rapid.T) {
+				if !asked && time.Since(began) > lawTime {
+					return
+				}
+				w := &lawOfLoads{rt: rt, model: &plainRegistry{}}
+				p, err := g.open(t.Context())
+				check(rt, err)
+				defer func() { check(rt, p.store.Close()) }()
+				w.place, p.now = p, time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)
+				if rapid.Bool().Draw(rt, "authority") {
+					w.model.decides = map[string]string{"occupation": "program"}
+					decided, err := annona.Standard().Extend(annona.Extension{Country: "XA", Authorities: []annona.Authority{{Dataset: "individuals", Field: "occupation", Source: "program"}}})
+					check(rt, err)
+					p.UseDictionary(decided)
+				}
+				w.partner()
+				for range rapid.IntRange(1, 8).Draw(rt, "steps") {
+					w.step()
+					w.compare()
+				}
+			})
+		})
+	}
+}
+
+// What sources tell of: the registry's own corrections cover one field only.
+var lawSources = map[string][]string{
+	"survey": {"full_name", "occupation"}, "program": {"full_name", "occupation"}, "registry": {"occupation"},
+}
+
+type lawOfLoads struct {
+	rt     *rapid.T
+	place  *place
+	model  *plainRegistry
+	caller annona.Caller
+	loads  []annona.UID
+	last   map[string][]saidRow // by source
+}
+
+// saidRow is a row of a source: who, and what it says of them.
+type saidRow struct {
+	person int
+	fields map[string]string
+}
+
+func (w *lawOfLoads) partner() {
+	r := &registry{Exchange: w.place.Exchange}
+	a := annona.Agreement{
+		Name: "law", Realm: "law", Floor: "api_key", Status: "active", Partner: annona.Partner{Name: "Law", Country: "XA"},
+		ValidFrom: "2020-01-01", ValidUntil: "2099-12-31",
+		Purposes: []annona.PurposeTerms{{Code: purpose, Basis: annona.BasisPublicInterest}},
+		Datasets: map[string]annona.DatasetTerms{"individuals": {Sensitivities: []annona.Sensitivity{annona.Personal}}},
+		APIKey:   &annona.CredentialTerms{Reason: "tests read everything"},
+	}
+	_, err := r.ApplyAgreement(w.place.ctx, operator, a)
+	check(w.rt, err)
+	client := annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Agreement: a.Name, Hash: []byte{1},
+		CreatedAt: w.place.now, ExpiresAt: w.place.now.Add(9000 * time.Hour)}
+	check(w.rt, r.CreateClient(w.place.ctx, operator, client))
+	w.caller = annona.Caller{Client: client.ID, Agreement: a.Name, Strength: annona.StrengthAPIKey}
+}
+
+func (w *lawOfLoads) step() {
+	w.place.now = w.place.now.Add(time.Second)
+	if len(w.loads) > 0 && rapid.IntRange(0, 3).Draw(w.rt, "undo") == 0 {
+		w.undo()
+		return
+	}
+	source := rapid.SampledFrom([]string{"survey", "program", "registry"}).Draw(w.rt, "source")
+	mode := exchange.ModeUpsert
+	if source != "registry" && rapid.Bool().Draw(w.rt, "full") {
+		mode = exchange.ModeFull
+	}
+	day := rapid.IntRange(1, 20).Draw(w.rt, "day")
+	rows := w.last[source]
+	if rows == nil || rapid.IntRange(0, 3).Draw(w.rt, "repeat") > 0 {
+		rows = w.rows(source)
+	}
+	if w.last == nil {
+		w.last = map[string][]saidRow{}
+	}
+	w.last[source] = rows
+	broken := len(rows) > 1 && rapid.IntRange(0, 4).Draw(w.rt, "breaks off") == 0
+	w.load(source, mode, day, rows, broken)
+}
+
+func (w *lawOfLoads) rows(source string) (rows []saidRow) {
+	people := rapid.SliceOfNDistinct(rapid.IntRange(1, 3), 1, 3, rapid.ID[int]).Draw(w.rt, "people")
+	for _, person := range people {
+		r := saidRow{person, map[string]string{}}
+		for _, field := range lawSources[source] {
+			if text := rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(w.rt, field); text != "" {
+				r.fields[field] = text
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func (r saidRow) record(source string) annona.Record {
+	d, _ := annona.Standard().Dataset("individuals")
+	record := annona.Record{Dataset: d, Source: source, Key: fmt.Sprint("p", r.person), Groups: []annona.GroupItems{nationalID(fmt.Sprint("ID", r.person))}}
+	for _, code := range slices.Sorted(maps.Keys(r.fields)) {
+		f, _ := d.Field(code)
+		record.Values = append(record.Values, annona.Value{Field: f, Text: r.fields[code]})
+	}
+	return record
+}
+
+func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, broken bool) {
+	ctx := w.place.ctx
+	l, err := w.place.BeginLoad(ctx, operator, exchange.LoadOrder{
+		Source: source, Mode: mode, AsOf: january(day), Guard: 100, Match: []string{"national_id_number"},
+		Covers: map[string][]string{"individuals": append([]string{"identifiers"}, lawSources[source]...)},
+	})
+	check(w.rt, err)
+	w.loads = append(w.loads, l.ID())
+	records := make([]annona.Record, len(rows))
+	for i, r := range rows {
+		records[i] = r.record(source)
+	}
+	if mode == exchange.ModeFull {
+		check(w.rt, l.Name(ctx, records))
+		check(w.rt, l.Decide(ctx))
+	}
+	half := len(records)
+	if broken {
+		half = len(records) / 2
+	}
+	cut := rapid.IntRange(0, half).Draw(w.rt, "batches")
+	for _, some := range [][]annona.Record{records[:cut], records[cut:half]} {
+		if len(some) > 0 {
+			_, err = l.Put(ctx, some)
+			check(w.rt, err)
+		}
+	}
+	if broken {
+		check(w.rt, l.Fail(ctx, annona.Unavailable("killed", "killed")))
+	} else {
+		_, err = l.Finish(ctx)
+		check(w.rt, err)
+	}
+	w.model.load(l.ID(), source, mode, day, rows[:half], broken)
+}
+
+func (w *lawOfLoads) undo() {
+	id := rapid.SampledFrom(w.loads).Draw(w.rt, "load")
+	info, err := w.place.UndoLoad(w.place.ctx, operator, id)
+	if w.model.undone[id] {
+		if annona.CodeOf(err) != "load_undone" {
+			w.rt.Fatalf("undone twice: %v", err)
+		}
+		return
+	}
+	check(w.rt, err)
+	w.model.undo(id, info.ID)
+	w.loads = append(w.loads, info.ID)
+}
+
+// compare holds what a partner sees against the model.
+func (w *lawOfLoads) compare() {
+	answer, err := w.place.Search(w.place.ctx, w.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name", "occupation"}}, 100, "", exchange.Form{})
+	check(w.rt, err)
+	var seen []string
+	if answer.Page != nil {
+		p := answer.Page.Page()
+		for row := range p.Count {
+			seen = append(seen, string(p.Cell(0, row))+"|"+string(p.Cell(1, row)))
+		}
+	}
+	slices.Sort(seen)
+	if want := w.model.live(); !slices.Equal(seen, want) {
+		w.rt.Fatalf("a partner sees %v, the rules say %v", seen, want)
+	}
+}
+
+// plainRegistry is the rules, said again without the gate's code: small, slow, in days and maps.
+type plainRegistry struct {
+	decides map[string]string // field → source
+	records []*plainRecord
+	undone  map[annona.UID]bool
+	undoes  map[annona.UID]annona.UID
+}
+
+type plainRecord struct {
+	first    string                 // source
+	person   map[string]int         // key of each source
+	told     map[string]plainReport // last report of each source
+	words    map[string]*plainWord  // by field; "id" is the identifier
+	deleted  bool
+	gone     int // day for which the source said so
+	history  []plainChange
+	kept     map[string]*plainWord // of a deleted record
+	keptGone int
+}
+
+type plainReport struct {
+	text string // empty: it says nothing
+	day  int
+}
+
+type plainWord struct {
+	text string
+	by   map[string]int // source → day
+}
+
+// plainChange is a version: what the record was before it.
+type plainChange struct {
+	load  annona.UID
+	kind  string
+	words map[string]*plainWord
+	told  map[string]*plainReport // of the keys that were reported; nil: it was not there
+	gone  int
+}
+
+func cloneWords(words map[string]*plainWord) map[string]*plainWord {
+	c := map[string]*plainWord{}
+	for f, w := range words {
+		c[f] = &plainWord{w.text, maps.Clone(w.by)}
+	}
+	return c
+}
+
+func (m *plainRegistry) live() (all []string) {
+	for _, r := range m.records {
+		if r.deleted {
+			continue
+		}
+		text := func(f string) string {
+			if w := r.words[f]; w != nil {
+				return w.text
+			}
+			return ""
+		}
+		all = append(all, text("full_name")+"|"+text("occupation"))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func textOf(r saidRow) string {
+	var parts []string
+	for f, t := range r.fields {
+		parts = append(parts, f+"="+t)
+	}
+	slices.Sort(parts)
+	return "said " + strings.Join(parts, " ")
+}
+
+func (m *plainRegistry) load(id annona.UID, source, mode string, day int, rows []saidRow, broken bool) {
+	named := map[*plainRecord]bool{}
+	for _, row := range rows {
+		named[m.report(id, source, day, row)] = true
+	}
+	if mode != exchange.ModeFull || broken {
+		return
+	}
+	for _, r := range slices.Clone(m.records) {
+		if _, has := r.person[source]; has && !r.deleted && !named[r] {
+			m.missing(id, r, source, day)
+		}
+	}
+}
+
+func (m *plainRegistry) find(source string, person int) *plainRecord {
+	for _, r := range m.records {
+		if p, has := r.person[source]; has && p == person {
+			return r
+		}
+	}
+	var holders []*plainRecord
+	for _, r := range m.records {
+		if w := r.words["id"]; !r.deleted && w != nil && w.text == fmt.Sprint(person) {
+			holders = append(holders, r)
+		}
+	}
+	if len(holders) == 1 {
+		return holders[0]
+	}
+	return nil
+}
+
+func (m *plainRegistry) report(id annona.UID, source string, day int, row saidRow) *plainRecord {
+	said := map[string]string{"id": fmt.Sprint(row.person)}
+	maps.Copy(said, row.fields)
+	r := m.find(source, row.person)
+	if r == nil {
+		r = &plainRecord{first: source, person: map[string]int{source: row.person}, told: map[string]plainReport{source: {textOf(row), day}}, words: map[string]*plainWord{}}
+		for f, t := range said {
+			r.words[f] = &plainWord{t, map[string]int{source: day}}
+		}
+		r.history = append(r.history, plainChange{load: id, kind: "created"})
+		m.records = append(m.records, r)
+		return r
+	}
+	last, known := r.told[source]
+	if known && !r.deleted && last.text == textOf(row) {
+		return r
+	}
+	if known && day < last.day || r.deleted && day < r.gone {
+		return r
+	}
+	before := plainChange{load: id, kind: "changed", words: cloneWords(r.words), told: map[string]*plainReport{source: nil}, gone: r.gone}
+	if known {
+		before.told[source] = &last
+	}
+	restored := r.deleted
+	m.merge(r, source, day, said, lawSources[source])
+	r.told[source], r.person[source] = plainReport{textOf(row), day}, row.person
+	if restored {
+		before.kind, r.deleted, r.gone = "restored", false, 0
+	}
+	if restored || !known || source == r.first || !sameWords(before.words, r.words) {
+		r.history = append(r.history, before)
+	}
+	return r
+}
+
+func sameWords(a, b map[string]*plainWord) bool {
+	return maps.EqualFunc(a, b, func(x, y *plainWord) bool { return x.text == y.text && maps.Equal(x.by, y.by) })
+}
+
+func (m *plainRegistry) merge(r *plainRecord, source string, day int, said map[string]string, covers []string) {
+	for _, f := range append([]string{"id"}, covers...) {
+		w, t := r.words[f], said[f]
+		if w != nil {
+			delete(w.by, source)
+			if len(w.by) == 0 {
+				w = nil
+			}
+		}
+		youngest := -1
+		if w != nil {
+			youngest = slices.Max(slices.Collect(maps.Values(w.by)))
+		}
+		decider := m.decides[f]
+		_, decided := map[string]int{}[decider], false
+		if w != nil && decider != "" {
+			_, decided = w.by[decider]
+		}
+		switch {
+		case t == "":
+		case w == nil:
+			w = &plainWord{t, map[string]int{source: day}}
+		case w.text == t:
+			w.by[source] = day
+		case source == decider || !decided && day >= youngest:
+			w = &plainWord{t, map[string]int{source: day}}
+		}
+		if r.words[f] = w; w == nil {
+			delete(r.words, f)
+		}
+	}
+}
+
+// missing is what becomes of a record that a full load of one of its sources does not name.
+func (m *plainRegistry) missing(id annona.UID, r *plainRecord, source string, day int) {
+	others := 0
+	for s, told := range r.told {
+		if s != source && told.text != "" {
+			others++
+		}
+	}
+	if others == 0 {
+		r.history = append(r.history, plainChange{load: id, kind: "deleted", gone: r.gone})
+		r.deleted, r.gone = true, day
+		return
+	}
+	last := r.told[source]
+	if source == r.first && last.text == "" {
+		return
+	}
+	before := plainChange{load: id, kind: "changed", words: cloneWords(r.words), told: map[string]*plainReport{source: &last}}
+	for f, w := range r.words {
+		if delete(w.by, source); len(w.by) == 0 {
+			delete(r.words, f)
+		}
+	}
+	if source == r.first {
+		r.told[source] = plainReport{"", day}
+	} else {
+		delete(r.told, source)
+		delete(r.person, source)
+	}
+	r.history = append(r.history, before)
+}
+
+func (m *plainRegistry) undo(id, by annona.UID) {
+	if m.undone == nil {
+		m.undone, m.undoes = map[annona.UID]bool{}, map[annona.UID]annona.UID{}
+	}
+	for _, r := range m.records {
+		last := len(r.history) - 1
+		if last < 0 || r.history[last].load != id {
+			continue
+		}
+		for last > 0 && r.history[last-1].load == id {
+			last--
+		}
+		m.back(r, r.history[last], by)
+	}
+	m.undone[id], m.undoes[by] = true, id
+	if again, isUndo := m.undoes[id]; isUndo {
+		m.undone[again] = false
+	}
+}
+
+// back makes a record what it was before a change.
+func (m *plainRegistry) back(r *plainRecord, c plainChange, by annona.UID) {
+	now := plainChange{load: by, kind: "changed", words: cloneWords(r.words), told: map[string]*plainReport{}, gone: r.gone}
+	switch c.kind {
+	case "created":
+		now.kind, r.deleted, r.gone = "deleted", true, 0
+	case "restored":
+		now.kind, r.deleted, r.words, r.gone = "deleted", true, cloneWords(c.words), c.gone
+	case "deleted":
+		now.kind, r.deleted, r.gone = "restored", false, 0
+	default:
+		r.words = cloneWords(c.words)
+		for s, told := range c.told {
+			if old, has := r.told[s]; has {
+				now.told[s] = &old
+			} else {
+				now.told[s] = nil
+			}
+			if told == nil {
+				delete(r.told, s)
+				delete(r.person, s)
+				continue
+			}
+			r.told[s] = *told
+			r.person[s] = cmp.Or(r.person[s], m.personOf(r))
+		}
+	}
+	r.history = append(r.history, now)
+}
+
+// personOf returns who a record is about: all of its keys are about one.
+func (m *plainRegistry) personOf(r *plainRecord) int {
+	for _, p := range r.person {
+		return p
+	}
+	return 0
+}
