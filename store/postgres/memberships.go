@@ -210,7 +210,7 @@ func (t *tx) writeDifference(d *difference) error {
 		return err
 	}
 	for i, n := range numbers {
-		fresh[i].number, fresh[i].uid = n, annona.NewUID()
+		fresh[i].number, fresh[i].uid = n, annona.NewRecordUID(t.now)
 	}
 	rows := make([][]any, len(d.added))
 	for i, m := range d.added {

@@ -63,7 +63,7 @@ func (t *tx) identify(all []reported) error {
 	}
 	numbers, err := t.next("relationships_number", len(fresh))
 	for i, n := range numbers {
-		fresh[i].number, fresh[i].uid = n, annona.NewUID()
+		fresh[i].number, fresh[i].uid = n, annona.NewRecordUID(t.now)
 	}
 	return err
 }

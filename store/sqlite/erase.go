@@ -112,6 +112,7 @@ func (t *tx) PutTombstone(ctx context.Context, s annona.Tombstone) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	t.elsewhere.graves = true
 	err := t.conn.exec(`INSERT OR REPLACE INTO tombstones
 		(id, dataset, source, source_key, number, reason, erased_at, expires_at, shredded_at, complete_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		s.ID, s.Dataset, s.Source, s.Key, s.Number, s.Reason, s.ErasedAt, s.ExpiresAt, s.ShreddedAt, s.CompleteAt)
@@ -129,6 +130,10 @@ func (t *tx) DropTombstones(ctx context.Context, then time.Time) error {
 
 // buried reports whether a record was erased and may not come back.
 func (t *tx) buried(k recordKey) (bool, error) {
+	there, err := t.lookElsewhere()
+	if err != nil || !there.graves {
+		return false, err
+	}
 	n, err := t.conn.integer("SELECT count(*) FROM tombstones WHERE source = ? AND source_key = ? AND dataset = ? AND expires_at > ?",
 		k.source, k.key, k.dataset, t.now)
 	return n > 0, err

@@ -68,10 +68,13 @@ func errWithoutKey() error {
 // findRecord follows the ways in which a key may lead to a record, the most frequent one first.
 func (t *tx) findRecord(tb *table, k *annona.RecordKey) (known annona.Known, err error) {
 	var digest [16]byte
-	_, err = t.conn.one(tb.find, func(s *sqlite.Stmt) {
-		known.Number, known.Version = annona.Number(s.ColumnInt64(0)), int(s.ColumnInt64(2))
-		s.ColumnBytes(1, digest[:])
-	}, k.Source, k.Key)
+	err = t.lookUp(keyHash(nameOf(k)), func(n annona.Number) (more bool, err error) {
+		found, err := t.conn.one(tb.find, func(s *sqlite.Stmt) {
+			known.Number, known.Version = annona.Number(s.ColumnInt64(0)), int(s.ColumnInt64(2))
+			s.ColumnBytes(1, digest[:])
+		}, n, k.Source, k.Key)
+		return !found, err
+	})
 	if err != nil {
 		return known, err
 	}
@@ -100,10 +103,12 @@ func (t *tx) findRecord(tb *table, k *annona.RecordKey) (known annona.Known, err
 // match looks for the holders of a record's identifiers. The only one there is, is found.
 func (t *tx) match(tb *table, k *annona.RecordKey, known *annona.Known) error {
 	for _, id := range k.Match {
-		err := t.conn.each("SELECT number FROM identifier_index WHERE hash = ? AND scheme = ? AND noun = ?", func(s *sqlite.Stmt) error {
-			known.Matched = append(known.Matched, annona.Number(s.ColumnInt64(0)))
-			return nil
-		}, id.Hash, id.Scheme, tb.noun)
+		err := t.lookUp(identifierHash(tb.noun, id), func(n annona.Number) (more bool, err error) {
+			return true, t.conn.each("SELECT number FROM identifier_index WHERE number = ? AND noun = ? AND hash = ? AND scheme = ?", func(*sqlite.Stmt) error {
+				known.Matched = append(known.Matched, n)
+				return nil
+			}, n, tb.noun, id.Hash, id.Scheme)
+		})
 		if err != nil {
 			return err
 		}
@@ -120,7 +125,7 @@ func (t *tx) match(tb *table, k *annona.RecordKey, known *annona.Known) error {
 func (t *tx) setAside(tb *table, k *annona.RecordKey, known *annona.Known) error {
 	number, err := t.next(tb.dataset)
 	known.Number = annona.Number(number)
-	t.found[subject{tb.dataset, known.Number}] = &found{number: known.Number, uid: annona.NewUID(), key: *k}
+	t.found[subject{tb.dataset, known.Number}] = &found{number: known.Number, uid: annona.NewRecordUID(t.now), key: *k}
 	return err
 }
 

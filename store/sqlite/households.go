@@ -27,7 +27,10 @@ func (t *tx) joined(m *annona.Membership) (h household, there bool, err error) {
 	if h, ok := t.known[k]; ok {
 		return h, true, nil
 	}
-	there, err = t.conn.one("SELECT number, uid, f_area_code FROM households WHERE source = ? AND source_key = ?", h.read, k.source, k.key)
+	number, err := t.numberOf(recordKey{"households", k.source, k.key})
+	if err == nil && number > 0 {
+		there, err = t.conn.one("SELECT number, uid, f_area_code FROM households WHERE number = ?", h.read, number)
+	}
 	if err == nil && !there && t.elsewhere.keys {
 		there, err = t.conn.one(`SELECT h.number, h.uid, h.f_area_code FROM other_keys o CROSS JOIN households h ON h.number = o.number
 			WHERE o.source = ? AND o.source_key = ? AND o.dataset = 'households'`, h.read, k.source, k.key)

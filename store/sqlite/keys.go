@@ -8,16 +8,17 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// elsewhere says whether anything at all lies beside the records on file. Where nothing does, a new
-// record costs no look there.
-type elsewhere struct{ asked, keys, deleted bool }
+// elsewhere says whether anything at all lies beside the records on file: other keys, deleted records,
+// tombstones, relationships that wait for somebody. Where nothing does, a new record costs no look there.
+type elsewhere struct{ asked, keys, deleted, graves, waiting bool }
 
 func (t *tx) lookElsewhere() (elsewhere, error) {
 	if t.elsewhere.asked {
 		return t.elsewhere, nil
 	}
-	_, err := t.conn.one("SELECT EXISTS (SELECT 1 FROM other_keys), EXISTS (SELECT 1 FROM deleted_records)", func(s *sqlite.Stmt) {
-		t.elsewhere = elsewhere{true, s.ColumnBool(0), s.ColumnBool(1)}
+	_, err := t.conn.one(`SELECT EXISTS (SELECT 1 FROM other_keys), EXISTS (SELECT 1 FROM deleted_records), EXISTS (SELECT 1 FROM tombstones),
+		EXISTS (SELECT 1 FROM relationships WHERE to_number IS NULL)`, func(s *sqlite.Stmt) {
+		t.elsewhere = elsewhere{true, s.ColumnBool(0), s.ColumnBool(1), s.ColumnBool(2), s.ColumnBool(3)}
 	})
 	return t.elsewhere, err
 }
@@ -44,15 +45,14 @@ func (t *tx) findElsewhere(tb *table, k *annona.RecordKey, known *annona.Known) 
 
 // leadsTo returns the number of the record on file to which a key leads; 0 when there is none.
 func (t *tx) leadsTo(k recordKey) (annona.Number, error) {
-	n, err := t.conn.integer("SELECT number FROM "+k.dataset+" WHERE source = ? AND source_key = ?", k.source, k.key)
-	if err != nil || n > 0 {
-		return annona.Number(n), err
+	if n, err := t.numberOf(k); err != nil || n > 0 {
+		return n, err
 	}
 	there, err := t.lookElsewhere()
 	if err != nil || !there.keys {
 		return 0, err
 	}
-	n, err = t.conn.integer(`SELECT r.number FROM other_keys o CROSS JOIN `+k.dataset+` r ON r.number = o.number
+	n, err := t.conn.integer(`SELECT r.number FROM other_keys o CROSS JOIN `+k.dataset+` r ON r.number = o.number
 		WHERE o.source = ? AND o.source_key = ? AND o.dataset = ?`, k.source, k.key, k.dataset)
 	return annona.Number(n), err
 }
@@ -107,7 +107,7 @@ func orNotOnFile(doing string, err error) error {
 // putKey writes another key and what follows from it: the relationships that name it lead where it
 // leads.
 func (t *tx) putKey(tb *table, key *annona.RecordKey, number annona.Number, touched touches) error {
-	first, err := t.conn.integer("SELECT number FROM "+tb.dataset+" WHERE source = ? AND source_key = ?", key.Source, key.Key)
+	first, err := t.numberOf(nameOf(key))
 	if err != nil {
 		return err
 	}
@@ -148,5 +148,6 @@ func (t *tx) unresolve(tb *table, key *annona.RecordKey, to annona.Number, touch
 	if err != nil {
 		return err
 	}
+	t.elsewhere.waiting = true
 	return t.conn.exec("UPDATE relationships SET to_number = NULL WHERE to_number = ? AND source = ? AND to_key = ?", to, key.Source, key.Key)
 }

@@ -87,6 +87,7 @@ func (t *tx) partIndividual(number annona.Number, touched touches) error {
 	if err := t.touchTied(number, touched, string(annona.EventDeleted)); err != nil {
 		return err
 	}
+	t.elsewhere.waiting = true
 	for _, sql := range []string{
 		"DELETE FROM memberships WHERE individual = ?", "DELETE FROM relationships WHERE from_number = ?",
 		"UPDATE relationships SET to_number = NULL WHERE to_number = ?",
@@ -129,10 +130,12 @@ func (t *tx) moveAway(tb *table, d annona.Deletion) error {
 	return nil
 }
 
-// removeRow removes the row of a record and the index of its identifiers.
+// removeRow removes the row of a record and what it is found by.
 func (t *tx) removeRow(tb *table, number annona.Number) error {
-	err := t.conn.exec("DELETE FROM identifier_index WHERE number = ? AND noun = ?", number, tb.noun)
-	if err != nil {
+	if err := t.forgetIdentifiers(tb.noun, number); err != nil {
+		return err
+	}
+	if err := t.forgetKey(tb.dataset, number); err != nil {
 		return err
 	}
 	return t.conn.exec("DELETE FROM "+tb.dataset+" WHERE number = ?", number)

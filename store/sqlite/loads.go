@@ -93,13 +93,17 @@ func (s *Store) Numbers(ctx context.Context, keys []annona.RecordKey) ([]annona.
 	err := s.readers.read(ctx, "find records", func(c *conn) error {
 		for i := range keys {
 			k := &keys[i]
-			n, err := c.integer(`SELECT number FROM `+k.Dataset.Name+` WHERE source = ?1 AND source_key = ?2
-				UNION ALL SELECT r.number FROM other_keys o CROSS JOIN `+k.Dataset.Name+` r ON r.number = o.number
-					WHERE o.source = ?1 AND o.source_key = ?2 AND o.dataset = ?3 LIMIT 1`, k.Source, k.Key, k.Dataset.Name)
+			n, err := c.numberOf(nameOf(k))
+			if err == nil && n == 0 {
+				var other int64
+				other, err = c.integer(`SELECT r.number FROM other_keys o CROSS JOIN `+k.Dataset.Name+` r ON r.number = o.number
+					WHERE o.source = ? AND o.source_key = ? AND o.dataset = ?`, k.Source, k.Key, k.Dataset.Name)
+				n = annona.Number(other)
+			}
 			if err != nil {
 				return err
 			}
-			numbers[i] = annona.Number(n)
+			numbers[i] = n
 		}
 		return nil
 	})

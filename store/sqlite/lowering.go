@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/annona-exchange/annona"
@@ -15,6 +16,7 @@ import (
 type lowering struct {
 	sql   strings.Builder
 	args  []any
+	conn  *conn // on which the query will run
 	terms annona.ScopeTerms
 
 	people     annona.Condition // of individuals inside households
@@ -47,6 +49,22 @@ func (l *lowering) write(parts ...string) {
 func (l *lowering) bind(value any) {
 	l.sql.WriteByte('?')
 	l.args = append(l.args, value)
+}
+
+// findable returns the numbers under a hash as a JSON list.
+func (l *lowering) findable(hash uint64) string {
+	list := []byte{'['}
+	err := l.conn.lookUp(hash, func(n annona.Number) (more bool, err error) {
+		if len(list) > 1 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, int64(n), 10)
+		return true, nil
+	})
+	if err != nil {
+		l.fail(err)
+	}
+	return string(append(list, ']'))
 }
 
 // alias returns a name that the query has not used yet.

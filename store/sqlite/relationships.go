@@ -57,7 +57,7 @@ func (t *tx) identify(r *annona.Relationship, had []relationship) (int64, annona
 		}
 	}
 	number, err := t.next("relationships")
-	return number, annona.NewUID(), err
+	return number, annona.NewRecordUID(t.now), err
 }
 
 func (t *tx) insertRelationship(w written, r *annona.Relationship, loaded *annona.Loaded) error {
@@ -80,6 +80,7 @@ func (t *tx) insertRelationship(w written, r *annona.Relationship, loaded *annon
 	var other any
 	if to == 0 {
 		loaded.Unresolved++
+		t.elsewhere.waiting = true
 	} else {
 		other = to
 	}
@@ -102,6 +103,9 @@ func (t *tx) otherEnd(r *annona.Relationship) (annona.Number, error) {
 // resolve joins the relationships that wait for a key to the individual to whom it leads. What is
 // seen of the others changes by that.
 func (t *tx) resolve(source, key string, number annona.Number, touched touches) error {
+	if there, err := t.lookElsewhere(); err != nil || !there.waiting {
+		return err
+	}
 	var waiting []annona.Number
 	err := t.conn.each("SELECT from_number FROM relationships WHERE source = ? AND to_key = ? AND to_number IS NULL", func(s *sqlite.Stmt) error {
 		waiting = append(waiting, annona.Number(s.ColumnInt64(0)))

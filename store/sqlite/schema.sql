@@ -28,7 +28,6 @@ CREATE TABLE households (
 	f_area_code   TEXT
 ) STRICT;
 CREATE UNIQUE INDEX households_uid ON households (uid);
-CREATE UNIQUE INDEX households_source ON households (source, source_key);
 CREATE INDEX households_area ON households (f_area_code);
 
 -- The household line (household_number to area_code) is that of the primary membership.
@@ -54,7 +53,6 @@ CREATE TABLE individuals (
 	as_of                INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
-CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
 CREATE INDEX individuals_area ON individuals (area_code);
 
 -- Keys that lead to a record beside its first one, with what was last reported under each.
@@ -143,9 +141,14 @@ CREATE TABLE identifier_index (
 	noun      TEXT NOT NULL,
 	number    INTEGER NOT NULL,
 	shareable INTEGER NOT NULL,
-	PRIMARY KEY (hash, scheme, noun, number)
+	PRIMARY KEY (number, noun, hash, scheme)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX identifier_index_holder ON identifier_index (number, noun);
+
+-- What records are found by, their keys and their identifiers: hashes with numbers, see finder.go.
+CREATE TABLE finder (
+	block   INTEGER PRIMARY KEY,
+	entries BLOB
+) STRICT;
 
 CREATE TABLE areas (
 	code        TEXT PRIMARY KEY,

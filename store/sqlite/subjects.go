@@ -10,9 +10,17 @@ import (
 
 // SubjectByKey returns the number of the individual with that record key; 0 when there is none.
 func (s *Store) SubjectByKey(ctx context.Context, source, key string) (annona.Number, error) {
-	return s.subject(ctx, `SELECT number FROM individuals WHERE source = ?1 AND source_key = ?2
-		UNION ALL SELECT number FROM other_keys WHERE source = ?1 AND source_key = ?2 AND dataset = 'individuals'
-		UNION ALL SELECT number FROM deleted_records WHERE source = ?1 AND source_key = ?2 AND dataset = 'individuals' LIMIT 1`, source, key)
+	var number annona.Number
+	err := s.readers.read(ctx, "find an individual", func(c *conn) (err error) {
+		if number, err = c.numberOf(recordKey{"individuals", source, key}); err != nil || number > 0 {
+			return err
+		}
+		n, err := c.integer(`SELECT number FROM other_keys WHERE source = ?1 AND source_key = ?2 AND dataset = 'individuals'
+			UNION ALL SELECT number FROM deleted_records WHERE source = ?1 AND source_key = ?2 AND dataset = 'individuals' LIMIT 1`, source, key)
+		number = annona.Number(n)
+		return err
+	})
+	return number, err
 }
 
 // SubjectByUID returns the number of the individual with that UID; 0 when there is none.

@@ -83,7 +83,7 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	tb.params = len(set)
 	added := append(append([]string{}, set...), recordColumns[:]...)
 	tb.index = "SELECT f_" + strings.Join(tb.indexed, ", f_") + " FROM " + tb.dataset + " WHERE number = ?"
-	tb.find = "SELECT number, digest, version FROM " + tb.dataset + " WHERE source = ? AND source_key = ?"
+	tb.find = "SELECT number, digest, version FROM " + tb.dataset + " WHERE number = ? AND source = ? AND source_key = ?"
 	tb.other = "SELECT o.number, o.digest, o.as_of, r.version FROM other_keys o LEFT JOIN " + tb.dataset +
 		" r ON r.number = o.number WHERE o.source = ? AND o.source_key = ? AND o.dataset = '" + tb.dataset + "'"
 	const known = "SELECT clear, clear_groups, sealed, sealed_groups, source, source_key, digest, as_of, version, uid, received_at, "

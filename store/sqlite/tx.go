@@ -23,6 +23,7 @@ type tx struct {
 	erased    bool                       // a record was erased
 	found     map[subject]*found         // records found and not written yet
 	elsewhere elsewhere
+	findable  map[uint64][]annona.Number // entries added to the finder, not written yet
 }
 
 // subject is a record of a root dataset.
@@ -39,11 +40,15 @@ func newTx(ctx context.Context, w *writer) *tx {
 		tables:   map[string]*table{},
 		known:    map[householdKey]household{},
 		found:    map[subject]*found{},
+		findable: map[uint64][]annona.Number{},
 	}
 }
 
 // finish writes back what was counted in memory.
 func (t *tx) finish() error {
+	if err := t.settleFinder(); err != nil {
+		return err
+	}
 	for name, value := range t.counters {
 		if err := t.conn.exec("UPDATE counters SET value = ? WHERE name = ?", value, name); err != nil {
 			return err

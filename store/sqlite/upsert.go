@@ -114,6 +114,7 @@ func (t *tx) insertRow(tb *table, r *annona.StoredRecord, f *found, l line, rece
 	for i, a := range []any{f.number, f.uid, f.key.Source, f.key.Key, receivedAt} {
 		bind(stmt, tb.params+1+i, a)
 	}
+	t.makeFindable(keyHash(nameOf(&f.key)), f.number)
 	return run(stmt)
 }
 

@@ -5,7 +5,7 @@ import "github.com/annona-exchange/annona"
 // newLowering starts a query of the scope. What does not matter to anybody on file is asked
 // once, here, and then left out of the query.
 func newLowering(c *conn, scope annona.Scope) (*lowering, error) {
-	l := &lowering{terms: scope.Terms(), day: scope.Terms().AsOf, people: scope.People(), homes: scope.Households()}
+	l := &lowering{conn: c, terms: scope.Terms(), day: scope.Terms().AsOf, people: scope.People(), homes: scope.Households()}
 	if scope.Dataset().Name == "individuals" && l.people == nil {
 		l.people = scope.Rows()
 	}

@@ -1,0 +1,245 @@
+package sqlite
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"sort"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// The finder leads from what names a record to its number: from the key of its source, and from
+// the blind index of each of its identifiers. All of these are hashes. A plain index of hashes is
+// written all over: in a large registry each new entry costs a page of its own, in every
+// transaction.
+//
+// So entries lie in blocks, and blocks in a tree: the root takes what is new, and a block that is
+// full hands all it has to sixteen blocks below it, by the next four bits of the hash. A page that is
+// written takes up dozens of entries. Whoever looks for a hash walks down: root, one of its sixteen,
+// one of its sixteen, until there is no block.
+//
+// An entry is 64 bits of a hash and a number. It may lead to another record by chance: whoever
+// follows it compares what that record says of itself.
+
+const (
+	fullBlock   = 480 // entries: with its row, a page
+	entrySize   = 16  // bytes: hash and number, big-endian
+	stepBits    = 4
+	deepestBits = 60 // equal hashes go no deeper; the block grows
+)
+
+// finderEntry leads to a number.
+type finderEntry struct {
+	hash   uint64
+	number annona.Number
+}
+
+func (e finderEntry) compare(o finderEntry) int {
+	return cmp.Or(cmp.Compare(e.hash, o.hash), cmp.Compare(e.number, o.number))
+}
+
+// blockOf is the block of a hash at that depth: its first bits behind a one.
+func blockOf(hash uint64, bits int) int64 { return 1<<bits | int64(hash>>1>>(63-bits)) }
+
+// keyHash is what the finder has a record under.
+func keyHash(k recordKey) uint64 { return finderHash("key", k.dataset, k.source, k.key) }
+
+// identifierHash is what the finder has an identifier of a household or an individual under.
+func identifierHash(noun string, id annona.IdentifierIndex) uint64 {
+	return finderHash("identifier", noun, id.Scheme, string(id.Hash))
+}
+
+func finderHash(parts ...string) uint64 {
+	data := make([]byte, 0, 128)
+	for _, part := range parts {
+		data = binary.AppendUvarint(data, uint64(len(part)))
+		data = append(data, part...)
+	}
+	sum := sha256.Sum256(data)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+const selectBlock = "SELECT entries FROM finder WHERE block = ?"
+
+// lookUp calls take for each number that is on file under a hash, until take returns false.
+func (c *conn) lookUp(hash uint64, take func(annona.Number) (bool, error)) error {
+	for bits, more := 0, true; more && bits <= deepestBits; bits += stepBits {
+		var numbers []annona.Number
+		there, err := c.one(selectBlock, func(s *sqlite.Stmt) { numbers = numbersIn(s, hash) }, blockOf(hash, bits))
+		if err != nil || !there {
+			return err
+		}
+		for _, n := range numbers {
+			if more, err = take(n); err != nil || !more {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// numbersIn returns the numbers under a hash in the block that stmt stands on.
+func numbersIn(stmt *sqlite.Stmt, hash uint64) (numbers []annona.Number) {
+	entries := stmt.ColumnReader(0)
+	var e [entrySize]byte
+	at := func(i int) uint64 {
+		entries.ReadAt(e[:], int64(i*entrySize))
+		return binary.BigEndian.Uint64(e[:])
+	}
+	count := entries.Len() / entrySize
+	for i := sort.Search(count, func(i int) bool { return at(i) >= hash }); i < count && at(i) == hash; i++ {
+		numbers = append(numbers, annona.Number(binary.BigEndian.Uint64(e[8:])))
+	}
+	return numbers
+}
+
+// lookUp calls take for each number under a hash, of this transaction too.
+func (t *tx) lookUp(hash uint64, take func(annona.Number) (bool, error)) error {
+	for _, n := range t.findable[hash] {
+		if more, err := take(n); err != nil || !more {
+			return err
+		}
+	}
+	return t.conn.lookUp(hash, take)
+}
+
+// numberOf returns the number of the record on file that has that key as its first one; 0 when there
+// is none.
+func (c *conn) numberOf(k recordKey) (number annona.Number, err error) {
+	err = c.lookUp(keyHash(k), func(n annona.Number) (bool, error) { return c.isNumberOf(k, n, &number) })
+	return number, err
+}
+
+func (t *tx) numberOf(k recordKey) (number annona.Number, err error) {
+	err = t.lookUp(keyHash(k), func(n annona.Number) (bool, error) { return t.conn.isNumberOf(k, n, &number) })
+	return number, err
+}
+
+// isNumberOf keeps a number that is the one of a key, and reports whether to look further.
+func (c *conn) isNumberOf(k recordKey, n annona.Number, number *annona.Number) (more bool, err error) {
+	found, err := c.one("SELECT 1 FROM "+k.dataset+" WHERE number = ? AND source = ? AND source_key = ?", func(*sqlite.Stmt) { *number = n }, n, k.source, k.key)
+	return !found, err
+}
+
+// makeFindable adds an entry. It is written when the transaction ends.
+func (t *tx) makeFindable(hash uint64, number annona.Number) {
+	t.findable[hash] = append(t.findable[hash], number)
+}
+
+// settleFinder writes the entries that this transaction has added.
+func (t *tx) settleFinder() error {
+	if len(t.findable) == 0 {
+		return nil
+	}
+	added := make([]finderEntry, 0, len(t.findable))
+	for hash, numbers := range t.findable {
+		for _, n := range numbers {
+			added = append(added, finderEntry{hash, n})
+		}
+	}
+	clear(t.findable)
+	slices.SortFunc(added, finderEntry.compare)
+	return t.conn.addEntries(0, added)
+}
+
+// addEntries adds entries to the block of that depth that they all belong to. When it is full, it
+// hands everything down.
+func (c *conn) addEntries(bits int, added []finderEntry) error {
+	block := blockOf(added[0].hash, bits)
+	had, err := c.readBlock(block)
+	if err != nil {
+		return err
+	}
+	all := merged(had, added)
+	if len(all) <= fullBlock || bits == deepestBits {
+		return c.writeBlock(block, all)
+	}
+	if err := c.writeBlock(block, nil); err != nil {
+		return err
+	}
+	for len(all) > 0 {
+		below := blockOf(all[0].hash, bits+stepBits)
+		end, _ := slices.BinarySearchFunc(all, below+1, func(e finderEntry, b int64) int { return cmp.Compare(blockOf(e.hash, bits+stepBits), b) })
+		if err := c.addEntries(bits+stepBits, all[:end]); err != nil {
+			return err
+		}
+		all = all[end:]
+	}
+	return nil
+}
+
+// merged merges two sorted lists, each entry once.
+func merged(a, b []finderEntry) []finderEntry {
+	all := make([]finderEntry, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].compare(b[0]) <= 0 {
+			all, a = append(all, a[0]), a[1:]
+		} else {
+			all, b = append(all, b[0]), b[1:]
+		}
+	}
+	return slices.Compact(append(append(all, a...), b...))
+}
+
+func (c *conn) readBlock(block int64) (entries []finderEntry, err error) {
+	_, err = c.one(selectBlock, func(s *sqlite.Stmt) {
+		data := appendColumn(nil, s, 0)
+		entries = make([]finderEntry, len(data)/entrySize)
+		for i := range entries {
+			e := data[i*entrySize:]
+			entries[i] = finderEntry{binary.BigEndian.Uint64(e), annona.Number(binary.BigEndian.Uint64(e[8:]))}
+		}
+	}, block)
+	return entries, err
+}
+
+func (c *conn) writeBlock(block int64, entries []finderEntry) error {
+	data := make([]byte, 0, len(entries)*entrySize)
+	for _, e := range entries {
+		data = binary.BigEndian.AppendUint64(data, e.hash)
+		data = binary.BigEndian.AppendUint64(data, uint64(e.number))
+	}
+	return c.exec("INSERT OR REPLACE INTO finder (block, entries) VALUES (?, ?)", block, data)
+}
+
+// forgetKey removes the key of a record that is on file.
+func (t *tx) forgetKey(dataset string, number annona.Number) error {
+	k := recordKey{dataset: dataset}
+	found, err := t.conn.one("SELECT source, source_key FROM "+dataset+" WHERE number = ?", func(s *sqlite.Stmt) {
+		k.source, k.key = s.ColumnText(0), s.ColumnText(1)
+	}, number)
+	if err != nil || !found {
+		return err
+	}
+	return t.forgetFindable(keyHash(k), number)
+}
+
+// forgetFindable removes an entry, wherever it is.
+func (t *tx) forgetFindable(hash uint64, number annona.Number) error {
+	if err := t.settleFinder(); err != nil {
+		return err
+	}
+	for bits := 0; bits <= deepestBits; bits += stepBits {
+		block := blockOf(hash, bits)
+		there, err := t.conn.one(selectBlock, func(*sqlite.Stmt) {}, block)
+		if err != nil || !there {
+			return err
+		}
+		entries, err := t.conn.readBlock(block)
+		if err != nil {
+			return err
+		}
+		at, found := slices.BinarySearchFunc(entries, finderEntry{hash, number}, finderEntry.compare)
+		if !found {
+			continue
+		}
+		if err := t.conn.writeBlock(block, slices.Delete(entries, at, at+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

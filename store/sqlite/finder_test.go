@@ -1,0 +1,80 @@
+package sqlite
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Whatever was added is found, once, wherever in the tree it has come to lie; what was forgotten
+// is not.
+func TestFinderFindsEverything(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	write := func(fn func(*tx) error) {
+		t.Helper()
+		if err := s.writer.update(context.Background(), "test the finder", fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	hashes := []uint64{0, 1, 1 << 63, 1<<64 - 1, 1<<64 - 16} // then random ones, many of one, and some of one stretch
+	for n := range 60_000 {
+		switch {
+		case n%60 == 0:
+			hashes = append(hashes, 42)
+		case n%7 == 0:
+			hashes = append(hashes, 0xabcdef<<40|random.Uint64()>>40)
+		default:
+			hashes = append(hashes, random.Uint64())
+		}
+	}
+	for from := 0; from < len(hashes); {
+		to := min(len(hashes), from+1+random.IntN(2000))
+		write(func(x *tx) error {
+			for n := from; n < to; n++ {
+				x.makeFindable(hashes[n], annona.Number(n+1))
+			}
+			return numbersAre(t, x, hashes[from], annona.Number(from+1), true)
+		})
+		from = to
+	}
+	forgotten := map[int]bool{3: true, 5: true, 17: true, len(hashes) - 1: true}
+	write(func(x *tx) error {
+		for n := range forgotten {
+			if err := x.forgetFindable(hashes[n], annona.Number(n+1)); err != nil {
+				return err
+			}
+		}
+		for n, hash := range hashes {
+			if n%100 == 0 && hash == 42 && n%6000 != 0 {
+				continue // a thousand numbers each time
+			}
+			if err := numbersAre(t, x, hash, annona.Number(n+1), !forgotten[n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// numbersAre checks whether a number is found under a hash exactly once, or not at all.
+func numbersAre(t *testing.T, x *tx, hash uint64, number annona.Number, want bool) error {
+	t.Helper()
+	found := 0
+	err := x.lookUp(hash, func(n annona.Number) (bool, error) {
+		if n == number {
+			found++
+		}
+		return true, nil
+	})
+	if found != map[bool]int{true: 1}[want] {
+		t.Errorf("number %d was found %d times, want it: %t", number, found, want)
+	}
+	return err
+}
