@@ -36,7 +36,7 @@ type flag struct{ code, field string }
 // frame is a place in a row from which a view is read.
 type frame struct {
 	cells []string
-	node  any // of NDJSON
+	node  *jsonValue // of NDJSON
 }
 
 func newBuilder(ctx context.Context, m *Mapping, known KnownAreas) *builder {

@@ -86,7 +86,7 @@ func (in *input) matches(head []byte) bool {
 
 // matchesJSON looks for the key in the first row.
 func (in *input) matchesJSON(head []byte) bool {
-	r := ndjsonReader{window: newWindow(bytes.NewReader(head))}
+	r := newNDJSONReader(bytes.NewReader(head))
 	if !r.next() || r.fault != "" {
 		return false
 	}

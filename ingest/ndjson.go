@@ -6,8 +6,6 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/annona-exchange/annona"
 )
 
 // Reasons why a line of NDJSON cannot be read.
@@ -19,10 +17,11 @@ const (
 // ndjsonReader reads one JSON object per line. Empty lines are skipped.
 type ndjsonReader struct {
 	*window
+	parser *jsonParser
 
 	// The current line, offsets from start.
 	size   int // with its line end; 0 when it is longer than maxRow
-	row    map[string]any
+	row    *jsonValue
 	raw    []byte // the row as received: the line, or the row inside a reject
 	fault  string
 	column string
@@ -30,12 +29,16 @@ type ndjsonReader struct {
 	reject rejectInfo // as which it was refused
 }
 
+func newNDJSONReader(src io.Reader) *ndjsonReader {
+	return &ndjsonReader{window: newWindow(src), parser: &jsonParser{}}
+}
+
 // next reads the next line. It reports false at the end of the file or on an error of the
 // source.
 func (r *ndjsonReader) next() bool {
 	for {
 		r.pass()
-		*r = ndjsonReader{window: r.window}
+		*r = ndjsonReader{window: r.window, parser: r.parser}
 		if r.start == r.end && !r.fill() {
 			return false
 		}
@@ -95,137 +98,116 @@ func (r *ndjsonReader) parse(line []byte) (skip bool) {
 		r.fault = reasonEncoding // the decoder would replace what it cannot read
 		return false
 	}
-	if r.row = decodeObject(line); r.row == nil {
+	if r.row = r.parser.parse(line); r.row == nil {
 		r.fault = reasonJSON
 		return false
 	}
-	if info, ok := r.row["reject"].(map[string]any); ok {
-		inner, has := r.row["row"]
-		switch {
-		case len(r.row) == 1:
+	if info := r.row.member("reject"); info.isObject() {
+		switch members := r.row.count(); {
+		case members == 1:
 			return true
-		case has && len(r.row) == 2:
+		case members == 2 && r.row.has("row"):
 			r.mended, r.reject = true, rejectInfoOf(info)
-			r.unwrap(line, inner)
+			r.unwrap(line, r.row.member("row"))
 		}
 	}
-	if r.fault == "" {
+	if r.fault == "" && !isPlain(line) {
 		r.column, r.fault = checkJSON("", r.row)
 	}
 	return false
 }
 
 // unwrap takes the row out of a line of a rejects file.
-func (r *ndjsonReader) unwrap(line []byte, inner any) {
+func (r *ndjsonReader) unwrap(line []byte, inner *jsonValue) {
 	var wrapped struct {
 		Row json.RawMessage `json:"row"`
 	}
 	if json.Unmarshal(line, &wrapped) == nil {
 		r.raw = wrapped.Row
 	}
-	if r.row, _ = inner.(map[string]any); r.row == nil {
-		r.fault = reasonJSON
+	if r.row = inner; !inner.isObject() {
+		r.row, r.fault = nil, reasonJSON
 	}
-}
-
-// decodeObject decodes one JSON object; nil when it is something else. Numbers keep their
-// digits.
-func decodeObject(line []byte) map[string]any {
-	decoder := json.NewDecoder(bytes.NewReader(line))
-	decoder.UseNumber()
-	var object map[string]any
-	if decoder.Decode(&object) != nil {
-		return nil
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil
-	}
-	return object
 }
 
 // checkJSON looks for texts that cannot be carried on: too long, or with control characters.
 // It returns the path of the first one and what is wrong with it.
-func checkJSON(path string, value any) (column, reason string) {
-	switch v := value.(type) {
-	case string:
+func checkJSON(path string, v *jsonValue) (column, reason string) {
+	switch v.kind {
+	case jsonString, jsonNumber:
 		switch {
-		case len(v) > maxCell:
+		case len(v.text) > maxCell:
 			return path, reasonCellTooLarge
-		case hasControl([]byte(v)):
+		case hasControl([]byte(v.text)):
 			return path, reasonControl
 		}
-	case json.Number:
-		if len(v) > maxCell {
-			return path, reasonCellTooLarge
-		}
-	case []any:
-		for _, item := range v {
-			if column, reason = checkJSON(path, item); reason != "" {
-				return column, reason
-			}
-		}
-	case map[string]any:
-		for _, key := range sortedKeys(v) {
-			if column, reason = checkJSON(strings.TrimPrefix(path+"."+key, "."), v[key]); reason != "" {
-				return column, reason
-			}
-		}
 	}
-	return "", ""
+	for inner := v.first; inner != nil && reason == ""; inner = inner.next {
+		below := path
+		if v.kind == jsonObject {
+			below = strings.TrimPrefix(path+"."+inner.name, ".")
+		}
+		column, reason = checkJSON(below, inner)
+	}
+	return column, reason
+}
+
+// isPlain reports whether no text of a line can be one that checkJSON refuses: it is short and
+// holds no escapes.
+func isPlain(line []byte) bool {
+	return len(line) <= maxCell && bytes.IndexByte(line, '\\') < 0 && !hasControl(line)
 }
 
 // at walks a path through nested objects.
-func at(value any, path []string) any {
+func at(value *jsonValue, path []string) *jsonValue {
 	for _, key := range path {
-		object, ok := value.(map[string]any)
-		if !ok {
-			return nil
-		}
-		value = object[key]
+		value = value.member(key)
 	}
 	return value
 }
 
 // jsonText is the text of a value: of a list, the texts of its items. An object has a text that
 // no field accepts, so that it is flagged and not lost without a word.
-func jsonText(value any) string {
-	switch v := value.(type) {
-	case nil:
+func jsonText(v *jsonValue) string {
+	if v == nil {
 		return ""
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	case bool:
-		if v {
-			return "true"
-		}
+	}
+	switch v.kind {
+	case jsonNull:
+		return ""
+	case jsonString, jsonNumber:
+		return v.text
+	case jsonTrue:
+		return "true"
+	case jsonFalse:
 		return "false"
-	case []any:
-		items := make([]string, len(v))
-		for i, item := range v {
-			items[i] = jsonText(item)
+	case jsonList:
+		items := make([]string, 0, 8)
+		for item := v.first; item != nil; item = item.next {
+			items = append(items, jsonText(item))
 		}
 		return strings.Join(items, listSeparator)
 	}
-	return string(rune(annona.ListSeparator)) + "{}"
+	return listSeparator + "{}"
 }
 
 // elements returns the objects of the list at the path; none when it is absent. ok is false
 // when something else stands there.
-func elements(value any, path []string) (items []any, ok bool) {
-	switch v := at(value, path).(type) {
-	case nil:
+func elements(value *jsonValue, path []string) (items []*jsonValue, ok bool) {
+	list := at(value, path)
+	if list == nil {
 		return nil, true
-	case []any:
-		for _, item := range v {
-			if _, ok := item.(map[string]any); !ok {
-				return nil, false
-			}
-		}
-		return v, true
 	}
-	return nil, false
+	if list.kind != jsonList {
+		return nil, false
+	}
+	for item := list.first; item != nil; item = item.next {
+		if !item.isObject() {
+			return nil, false
+		}
+		items = append(items, item)
+	}
+	return items, true
 }
 
 // take copies the refused line verbatim to dst and moves behind it.

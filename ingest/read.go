@@ -175,7 +175,7 @@ func (r *reader) guessKey(in *input, rows *csvReader, head csvHead) string {
 }
 
 func (r *reader) readNDJSON(f file, src io.Reader) error {
-	lines := &ndjsonReader{window: newWindow(src)}
+	lines := newNDJSONReader(src)
 	empty, read := allColumns(len(f.in.root.columns)), 0
 	for lines.next() {
 		if err := r.due(); err != nil {

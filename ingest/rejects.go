@@ -43,9 +43,9 @@ type rejectInfo struct {
 	Key    string `json:"key,omitempty"` // the key that the row would have had, when it is a place in the household
 }
 
-func rejectInfoOf(object map[string]any) rejectInfo {
-	line, _ := strconv.Atoi(jsonText(object["line"]))
-	return rejectInfo{Line: line, Key: jsonText(object["key"])}
+func rejectInfoOf(object *jsonValue) rejectInfo {
+	line, _ := strconv.Atoi(jsonText(object.member("line")))
+	return rejectInfo{Line: line, Key: jsonText(object.member("key"))}
 }
 
 // file returns the writer for an input; created says that it is new and lacks its header.

@@ -20,9 +20,9 @@ const maxKey = 200
 // rowCells are the cells of one row by the slots of the input's root view.
 type rowCells struct {
 	cells   []string
-	node    map[string]any // of NDJSON
-	mended  bool           // the row comes from a rejects file
-	refused rejectInfo     // as which it was refused
+	node    *jsonValue // of NDJSON
+	mended  bool       // the row comes from a rejects file
+	refused rejectInfo // as which it was refused
 }
 
 // fault is why a row is refused.
@@ -219,7 +219,7 @@ func joinKey(parts []string) (string, bool) {
 }
 
 // jsonCells reads the columns of a view from a JSON object.
-func jsonCells(v *view, node any) []string {
+func jsonCells(v *view, node *jsonValue) []string {
 	cells := make([]string, len(v.columns))
 	for i, path := range v.paths {
 		cells[i] = jsonText(at(node, path))
