@@ -29,6 +29,16 @@ func (m Image) AppendValue(tag uint32, text []byte) Image {
 	return append(m, text...)
 }
 
+// AppendText is AppendValue for text.
+func (m Image) AppendText(tag uint32, text string) Image {
+	if len(text) == 0 {
+		return m
+	}
+	m = binary.AppendUvarint(m, uint64(tag))
+	m = binary.AppendUvarint(m, uint64(len(text)))
+	return append(m, text...)
+}
+
 // AppendItem appends one item to the items of a group.
 func AppendItem(items []byte, item Image) []byte {
 	items = binary.AppendUvarint(items, uint64(len(item)))

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"encoding/binary"
 	"hash/maphash"
 	"slices"
 	"strconv"
@@ -361,13 +362,13 @@ func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
 func (x *Exchange) divide(s *prepared, values []annona.Value, groups []annona.GroupItems) error {
 	parts := make([]imagePart, 0, len(values)+len(groups))
 	for _, v := range values {
-		parts = append(parts, imagePart{v.Field, []byte(v.Text)})
+		parts = append(parts, imagePart{field: v.Field, text: v.Text})
 		if v.Field.Filter == annona.FilterRange && v.Text != "" {
 			s.Index = append(s.Index, v)
 		}
 	}
 	for _, g := range groups {
-		parts = append(parts, imagePart{g.Field, packItems(g)})
+		parts = append(parts, imagePart{field: g.Field, items: packItems(g)})
 		if g.Field.Code == "quality_flags" {
 			s.Index = append(s.Index, annona.Value{Field: g.Field, Text: flagCodes(g)})
 		}
@@ -376,14 +377,23 @@ func (x *Exchange) divide(s *prepared, values []annona.Value, groups []annona.Gr
 		}
 	}
 	slices.SortStableFunc(parts, func(a, b imagePart) int { return int(a.field.ImageTag()) - int(b.field.ImageTag()) })
+	var clear, sealed int
 	for n, p := range parts {
 		if n > 0 && p.field == parts[n-1].field {
 			return annona.Invalid("field_twice", "a record gives a field twice").On(p.field.Code)
 		}
 		if p.field.IsSealed() {
-			s.sealed = s.sealed.AppendValue(p.field.ImageTag(), p.text)
+			sealed += p.size()
 		} else {
-			s.Clear = s.Clear.AppendValue(p.field.ImageTag(), p.text)
+			clear += p.size()
+		}
+	}
+	s.Clear, s.sealed = make(annona.Image, 0, clear), make(annona.Image, 0, sealed)
+	for _, p := range parts {
+		if p.field.IsSealed() {
+			s.sealed = p.append(s.sealed)
+		} else {
+			s.Clear = p.append(s.Clear)
 		}
 	}
 	return nil
@@ -413,19 +423,34 @@ func (x *Exchange) hideKeys(s *prepared) error {
 	return nil
 }
 
+// imagePart is a value of an image: a text, or the items of a group.
 type imagePart struct {
 	field *annona.Field
-	text  []byte
+	text  string
+	items []byte
+}
+
+// size is at least what the part takes up in an image.
+func (p imagePart) size() int { return len(p.text) + len(p.items) + 2*binary.MaxVarintLen32 }
+
+func (p imagePart) append(m annona.Image) annona.Image {
+	if p.field.Type == annona.TypeGroup {
+		return m.AppendValue(p.field.ImageTag(), p.items)
+	}
+	return m.AppendText(p.field.ImageTag(), p.text)
 }
 
 func packItems(g annona.GroupItems) []byte {
+	byTag := func(a, b annona.Value) int { return int(a.Field.ImageTag()) - int(b.Field.ImageTag()) }
 	var packed []byte
+	var image annona.Image
 	for _, item := range g.Items {
-		values := slices.Clone(item)
-		slices.SortFunc(values, func(a, b annona.Value) int { return int(a.Field.ImageTag()) - int(b.Field.ImageTag()) })
-		var image annona.Image
-		for _, v := range values {
-			image = image.AppendValue(v.Field.ImageTag(), []byte(v.Text))
+		if !slices.IsSortedFunc(item, byTag) {
+			item = slices.SortedFunc(slices.Values(item), byTag)
+		}
+		image = image[:0]
+		for _, v := range item {
+			image = image.AppendText(v.Field.ImageTag(), v.Text)
 		}
 		packed = annona.AppendItem(packed, image)
 	}
@@ -477,7 +502,7 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 
 // content is all that a source reported of a record, in one canonical form.
 func content(r *prepared) []byte {
-	out := annona.AppendItem(nil, r.Clear)
+	out := annona.AppendItem(make([]byte, 0, len(r.Clear)+len(r.sealed)+512), r.Clear)
 	out = annona.AppendItem(out, r.sealed)
 	for _, m := range r.said.Memberships {
 		out = appendTexts(out, "membership", m.HouseholdKey, m.Role, m.RoleSourceCode, m.RelationshipToHead,

@@ -38,14 +38,14 @@ type Vault struct {
 	keys  annona.KeyStore
 	clock annona.Clock
 
-	index      *ring[classSecret] // each scheme and issuer derives its own key
+	index      *ring[*indexKey] // each scheme and issuer derives its own key
 	nameSearch *ring[[]byte]
 	positions  *ring[cipher.AEAD]
 	contents   *ring[classSecret] // of the ledger: each entry derives its own key
 	origin     string             // of the ledger's checkpoints
-	recordKey  []byte
-	digest     []byte
-	tag        []byte
+	recordKey  *macKey
+	digest     *macKey
+	tag        *macKey
 	keyHash    []byte
 	proof      classSecret // each use derives its own key
 	tombstone  classSecret
@@ -128,7 +128,7 @@ func (i Installation) vault(root *rootKey) *Vault {
 	}
 	return &Vault{
 		root: root, keys: i.Keys, clock: i.Clock,
-		index:       newRing(classIndex, func(s classSecret) classSecret { return s }),
+		index:       newRing(classIndex, newIndexKey),
 		nameSearch:  newRing(classNameSearch, func(s classSecret) []byte { return s.derive() }),
 		positions:   newRing(classPosition, func(s classSecret) cipher.AEAD { return newAEAD(s.derive()) }),
 		contents:    newRing(classLedger, func(s classSecret) classSecret { return s }),
@@ -150,18 +150,18 @@ func (v *Vault) load() error {
 		}
 		*kept = secret
 	}
-	for class, key := range map[string]*[]byte{
-		classRecordKey.label: &v.recordKey,
-		classDigest.label:    &v.digest,
-		classTag.label:       &v.tag,
-		classKeyHash.label:   &v.keyHash,
-	} {
+	for class, key := range map[string]**macKey{classRecordKey.label: &v.recordKey, classDigest.label: &v.digest, classTag.label: &v.tag} {
 		secret, err := v.secret(class)
 		if err != nil {
 			return err
 		}
-		*key = secret.derive()
+		*key = newMACKey(secret.derive())
 	}
+	keyHash, err := v.secret(classKeyHash.label)
+	if err != nil {
+		return err
+	}
+	v.keyHash = keyHash.derive()
 	if err := v.loadLedger(); err != nil {
 		return err
 	}
