@@ -36,7 +36,7 @@ func (x *Exchange) readAreas(ctx context.Context) (*areas, error) {
 
 // relyOnAreas returns the areas for a batch that is about to be written, and has the transaction
 // depend on them when households are in it. They are read when the transaction runs again.
-func (x *Exchange) relyOnAreas(ctx context.Context, tx annona.Tx, b *batch) (*areas, error) {
+func (x *Exchange) relyOnAreas(ctx context.Context, tx annona.Tx, b *Batch) (*areas, error) {
 	if !slices.ContainsFunc(b.keys, func(k annona.RecordKey) bool { return k.Dataset.Name == "households" }) {
 		return nil, nil
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // Loading is a load that runs: batches of records from one source, under one request in the ledger.
-// It is not safe for concurrent use.
+// It is not safe for concurrent use, but for MakeReady beside Write.
 type Loading struct {
 	x       *Exchange
 	caller  annona.Caller
@@ -53,27 +53,41 @@ func operatorOnly(caller annona.Caller) error {
 	return nil
 }
 
-// Put writes one batch, households before the individuals who join them, in one transaction
+// Put writes records, households before the individuals who join them, in one transaction
 // with its events and its ledger entry.
 func (l *Loading) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {
-	if l.order.Mode == ModeFull && !l.decided {
-		return annona.Loaded{}, errUndecided()
+	batch, err := l.MakeReady(records...)
+	if err != nil {
+		return annona.Loaded{}, err
 	}
-	batch, misfits := newBatch(), 0
+	return l.Write(ctx, batch)
+}
+
+// MakeReady does what can be done with records before they are written, in the order of the source.
+// One call at a time, but beside Write. Households stand before the individuals who join them.
+func (l *Loading) MakeReady(records ...[]annona.Record) (*Batch, error) {
+	if l.order.Mode == ModeFull && !l.decided {
+		return nil, errUndecided()
+	}
+	b := newBatch()
 	for _, some := range records {
 		for i := range some {
 			l.note(&l.second, &some[i])
 			r, err := l.x.prepare(&some[i])
 			if err != nil {
-				return annona.Loaded{}, err
+				return nil, err
 			}
 			l.complete(&r)
-			if r.misfits {
-				misfits++
-			}
-			batch.add(r)
+			b.add(r)
 		}
 	}
+	return b, nil
+}
+
+// Write writes batches, one behind the other, in one transaction with its events and its ledger
+// entry. One call at a time.
+func (l *Loading) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, error) {
+	batch := joinBatches(batches)
 	var wrote outcome
 	err := l.x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
 		if wrote, err = l.write(ctx, tx, batch); err != nil {
@@ -87,7 +101,7 @@ func (l *Loading) Put(ctx context.Context, records ...[]annona.Record) (annona.L
 	if err != nil {
 		return annona.Loaded{}, err
 	}
-	wrote.tally.Misfits = misfits
+	wrote.tally.Misfits = batch.misfits()
 	l.add(wrote)
 	return wrote.Loaded, nil
 }
@@ -156,7 +170,7 @@ func sum(a, b annona.Loaded) annona.Loaded {
 // write takes the way of a record into the store, in the store's transaction, which may run again:
 // it is found, merged with what is on file, sealed under its number and its next version, and
 // written. Of what the source reports as it is on file, nothing is sealed and nothing written.
-func (l *Loading) write(ctx context.Context, tx annona.Tx, b *batch) (outcome, error) {
+func (l *Loading) write(ctx context.Context, tx annona.Tx, b *Batch) (outcome, error) {
 	var o outcome
 	if l.order.Mode == ModeFull {
 		o.named = map[string][]annona.Number{}
@@ -305,8 +319,8 @@ type prepared struct {
 	misfits bool
 }
 
-// batch is what is written in one transaction, each record once.
-type batch struct {
+// Batch is records that are ready to be written, each once.
+type Batch struct {
 	records  []prepared
 	keys     []annona.RecordKey // of the records
 	at       map[batchKey]int
@@ -316,11 +330,39 @@ type batch struct {
 
 type batchKey struct{ dataset, source, key string }
 
-func newBatch() *batch { return &batch{at: map[batchKey]int{}} }
+func newBatch() *Batch { return &Batch{at: map[batchKey]int{}} }
+
+// joinBatches makes one of several.
+func joinBatches(batches []*Batch) *Batch {
+	if len(batches) == 1 {
+		return batches[0]
+	}
+	all := newBatch()
+	for _, b := range batches {
+		for _, r := range b.records {
+			all.add(r)
+		}
+		all.repeated = sum(all.repeated, b.repeated)
+	}
+	return all
+}
+
+// misfits is how many records have an identifier that is not of the form of its declared type.
+func (b *Batch) misfits() (n int) {
+	for i := range b.records {
+		if b.records[i].misfits {
+			n++
+		}
+	}
+	return n
+}
+
+// Records returns how many records there are.
+func (b *Batch) Records() int { return len(b.records) }
 
 // add adds a record. Of several of one key the last one counts; those before it are counted as
 // changed, or as unchanged when they say the same.
-func (b *batch) add(r prepared) {
+func (b *Batch) add(r prepared) {
 	k := batchKey{r.Dataset.Name, r.Source, r.Key}
 	at, twice := b.at[k]
 	if !twice {

@@ -61,7 +61,7 @@ func (w *writes) put(ctx context.Context, x *Exchange, tx annona.Tx, by annona.A
 
 // revise merges what is reported of records on file. Of what does not change by it, only the key is
 // written.
-func (l *Loading) revise(ctx context.Context, b *batch, known []annona.Known, all []met, areas *areas, w *writes, o *outcome) error {
+func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, all []met, areas *areas, w *writes, o *outcome) error {
 	revisions := gather(all)
 	if err := l.x.recall(ctx, revisions); err != nil {
 		return err
@@ -258,7 +258,7 @@ func (x *Exchange) next(v *revision) (annona.StoredRecord, versions, error) {
 
 // households resolves the households that reports name: those of the batch have their numbers, also
 // the new ones; the others are on file or unknown.
-func (l *Loading) households(ctx context.Context, b *batch, known []annona.Known, all []met) (map[string]annona.Number, error) {
+func (l *Loading) households(ctx context.Context, b *Batch, known []annona.Known, all []met) (map[string]annona.Number, error) {
 	numbers := map[string]annona.Number{}
 	for i, k := range b.keys {
 		if k.Dataset.Name == "households" {

@@ -19,8 +19,9 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// BatchRows is about the number of input rows that one batch is made of.
-const BatchRows = 2000
+// BatchRecords is about the number of records that one batch is made of: few, so that whoever writes
+// them may join as many as suit it.
+const BatchRecords = 250
 
 // Source is a file to read. Gzip is recognized by its first bytes. Open may be called twice
 // when the mapping has several inputs: once to recognize the file by its columns. Progress is

@@ -215,7 +215,7 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 
 // due counts a row that is about to be read and hands the batch over when it is full.
 func (r *reader) due() error {
-	if r.batch.Rows >= BatchRows {
+	if r.batch.Rows >= BatchRecords || len(r.batch.Households)+len(r.batch.Individuals) >= BatchRecords {
 		if err := r.flush(); err != nil {
 			return err
 		}

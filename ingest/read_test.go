@@ -210,7 +210,7 @@ func TestHouseholdOnTheRowOfEachMember(t *testing.T) {
 func TestHouseholdPrecedesItsMembersInEveryBatch(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("hh,village,area,role,name,sex\n")
-	for i := range 3 * ingest.BatchRows {
+	for i := range 3 * ingest.BatchRecords {
 		text.WriteString(strings.Repeat("h", i/7%50+1) + ",Kibo,,c,N,male\n")
 	}
 	seen := map[string]bool{}
@@ -230,7 +230,7 @@ func TestHouseholdPrecedesItsMembersInEveryBatch(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || rows != 3*ingest.BatchRows {
+	if err != nil || rows != 3*ingest.BatchRecords {
 		t.Errorf("%d rows, %v", rows, err)
 	}
 }
@@ -378,13 +378,13 @@ func TestWrongFiles(t *testing.T) {
 }
 
 func TestReadStopsOnErrors(t *testing.T) {
-	text := "hh,village,area,role,name,sex\n" + strings.Repeat("7,Kibo,,h,Ada,female\n", 2*ingest.BatchRows) + "broken\n"
+	text := "hh,village,area,role,name,sex\n" + strings.Repeat("7,Kibo,,h,Ada,female\n", 2*ingest.BatchRecords) + "broken\n"
 	full := errors.New("the disk is full")
 	sources := []ingest.Source{source("a", text)}
 	keep := func(ingest.Batch) error { return nil }
 
 	report, err := ingest.Read(context.Background(), parse(t, flat), sources, nil, nil, func(ingest.Batch) error { return full })
-	if !errors.Is(err, full) || report.Rows < ingest.BatchRows || report.Rows > ingest.BatchRows+1 {
+	if !errors.Is(err, full) || report.Rows < ingest.BatchRecords || report.Rows > ingest.BatchRecords+1 {
 		t.Errorf("a failing batch: %v after %d rows", err, report.Rows)
 	}
 	rejects := ingest.NewRejects(func(string, string) (io.Writer, error) { return failingWriter{full}, nil })
