@@ -144,8 +144,8 @@ var broken = []struct {
 		{"exchange/load.go", "\tl.done = sum(l.done, loaded)\n\treturn loaded, nil", "\ttime.Sleep(100 * time.Millisecond)\n\terr = l.x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.AppendEntry(ctx, l.entry(\"batch\", loaded)) })\n\tl.done = sum(l.done, loaded)\n\treturn loaded, err"},
 	}},
 	{"a batch is written in parts", false, []string{checkHalf, checkEntries}, []edit{
-		{"exchange/load.go", "func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {",
-			"func (l *Load) Put(ctx context.Context, records ...[]annona.Record) (annona.Loaded, error) {\n\tif len(records) == 2 && len(records[1]) > 1 {\n\t\tif _, err := l.Put(ctx, records[0], records[1][:1]); err != nil {\n\t\t\treturn annona.Loaded{}, err\n\t\t}\n\t\ttime.Sleep(100 * time.Millisecond)\n\t\treturn l.Put(ctx, nil, records[1][1:])\n\t}"},
+		{"exchange/load.go", "func (l *Load) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, error) {",
+			"func (l *Load) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, error) {\n\tif b := batches[0]; len(b.records) > 2 {\n\t\tpart, rest := *b, *b\n\t\tat := len(b.records) - 2\n\t\tpart.records, part.keys, rest.records, rest.keys = b.records[:at], b.keys[:at], b.records[at:], b.keys[at:]\n\t\tif _, err := l.Write(ctx, &part); err != nil {\n\t\t\treturn annona.Loaded{}, err\n\t\t}\n\t\ttime.Sleep(100 * time.Millisecond)\n\t\treturn l.Write(ctx, &rest)\n\t}"},
 	}},
 	{"requests stay open", false, []string{checkOutcome}, []edit{
 		{"exchange/administer.go", "for _, request := range open {", "for _, request := range open[:0] {"},

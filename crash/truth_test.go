@@ -59,7 +59,8 @@ func TestEachCheckOfTheTruth(t *testing.T) {
 		{"acknowledged and not there", told{batches: []*batch{{2, all, true}}}, func() *sight { return sightOf(c, 1, 1, 0) }, checkLost},
 		{"overwritten by what came before", told{batches: []*batch{{2, all, true}, {3, all, true}}}, func() *sight { return sightOf(c, 3, 2, 3) }, checkLost},
 		{"nobody wrote it", told{}, func() *sight { return sightOf(c, 7, 1, 0) }, checkLost},
-		{"half of a batch", told{batches: []*batch{{2, all, false}}}, func() *sight { return sightOf(c, 2, 1, 0) }, checkHalf},
+		{"cut off in the middle", told{batches: []*batch{{2, all, false}}}, func() *sight { return sightOf(c, 2, 1, 0) }, ""},
+		{"half of a batch", told{batches: []*batch{{2, all, false}}}, func() *sight { return sightOf(c, 1, 2, 0) }, checkHalf},
 		{"half of a household", told{batches: []*batch{{2, all, false}}}, func() *sight {
 			s := sightOf(c, 2, 2, 2)
 			s.people["I21"] = seen{mark: 1, fullName: "A", line: "I21"}
