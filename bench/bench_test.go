@@ -22,7 +22,8 @@ func TestFiguresHaveNamesOfTheirOwn(t *testing.T) {
 	}
 	for _, name := range []string{"csv_rows_per_s_100k", "csv_rows_per_s_1m", "csv_vmhwm_mib_100k", "csv_rss_growth_mib", "first_byte_ms", "csv_sqlite_over_shell",
 		"csv_postgres_over_copy", "ndjson_postgres_over_copy", "xml_postgres_over_copy", "csv_sqlite_over_copy", "export_rss_growth_mib",
-		"record_p99_ms", "audited_reads_per_s", "write_over_pgbench_8", "write_over_pgbench_64", "csv_rows_per_s_10m"} {
+		"record_p99_ms", "audited_reads_per_s", "write_over_pgbench_8", "write_over_pgbench_64", "csv_rows_per_s_10m",
+		"import_sqlite_per_s", "import_postgres_per_s", "import_nightly_over_first", "record_p99_during_import_ms", "import_rss_growth_mib"} {
 		if !seen[name] {
 			t.Errorf("%s is missing; others rely on it", name)
 		}
@@ -92,5 +93,26 @@ func TestLoadCountsRows(t *testing.T) {
 	}
 	if err := load(t.Context(), csv, filepath.Join(folder, "again.sqlite"), 3); err == nil {
 		t.Error("a missing row was not noticed")
+	}
+}
+
+// One individual of a hundred gets another name, and nobody else.
+func TestSomeAreChanged(t *testing.T) {
+	var lines strings.Builder
+	for range 250 {
+		lines.WriteString(`{"members":[{"individual_id":"a","full_name":"Ama"},{"individual_id":"b","full_name":"Kofi","other_names":[{"full_name":"K"}]}]}` + "\n")
+	}
+	folder := t.TempDir()
+	from, to := filepath.Join(folder, "from"), filepath.Join(folder, "to")
+	if err := os.WriteFile(from, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := changeSome(from, to)
+	got, readErr := os.ReadFile(to)
+	if err != nil || readErr != nil {
+		t.Fatal(err, readErr)
+	}
+	if text := string(got); changed != 5 || strings.Count(text, `"Neo Kofi"`) != 5 || strings.ReplaceAll(text, "Neo ", "") != lines.String() {
+		t.Errorf("%d changed, %d renamed", changed, strings.Count(text, "Neo "))
 	}
 }

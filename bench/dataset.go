@@ -45,12 +45,18 @@ type dataset struct {
 	folder  string // holds registry/, the stamp, and what is made of the registry
 	cluster *cluster
 	keyID   string
+	named   string // the database, when it is one of its own
 }
 
 func (d *dataset) registry() string { return filepath.Join(d.folder, "registry") }
 
 // database is where a registry in PostgreSQL lies.
-func (d *dataset) database() string { return "annona_" + sizeName(d.size) }
+func (d *dataset) database() string {
+	if d.named != "" {
+		return d.named
+	}
+	return "annona_" + sizeName(d.size)
+}
 
 // as are the flags that name the registry to the program, which connects to a database as role.
 func (d *dataset) as(role string) []string {

@@ -36,8 +36,11 @@ func (b *bench) figures() []figure {
 			figure{"csv_rows_per_s_" + name, "rows/s", 0, b.rowsPerSecond("csv", b.size)},
 			figure{"csv_vmhwm_mib_" + name, "MiB", 1, b.peak("csv", b.size)},
 			figure{"csv_first_byte_ms_" + name, "ms", 1, b.firstByte(b.size)})
+		all = append(all, b.importFigures(b.size, "_"+name)...)
 	}
+	all = append(all, b.importFigures(large, "")...)
 	return append(all,
+		figure{"import_rss_growth_mib", "MiB", 1, b.larger(b.importGrowth)},
 		figure{"csv_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "csv")},
 		figure{"ndjson_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "ndjson")},
 		figure{"xml_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "xml")},

@@ -75,6 +75,7 @@ type bench struct {
 	folder    string
 	sets      map[country]*dataset
 	downloads map[download]result
+	imported  map[country]imported
 	postgres  *cluster // that runs; nil: none does
 	size      int      // of one more country; 0: none
 	gateTest  string   // the compiled benchmarks of the gate; empty: not yet
@@ -93,7 +94,7 @@ func newBench(program, folder string) (*bench, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
-	return &bench{program: path, folder: folder, sets: map[country]*dataset{}, downloads: map[download]result{}}, nil
+	return &bench{program: path, folder: folder, sets: map[country]*dataset{}, downloads: map[download]result{}, imported: map[country]imported{}}, nil
 }
 
 // measure takes the figures whose names match. One that fails does not stop the others.
