@@ -153,9 +153,9 @@ CREATE TABLE identifier_index (
 	noun      text COLLATE "C" NOT NULL,
 	number    bigint NOT NULL,
 	shareable boolean NOT NULL,
-	PRIMARY KEY (hash, scheme, noun, number)
+	PRIMARY KEY (number, noun, hash, scheme)
 );
-CREATE INDEX identifier_index_holder ON identifier_index (number, noun);
+CREATE INDEX identifier_index_hash ON identifier_index (hash); -- written all over, so nothing else is in it
 
 CREATE TABLE areas (
 	code        text COLLATE "C" PRIMARY KEY,
