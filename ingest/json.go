@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -77,6 +78,15 @@ func (v *jsonValue) orNil() *jsonValue {
 
 // isObject reports whether v is there and an object.
 func (v *jsonValue) isObject() bool { return v != nil && v.kind == jsonObject }
+
+// byName returns the members of an object in order of their names.
+func (v *jsonValue) byName() (members []*jsonValue) {
+	for inner := v.first; inner != nil; inner = inner.next {
+		members = append(members, inner)
+	}
+	slices.SortFunc(members, func(a, b *jsonValue) int { return strings.Compare(a.name, b.name) })
+	return members
+}
 
 // count returns how many members or items v has.
 func (v *jsonValue) count() (n int) {

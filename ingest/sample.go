@@ -195,7 +195,7 @@ func headless(cells []string) bool {
 
 func sampleNDJSON(s Source, src io.Reader) (Sample, error) {
 	sample := Sample{Name: s.Name, Format: FormatNDJSON}
-	lines := &ndjsonReader{window: newWindow(src)}
+	lines := newNDJSONReader(src)
 	for cells := 0; len(sample.Rows) < sampleRows && cells < sampleCells && lines.next(); {
 		if lines.fault != "" {
 			if err := lines.take(nil); err != nil {
@@ -216,23 +216,23 @@ func sampleNDJSON(s Source, src io.Reader) (Sample, error) {
 const maxColumns = 10_000
 
 // add makes a row of an object.
-func (t *Table) add(object map[string]any) {
+func (t *Table) add(object *jsonValue) {
 	row := make([]string, len(t.Columns))
 	t.walk("", object, &row)
 	t.Rows = append(t.Rows, row)
 }
 
-func (t *Table) walk(path string, object map[string]any, row *[]string) {
-	for _, key := range sortedKeys(object) {
-		at := strings.TrimPrefix(path+"."+key, ".")
-		switch v := object[key].(type) {
-		case map[string]any:
+func (t *Table) walk(path string, object *jsonValue, row *[]string) {
+	for _, v := range object.byName() {
+		at := strings.TrimPrefix(path+"."+v.name, ".")
+		switch v.kind {
+		case jsonObject:
 			t.walk(at, v, row)
-		case []any:
-			if items, ok := elements(object, []string{key}); ok && len(items) > 0 {
+		case jsonList:
+			if items, ok := elements(object, []string{v.name}); ok && len(items) > 0 {
 				list := t.list(at)
 				for _, item := range items {
-					list.add(item.(map[string]any))
+					list.add(item)
 				}
 			} else if !ok {
 				t.set(row, at, jsonText(v))
