@@ -75,8 +75,8 @@ func nastyItems(t *rapid.T, shape *annona.Shape, most int) []item {
 	return items
 }
 
-// nastyShape draws some columns and groups of a dataset; not the quality flags, of which package
-// privacy lets only those leave that are about a field which leaves.
+// nastyShape draws some columns and groups of a dataset; not the quality flags and not the
+// provenance, of which package privacy lets only those leave that are about a field which leaves.
 func nastyShape(t *rapid.T, d *annona.Dictionary, dataset string, depth int) *annona.Shape {
 	s, _ := d.Dataset(dataset)
 	shape := &annona.Shape{Dataset: s}
@@ -87,7 +87,7 @@ func nastyShape(t *rapid.T, d *annona.Dictionary, dataset string, depth int) *an
 		case rapid.IntRange(0, 2).Draw(t, "column "+f.Code) > 0:
 		case f.Type != annona.TypeGroup:
 			shape.Columns = append(shape.Columns, f)
-		case depth > 0 && f.Group != "quality_flags":
+		case depth > 0 && f.Group != "quality_flags" && f.Group != "provenance":
 			shape.Groups = append(shape.Groups, annona.GroupShape{Field: f, Shape: nastyShape(t, d, f.Group, depth-1)})
 		}
 	}
