@@ -175,10 +175,10 @@ func TestBackupWhileImporting(t *testing.T) {
 		f, err := p.open(t.Context())
 		check(t, err)
 		defer f.Close()
-		individuals, _ := f.gate.CurrentDictionary().Dataset("individuals")
-		for last := annona.Number(0); last < 2500; time.Sleep(5 * time.Millisecond) { // some batches are committed
-			last, err = f.store.LastNumber(t.Context(), individuals)
+		for head := int64(0); head < 2500; time.Sleep(5 * time.Millisecond) { // some batches are committed
+			log, err := f.store.LogState(t.Context())
 			check(t, err)
+			head = log.Head
 		}
 		s := putAway(t)
 		s.take(t, p)

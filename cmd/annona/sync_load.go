@@ -31,7 +31,7 @@ type syncLoad struct {
 // time only to learn whom it names.
 func (r *syncing) load(ctx context.Context, l syncLoad) (syncCount, error) {
 	loading, err := r.folder.gate.BeginLoad(ctx, operator(), exchange.LoadOrder{
-		Source: l.mapping.Source(), Mode: l.mode, AsOf: l.asOf, Guard: l.guard, Areas: l.mapping.Areas(),
+		Source: l.mapping.Source(), Mode: l.mode, AsOf: l.asOf, Guard: l.guard, Areas: l.mapping.Areas(), Covers: l.mapping.Covers(), Match: l.mapping.Match(),
 	})
 	if err != nil {
 		return syncCount{}, err
@@ -61,31 +61,42 @@ func firstError(first, second error) error {
 func (r *syncing) write(ctx context.Context, l syncLoad, loading *exchange.Loading) (syncCount, error) {
 	refused := &sealedRejects{files: rejectFiles{folder: filepath.Join(r.folder.path, "rejects", r.source.Name), started: time.Now()}, recipients: r.source.recipients}
 	w := writeBehind(ctx, loading)
-	report, err := r.read(ctx, l, ingest.NewRejects(refused.open), w.write)
+	reports, err := r.read(ctx, l, ingest.NewRejects(refused.open), w.write)
+	read := countRead(reports)
 	err = firstError(w.end(), err) // reading stops because writing has
 	err = firstError(err, refused.close())
-	loading.Read(map[string]int{"rows": report.Rows, "rejected": report.Rejected}, report.Rejected)
+	loading.Read(map[string]int{"rows": read.Rows, "rejected": read.Rejected}, read.Rejected)
 	loaded := loading.Done()
 	if err != nil {
 		err = firstError(err, loading.Fail(ctx, err))
 	} else {
 		loaded, err = loading.Finish(ctx)
 	}
-	return syncCount{
-		Rows: report.Rows, Individuals: report.Individuals, Households: report.Households, Rejected: report.Rejected,
-		Created: loaded.Created, Changed: loaded.Changed, Unchanged: loaded.Unchanged, Deleted: loaded.Deleted, Restored: loaded.Restored, Stale: loaded.Stale,
-	}, err
+	for _, report := range reports {
+		err = firstError(err, r.folder.noteUnmapped(ctx, l.mapping.Source(), report))
+	}
+	read.Created, read.Changed, read.Unchanged = loaded.Created, loaded.Changed, loaded.Unchanged
+	read.Deleted, read.Restored, read.Stale = loaded.Deleted, loaded.Restored, loaded.Stale
+	return read, err
 }
 
-// read reads all readings of a load.
-func (r *syncing) read(ctx context.Context, l syncLoad, rejects *ingest.Rejects, yield func(ingest.Batch) error) (ingest.Report, error) {
-	var all ingest.Report
+// countRead adds up what was read.
+func countRead(reports []ingest.Report) (read syncCount) {
+	for _, report := range reports {
+		read.Rows += report.Rows
+		read.Individuals += report.Individuals
+		read.Households += report.Households
+		read.Rejected += report.Rejected
+	}
+	return read
+}
+
+// read reads all readings of a load and returns what each of them was.
+func (r *syncing) read(ctx context.Context, l syncLoad, rejects *ingest.Rejects, yield func(ingest.Batch) error) ([]ingest.Report, error) {
+	var reports []ingest.Report
 	for _, sources := range l.readings {
 		report, err := ingest.Read(ctx, l.mapping, sources, r.folder.knownArea, rejects, yield)
-		all.Rows += report.Rows
-		all.Individuals += report.Individuals
-		all.Households += report.Households
-		all.Rejected += report.Rejected
+		reports = append(reports, report)
 		if err == nil {
 			continue
 		}
@@ -94,9 +105,9 @@ func (r *syncing) read(ctx context.Context, l syncLoad, rejects *ingest.Rejects,
 				err = why
 			}
 		}
-		return all, err
+		return reports, err
 	}
-	return all, nil
+	return reports, nil
 }
 
 // behind writes batches while the next ones are read.
