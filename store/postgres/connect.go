@@ -116,6 +116,15 @@ func parse(address string, u use) (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// waiting is the configuration of a session that runs no query but waits: it ends at once.
+func waiting(config *pgxpool.Config) *pgxpool.Config {
+	own := config.Copy()
+	own.ConnConfig.BuildContextWatcherHandler = func(p *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.DeadlineContextWatcherHandler{Conn: p.Conn()}
+	}
+	return own
+}
+
 // readSize is how much is read from the server at once, in bytes. It sends eight KiB at a time, and
 // while a page is being unpacked several of them arrive.
 const readSize = 64 << 10

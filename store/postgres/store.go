@@ -128,11 +128,11 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 		}
 	}
 	s.entries = newAppender(s)
-	if s.node, err = joinNodes(ctx, s.readers.config); err != nil {
+	if s.node, err = joinNodes(ctx, waiting(s.readers.config)); err != nil {
 		return err
 	}
 	s.sequencer = startSequencer(s.writers.config)
-	s.news = newNews(s.readers.config)
+	s.news = newNews(waiting(s.readers.config))
 	return s.refreshLines(ctx)
 }
 
