@@ -149,31 +149,45 @@ func indexes(n int) []int {
 	return all
 }
 
-// endWithDeath ends the memberships of somebody who has died: on the day of death, or of the report
-// when that is not known.
-func endWithDeath(words []word, memberships []annona.Membership, day annona.Date) []annona.Membership {
-	status, died := "", annona.Date("")
-	for _, w := range words {
-		for _, v := range w.values {
-			switch v.Field.Code {
-			case "vital_status":
-				status = v.Text
-			case "date_of_death":
-				died = annona.Date(v.Text)
-			}
+// death is what a record says of the death of its individual.
+type death struct {
+	status string
+	date   annona.Date
+}
+
+func (d *death) read(values []annona.Value) {
+	for _, v := range values {
+		switch v.Field.Code {
+		case "vital_status":
+			d.status = v.Text
+		case "date_of_death":
+			d.date = annona.Date(v.Text)
 		}
 	}
-	if died == "" && status != "deceased" {
-		return memberships
+}
+
+// end ends the memberships of somebody who has died: on the day of death, or on that of the report
+// when the day of death is not known.
+func (d death) end(memberships []annona.Membership, reported annona.Date) []annona.Membership {
+	last := d.date
+	if last == "" && d.status == "deceased" {
+		last = reported
 	}
-	if died == "" {
-		died = day
+	if last == "" {
+		return memberships
 	}
 	lived := make([]annona.Membership, 0, len(memberships))
 	for _, m := range memberships {
-		if m.EndDate = earlier(m.EndDate, died); lasts(m) {
+		if m.EndDate = earlier(m.EndDate, last); lasts(m) {
 			lived = append(lived, m)
 		}
 	}
 	return lived
+}
+
+func deathIn(words []word) (d death) {
+	for _, w := range words {
+		d.read(w.values)
+	}
+	return d
 }

@@ -221,6 +221,9 @@ func (l *Loading) write(ctx context.Context, tx annona.Tx, b *Batch) (outcome, e
 func (l *Loading) begin(r *prepared, k annona.Known, o *outcome) (prepared, error) {
 	first := *r
 	first.Number, first.Version = k.Number, 1
+	var died death
+	died.read(r.said.Values)
+	first.Memberships = died.end(first.Memberships, annona.DateOf(l.load.AsOf.UTC()))
 	words := []word(nil)
 	if len(k.Matched) > 1 {
 		o.tally.Ambiguous++

@@ -65,7 +65,7 @@ func merge(was standing, r said, authority authorities) (next standing, outside 
 	}
 	next.words = raiseOutside(next.words, outside, r)
 	next.mark(authority)
-	next.memberships = endWithDeath(next.words, mergeMemberships(was.memberships, r), annona.DateOf(r.asOf.UTC()))
+	next.memberships = deathIn(next.words).end(mergeMemberships(was.memberships, r), annona.DateOf(r.asOf.UTC()))
 	next.relationships = mergeRelationships(was.relationships, r)
 	return next, outside
 }

@@ -189,14 +189,14 @@ func TestMembershipsEndAndStart(t *testing.T) {
 
 func TestDeathEndsMemberships(t *testing.T) {
 	lives := []annona.Membership{{Household: 1, Source: "a"}, {Household: 2, Source: "a", EndDate: "2020-01-01"}}
-	got := endWithDeath(says(t, map[string]string{"vital_status": "deceased", "date_of_death": "2026-02-01"}), lives, "2026-03-01")
+	got := deathIn(says(t, map[string]string{"vital_status": "deceased", "date_of_death": "2026-02-01"})).end(lives, "2026-03-01")
 	if got[0].EndDate != "2026-02-01" || got[1].EndDate != "2020-01-01" {
 		t.Error(got)
 	}
-	if got := endWithDeath(says(t, map[string]string{"vital_status": "deceased"}), lives, "2026-03-01"); got[0].EndDate != "2026-03-01" {
+	if got := deathIn(says(t, map[string]string{"vital_status": "deceased"})).end(lives, "2026-03-01"); got[0].EndDate != "2026-03-01" {
 		t.Error(got)
 	}
-	if got := endWithDeath(says(t, map[string]string{"vital_status": "alive"}), lives, "2026-03-01"); got[0].EndDate != "" {
+	if got := deathIn(says(t, map[string]string{"vital_status": "alive"})).end(lives, "2026-03-01"); got[0].EndDate != "" {
 		t.Error(got)
 	}
 }
