@@ -182,10 +182,11 @@ func drawValue(rt *rapid.T, f *annona.Field) string {
 
 func joined(values []string) string { return strings.Join(values, string(rune(annona.ListSeparator))) }
 
-// reportedColumns are the single-valued columns that a source reports.
+// reportedColumns are the single-valued columns that a source reports; not those of a death, which
+// ends memberships: whoever sees who lives where sees it, whatever else is withheld.
 func reportedColumns(d *annona.Dataset) (columns []*annona.Field) {
 	for f := range d.Columns() {
-		if !f.Derived && f.Type != annona.TypeGroup && len(filtertest.Values(annona.Standard(), f)) > 0 {
+		if !f.Derived && f.Code != "vital_status" && f.Code != "date_of_death" && f.Type != annona.TypeGroup && len(filtertest.Values(annona.Standard(), f)) > 0 {
 			columns = append(columns, f)
 		}
 	}

@@ -64,7 +64,6 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		{"sell"},
 		{"init"},
 		{"init", "--data", data, "--force"},
-		{"import", "--data", data, ghanaSample},
 		{"import", "--data", data, "--mapping", "no-such-file.yaml", ghanaSample},
 		{"import", "--data", data, "--mapping", ghanaMapping},
 		{"agreement", "apply", "--data", data},
@@ -81,6 +80,7 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		}
 	}
 	for code, args := range map[string][]string{
+		"mapping_missing": {"import", "--data", data, ghanaSample},
 		"not_found":       {"key", "create", "--data", data, "--agreement", "nobody"},
 		"id_malformed":    {"key", "revoke", "--data", data, "abc"},
 		"store_missing":   {"verify", "--data", t.TempDir()},

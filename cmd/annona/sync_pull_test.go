@@ -197,9 +197,9 @@ func TestSyncMappingChanges(t *testing.T) {
 // The password comes from the environment or a file, and shows nowhere.
 func TestSyncPasswordOfAServer(t *testing.T) {
 	o := newOffice(t, kindPostgres, 2)
-	o.exec("DO $$ BEGIN CREATE ROLE needs_password LOGIN PASSWORD 'hush-hush'; EXCEPTION WHEN duplicate_object THEN ALTER ROLE needs_password PASSWORD 'hush-hush'; END $$",
-		"GRANT SELECT ON household, member TO needs_password")
-	o.rewrite("postgres://postgres@", "postgres://needs_password@")
+	o.exec("DO $$ BEGIN CREATE ROLE sync_reader LOGIN PASSWORD 'hush-hush'; EXCEPTION WHEN duplicate_object THEN ALTER ROLE sync_reader PASSWORD 'hush-hush'; END $$",
+		"GRANT SELECT ON household, member TO sync_reader")
+	o.rewrite("postgres://postgres@", "postgres://sync_reader@")
 	o.rewrite("    queries:", "    password_env: ANNONA_TEST_SOURCE\n    queries:")
 	t.Setenv("ANNONA_TEST_SOURCE", "wrong-one")
 	if l := o.fails("source_denied"); strings.Contains(l.Error, "wrong-one") {
@@ -209,6 +209,6 @@ func TestSyncPasswordOfAServer(t *testing.T) {
 	if l := o.sync(); l.Last.Created != 4 {
 		t.Errorf("%+v", l)
 	}
-	o.exec("REVOKE SELECT ON member FROM needs_password")
+	o.exec("REVOKE SELECT ON member FROM sync_reader")
 	o.fails("source_denied")
 }
