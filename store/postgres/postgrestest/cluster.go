@@ -18,7 +18,7 @@ import (
 var ErrNotInstalled = errors.New("PostgreSQL is not installed; on Debian or Ubuntu: sudo apt-get install postgresql")
 
 // Cluster is a server with its databases. Everybody who reaches its folder is let in, except
-// for a role named needs_password.
+// for roles named needs_password and sync_reader.
 type Cluster struct {
 	dir   string
 	bin   string
@@ -80,7 +80,7 @@ func (c *Cluster) make() error {
 	if err := c.run("initdb", "-D", c.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
-	access := "local all needs_password scram-sha-256\nlocal all all trust\nlocal replication all trust\n"
+	access := "local all needs_password,sync_reader scram-sha-256\nlocal all all trust\nlocal replication all trust\n"
 	if err := os.WriteFile(filepath.Join(c.data(), "pg_hba.conf"), []byte(access), 0o644); err != nil {
 		return err
 	}
