@@ -212,15 +212,13 @@ type plainRegistry struct {
 }
 
 type plainRecord struct {
-	first    string                 // source
-	person   map[string]int         // key of each source
-	told     map[string]plainReport // last report of each source
-	words    map[string]*plainWord  // by field; "id" is the identifier
-	deleted  bool
-	gone     int // day for which the source said so
-	history  []plainChange
-	kept     map[string]*plainWord // of a deleted record
-	keptGone int
+	first   string                 // source
+	person  map[string]int         // key of each source
+	told    map[string]plainReport // last report of each source
+	words   map[string]*plainWord  // by field; "id" is the identifier
+	deleted bool
+	gone    int // day for which the source said so
+	history []plainChange
 }
 
 type plainReport struct {

@@ -102,7 +102,10 @@ func (c *Calendar) Date(day int) (year, month, dayOfMonth int, ok bool) {
 // MiddleOfMonth returns the day that stands for a month of which the day is not known: its
 // 15th, or the middle of a month that is shorter than that.
 func (c *Calendar) MiddleOfMonth(year, month int) (int, bool) {
-	return c.Day(year, month, min(15, (c.MonthDays(year, month)+1)/2))
+	if days := c.MonthDays(year, month); days < 15 {
+		return c.Day(year, month, (days+1)/2)
+	}
+	return c.Day(year, month, 15)
 }
 
 // MiddleOfYear returns the day that stands for a year of which no more is known. In the

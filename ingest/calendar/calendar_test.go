@@ -206,6 +206,9 @@ func TestGregorianIsThatOfTheStandardLibrary(t *testing.T) {
 		if !ok || y != want.Year() || time.Month(m) != want.Month() || d != want.Day() {
 			t.Fatalf("day %d is %d-%d-%d, want %s", day, y, m, d, want.Format("2006-01-02"))
 		}
+		if middle, _ := c.MiddleOfMonth(y, 2); iso(middle) != want.Format("2006")+"-02-15" {
+			t.Errorf("the middle of February of %d is %s", y, iso(middle))
+		}
 		if middle, _ := c.MiddleOfYear(y); iso(middle) != want.Format("2006")+"-07-01" {
 			t.Fatalf("the middle of %d is %s", y, iso(middle))
 		}
