@@ -101,7 +101,6 @@ func (l *Loading) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, 
 	if err != nil {
 		return annona.Loaded{}, err
 	}
-	wrote.tally.Misfits = batch.misfits()
 	l.add(wrote)
 	return wrote.Loaded, nil
 }
@@ -171,7 +170,7 @@ func sum(a, b annona.Loaded) annona.Loaded {
 // it is found, merged with what is on file, sealed under its number and its next version, and
 // written. Of what the source reports as it is on file, nothing is sealed and nothing written.
 func (l *Loading) write(ctx context.Context, tx annona.Tx, b *Batch) (outcome, error) {
-	var o outcome
+	o := outcome{tally: Tally{Misfits: b.misfits()}}
 	if l.order.Mode == ModeFull {
 		o.named = map[string][]annona.Number{}
 	}
@@ -224,17 +223,13 @@ func (l *Loading) begin(r *prepared, k annona.Known, o *outcome) (prepared, erro
 	var died death
 	died.read(r.said.Values)
 	first.Memberships = died.end(first.Memberships, annona.DateOf(l.load.AsOf.UTC()))
-	words := []word(nil)
-	if len(k.Matched) > 1 {
-		o.tally.Ambiguous++
-	}
-	if l.x.CurrentDictionary().HasAuthority(r.Dataset.Name) || len(k.Matched) > 1 {
-		words = wordsOf(r.said)
-	}
-	if words == nil {
+	ambiguous := len(k.Matched) > 1
+	if !ambiguous && !l.x.CurrentDictionary().HasAuthority(r.Dataset.Name) {
 		return first, nil
 	}
-	if len(k.Matched) > 1 {
+	words := wordsOf(r.said)
+	if ambiguous {
+		o.tally.Ambiguous++
 		words = append(words, l.x.flag(r.Dataset, flagDuplicate, "", l.load.AsOf))
 	}
 	authority := l.decides[r.Dataset.Name]
@@ -486,7 +481,6 @@ func (p imagePart) append(m annona.Image) annona.Image {
 }
 
 func packItems(g annona.GroupItems) []byte {
-	byTag := func(a, b annona.Value) int { return int(a.Field.ImageTag()) - int(b.Field.ImageTag()) }
 	var packed []byte
 	var image annona.Image
 	for _, item := range g.Items {

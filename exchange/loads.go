@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"hash/maphash"
@@ -246,7 +247,7 @@ func (l *Loading) start(ctx context.Context) error {
 		return err
 	}
 	if err := l.clearTheWay(ctx); err != nil {
-		return firstOf(l.end(ctx, StateRefused, err), err)
+		return cmp.Or(l.end(ctx, StateRefused, err), err)
 	}
 	l.live(ctx)
 	return nil
@@ -362,7 +363,7 @@ func (l *Loading) Read(counted any, rejected int) {
 func (l *Loading) Finish(ctx context.Context) (annona.Loaded, error) {
 	if l.order.Mode == ModeFull {
 		if err := l.deleteMissing(ctx); err != nil {
-			return l.done, firstOf(l.Fail(ctx, err), err)
+			return l.done, cmp.Or(l.Fail(ctx, err), err)
 		}
 	}
 	return l.done, l.end(ctx, StateFinished, nil)

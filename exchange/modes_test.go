@@ -356,3 +356,31 @@ func TestAuthorities(t *testing.T) {
 		t.Errorf("%d flags", flags.Count)
 	}
 }
+
+// TestTheDeadLiveNowhere: a death that the first report tells ends memberships as one that a later
+// report tells.
+func TestTheDeadLiveNowhere(t *testing.T) {
+	r := newRegistry(t, 0)
+	ok := must[exchange.LoadInfo](t)
+	houses := func() (n int) {
+		answer, err := r.Search(t.Context(), r.caller, exchange.Question{Dataset: "households", Purpose: purpose, Fields: []string{"member_count"}}, 100, "", exchange.Form{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Page != nil {
+			n = answer.Page.Page().Count
+		}
+		return n
+	}
+	one, other := row(t, "households", "h"), row(t, "households", "g")
+	ama := row(t, "individuals", "a", "full_name", "Ama", "vital_status", "deceased", "in", "h")
+	ok(r.send(t, file{source: "survey", day: 1, rows: []annona.Record{one, other, ama, row(t, "individuals", "b", "full_name", "Kofi", "in", "g")}}))
+	if n := houses(); n != 1 {
+		t.Errorf("%d households have somebody in them after the first report", n)
+	}
+	kofi := row(t, "individuals", "b", "full_name", "Kofi", "vital_status", "deceased", "in", "g")
+	ok(r.send(t, file{source: "survey", day: 2, rows: []annona.Record{kofi}}))
+	if n := houses(); n != 0 {
+		t.Errorf("%d households have somebody in them after the second report", n)
+	}
+}

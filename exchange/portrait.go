@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/annona-exchange/annona"
@@ -29,20 +30,11 @@ func recordOf(d *annona.Dictionary, dataset *annona.Dataset, images ...annona.Im
 			return failed == nil
 		})
 		if err != nil || failed != nil {
-			return r, annona.Internal("read a stored record", firstOf(failed, err))
+			return r, annona.Internal("read a stored record", cmp.Or(failed, err))
 		}
 	}
 	slices.SortStableFunc(r.Groups, func(a, b annona.GroupItems) int { return int(a.Field.ImageTag()) - int(b.Field.ImageTag()) })
 	return r, nil
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func errUnknownTag(dataset *annona.Dataset) error {
@@ -64,7 +56,7 @@ func itemsOf(d *annona.Dictionary, group *annona.Field, packed []byte) (annona.G
 	var failed error
 	err := annona.Items(packed, func(item annona.Image) bool {
 		var values []annona.Value
-		failed = firstOf(item.Values(func(tag uint32, text []byte) bool {
+		failed = cmp.Or(item.Values(func(tag uint32, text []byte) bool {
 			if f := fields[tag]; f != nil {
 				values = append(values, annona.Value{Field: f, Text: string(text)})
 				return true
@@ -75,5 +67,5 @@ func itemsOf(d *annona.Dictionary, group *annona.Field, packed []byte) (annona.G
 		g.Items = append(g.Items, values)
 		return failed == nil
 	})
-	return g, firstOf(failed, err)
+	return g, cmp.Or(failed, err)
 }

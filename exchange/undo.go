@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -35,7 +36,7 @@ func (x *Exchange) UndoLoad(ctx context.Context, caller annona.Caller, id annona
 	}
 	u := undoing{Loading: l, of: undone.Load}
 	if err := u.run(ctx); err != nil {
-		return LoadInfo{}, firstOf(err, l.Fail(ctx, err))
+		return LoadInfo{}, cmp.Or(err, l.Fail(ctx, err))
 	}
 	if err := u.finish(ctx, undone); err != nil {
 		return LoadInfo{}, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -139,130 +139,21 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 	return report, errors.Join(readErr, writeErr, refused.close())
 }
 
-// writing writes batches behind the reader's back: one is made ready while others are written.
-type writing struct {
-	load    *exchange.Loading // nil in a dry run
-	turn    time.Duration     // how long a transaction may take, about
-	batches chan ingest.Batch
-	ready   chan *exchange.Batch
-	failed  chan struct{} // closed when a batch could not be written: err says why
-	done    chan struct{} // closed when the last batch is dealt with
-	once    sync.Once
-	err     error
-}
-
-// How long a transaction of a load takes, about. In a file, writers take turns: whoever reads
-// people waits that long for the entry of the disclosure. In a database they do not wait for it, and
-// fewer transactions are cheaper.
-const (
-	fileTurn     = 30 * time.Millisecond
-	databaseTurn = 250 * time.Millisecond
-	mostRecords  = 4000 // of one transaction
-)
-
-// waitingBatches is how many batches may wait between two steps.
-const waitingBatches = 8
-
 // loadGC has the collector of garbage come seldom: a load leaves much behind and holds little.
 const loadGC = 300
 
+// startWriting begins a load, but in a dry run, and the writing of its batches.
 func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Mapping) (*writing, error) {
-	w := &writing{
-		turn: fileTurn, batches: make(chan ingest.Batch, waitingBatches), ready: make(chan *exchange.Batch, waitingBatches),
-		failed: make(chan struct{}), done: make(chan struct{}),
+	if i.DryRun {
+		return f.writeBehind(ctx, nil), nil
 	}
-	if f.database != "" {
-		w.turn = databaseTurn
-	}
-	if !i.DryRun {
-		var err error
-		w.load, err = f.gate.BeginLoad(ctx, operator(), exchange.LoadOrder{
-			Source: m.Source(), Mode: i.Mode, AsOf: time.Time(i.AsOf), Guard: float64(i.Guard), Areas: m.Areas(), Covers: m.Covers(), Match: m.Match(),
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	go w.makeReady()
-	go w.writeAll(ctx)
-	return w, nil
-}
-
-func (w *writing) fail(err error) {
-	w.once.Do(func() {
-		w.err = err
-		close(w.failed)
+	load, err := f.gate.BeginLoad(ctx, operator(), exchange.LoadOrder{
+		Source: m.Source(), Mode: i.Mode, AsOf: time.Time(i.AsOf), Guard: float64(i.Guard), Areas: m.Areas(), Covers: m.Covers(), Match: m.Match(),
 	})
-}
-
-func (w *writing) hasFailed() bool {
-	select {
-	case <-w.failed:
-		return true
-	default:
-		return false
+	if err != nil {
+		return nil, err
 	}
-}
-
-func (w *writing) makeReady() {
-	defer close(w.ready)
-	for b := range w.batches {
-		if w.load == nil || w.hasFailed() {
-			continue
-		}
-		ready, err := w.load.MakeReady(b.Households, b.Individuals)
-		if err != nil {
-			w.fail(err)
-			continue
-		}
-		w.ready <- ready
-	}
-}
-
-// writeAll writes what is ready, as much in one transaction as the last one shows to fit in a turn.
-func (w *writing) writeAll(ctx context.Context) {
-	defer close(w.done)
-	most := 0 // records
-	for b := range w.ready {
-		if w.hasFailed() {
-			continue
-		}
-		some, records := w.join(b, most)
-		began := time.Now()
-		if _, err := w.load.Write(ctx, some...); err != nil {
-			w.fail(err)
-			continue
-		}
-		most = min(mostRecords, int(float64(records)*float64(w.turn)/float64(time.Since(began))))
-	}
-}
-
-// join adds batches that are ready, as long as the records are no more than that.
-func (w *writing) join(b *exchange.Batch, most int) (some []*exchange.Batch, records int) {
-	some, records = append(some, b), b.Records()
-	for records+ingest.BatchRecords <= most {
-		select {
-		case next, more := <-w.ready:
-			if !more {
-				return some, records
-			}
-			some, records = append(some, next), records+next.Records()
-		default:
-			return some, records
-		}
-	}
-	return some, records
-}
-
-var errWriting = errors.New("writing has failed")
-
-func (w *writing) write(b ingest.Batch) error {
-	select {
-	case <-w.failed:
-		return errWriting
-	case w.batches <- b:
-		return nil
-	}
+	return f.writeBehind(ctx, load), nil
 }
 
 // firstPass reads the files of a full load once without writing.
@@ -280,17 +171,13 @@ func (w *writing) firstPass(ctx context.Context, mode string, read func(yield fu
 // finish waits for the last batch. A load that was read to its end is recorded as finished, any other
 // one as failed.
 func (w *writing) finish(ctx context.Context, r ingest.Report, failed error) (annona.Loaded, error) {
-	close(w.batches)
-	<-w.done
+	broken := w.end()
 	if w.load == nil {
 		return annona.Loaded{}, nil
 	}
 	w.load.Read(countsOf(r), r.Rejected)
-	if w.err != nil {
-		failed = w.err
-	}
-	if failed != nil {
-		return w.load.Done(), errors.Join(w.err, w.load.Fail(ctx, failed))
+	if failed = cmp.Or(broken, failed); failed != nil {
+		return w.load.Done(), errors.Join(broken, w.load.Fail(ctx, failed))
 	}
 	return w.load.Finish(ctx)
 }

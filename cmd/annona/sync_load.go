@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -43,37 +44,29 @@ func (r *syncing) load(ctx context.Context, l syncLoad) (syncCount, error) {
 			err = loading.Decide(ctx)
 		}
 		if err != nil {
-			return syncCount{}, firstError(err, loading.Fail(ctx, err))
+			return syncCount{}, cmp.Or(err, loading.Fail(ctx, err))
 		}
 	}
 	return r.write(ctx, l, loading)
 }
 
-// firstError returns the error that came first, where there are two.
-func firstError(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
-}
-
 // write writes what the sources say.
 func (r *syncing) write(ctx context.Context, l syncLoad, loading *exchange.Loading) (syncCount, error) {
 	refused := &sealedRejects{files: rejectFiles{folder: filepath.Join(r.folder.path, "rejects", r.source.Name), started: time.Now()}, recipients: r.source.recipients}
-	w := writeBehind(ctx, loading)
+	w := r.folder.writeBehind(ctx, loading)
 	reports, err := r.read(ctx, l, ingest.NewRejects(refused.open), w.write)
 	read := countRead(reports)
-	err = firstError(w.end(), err) // reading stops because writing has
-	err = firstError(err, refused.close())
+	err = cmp.Or(w.end(), err) // reading stops because writing has
+	err = cmp.Or(err, refused.close())
 	loading.Read(map[string]int{"rows": read.Rows, "rejected": read.Rejected}, read.Rejected)
 	loaded := loading.Done()
 	if err != nil {
-		err = firstError(err, loading.Fail(ctx, err))
+		err = cmp.Or(err, loading.Fail(ctx, err))
 	} else {
 		loaded, err = loading.Finish(ctx)
 	}
 	for _, report := range reports {
-		err = firstError(err, r.folder.noteUnmapped(ctx, l.mapping.Source(), report))
+		err = cmp.Or(err, r.folder.noteUnmapped(ctx, l.mapping.Source(), report))
 	}
 	read.Created, read.Changed, read.Unchanged = loaded.Created, loaded.Changed, loaded.Unchanged
 	read.Deleted, read.Restored, read.Stale = loaded.Deleted, loaded.Restored, loaded.Stale
@@ -108,46 +101,6 @@ func (r *syncing) read(ctx context.Context, l syncLoad, rejects *ingest.Rejects,
 		return reports, err
 	}
 	return reports, nil
-}
-
-// behind writes batches while the next ones are read.
-type behind struct {
-	batches chan ingest.Batch
-	failed  chan struct{} // closed when a batch could not be written: err says why
-	done    chan struct{} // closed when the last batch is dealt with
-	err     error
-}
-
-func writeBehind(ctx context.Context, load *exchange.Loading) *behind {
-	b := &behind{batches: make(chan ingest.Batch, 1), failed: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(b.done)
-		for batch := range b.batches {
-			if b.err != nil {
-				continue
-			}
-			if _, b.err = load.Put(ctx, batch.Households, batch.Individuals); b.err != nil {
-				close(b.failed)
-			}
-		}
-	}()
-	return b
-}
-
-func (b *behind) write(batch ingest.Batch) error {
-	select {
-	case <-b.failed:
-		return errWriting
-	case b.batches <- batch:
-		return nil
-	}
-}
-
-// end waits for the last batch.
-func (b *behind) end() error {
-	close(b.batches)
-	<-b.done
-	return b.err
 }
 
 // sealedRejects are files of refused rows, sealed to recipients when there are some.
