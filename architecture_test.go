@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"backup":                      {""},
 	"ingest":                      {"", "filter", "ingest/calendar"},
 	"ingest/calendar":             {},
+	"ingest/intake":               {"", "exchange", "ingest"},
 	"ingest/suggest":              {"", "ingest"},
 	"ingest/pull":                 {""},
 	"encode":                      {"", "privacy"},
@@ -42,7 +43,7 @@ var mayImport = map[string][]string{
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/suggest", "ingest/pull", "rest", "schema",
+	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "rest", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/ingest"
+	"github.com/annona-exchange/annona/ingest/intake"
 )
 
 type importCommand struct {
@@ -112,28 +112,28 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 	if err != nil {
 		return report, err
 	}
-	readErr := w.firstPass(ctx, i.Mode, func(yield func(ingest.Batch) error) error {
+	readErr := w.FirstPass(ctx, i.Mode, func(yield func(ingest.Batch) error) error {
 		_, err := ingest.Read(ctx, m, sources, f.knownArea, nil, yield)
 		return err
 	})
-	yield, findings := i.looking(m, w.write)
+	yield, findings := i.looking(m, w.Write)
 	if readErr == nil {
 		report.Report, readErr = ingest.Read(ctx, m, sources, f.knownArea, ingest.NewRejects(refused.open), yield)
 	}
 	report.Quality = findings(report.Report)
-	loaded, writeErr := w.finish(ctx, report.Report, readErr)
+	loaded, writeErr := w.Finish(ctx, report.Report, readErr)
 	bar.done()
 	if !i.DryRun && writeErr == nil {
 		writeErr = f.noteUnmapped(ctx, m.Source(), report.Report)
 	}
-	if w.load != nil {
-		report.Load = w.load.ID().String()
+	if id, ok := w.Load(); ok {
+		report.Load = id.String()
 	}
 	report.Deleted, report.Restored, report.Stale = loaded.Deleted, loaded.Restored, loaded.Stale
 	report.Created, report.Changed, report.Unchanged, report.Pending = loaded.Created, loaded.Changed, loaded.Unchanged, loaded.Unresolved
 	report.Erased = loaded.Erased
 	report.Rejects, report.Seconds = refused.paths, time.Since(started).Seconds()
-	if writeErr != nil && errors.Is(readErr, errWriting) {
+	if writeErr != nil && errors.Is(readErr, intake.ErrWriting) {
 		readErr = nil // reading stopped because writing had
 	}
 	return report, errors.Join(readErr, writeErr, refused.close())
@@ -143,7 +143,7 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 const loadGC = 300
 
 // startWriting begins a load, but in a dry run, and the writing of its batches.
-func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Mapping) (*writing, error) {
+func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Mapping) (*intake.Writing, error) {
 	if i.DryRun {
 		return f.writeBehind(ctx, nil), nil
 	}
@@ -156,48 +156,16 @@ func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Ma
 	return f.writeBehind(ctx, load), nil
 }
 
-// firstPass reads the files of a full load once without writing.
-func (w *writing) firstPass(ctx context.Context, mode string, read func(yield func(ingest.Batch) error) error) error {
-	if w.load == nil || mode != exchange.ModeFull {
-		return nil
-	}
-	err := read(func(b ingest.Batch) error { return w.load.Name(ctx, b.Households, b.Individuals) })
-	if err != nil {
-		return err
-	}
-	return w.load.Decide(ctx)
+// writeBehind begins to write the batches of a load; of none, when load is nil.
+func (f *folder) writeBehind(ctx context.Context, load *exchange.Loading) *intake.Writing {
+	return intake.WriteBehind(ctx, load, f.turn())
 }
 
-// finish waits for the last batch. A load that was read to its end is recorded as finished, any other
-// one as failed.
-func (w *writing) finish(ctx context.Context, r ingest.Report, failed error) (annona.Loaded, error) {
-	broken := w.end()
-	if w.load == nil {
-		return annona.Loaded{}, nil
+func (f *folder) turn() time.Duration {
+	if f.database != "" {
+		return intake.DatabaseTurn
 	}
-	w.load.Read(countsOf(r), r.Rejected)
-	if failed = cmp.Or(broken, failed); failed != nil {
-		return w.load.Done(), errors.Join(broken, w.load.Fail(ctx, failed))
-	}
-	return w.load.Finish(ctx)
-}
-
-// countsOf is what is kept of a reading: counts and codes. A source's own code may be a text that says
-// more.
-func countsOf(r ingest.Report) any {
-	unmapped := map[string]int{}
-	for field, codes := range r.Unmapped {
-		for _, code := range codes {
-			unmapped[field] += code.Count
-		}
-	}
-	return struct {
-		Rows     int            `json:"rows"`
-		Rejected int            `json:"rejected"`
-		Refused  map[string]int `json:"refused,omitempty"`
-		Flags    map[string]int `json:"flags,omitempty"`
-		Unmapped map[string]int `json:"unmapped,omitempty"`
-	}{r.Rows, r.Rejected, r.Refused, r.Flags, unmapped}
+	return intake.FileTurn
 }
 
 func (f *folder) knownArea(ctx context.Context, code string) (bool, error) {

@@ -54,9 +54,9 @@ func (r *syncing) load(ctx context.Context, l syncLoad) (syncCount, error) {
 func (r *syncing) write(ctx context.Context, l syncLoad, loading *exchange.Loading) (syncCount, error) {
 	refused := &sealedRejects{files: rejectFiles{folder: filepath.Join(r.folder.path, "rejects", r.source.Name), started: time.Now()}, recipients: r.source.recipients}
 	w := r.folder.writeBehind(ctx, loading)
-	reports, err := r.read(ctx, l, ingest.NewRejects(refused.open), w.write)
+	reports, err := r.read(ctx, l, ingest.NewRejects(refused.open), w.Write)
 	read := countRead(reports)
-	err = cmp.Or(w.end(), err) // reading stops because writing has
+	err = cmp.Or(w.End(), err) // reading stops because writing has
 	err = cmp.Or(err, refused.close())
 	loading.Read(map[string]int{"rows": read.Rows, "rejected": read.Rejected}, read.Rejected)
 	loaded := loading.Done()

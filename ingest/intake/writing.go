@@ -1,0 +1,193 @@
+// Package intake takes what package ingest reads through the gate: batch by batch, one is written
+// while the next is made ready and another one is read. Imports of the command line, synchronized
+// sources and loads over HTTP all go this way.
+//
+// It knows what a load is read from and in which order the gate is asked. It knows no rule about who
+// may load and what becomes of a record: that is the gate's.
+package intake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/ingest"
+)
+
+// Writing writes batches behind the reader's back: one is made ready while others are written.
+type Writing struct {
+	load    *exchange.Loading // nil in a dry run
+	turn    time.Duration     // how long a transaction may take, about
+	batches chan ingest.Batch
+	ready   chan *exchange.Batch
+	failed  chan struct{} // closed when a batch could not be written: err says why
+	done    chan struct{} // closed when the last batch is dealt with
+	once    sync.Once
+	err     error
+}
+
+// How long a transaction of a load takes, about. In a file, writers take turns: whoever reads
+// people waits that long for the entry of the disclosure. In a database they do not wait for it, and
+// fewer transactions are cheaper.
+const (
+	FileTurn     = 30 * time.Millisecond
+	DatabaseTurn = 250 * time.Millisecond
+	mostRecords  = 4000 // of one transaction
+)
+
+// waitingBatches is how many batches may wait between two steps.
+const waitingBatches = 8
+
+// WriteBehind begins to write the batches of a load; of none, when load is nil. turn is FileTurn or
+// DatabaseTurn.
+func WriteBehind(ctx context.Context, load *exchange.Loading, turn time.Duration) *Writing {
+	w := &Writing{
+		load: load, turn: turn, batches: make(chan ingest.Batch, waitingBatches), ready: make(chan *exchange.Batch, waitingBatches),
+		failed: make(chan struct{}), done: make(chan struct{}),
+	}
+	go w.makeReady()
+	go w.writeAll(ctx)
+	return w
+}
+
+func (w *Writing) fail(err error) {
+	w.once.Do(func() {
+		w.err = err
+		close(w.failed)
+	})
+}
+
+func (w *Writing) hasFailed() bool {
+	select {
+	case <-w.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *Writing) makeReady() {
+	defer close(w.ready)
+	for b := range w.batches {
+		if w.load == nil || w.hasFailed() {
+			continue
+		}
+		ready, err := w.load.MakeReady(b.Households, b.Individuals)
+		if err != nil {
+			w.fail(err)
+			continue
+		}
+		w.ready <- ready
+	}
+}
+
+// writeAll writes what is ready, as much in one transaction as the last one shows to fit in a turn.
+func (w *Writing) writeAll(ctx context.Context) {
+	defer close(w.done)
+	most := 0 // records
+	for b := range w.ready {
+		if w.hasFailed() {
+			continue
+		}
+		some, records := w.join(b, most)
+		began := time.Now()
+		if _, err := w.load.Write(ctx, some...); err != nil {
+			w.fail(err)
+			continue
+		}
+		most = min(mostRecords, int(float64(records)*float64(w.turn)/float64(time.Since(began))))
+	}
+}
+
+// join adds batches that are ready, as long as the records are no more than that.
+func (w *Writing) join(b *exchange.Batch, most int) (some []*exchange.Batch, records int) {
+	some, records = append(some, b), b.Records()
+	for records+ingest.BatchRecords <= most {
+		select {
+		case next, more := <-w.ready:
+			if !more {
+				return some, records
+			}
+			some, records = append(some, next), records+next.Records()
+		default:
+			return some, records
+		}
+	}
+	return some, records
+}
+
+// ErrWriting is what Write returns when writing has failed; End says why.
+var ErrWriting = errors.New("writing has failed")
+
+// Write hands a batch over.
+func (w *Writing) Write(b ingest.Batch) error {
+	select {
+	case <-w.failed:
+		return ErrWriting
+	case w.batches <- b:
+		return nil
+	}
+}
+
+// End waits for the last batch and says why one could not be written.
+func (w *Writing) End() error {
+	close(w.batches)
+	<-w.done
+	return w.err
+}
+
+// Load is the id of the load; false in a dry run.
+func (w *Writing) Load() (annona.UID, bool) {
+	if w.load == nil {
+		return annona.UID{}, false
+	}
+	return w.load.ID(), true
+}
+
+// FirstPass reads the files of a full load once without writing.
+func (w *Writing) FirstPass(ctx context.Context, mode string, read func(yield func(ingest.Batch) error) error) error {
+	if w.load == nil || mode != exchange.ModeFull {
+		return nil
+	}
+	err := read(func(b ingest.Batch) error { return w.load.Name(ctx, b.Households, b.Individuals) })
+	if err != nil {
+		return err
+	}
+	return w.load.Decide(ctx)
+}
+
+// Finish waits for the last batch. A load that was read to its end is recorded as finished, any other
+// one as failed.
+func (w *Writing) Finish(ctx context.Context, r ingest.Report, failed error) (annona.Loaded, error) {
+	broken := w.End()
+	if w.load == nil {
+		return annona.Loaded{}, nil
+	}
+	w.load.Read(countsOf(r), r.Rejected)
+	if failed = cmp.Or(broken, failed); failed != nil {
+		return w.load.Done(), errors.Join(broken, w.load.Fail(ctx, failed))
+	}
+	return w.load.Finish(ctx)
+}
+
+// countsOf is what is kept of a reading: counts and codes. A source's own code may be a text that says
+// more.
+func countsOf(r ingest.Report) any {
+	unmapped := map[string]int{}
+	for field, codes := range r.Unmapped {
+		for _, code := range codes {
+			unmapped[field] += code.Count
+		}
+	}
+	return struct {
+		Rows     int            `json:"rows"`
+		Rejected int            `json:"rejected"`
+		Refused  map[string]int `json:"refused,omitempty"`
+		Flags    map[string]int `json:"flags,omitempty"`
+		Unmapped map[string]int `json:"unmapped,omitempty"`
+	}{r.Rows, r.Rejected, r.Refused, r.Flags, unmapped}
+}
