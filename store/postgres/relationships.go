@@ -126,7 +126,7 @@ func (t *tx) reportedRelationships(people []*written) (all []reported, err error
 	if len(all) == 0 {
 		return nil, nil
 	}
-	if err := t.otherEnds(all); err != nil {
+	if err := t.otherEnds(all, people); err != nil {
 		return nil, err
 	}
 	waiting, sources, keys := unresolved(all)
@@ -153,12 +153,27 @@ func unresolved(all []reported) (waiting []*reported, sources, keys []string) {
 	return waiting, sources, keys
 }
 
+// meet finds the other individuals in the batch itself, where most of them are: a household comes
+// together.
+func meet(all []reported, people []*written) {
+	here := make(map[recordKey]annona.Number, len(people))
+	for _, w := range people {
+		here[nameOf(&w.key)] = w.number
+	}
+	for i := range all {
+		if r := &all[i]; r.To == 0 {
+			r.To = here[recordKey{"individuals", r.Source, r.ToKey}]
+		}
+	}
+}
+
 // otherEnds finds the other individuals: by number, by first key, and by another key where there are
 // any.
-func (t *tx) otherEnds(all []reported) error {
+func (t *tx) otherEnds(all []reported, people []*written) error {
 	if err := t.checkEnds(all); err != nil {
 		return err
 	}
+	meet(all, people)
 	const named = `SELECT k.position, i.number FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position) `
 	queries := []string{named + `JOIN individuals i ON i.source = k.source COLLATE "C" AND i.source_key = k.key COLLATE "C"`}
 	if t.beside {

@@ -17,7 +17,8 @@ CREATE SEQUENCE relationships_number;
 -- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it. source and
--- source_key are the record's first key; digest and as_of are of what was last reported under it.
+-- source_key are the record's first key; digest and as_of are of what was last reported under it. Its index
+-- begins with the hash, which alone tells records apart: the source is the same for millions.
 CREATE TABLE households (
 	number        bigint PRIMARY KEY,
 	version       bigint NOT NULL,
@@ -36,7 +37,7 @@ CREATE TABLE households (
 );
 ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL; -- sealed bytes do not shrink
 CREATE UNIQUE INDEX households_uid ON households (uid);
-CREATE UNIQUE INDEX households_source ON households (source, source_key);
+CREATE UNIQUE INDEX households_source ON households (source_key, source);
 CREATE INDEX households_area ON households (f_area_code);
 
 -- The household line (household_number to area_code) is that of the primary membership.
@@ -63,7 +64,7 @@ CREATE TABLE individuals (
 );
 ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
-CREATE UNIQUE INDEX individuals_source ON individuals (source, source_key);
+CREATE UNIQUE INDEX individuals_source ON individuals (source_key, source);
 CREATE INDEX individuals_area ON individuals (area_code);
 
 -- Keys that lead to a record beside its first one, with what was last reported under each.
@@ -147,14 +148,16 @@ CREATE TABLE relationships (
 CREATE INDEX relationships_to ON relationships (to_number) WHERE to_number IS NOT NULL;
 CREATE INDEX relationships_unresolved ON relationships (source, to_key) WHERE to_number IS NULL;
 
+-- A holder has each identifier once: whoever writes one has locked the holder and has taken what it had
+-- away. Another unique index would be half of what an identifier costs.
 CREATE TABLE identifier_index (
 	hash      bytea NOT NULL,
 	scheme    text COLLATE "C" NOT NULL,
 	noun      text COLLATE "C" NOT NULL,
 	number    bigint NOT NULL,
-	shareable boolean NOT NULL,
-	PRIMARY KEY (number, noun, hash, scheme)
+	shareable boolean NOT NULL
 );
+CREATE INDEX identifier_index_number ON identifier_index (number);
 CREATE INDEX identifier_index_hash ON identifier_index (hash); -- written all over, so nothing else is in it
 
 CREATE TABLE areas (

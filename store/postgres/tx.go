@@ -82,10 +82,10 @@ func (t *tx) next(sequence string, count int) (numbers []int64, err error) {
 	if count == 0 {
 		return nil, nil
 	}
-	err = t.conn.each("SELECT nextval($1::text::regclass) FROM generate_series(1, $2)", func(r row) error {
+	err = t.conn.each("SELECT nextval('"+sequence+"') FROM generate_series(1, $1)", func(r row) error { // a sequence in a parameter is looked up for each number
 		numbers = append(numbers, r.integer(0))
 		return nil
-	}, sequence, count)
+	}, count)
 	return numbers, err
 }
 
