@@ -1,6 +1,10 @@
 package annona
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Basis is the lawful basis of a purpose (GDPR Article 6(1)).
 type Basis string
@@ -57,6 +61,33 @@ type CredentialTerms struct {
 	Reason        string `json:"reason" yaml:"reason"` // why it is raised above the default; required
 }
 
+// ImportTerms lets the clients of a partner load records of some sources: they are its registrar.
+type ImportTerms struct {
+	Sources []string `json:"sources" yaml:"sources"`                 // names of source systems, as mappings have them
+	Modes   []string `json:"modes,omitempty" yaml:"modes,omitempty"` // upsert, full; empty: upsert
+	// DeleteGuard is the greatest share of a source's records that one of their full loads may delete;
+	// nil: two percent.
+	DeleteGuard *Percent `json:"delete_guard,omitempty" yaml:"delete_guard,omitempty"`
+}
+
+// Percent is a share of a hundred, from 0 to 100, written 2%.
+type Percent float64
+
+// UnmarshalText reads 2%, 0.5% or 2.
+func (p *Percent) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(string(text), "%"), 64)
+	if err != nil || !(n >= 0 && n <= 100) {
+		return Invalid("percent_malformed", "a share is written 2%%, from 0%% to 100%%")
+	}
+	*p = Percent(n)
+	return nil
+}
+
+// MarshalText writes 2%.
+func (p Percent) MarshalText() ([]byte, error) {
+	return append(strconv.AppendFloat(nil, float64(p), 'f', -1, 64), '%'), nil
+}
+
 // The caps of a plain API key whose agreement does not raise them.
 const (
 	DefaultAPIKeyRows = 10_000
@@ -79,6 +110,8 @@ type Agreement struct {
 	// Disclosures lets the partner ask who received the data of an individual whom it may see:
 	// for one that answers people's requests for access (GDPR Article 15).
 	Disclosures bool `json:"disclosures,omitempty" yaml:"disclosures,omitempty"`
+	// Imports lets the partner load records; nil: it may not.
+	Imports *ImportTerms `json:"imports,omitempty" yaml:"imports,omitempty"`
 
 	ValidFrom  Date   `json:"valid_from" yaml:"valid_from"`
 	ValidUntil Date   `json:"valid_until" yaml:"valid_until"` // last day

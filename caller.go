@@ -75,6 +75,8 @@ const (
 	VerbReorganize      Verb = "reorganize_areas"
 	VerbApproveAreas    Verb = "approve_areas" // of an agreement
 	VerbApplyCrosswalk  Verb = "apply_crosswalk"
+	VerbPutMapping      Verb = "put_mapping"
+	VerbDropMapping     Verb = "drop_mapping"
 	VerbRotateKeys      Verb = "rotate_keys"
 	VerbSubjectRights   Verb = "subject_rights"
 	VerbPruneLog        Verb = "prune_log"

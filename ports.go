@@ -30,7 +30,8 @@ type Tx interface {
 	LifeTx
 	AreaTx
 	CodesTx
-	// PutLoad writes a load by its ID and gives it its key when it is new.
+	// PutLoad writes a load. One without a key is new, and gets one; code load_taken when its id is on
+	// file.
 	PutLoad(ctx context.Context, l *Load) error
 	// PutRestriction and PutConsent write a record by its ID and append a touched event.
 	PutRestriction(ctx context.Context, r Restriction) error
@@ -97,7 +98,7 @@ type AreaTx interface {
 	PutReorganization(ctx context.Context, r Reorganization) error
 }
 
-// CodesTx writes what the codes of sources mean, within a transaction.
+// CodesTx writes what sources mean by their codes and their columns, within a transaction.
 type CodesTx interface {
 	// PutCrosswalk writes a version of a crosswalk. One that is there already stays as it is: code
 	// crosswalk_version.
@@ -105,6 +106,10 @@ type CodesTx interface {
 	// CountUnmapped adds what a load has met to what earlier ones have. FirstAt is the time of the
 	// load.
 	CountUnmapped(ctx context.Context, met []Unmapped) error
+	// PutMapping writes the next version of a mapping: code mapping_version when it is not that.
+	PutMapping(ctx context.Context, m StoredMapping) error
+	// DropMapping marks all versions of a mapping as dropped.
+	DropMapping(ctx context.Context, name string) error
 }
 
 // LifeTx is what happens to records in the course of their lives, within a transaction.
@@ -142,6 +147,14 @@ type Loads interface {
 	// NumbersOfSource returns the numbers, behind after and at most limit, of the records on file
 	// that have a key of a source. They ascend.
 	NumbersOfSource(ctx context.Context, dataset *Dataset, source string, after Number, limit int) ([]Number, error)
+}
+
+// Mappings keeps the mappings that are on file, each in versions.
+type Mappings interface {
+	// Mapping returns a version of a mapping, the latest one when version is 0; nil when there is none.
+	Mapping(ctx context.Context, name string, version int) (*StoredMapping, error)
+	// Mappings returns the latest version of each mapping, by name.
+	Mappings(ctx context.Context) ([]StoredMapping, error)
 }
 
 // Writer runs transactions. fn may run again when the store asks for it; on error nothing of

@@ -253,6 +253,22 @@ type Crosswalk struct {
 // ErrCrosswalkVersion says that a crosswalk has that version, or a later one, already.
 var ErrCrosswalkVersion = Conflict("crosswalk_version", "a crosswalk of this version or a later one is on file; give the new one the next version")
 
+// StoredMapping is a mapping that is on file, for loads that are asked for over a wire.
+type StoredMapping struct {
+	Name    string
+	Version int    // from 1; a version never changes
+	Source  string // whose records the mapping makes
+	Body    string // the mapping as it was written
+	PutAt   time.Time
+	Dropped bool // no load may be asked for with it any more
+}
+
+// ErrMappingVersion says that somebody else has put a version of the mapping in the same moment.
+var ErrMappingVersion = Conflict("mapping_version", "somebody has put this mapping in this moment; try again")
+
+// ErrLoadTaken says that a load with that id is on file already.
+var ErrLoadTaken = Conflict("load_taken", "a load with this id is on file already")
+
 // Unmapped is how often loads have met a code of a source that nothing leads on from.
 type Unmapped struct {
 	Source, Field string

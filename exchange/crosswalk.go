@@ -68,8 +68,20 @@ const (
 // NoteUnmapped adds what a load has met to the list of codes without a meaning. The empty code
 // stands for what the load has counted and not named.
 func (x *Exchange) NoteUnmapped(ctx context.Context, caller annona.Caller, met []annona.Unmapped) error {
-	if err := operatorOnly(caller); err != nil || len(met) == 0 {
+	if err := operatorOnly(caller); err != nil {
 		return err
+	}
+	return x.noteUnmapped(ctx, met)
+}
+
+// NoteUnmapped adds what the load has met to the list of codes without a meaning.
+func (l *Loading) NoteUnmapped(ctx context.Context, met []annona.Unmapped) error {
+	return l.x.noteUnmapped(ctx, met)
+}
+
+func (x *Exchange) noteUnmapped(ctx context.Context, met []annona.Unmapped) error {
+	if len(met) == 0 {
+		return nil
 	}
 	type place struct{ source, field string }
 	now := x.Clock().UTC()

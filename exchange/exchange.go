@@ -35,6 +35,7 @@ type Config struct {
 	Log        annona.Log
 	Views      annona.Views
 	Loads      annona.Loads
+	Mappings   annona.Mappings
 	History    History // nil: nothing is proved, nobody's disclosures are told
 	Vault      Vault
 	Shredder   annona.Shredder // for erasure only

@@ -176,6 +176,9 @@ func (l *Loading) delete(ctx context.Context, dataset *annona.Dataset, numbers [
 	if len(numbers) == 0 {
 		return nil
 	}
+	if err := l.x.mayLoad(ctx, l.caller, l.order); err != nil {
+		return err
+	}
 	var wrote outcome
 	err := l.x.Writer.Update(ctx, func(tx annona.Tx) error {
 		wrote = outcome{}

@@ -87,6 +87,9 @@ func (l *Loading) MakeReady(records ...[]annona.Record) (*Batch, error) {
 // Write writes batches, one behind the other, in one transaction with its events and its ledger
 // entry. One call at a time.
 func (l *Loading) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, error) {
+	if err := l.x.mayLoad(ctx, l.caller, l.order); err != nil {
+		return annona.Loaded{}, err
+	}
 	batch := joinBatches(batches)
 	var wrote outcome
 	err := l.x.Writer.Update(ctx, func(tx annona.Tx) (err error) {

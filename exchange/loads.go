@@ -45,6 +45,12 @@ type LoadOrder struct {
 	Covers map[string][]string
 	// Match names the identifier schemes by which an unknown individual may be one that is on file.
 	Match []string
+	// Mapping names the one on file that the rows are read with, as name@version; empty: it is not on
+	// file.
+	Mapping string
+
+	id      annona.UID // of the load; zero: a new one
+	request string     // see Exchange.requested
 }
 
 // Tally counts what a load did beside annona.Loaded.
@@ -82,6 +88,8 @@ type LoadReport struct {
 	Reading          json.RawMessage `json:"reading,omitempty"`           // what the reader counted: rows, refused rows, flags
 	Code             string          `json:"code,omitempty"`              // why it failed or was refused
 
+	Mapping string    `json:"mapping,omitempty"` // on file, as name@version
+	Request string    `json:"request,omitempty"` // keyed digest of what a registrar asked for
 	Process string    `json:"process,omitempty"` // that runs it
 	Beat    time.Time `json:"beat,omitzero"`     // when it was last known to run
 }
@@ -111,15 +119,23 @@ func (i *LoadInfo) Seconds(now time.Time) float64 {
 	return end.Sub(i.StartedAt).Seconds()
 }
 
-// ListLoads returns at most limit loads, the newest first; those of one source when it is named.
+// ListLoads returns at most limit loads, the newest first; those of one source when it is named. A
+// registrar is told of the loads of its sources.
 func (x *Exchange) ListLoads(ctx context.Context, caller annona.Caller, source string, limit int) ([]LoadInfo, error) {
-	if err := operatorOnly(caller); err != nil {
-		return nil, err
-	}
-	loads, err := x.Loads.Loads(ctx, source, limit)
+	sources, err := x.told(ctx, caller, source)
 	if err != nil {
 		return nil, err
 	}
+	var loads []annona.Load
+	for _, one := range sources {
+		some, err := x.Loads.Loads(ctx, one, limit)
+		if err != nil {
+			return nil, err
+		}
+		loads = append(loads, some...)
+	}
+	slices.SortFunc(loads, func(a, b annona.Load) int { return cmp.Compare(b.Key, a.Key) })
+	loads = loads[:min(len(loads), limit)]
 	all := make([]LoadInfo, len(loads))
 	for i := range loads {
 		if all[i], err = x.infoOf(&loads[i]); err != nil {
@@ -129,16 +145,32 @@ func (x *Exchange) ListLoads(ctx context.Context, caller annona.Caller, source s
 	return all, nil
 }
 
-// ShowLoad returns a load.
+// told returns the sources of whose loads a caller is told, the empty name for all.
+func (x *Exchange) told(ctx context.Context, caller annona.Caller, source string) ([]string, error) {
+	if caller.IsOperator() {
+		return []string{source}, nil
+	}
+	sources, err := x.sourcesOf(ctx, caller)
+	switch {
+	case err != nil || source == "":
+		return sources, err
+	case !slices.Contains(sources, source):
+		return nil, annona.Forbidden("source_not_granted", "the agreement does not let you load this source").On("source")
+	}
+	return []string{source}, nil
+}
+
+// ShowLoad returns a load. To a registrar, a load of a source that is not its own is none.
 func (x *Exchange) ShowLoad(ctx context.Context, caller annona.Caller, id annona.UID) (LoadInfo, error) {
-	if err := operatorOnly(caller); err != nil {
+	sources, err := x.told(ctx, caller, "")
+	if err != nil {
 		return LoadInfo{}, err
 	}
 	load, err := x.Loads.LoadByID(ctx, id)
 	if err != nil {
 		return LoadInfo{}, err
 	}
-	if load == nil {
+	if load == nil || !caller.IsOperator() && !slices.Contains(sources, load.Source) {
 		return LoadInfo{}, annona.NotFound("no load with this id is on file")
 	}
 	return x.infoOf(load)
@@ -179,11 +211,11 @@ func (x *Exchange) died(r *LoadReport) bool {
 // BeginLoad begins a load and records that it did. Codes: load_running when another load of the source
 // stands in the way. Only the operator may, and a client under an agreement that lets it load the source.
 func (x *Exchange) BeginLoad(ctx context.Context, caller annona.Caller, order LoadOrder) (*Loading, error) {
-	if err := operatorOnly(caller); err != nil {
-		return nil, err
-	}
 	if order.Mode == "" {
 		order.Mode = ModeUpsert
+	}
+	if err := x.mayLoad(ctx, caller, order); err != nil {
+		return nil, err
 	}
 	switch {
 	case order.Mode != ModeUpsert && order.Mode != ModeFull:
@@ -209,7 +241,10 @@ func (x *Exchange) newLoading(caller annona.Caller, order LoadOrder) *Loading {
 	if order.AsOf.IsZero() {
 		l.load.AsOf = now
 	}
-	l.report.Process = x.Process
+	if order.id != (annona.UID{}) {
+		l.load.ID = order.id
+	}
+	l.report.Process, l.report.Mapping, l.report.Request = x.Process, order.Mapping, order.request
 	d := x.CurrentDictionary()
 	l.decides = map[string]authorities{"households": authoritiesOf(d, "households"), "individuals": authoritiesOf(d, "individuals")}
 	l.covers = coverage(order.Covers)
@@ -275,7 +310,7 @@ func (l *Loading) clearTheWay(ctx context.Context) error {
 				return err
 			}
 		case alone(&l.load) || alone(&other.Load):
-			return annona.Conflict("load_running", "another load of this source is running; wait for its end").On(l.order.Source)
+			return errLoadRunning(l.order.Source)
 		}
 	}
 	return nil

@@ -17,6 +17,9 @@ import (
 // UndoLoad takes a load back and returns the load that did so. Codes: load_running, load_undone,
 // load_not_applied.
 func (x *Exchange) UndoLoad(ctx context.Context, caller annona.Caller, id annona.UID) (LoadInfo, error) {
+	if err := operatorOnly(caller); err != nil {
+		return LoadInfo{}, err
+	}
 	undone, err := x.ShowLoad(ctx, caller, id)
 	if err != nil {
 		return LoadInfo{}, err

@@ -4,6 +4,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/annona-exchange/annona"
 )
@@ -27,7 +28,7 @@ func ParseAgreement(r io.Reader) (annona.Agreement, error) {
 	if err := decodeYAML(r, "agreement", &a); err != nil {
 		return annona.Agreement{}, err
 	}
-	for _, check := range []func(*annona.Agreement) error{checkNames, checkPurposes, checkDatasets, checkCredentials, checkTerm} {
+	for _, check := range []func(*annona.Agreement) error{checkNames, checkPurposes, checkDatasets, checkCredentials, checkImports, checkTerm} {
 		if err := check(&a); err != nil {
 			return annona.Agreement{}, err
 		}
@@ -73,8 +74,8 @@ func checkPurposes(a *annona.Agreement) error {
 }
 
 func checkDatasets(a *annona.Agreement) error {
-	if len(a.Datasets) == 0 {
-		return agreementFault("datasets", "an agreement grants something of at least one dataset")
+	if len(a.Datasets) == 0 && a.Imports == nil {
+		return agreementFault("datasets", "an agreement grants something of at least one dataset, or lets the partner import")
 	}
 	for _, name := range sortedKeys(a.Datasets) {
 		terms := a.Datasets[name]
@@ -109,6 +110,31 @@ func checkCredentials(a *annona.Agreement) error {
 		return agreementFault("row_ceiling", "a row ceiling is a number of rows; 0 means none")
 	case a.APIKey != nil && len(a.APIKey.Reason) < 10:
 		return agreementFault("api_key", "raising the cap of a plain API key needs its reason, in a sentence")
+	}
+	return nil
+}
+
+func checkImports(a *annona.Agreement) error {
+	if a.Imports == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, source := range a.Imports.Sources {
+		if strings.TrimSpace(source) != source || source == "" || seen[source] {
+			return agreementFault("imports", "each source has a name and stands once")
+		}
+		seen[source] = true
+	}
+	for _, mode := range a.Imports.Modes {
+		if mode != "upsert" && mode != "full" {
+			return agreementFault("imports", "the modes of imports are upsert and full")
+		}
+	}
+	switch {
+	case len(seen) == 0:
+		return agreementFault("imports", "imports name the sources whose records the partner loads, under `sources`")
+	case a.Imports.DeleteGuard != nil && !slices.Contains(a.Imports.Modes, "full"):
+		return agreementFault("imports", "only a load of the mode full has a delete guard")
 	}
 	return nil
 }

@@ -38,8 +38,8 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	if err := inForce(a, r.Today); err != nil {
 		return nil, err
 	}
-	if r.Caller.Strength < strengths[a.Floor] || r.Caller.IsOperator() {
-		return nil, annona.Forbidden("credential_too_weak", "the agreement accepts credentials of strength %s or stronger", a.Floor)
+	if err := strongEnough(a, r.Caller); err != nil {
+		return nil, err
 	}
 	if r.Verb == annona.VerbDisclosures && !a.Disclosures {
 		return nil, annona.Forbidden("disclosures_not_granted", "the agreement does not let you ask who received somebody's data")
@@ -52,6 +52,13 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 		return nil, annona.Forbidden("dataset_not_granted", "the agreement does not grant this dataset").On(r.Dataset)
 	}
 	return t.grant(r.Caller.Strength, purpose)
+}
+
+func strongEnough(a *annona.Agreement, caller annona.Caller) error {
+	if caller.Strength < strengths[a.Floor] || caller.IsOperator() {
+		return annona.Forbidden("credential_too_weak", "the agreement accepts credentials of strength %s or stronger", a.Floor)
+	}
+	return nil
 }
 
 func inForce(a *annona.Agreement, today annona.Date) error {

@@ -230,8 +230,8 @@ func checkForm(a *annona.Agreement) error {
 		return fault("id_realm is a name of lower-case letters, digits and hyphens")
 	case a.Partner.Name == "" || len(a.Partner.Country) != 2:
 		return fault("a partner has a name and a country (two letters, ISO 3166-1)")
-	case len(a.Purposes) == 0 || len(a.Datasets) == 0:
-		return fault("an agreement names at least one purpose and one dataset")
+	case len(a.Purposes) == 0 || len(a.Datasets) == 0 && a.Imports == nil:
+		return fault("an agreement names at least one purpose, and one dataset or what the partner imports")
 	case a.Status != "active" && a.Status != "suspended":
 		return fault("status is active or suspended")
 	case a.ValidFrom == "" || a.ValidUntil < a.ValidFrom:
@@ -247,6 +247,9 @@ func checkForm(a *annona.Agreement) error {
 		if _, err := annona.ParseDate(string(d)); err != nil {
 			return fault("valid_from and valid_until are written 2006-01-02")
 		}
+	}
+	if err := checkImports(a.Imports, fault); err != nil {
+		return err
 	}
 	return checkPurposes(a, fault)
 }

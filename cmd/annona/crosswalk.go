@@ -4,12 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/ingest"
+	"github.com/annona-exchange/annona/ingest/intake"
 )
 
 type crosswalkCommand struct {
@@ -94,18 +93,5 @@ func (u crosswalkUnmapped) Run(ctx context.Context, c console) error {
 
 // noteUnmapped adds the codes without a meaning that an import has met to the list of them.
 func (f *folder) noteUnmapped(ctx context.Context, source string, r ingest.Report) error {
-	var met []annona.Unmapped
-	for flag, times := range r.Flags {
-		field, unmapped := strings.CutPrefix(flag, "code_unmapped:")
-		if !unmapped {
-			continue
-		}
-		rest := int64(times)
-		for _, code := range r.Unmapped[field] {
-			met = append(met, annona.Unmapped{Source: source, Field: field, Code: code.Code, Times: int64(code.Count)})
-			rest -= int64(code.Count)
-		}
-		met = append(met, annona.Unmapped{Source: source, Field: field, Times: max(0, rest)})
-	}
-	return f.gate.NoteUnmapped(ctx, operator(), met)
+	return f.gate.NoteUnmapped(ctx, operator(), intake.Unmapped(source, r))
 }

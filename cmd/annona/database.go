@@ -30,6 +30,7 @@ type store interface {
 	annona.Views
 	annona.Syncs
 	annona.Loads
+	annona.Mappings
 	annona.Dumper
 	annona.Reviver
 	Close() error

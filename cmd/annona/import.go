@@ -21,17 +21,17 @@ import (
 
 type importCommand struct {
 	maybeDataFlag
-	Mapping string   `type:"existingfile" placeholder:"FILE" help:"Mapping of the source, as YAML; see docs/spec/mapping.md."`
-	Suggest bool     `help:"Draft a mapping for the files and print it; nothing is imported. Needs neither --mapping nor a registry; with --data it knows the attributes declared there."`
-	Mode    string   `enum:"upsert,full" default:"upsert" help:"upsert: what the files say is written. full: the files are all that the source has, and whom they do not name is deleted."`
-	Guard   percent  `name:"delete-guard" default:"2%" placeholder:"PERCENT" help:"Of a full load: how many of the source's records may be deleted; above it nothing at all is applied. 2% when left out."`
-	AsOf    moment   `placeholder:"DATE" help:"Day or instant for which the source reports; now when left out. What is on file of a later one stays."`
-	Source  string   `placeholder:"NAME" help:"Name of the source, to be sure: it must be that of the mapping."`
-	DryRun  bool     `help:"Read and check everything, write nothing, and report on the quality of the data."`
-	Report  bool     `help:"Report on the quality of the data, also when it is written."`
-	Rejects string   `type:"path" placeholder:"DIR" help:"Folder for refused rows; DIR/rejects of the data folder when left out."`
-	JSON    bool     `name:"json" help:"Print the report as JSON, on one line."`
-	Input   []string `arg:"" help:"Files of the source, CSV or NDJSON, gzip too; - for standard input."`
+	Mapping string         `type:"existingfile" placeholder:"FILE" help:"Mapping of the source, as YAML; see docs/spec/mapping.md."`
+	Suggest bool           `help:"Draft a mapping for the files and print it; nothing is imported. Needs neither --mapping nor a registry; with --data it knows the attributes declared there."`
+	Mode    string         `enum:"upsert,full" default:"upsert" help:"upsert: what the files say is written. full: the files are all that the source has, and whom they do not name is deleted."`
+	Guard   annona.Percent `name:"delete-guard" default:"2%" placeholder:"PERCENT" help:"Of a full load: how many of the source's records may be deleted; above it nothing at all is applied. 2% when left out."`
+	AsOf    moment         `placeholder:"DATE" help:"Day or instant for which the source reports; now when left out. What is on file of a later one stays."`
+	Source  string         `placeholder:"NAME" help:"Name of the source, to be sure: it must be that of the mapping."`
+	DryRun  bool           `help:"Read and check everything, write nothing, and report on the quality of the data."`
+	Report  bool           `help:"Report on the quality of the data, also when it is written."`
+	Rejects string         `type:"path" placeholder:"DIR" help:"Folder for refused rows; DIR/rejects of the data folder when left out."`
+	JSON    bool           `name:"json" help:"Print the report as JSON, on one line."`
+	Input   []string       `arg:"" help:"Files of the source, CSV or NDJSON, gzip too; - for standard input."`
 }
 
 // imported is the report of an import.

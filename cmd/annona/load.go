@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -172,19 +171,6 @@ func printLoad(c console, load exchange.LoadInfo, asJSON bool) error {
 		line("read", string(r.Reading))
 	}
 	return w.Flush()
-}
-
-// percent is a share as the command line writes it: 2%.
-type percent float64
-
-// UnmarshalText reads 2% or 0.5%.
-func (p *percent) UnmarshalText(text []byte) error {
-	n, err := strconv.ParseFloat(strings.TrimSuffix(string(text), "%"), 64)
-	if err != nil || n < 0 || n > 100 {
-		return annona.Invalid("percent_malformed", "a share is written 2%%, from 0%% to 100%%")
-	}
-	*p = percent(n)
-	return nil
 }
 
 // moment is a day, which means its beginning in UTC, or an instant.

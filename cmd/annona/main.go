@@ -31,6 +31,7 @@ type cli struct {
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
+	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, and who received their data."`

@@ -7,23 +7,23 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// PutLoad writes a load by its ID.
+// PutLoad writes a load. See annona.Tx.
 func (t *tx) PutLoad(ctx context.Context, l *annona.Load) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	key, err := t.conn.integer(`INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
+	found, err := t.conn.one(`INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (id) DO UPDATE SET source = excluded.source, mode = excluded.mode, operator = excluded.operator, client = excluded.client,
 			reason = excluded.reason, as_of = excluded.as_of, started_at = excluded.started_at, finished_at = excluded.finished_at,
 			state = excluded.state, undoes = excluded.undoes, report = excluded.report
-		RETURNING key`,
-		l.ID, l.Source, l.Mode, l.Author.Operator, uidOrNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, uidOrNull(l.Undoes), l.Report)
-	if err != nil {
-		return t.fault("write a load", err)
+			WHERE loads.key = $13
+		RETURNING key`, func(r row) { l.Key = r.integer(0) },
+		l.ID, l.Source, l.Mode, l.Author.Operator, uidOrNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, uidOrNull(l.Undoes), l.Report, l.Key)
+	if err == nil && !found {
+		return annona.ErrLoadTaken
 	}
-	l.Key = key
-	return nil
+	return t.fault("write a load", err)
 }
 
 // uidOrNull is the bytes of an id; nil when it is zero.

@@ -198,6 +198,17 @@ CREATE TABLE crosswalks (
 	PRIMARY KEY (source, list, version)
 );
 
+-- Mappings for loads over a wire. A version never changes but for being dropped.
+CREATE TABLE mappings (
+	name    text COLLATE "C" NOT NULL,
+	version bigint NOT NULL,
+	source  text COLLATE "C" NOT NULL,
+	body    text COLLATE "C" NOT NULL,
+	put_at  bigint NOT NULL,
+	dropped boolean NOT NULL,
+	PRIMARY KEY (name, version)
+);
+
 CREATE TABLE unmapped_codes (
 	source   text COLLATE "C" NOT NULL,
 	field    text COLLATE "C" NOT NULL,

@@ -79,6 +79,7 @@ var (
 	_ annona.Log          = (*Store)(nil)
 	_ annona.Views        = (*Store)(nil)
 	_ annona.Loads        = (*Store)(nil)
+	_ annona.Mappings     = (*Store)(nil)
 )
 
 // Open connects to the registry of a database. It changes no schema: Migrate does. Errors have

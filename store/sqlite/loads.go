@@ -9,20 +9,21 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// PutLoad writes a load by its ID.
+// PutLoad writes a load. See annona.Tx.
 func (t *tx) PutLoad(ctx context.Context, l *annona.Load) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := t.conn.each(`INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
+	found, err := t.conn.one(`INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET source = excluded.source, mode = excluded.mode, operator = excluded.operator, client = excluded.client,
 			reason = excluded.reason, as_of = excluded.as_of, started_at = excluded.started_at, finished_at = excluded.finished_at,
 			state = excluded.state, undoes = excluded.undoes, report = excluded.report
-		RETURNING key`, func(s *sqlite.Stmt) error {
-		l.Key = s.ColumnInt64(0)
-		return nil
-	}, l.ID, l.Source, l.Mode, l.Author.Operator, orNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, orNull(l.Undoes), l.Report)
+			WHERE loads.key = ?
+		RETURNING key`, func(s *sqlite.Stmt) { l.Key = s.ColumnInt64(0) }, l.ID, l.Source, l.Mode, l.Author.Operator, orNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, orNull(l.Undoes), l.Report, l.Key)
+	if err == nil && !found {
+		return annona.ErrLoadTaken
+	}
 	return fault("write a load", err)
 }
 

@@ -188,6 +188,17 @@ CREATE TABLE crosswalks (
 	PRIMARY KEY (source, list, version)
 ) STRICT;
 
+-- Mappings for loads over a wire. A version never changes but for being dropped.
+CREATE TABLE mappings (
+	name    TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	source  TEXT NOT NULL,
+	body    TEXT NOT NULL,
+	put_at  INTEGER NOT NULL,
+	dropped INTEGER NOT NULL,
+	PRIMARY KEY (name, version)
+) STRICT;
+
 CREATE TABLE unmapped_codes (
 	source   TEXT NOT NULL,
 	field    TEXT NOT NULL,

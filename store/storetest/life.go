@@ -483,10 +483,13 @@ func testLoads(t *testing.T, r *registry) {
 
 	first.State, first.FinishedAt, first.Report = "finished", Clock().Add(time.Minute), []byte(`{"created":3}`)
 	again := first
-	again.Key = 0
 	r.update(func(tx annona.Tx) error { return tx.PutLoad(r.ctx, &again) })
 	if again.Key != first.Key {
 		t.Errorf("a load written again has the key %d, want %d", again.Key, first.Key)
+	}
+	twice := annona.Load{ID: first.ID, Source: clinic, Mode: "full", StartedAt: Clock(), State: "running"}
+	if err := r.Update(r.ctx, func(tx annona.Tx) error { return tx.PutLoad(r.ctx, &twice) }); annona.CodeOf(err) != "load_taken" {
+		t.Errorf("a new load with the id of another one: %v", err)
 	}
 	l, err := r.LoadByID(r.ctx, first.ID)
 	if err != nil || l == nil || l.State != "finished" || l.Source != source || l.Mode != "upsert" || l.Author.Operator != "tester" || l.Author.Reason != "monthly" || l.Author.Load != first.Key ||

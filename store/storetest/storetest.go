@@ -29,6 +29,7 @@ type Store interface {
 	annona.Views
 	annona.Syncs
 	annona.Loads
+	annona.Mappings
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -92,6 +93,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"areas that are relied on", testExpectAreas},
 		{"reorganizations", testReorganizations},
 		{"crosswalks and codes without a meaning", testCrosswalks},
+		{"mappings in versions", testMappings},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},
