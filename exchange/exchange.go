@@ -69,6 +69,7 @@ type Exchange struct {
 	questions  questions
 	outcomes   sync.WaitGroup
 	areas      atomic.Pointer[areas] // as they were last read
+	sharing    *sharing
 }
 
 type termsKey struct {
@@ -78,7 +79,7 @@ type termsKey struct {
 
 // New returns a gate.
 func New(c Config) *Exchange {
-	x := &Exchange{Config: c}
+	x := &Exchange{Config: c, sharing: newSharing()}
 	x.Ledger = sealingLedger{c.Ledger, c.Vault}
 	x.Writer = sealingWriter{c.Writer, c.Vault}
 	x.Reference = sealingReference{c.Reference, c.Vault}

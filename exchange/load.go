@@ -85,27 +85,31 @@ func (l *Loading) MakeReady(records ...[]annona.Record) (*Batch, error) {
 }
 
 // Write writes batches, one behind the other, in one transaction with its events and its ledger
-// entry. One call at a time.
+// entry: few records in one that others may share. One call at a time.
 func (l *Loading) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, error) {
 	if err := l.x.mayLoad(ctx, l.caller, l.order); err != nil {
 		return annona.Loaded{}, err
 	}
 	batch := joinBatches(batches)
-	var wrote outcome
-	err := l.x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
-		if wrote, err = l.write(ctx, tx, batch); err != nil {
-			return err
-		}
-		if wrote.Created+wrote.Changed == 0 {
-			return nil
-		}
-		return l.commit(ctx, tx, "batch", wrote)
-	})
+	write := l.writeAlone
+	if l.isShared(batch) {
+		write = l.writeShared
+	}
+	wrote, err := write(ctx, batch)
 	if err != nil {
 		return annona.Loaded{}, err
 	}
 	l.add(wrote)
 	return wrote.Loaded, nil
+}
+
+// writeAlone writes a batch in a transaction of its own.
+func (l *Loading) writeAlone(ctx context.Context, batch *Batch) (wrote outcome, err error) {
+	err = l.x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
+		wrote, err = l.write(ctx, tx, batch)
+		return err
+	})
+	return wrote, err
 }
 
 // complete adds to a prepared record what the load says of all its records.
@@ -173,17 +177,30 @@ func sum(a, b annona.Loaded) annona.Loaded {
 // it is found, merged with what is on file, sealed under its number and its next version, and
 // written. Of what the source reports as it is on file, nothing is sealed and nothing written.
 func (l *Loading) write(ctx context.Context, tx annona.Tx, b *Batch) (outcome, error) {
-	o := outcome{tally: Tally{Misfits: b.misfits()}}
-	if l.order.Mode == ModeFull {
-		o.named = map[string][]annona.Number{}
-	}
 	areas, err := l.x.relyOnAreas(ctx, tx, b)
 	if err != nil {
-		return o, err
+		return outcome{}, err
 	}
 	known, err := tx.Find(ctx, b.keys)
 	if err != nil {
+		return outcome{}, err
+	}
+	w, o, err := l.settle(ctx, b, known, areas)
+	if err != nil {
 		return o, err
+	}
+	if err := l.x.seal(ctx, w.records, w.images); err != nil {
+		return o, err
+	}
+	err = l.put(ctx, tx, b, &w, &o)
+	return o, err
+}
+
+// settle decides what becomes of each record that was found.
+func (l *Loading) settle(ctx context.Context, b *Batch, known []annona.Known, areas *areas) (writes, outcome, error) {
+	o := outcome{tally: Tally{Misfits: b.misfits()}}
+	if l.order.Mode == ModeFull {
+		o.named = map[string][]annona.Number{}
 	}
 	var w writes
 	var others []met
@@ -198,10 +215,10 @@ func (l *Loading) write(ctx context.Context, tx annona.Tx, b *Batch) (outcome, e
 		case k.Version == 0:
 			r, err := l.begin(&b.records[i], k, &o)
 			if err != nil {
-				return o, err
+				return w, o, err
 			}
 			if err := areas.settle(&r.StoredRecord, nil); err != nil {
-				return o, err
+				return w, o, err
 			}
 			w.add(r.StoredRecord, versions{next: r.sealed})
 		default:
@@ -211,12 +228,23 @@ func (l *Loading) write(ctx context.Context, tx annona.Tx, b *Batch) (outcome, e
 	}
 	if len(others) > 0 {
 		if err := l.revise(ctx, b, known, others, areas, &w, &o); err != nil {
-			return o, err
+			return w, o, err
 		}
 	}
-	loaded, err := w.put(ctx, l.x, tx, l.author())
+	return w, o, nil
+}
+
+// put writes what was settled and sealed. Where something was, the load and its entry come last.
+func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, w *writes, o *outcome) error {
+	loaded, err := w.upsert(ctx, tx, l.author())
+	if err != nil {
+		return err
+	}
 	o.Loaded = sum(sum(loaded, o.Loaded), b.repeated)
-	return o, err
+	if o.Created+o.Changed == 0 {
+		return nil
+	}
+	return l.commit(ctx, tx, "batch", *o)
 }
 
 // begin completes a record that comes on file.

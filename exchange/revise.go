@@ -47,6 +47,11 @@ func (w *writes) put(ctx context.Context, x *Exchange, tx annona.Tx, by annona.A
 	if err := x.seal(ctx, w.records, w.images); err != nil {
 		return annona.Loaded{}, err
 	}
+	return w.upsert(ctx, tx, by)
+}
+
+// upsert writes records that are sealed, and then the keys.
+func (w *writes) upsert(ctx context.Context, tx annona.Tx, by annona.Author) (annona.Loaded, error) {
 	loaded, err := tx.Upsert(ctx, by, w.records)
 	if err != nil {
 		return loaded, err
