@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -39,13 +40,7 @@ func (c *conn) each(sql string, take func(row) error, args ...any) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := take(rows.RawValues()); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return takeAll(rows, take)
 }
 
 // one calls take for the first row of the answer and reports whether there was one.
@@ -196,6 +191,42 @@ func (c *conn) send(b *pgx.Batch) error {
 		return nil
 	}
 	return c.db.SendBatch(c.ctx, b).Close()
+}
+
+// question is a statement whose answer is taken row by row.
+type question struct {
+	sql  string
+	args []any
+	take func(row) error
+}
+
+// askAll asks questions one behind the other in one round trip. Each sees what the ones before have done.
+func (c *conn) askAll(questions ...question) error {
+	var b pgx.Batch
+	for _, q := range questions {
+		b.Queue(q.sql, values(q.args)...)
+	}
+	answers := c.db.SendBatch(c.ctx, &b)
+	for _, q := range questions {
+		rows, err := answers.Query()
+		if err == nil {
+			err = takeAll(rows, q.take)
+		}
+		if err != nil {
+			return cmp.Or(err, answers.Close())
+		}
+	}
+	return answers.Close()
+}
+
+func takeAll(rows pgx.Rows, take func(row) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := take(rows.RawValues()); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // instant is nanoseconds for an element of an array.

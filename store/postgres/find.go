@@ -194,30 +194,7 @@ func (t *tx) remember(tb *table, all []*found) error {
 		t.found[subject{tb.dataset, f.number}] = f
 		differing = append(differing, f)
 	}
-	if tb.dataset != "individuals" {
-		return nil
-	}
-	return t.recallTies(differing)
-}
-
-// recallTies reads where individuals live, and to whom they are related.
-func (t *tx) recallTies(people []*found) error {
-	var numbers []int64
-	for _, f := range people {
-		if f.version > 0 && !f.deleted {
-			numbers = append(numbers, int64(f.number))
-		}
-	}
-	memberships, err := readMemberships(t.conn, numbers)
-	if err != nil {
-		return err
-	}
-	relationships, err := readRelationships(t.conn, numbers)
-	if err != nil {
-		return err
-	}
-	for _, f := range people {
-		f.memberships, f.relationships = memberships[f.number], relationships[f.number]
+	for _, f := range differing {
 		for i := range f.memberships {
 			f.known.Memberships = append(f.known.Memberships, f.memberships[i].Membership)
 		}
@@ -252,7 +229,8 @@ func (t *tx) lockRecords(tb *table, differing []*found) error {
 	return t.lookAgain(tb, differing)
 }
 
-// lockRows locks the rows of records, reads them and takes those that are there out of wanted.
+// lockRows locks the rows of records, reads them and takes those that are there out of wanted; of
+// individuals on file with where they live, and to whom they are related.
 func (t *tx) lockRows(tb *table, sql string, wanted map[annona.Number][]*found) error {
 	if len(wanted) == 0 {
 		return nil
@@ -261,16 +239,27 @@ func (t *tx) lockRows(tb *table, sql string, wanted map[annona.Number][]*found) 
 	for n := range wanted {
 		numbers = append(numbers, int64(n))
 	}
-	return t.conn.each(sql, func(r row) error {
+	var locked []*found
+	questions := []question{{sql, []any{numbers}, func(r row) error {
 		number := r.number(0)
 		for _, f := range wanted[number] {
 			if err := f.read(tb, r); err != nil {
 				return err
 			}
 		}
+		locked = append(locked, wanted[number]...)
 		delete(wanted, number)
 		return nil
-	}, numbers)
+	}}}
+	memberships, relationships := map[annona.Number][]membership{}, map[annona.Number][]relationship{}
+	if tb.dataset == "individuals" && sql == tb.lock {
+		questions = append(questions, membershipsInto(memberships, numbers), relationshipsInto(relationships, numbers))
+	}
+	err := t.conn.askAll(questions...)
+	for _, f := range locked {
+		f.memberships, f.relationships = memberships[f.number], relationships[f.number]
+	}
+	return err
 }
 
 // read takes what a record is from a row of table.lock or table.lockDeleted.

@@ -7,24 +7,30 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// PutLoad writes a load. See annona.Tx.
+// PutLoad writes a load. See annona.Tx. One that has its key is on file already: it waits for the end
+// of the transaction, where it costs no question of its own.
 func (t *tx) PutLoad(ctx context.Context, l *annona.Load) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	found, err := t.conn.one(`INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-		ON CONFLICT (id) DO UPDATE SET source = excluded.source, mode = excluded.mode, operator = excluded.operator, client = excluded.client,
-			reason = excluded.reason, as_of = excluded.as_of, started_at = excluded.started_at, finished_at = excluded.finished_at,
-			state = excluded.state, undoes = excluded.undoes, report = excluded.report
-			WHERE loads.key = $13
-		RETURNING key`, func(r row) { l.Key = r.integer(0) },
-		l.ID, l.Source, l.Mode, l.Author.Operator, uidOrNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, uidOrNull(l.Undoes), l.Report, l.Key)
+	columns := []any{l.ID, l.Source, l.Mode, l.Author.Operator, uidOrNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, uidOrNull(l.Undoes), l.Report}
+	if l.Key > 0 {
+		t.later.Queue(updateLoad, values(append(columns, l.Key))...)
+		return nil
+	}
+	found, err := t.conn.one(insertLoad, func(r row) { l.Key = r.integer(0) }, columns...)
 	if err == nil && !found {
 		return annona.ErrLoadTaken
 	}
 	return t.fault("write a load", err)
 }
+
+const (
+	insertLoad = `INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING RETURNING key`
+	updateLoad = `UPDATE loads SET source = $2, mode = $3, operator = $4, client = $5, reason = $6, as_of = $7, started_at = $8,
+		finished_at = $9, state = $10, undoes = $11, report = $12 WHERE id = $1 AND key = $13`
+)
 
 // uidOrNull is the bytes of an id; nil when it is zero.
 func uidOrNull(u annona.UID) []byte {

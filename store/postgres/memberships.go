@@ -140,10 +140,16 @@ func readMemberships(c *conn, individuals []int64) (map[annona.Number][]membersh
 	if len(individuals) == 0 {
 		return had, nil
 	}
-	err := c.each(`SELECT m.individual, m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
+	return had, c.askAll(membershipsInto(had, individuals))
+}
+
+// membershipsInto asks for them, to be put into had.
+func membershipsInto(had map[annona.Number][]membership, individuals []int64) question {
+	const sql = `SELECT m.individual, m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
 		m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source)
 		FROM memberships m JOIN households h ON h.number = m.household JOIN individuals i ON i.number = m.individual
-		WHERE m.individual = ANY ($1) ORDER BY m.individual, m.number`, func(r row) error {
+		WHERE m.individual = ANY ($1) ORDER BY m.individual, m.number`
+	return question{sql, []any{individuals}, func(r row) error {
 		m := membership{
 			individual: r.number(0), number: r.integer(1), uid: r.uid(2), household: household{r.number(3), r.uid(4), r.text(5)}, first: r.text(13),
 			Membership: annona.Membership{
@@ -154,8 +160,7 @@ func readMemberships(c *conn, individuals []int64) (map[annona.Number][]membersh
 		}
 		had[m.individual] = append(had[m.individual], m)
 		return nil
-	}, individuals)
-	return had, err
+	}}
 }
 
 // difference is what has to be written so that memberships are as reported.

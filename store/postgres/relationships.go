@@ -16,20 +16,16 @@ type relationship struct {
 	annona.Relationship
 }
 
-// readRelationships returns all relationships of the individuals to others, in order of number.
-func readRelationships(c *conn, of []int64) (map[annona.Number][]relationship, error) {
-	had := map[annona.Number][]relationship{}
-	if len(of) == 0 {
-		return had, nil
-	}
-	err := c.each(`SELECT from_number, number, uid, to_number, to_key, source, type, start_date, end_date, end_reason
-		FROM relationships WHERE from_number = ANY ($1) ORDER BY from_number, number`, func(r row) error {
+// relationshipsInto asks for all relationships of the individuals to others, in order of number.
+func relationshipsInto(had map[annona.Number][]relationship, of []int64) question {
+	const sql = `SELECT from_number, number, uid, to_number, to_key, source, type, start_date, end_date, end_reason
+		FROM relationships WHERE from_number = ANY ($1) ORDER BY from_number, number`
+	return question{sql, []any{of}, func(r row) error {
 		had[r.number(0)] = append(had[r.number(0)], relationship{number: r.integer(1), uid: r.uid(2), Relationship: annona.Relationship{
 			To: r.number(3), ToKey: r.text(4), Source: r.text(5), Type: r.text(6), StartDate: r.date(7), EndDate: r.date(8), EndReason: r.text(9),
 		}})
 		return nil
-	}, of)
-	return had, err
+	}}
 }
 
 // writeRelationships replaces the relationships of individuals by those of their records, and
