@@ -11,18 +11,9 @@ import (
 // needs them.
 type csvForm struct {
 	spreadsheet bool
-	root        *level
+	root        *level[csvColumn]
 	stem        []byte // the cells of the outer levels, which begin each row below them
 	changed     int64
-}
-
-// level is a tier compiled for the pages of one shape.
-type level struct {
-	columns []csvColumn
-	below   []*level
-	index   int           // of the group in the outer shape
-	rows    *annona.Group // of the page being written
-	hollow  int           // as in tier
 }
 
 type csvColumn struct {
@@ -59,37 +50,18 @@ func (f *csvForm) compile(part Part, have *annona.Shape) error {
 	if part.table == nil {
 		return misuse("the parts of a CSV answer come from Parts")
 	}
-	root, err := f.compileLevel(part.table.root, have)
+	root, err := compileLevel(part.table.root, have, f.column)
 	f.root = root
 	return err
 }
 
-func (f *csvForm) compileLevel(t *tier, have *annona.Shape) (*level, error) {
-	l := &level{hollow: t.hollow}
-	for _, field := range t.columns {
-		column := csvColumn{kind: cellBlank}
-		if field != nil {
-			walk, err := newCells(field, have, f.care())
-			if err != nil {
-				return nil, err
-			}
-			column = csvColumn{cells: walk, kind: f.kindOf(field)}
-		}
-		l.columns = append(l.columns, column)
+// column compiles one column; without a field it is an empty cell.
+func (f *csvForm) column(field *annona.Field, have *annona.Shape) (csvColumn, error) {
+	if field == nil {
+		return csvColumn{kind: cellBlank}, nil
 	}
-	for _, b := range t.below {
-		index := have.Group(b.group.Code)
-		if index < 0 {
-			return nil, misuse("a page has the groups of its part; " + b.group.Code + " is missing")
-		}
-		below, err := f.compileLevel(b, have.Groups[index].Shape)
-		if err != nil {
-			return nil, err
-		}
-		below.index = index
-		l.below = append(l.below, below)
-	}
-	return l, nil
+	walk, err := newCells(field, have, f.care())
+	return csvColumn{cells: walk, kind: f.kindOf(field)}, err
 }
 
 func (f *csvForm) care() *careful {
@@ -131,9 +103,9 @@ func (f *csvForm) close(dst []byte) []byte { return dst }
 
 func (f *csvForm) altered() int64 { return f.changed }
 
-func (f *csvForm) start(p *annona.Page) { f.root.start(p) }
+func (f *csvForm) start(p *annona.Page) { startCSV(f.root, p) }
 
-func (l *level) start(p *annona.Page) {
+func startCSV(l *level[csvColumn], p *annona.Page) {
 	for i := range l.columns {
 		if l.columns[i].kind != cellBlank {
 			l.columns[i].start(p)
@@ -141,7 +113,7 @@ func (l *level) start(p *annona.Page) {
 	}
 	for _, b := range l.below {
 		b.rows = &p.Groups[b.index]
-		b.start(b.rows.Page)
+		startCSV(b, b.rows.Page)
 	}
 }
 
@@ -151,7 +123,7 @@ func (f *csvForm) row(dst []byte, row int) []byte {
 }
 
 // appendRows appends all rows of the file that one row of the level becomes.
-func (f *csvForm) appendRows(dst []byte, l *level, row int) []byte {
+func (f *csvForm) appendRows(dst []byte, l *level[csvColumn], row int) []byte {
 	if l.below == nil {
 		at := len(dst)
 		dst = append(dst, f.stem...)
@@ -195,7 +167,7 @@ func endRow(dst []byte, at int) []byte {
 }
 
 // appendCells appends the cells of one row of the level, each with a comma behind it.
-func (f *csvForm) appendCells(dst []byte, l *level, row int) []byte {
+func (f *csvForm) appendCells(dst []byte, l *level[csvColumn], row int) []byte {
 	for i := range l.columns {
 		c := &l.columns[i]
 		if c.kind == cellBlank {

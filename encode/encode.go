@@ -1,5 +1,5 @@
-// Package encode writes what was disclosed as CSV, XML, JSON and NDJSON, and the files of a
-// linked CSV export as one zip.
+// Package encode writes what was disclosed as CSV, XML, JSON, JSON-LD, NDJSON, XLSX and
+// Parquet, and the files of a linked export as one zip.
 //
 // It knows the wire forms (docs/spec/formats.md), and how a nested shape becomes flat files. It
 // does not know who may see what, where pages come from or where bytes go. Its pages are
@@ -17,8 +17,9 @@
 //	}
 //	encoder.End()
 //
-// Who aborts an answer never calls End. Then a JSON or XML document stays unclosed and a zip
-// has no directory, so that no reader takes part of an answer for the whole.
+// Who aborts an answer never calls End. Then a JSON or XML document stays unclosed, a zip (a
+// workbook too) has no directory and a Parquet file no footer, so that no reader takes part of an
+// answer for the whole.
 package encode
 
 import (
@@ -34,8 +35,9 @@ type Options struct {
 	Format   Format
 	Profile  Profile   // of CSV; empty: Machine
 	Layout   Layout    // empty: Nested, for CSV the default of the dataset
-	Schema   string    // the schema that the answer follows: "individuals/3"; in JSON and XML documents only
+	Schema   string    // the schema that the answer follows: "individuals/3"; in JSON, XML and Parquet only
 	Next     string    // cursor of the next page of a search; in JSON and XML documents only
+	Context  []byte    // of JSON-LD: the value of @context, as package schema makes it
 	Modified time.Time // of the files in a zip
 }
 
@@ -66,11 +68,68 @@ func New(w io.Writer, parts []Part, o Options) (Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &encoder{form: newForm(o), parts: parts, part: -1, out: buffer{w: w}}
+	if o.Format == JSONLD && len(o.Context) == 0 {
+		return nil, misuse("JSON-LD has a context")
+	}
+	answer := answer{parts: parts, part: -1}
+	switch o.Format {
+	case XLSX:
+		return &tables{answer: answer, file: newWorkbook(w, o)}, nil
+	case Parquet:
+		return &tables{answer: answer, file: newParquetFiles(w, o)}, nil
+	}
+	e := &encoder{answer: answer, form: newForm(o), out: buffer{w: w}}
 	if o.Layout == Linked {
 		e.archive = newArchive(w, o.Modified)
 	}
 	return e, nil
+}
+
+// answer is how far an answer has come.
+type answer struct {
+	parts []Part
+	part  int           // that has begun; -1 before the first
+	have  *annona.Shape // that the part is compiled for
+	err   error
+}
+
+// begin moves on to a part.
+func (a *answer) begin(part int) error {
+	if a.err != nil {
+		return a.err
+	}
+	if part != a.part+1 || part >= len(a.parts) {
+		return a.fail(misuse("parts begin in order"))
+	}
+	a.part, a.have = part, nil
+	return nil
+}
+
+// expect reports why no page can come now.
+func (a *answer) expect() error {
+	if a.err == nil && a.part < 0 {
+		return a.fail(misuse("a page comes in a part that has begun"))
+	}
+	return a.err
+}
+
+// end reports why the answer cannot end now.
+func (a *answer) end() error {
+	if a.err == nil && a.part != len(a.parts)-1 {
+		return a.fail(misuse("an answer ends when each of its parts has begun"))
+	}
+	return a.err
+}
+
+// fail keeps an error, and returns it.
+func (a *answer) fail(err error) error {
+	a.err = err
+	return err
+}
+
+// misuse is a fault of whoever drives the encoder.
+func misuse(rule string) error {
+	return annona.Internal("write the answer: "+rule, nil)
 }
 
 // form is one wire form. It appends to a buffer and knows no writer.
@@ -97,32 +156,28 @@ func newForm(o Options) form {
 		return &xmlForm{schema: o.Schema, next: o.Next}
 	case JSON:
 		return &jsonForm{schema: o.Schema, next: o.Next}
+	case JSONLD:
+		return &jsonldForm{objects: objects{typed: true}, context: o.Context}
 	default:
 		return &ndjsonForm{}
 	}
 }
 
+// encoder writes the forms that are text.
 type encoder struct {
+	answer
 	form    form
 	out     buffer
-	parts   []Part
-	part    int           // that has begun; -1 before the first
-	have    *annona.Shape // that the form is compiled for
-	archive *archive      // of a linked answer
-	err     error
+	archive *archive // of a linked answer
 }
 
 func (e *encoder) Begin(part int) error {
-	if e.err != nil {
-		return e.err
-	}
-	if part != e.part+1 || part >= len(e.parts) {
-		return e.fail(misuse("parts begin in order"))
-	}
 	if err := e.closePart(); err != nil {
 		return err
 	}
-	e.part, e.have = part, nil
+	if err := e.begin(part); err != nil {
+		return err
+	}
 	if e.archive != nil {
 		entry, err := e.archive.next(e.parts[part].Name)
 		if err != nil {
@@ -140,11 +195,8 @@ func (e *encoder) Begin(part int) error {
 func (e *encoder) Page(d *privacy.Disclosed) error { return e.page(d.Page()) }
 
 func (e *encoder) page(p *annona.Page) error {
-	if e.err != nil {
-		return e.err
-	}
-	if e.part < 0 {
-		return e.fail(misuse("a page comes in a part that has begun"))
+	if err := e.expect(); err != nil {
+		return err
 	}
 	if err := e.compile(p.Shape); err != nil {
 		return err
@@ -163,11 +215,8 @@ func (e *encoder) page(p *annona.Page) error {
 }
 
 func (e *encoder) End() error {
-	if e.err != nil {
-		return e.err
-	}
-	if e.part != len(e.parts)-1 {
-		return e.fail(misuse("an answer ends when each of its parts has begun"))
+	if err := e.end(); err != nil {
+		return err
 	}
 	if err := e.closePart(); err != nil {
 		return err
@@ -177,9 +226,11 @@ func (e *encoder) End() error {
 			return e.fail(err)
 		}
 	}
-	e.err = misuse("the answer has ended")
+	e.err = errEnded
 	return nil
 }
+
+var errEnded = misuse("the answer has ended")
 
 func (e *encoder) Altered() int64 { return e.form.altered() }
 
@@ -196,8 +247,8 @@ func (e *encoder) compile(have *annona.Shape) error {
 }
 
 func (e *encoder) closePart() error {
-	if e.part < 0 {
-		return nil
+	if e.err != nil || e.part < 0 {
+		return e.err
 	}
 	e.out.b = e.form.close(e.out.b)
 	if err := e.out.flush(); err != nil {
@@ -216,14 +267,4 @@ func (e *encoder) deliver() error {
 		return e.fail(err)
 	}
 	return nil
-}
-
-func (e *encoder) fail(err error) error {
-	e.err = err
-	return err
-}
-
-// misuse is a fault of whoever drives the encoder.
-func misuse(rule string) error {
-	return annona.Internal("write the answer: "+rule, nil)
 }

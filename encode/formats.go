@@ -12,13 +12,24 @@ import (
 // Format is a wire format.
 type Format string
 
-// The formats, in the order in which they are preferred when a client takes several.
+// The formats, in the order in which they are preferred when a client takes several. XLSX and
+// Parquet are formats of files: a page of a search is none.
 const (
-	JSON   Format = "json"
-	XML    Format = "xml"
-	CSV    Format = "csv"
-	NDJSON Format = "ndjson"
+	JSON    Format = "json"
+	XML     Format = "xml"
+	CSV     Format = "csv"
+	NDJSON  Format = "ndjson"
+	XLSX    Format = "xlsx"
+	Parquet Format = "parquet"
+	JSONLD  Format = "jsonld"
 )
+
+// FormatsOfPages and FormatsOfFiles are what a page of a search, and a file of an export, can be.
+func FormatsOfPages() []Format { return []Format{JSON, XML, CSV, NDJSON, JSONLD} }
+func FormatsOfFiles() []Format { return append(FormatsOfPages(), XLSX, Parquet) }
+
+// tabular reports whether the format consists of tables, which do not nest.
+func (f Format) tabular() bool { return f == CSV || f == XLSX || f == Parquet }
 
 // Profile is a dialect of CSV.
 type Profile string
@@ -33,25 +44,32 @@ const (
 // Layout says what becomes of repeated groups.
 type Layout string
 
-// The layouts. Nested is that of JSON, XML and NDJSON, the others are those of CSV.
+// The layouts. Nested is that of JSON, XML, NDJSON and JSON-LD, the others are those of CSV, XLSX and
+// Parquet.
 const (
 	Nested Layout = "nested"
-	Linked Layout = "linked" // a zip of files that are joined by their keys
+	Linked Layout = "linked" // tables that are joined by their keys: a zip of files, the sheets of a workbook
 	Flat   Layout = "flat"   // the household's columns on each member's row
 	Plain  Layout = "plain"  // the single-valued columns of the records themselves
 )
 
 // mediaTypes of each format; the first is the one that is written.
 var mediaTypes = map[Format][]string{
-	JSON:   {"application/json"},
-	XML:    {"application/xml", "text/xml"},
-	CSV:    {"text/csv"},
-	NDJSON: {"application/x-ndjson"},
+	JSON:    {"application/json"},
+	XML:     {"application/xml", "text/xml"},
+	CSV:     {"text/csv"},
+	NDJSON:  {"application/x-ndjson"},
+	XLSX:    {"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
+	Parquet: {"application/vnd.apache.parquet"},
+	JSONLD:  {"application/ld+json"},
 }
+
+// zipType is the media type of linked files.
+const zipType = "application/zip"
 
 // ParseFormat reads the name of a format.
 func ParseFormat(name string) (Format, error) {
-	return oneOf("format", name, JSON, XML, CSV, NDJSON)
+	return oneOf("format", name, FormatsOfFiles()...)
 }
 
 // ParseProfile reads the name of a profile. The empty name is the default.
@@ -78,11 +96,11 @@ func oneOf[T ~string](parameter, name string, known ...T) (T, error) {
 }
 
 // Negotiate chooses the format that an Accept header (RFC 9110, section 12.5.1) likes best, among
-// those given or, without any, all of them. An absent header takes the first. A header that takes
+// those given or, without any, those of pages. An absent header takes the first. A header that takes
 // none of them is refused with the code not_acceptable.
 func Negotiate(accept string, among ...Format) (Format, error) {
 	if len(among) == 0 {
-		among = []Format{JSON, XML, CSV, NDJSON}
+		among = FormatsOfPages()
 	}
 	if strings.TrimSpace(accept) == "" {
 		return among[0], nil
@@ -173,12 +191,12 @@ func (o Options) resolve(dataset string) (Options, error) {
 		o.Profile = Machine
 	}
 	switch {
-	case o.Format != CSV && o.Layout != Nested:
-		return o, annona.Invalid("layout_unsuitable", "%s is always nested; the layouts linked, flat and plain are those of csv", o.Format).On("layout")
+	case !o.Format.tabular() && o.Layout != Nested:
+		return o, annona.Invalid("layout_unsuitable", "%s is always nested; the layouts linked, flat and plain are those of csv, xlsx and parquet", o.Format).On("layout")
 	case o.Format != CSV && asked.Profile == Spreadsheet:
 		return o, annona.Invalid("profile_unsuitable", "the spreadsheet profile is one of csv").On("profile")
-	case o.Format == CSV && o.Layout == Nested:
-		return o, annona.Invalid("layout_unsuitable", "csv cannot nest; its layouts are linked, flat and plain").On("layout")
+	case o.Format.tabular() && o.Layout == Nested:
+		return o, annona.Invalid("layout_unsuitable", "%s cannot nest; its layouts are linked, flat and plain", o.Format).On("layout")
 	case o.Layout == Flat && dataset != households:
 		return o, annona.Invalid("layout_unsuitable", "only households have a flat layout, one row for each member").On("layout")
 	}
@@ -189,7 +207,7 @@ func (o Options) layout(dataset string) Layout {
 	switch {
 	case o.Layout != "":
 		return o.Layout
-	case o.Format != CSV:
+	case !o.Format.tabular():
 		return Nested
 	case dataset == households:
 		return Linked
@@ -198,11 +216,19 @@ func (o Options) layout(dataset string) Layout {
 	}
 }
 
+// LayoutOf returns the layout of an answer about a dataset, also when none was asked for.
+func LayoutOf(dataset string, o Options) Layout { return o.layout(dataset) }
+
+// zipped reports whether the answer is a zip of files. The tables of a workbook are sheets.
+func (o Options) zipped(dataset string) bool {
+	return o.layout(dataset) == Linked && o.Format != XLSX
+}
+
 // MediaType returns the Content-Type of an answer about a dataset.
 func MediaType(dataset string, o Options) string {
 	switch {
-	case o.layout(dataset) == Linked:
-		return "application/zip"
+	case o.zipped(dataset):
+		return zipType
 	case o.Format == CSV:
 		return "text/csv; charset=utf-8; header=present"
 	default:
@@ -210,10 +236,23 @@ func MediaType(dataset string, o Options) string {
 	}
 }
 
+// Compressed reports whether answers of that media type are compressed by themselves.
+func Compressed(mediaType string) bool {
+	return mediaType == zipType || mediaType == mediaTypes[XLSX][0] || mediaType == mediaTypes[Parquet][0]
+}
+
 // FileName returns the name under which an answer about a dataset is kept: "individuals.csv".
 func FileName(dataset string, o Options) string {
-	if o.layout(dataset) == Linked {
+	if o.zipped(dataset) {
 		return dataset + ".zip"
 	}
 	return dataset + "." + string(o.Format)
+}
+
+// tableName returns the name of one table of an answer: of its file, or of its sheet.
+func (o Options) tableName(name string) string {
+	if o.Format == XLSX {
+		return name
+	}
+	return name + "." + string(o.Format)
 }

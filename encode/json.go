@@ -40,8 +40,11 @@ func (f *jsonForm) close(dst []byte) []byte {
 	return append(dst, "]}\n"...)
 }
 
-// objects writes records as JSON objects; JSON and NDJSON share it.
-type objects struct{ root *node }
+// objects writes records as JSON objects; JSON, NDJSON and JSON-LD share it.
+type objects struct {
+	root  *node
+	typed bool // each object says of which noun it is
+}
 
 // jsonCare marks what a JSON string escapes, and the first byte of U+2028 and U+2029, which
 // end a line for readers that take JSON for a script.
@@ -54,7 +57,7 @@ func (o *objects) compile(part Part, have *annona.Shape) (err error) {
 
 func (o *objects) start(p *annona.Page) { o.root.start(p) }
 
-func (o *objects) row(dst []byte, row int) []byte { return appendObject(dst, o.root, row) }
+func (o *objects) row(dst []byte, row int) []byte { return o.append(dst, o.root, row) }
 
 func (o *objects) altered() int64 { return 0 }
 
@@ -73,12 +76,17 @@ func dressJSON(f *nodeField) {
 	}
 }
 
-func appendObject(dst []byte, n *node, row int) []byte {
+func (o *objects) append(dst []byte, n *node, row int) []byte {
 	at := len(dst)
+	if o.typed {
+		dst = append(dst, `,"@type":"`...)
+		dst = append(dst, n.noun...)
+		dst = append(dst, '"')
+	}
 	for i := range n.fields {
 		f := &n.fields[i]
 		if f.item != nil {
-			dst = appendArray(dst, f, row)
+			dst = o.appendArray(dst, f, row)
 			continue
 		}
 		cell, care := f.next(row)
@@ -103,7 +111,7 @@ func appendObject(dst []byte, n *node, row int) []byte {
 	return append(dst, '}')
 }
 
-func appendArray(dst []byte, f *nodeField, row int) []byte {
+func (o *objects) appendArray(dst []byte, f *nodeField, row int) []byte {
 	from, to := f.rows.Rows(row)
 	if from == to {
 		return dst
@@ -113,7 +121,7 @@ func appendArray(dst []byte, f *nodeField, row int) []byte {
 		if item > from {
 			dst = append(dst, f.between...)
 		}
-		dst = appendObject(dst, f.item, item)
+		dst = o.append(dst, f.item, item)
 	}
 	return append(dst, f.tail...)
 }

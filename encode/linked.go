@@ -27,7 +27,7 @@ var membershipFields = []string{"role", "role_source_code", "relationship_to_hea
 
 // linkedParts lays each repeated group into a file of its own, which carries the keys of all
 // that its rows lie in.
-func linkedParts(shape *annona.Shape) ([]Part, error) {
+func linkedParts(shape *annona.Shape, o Options) ([]Part, error) {
 	root := []annona.GroupShape{{Shape: shape}}
 	c := &collector{}
 	c.add(shape.Dataset.Name, root, shape.Columns)
@@ -39,7 +39,7 @@ func linkedParts(shape *annona.Shape) ([]Part, error) {
 			return nil, err
 		}
 		if len(t.header) > 0 { // else only groups of the records were asked for
-			parts = append(parts, t.part(f.name+".csv"))
+			parts = append(parts, t.part(o.tableName(f.name)))
 		}
 	}
 	if len(parts) == 0 {

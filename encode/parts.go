@@ -8,12 +8,12 @@ import (
 
 // Part is one pass over the records.
 type Part struct {
-	Name  string        // of the file: "memberships.csv"
+	Name  string        // of the file: "memberships.csv"; of a workbook the name of the sheet
 	Shape *annona.Shape // to fetch for this pass
-	table *table        // of CSV
+	table *table        // of the formats that are tables
 }
 
-// Header returns the names of the columns of a CSV part, in order; nothing for other formats.
+// Header returns the names of the columns of a table, in order; nothing for the formats that nest.
 func (p Part) Header() []string {
 	if p.table == nil {
 		return nil
@@ -31,7 +31,7 @@ func Parts(shape *annona.Shape, o Options) ([]Part, error) {
 	}
 	switch o.Layout {
 	case Linked:
-		return linkedParts(shape)
+		return linkedParts(shape, o)
 	case Flat:
 		return onePart(shape, o, flatTable(shape))
 	case Plain:
@@ -45,10 +45,10 @@ func onePart(shape *annona.Shape, o Options, t *table) ([]Part, error) {
 	if len(t.header) == 0 {
 		return nil, annona.Invalid("no_columns", "a %s file has no column for what was asked; ask for single-valued fields or for layout=linked", o.Layout).On("fields")
 	}
-	return []Part{t.part(FileName(shape.Dataset.Name, o))}, nil
+	return []Part{t.part(o.tableName(shape.Dataset.Name))}, nil
 }
 
-// table says how nested rows become the rows of one CSV file.
+// table says how nested rows become the rows of one file.
 type table struct {
 	header []string
 	root   *tier
@@ -62,6 +62,41 @@ type tier struct {
 	columns []*annona.Field // nil: an empty cell
 	below   []*tier
 	hollow  int // empty cells of the row that stands for a record without rows below; 0: no such row
+}
+
+// level is a tier compiled for the pages of one shape. C is what a form knows of a column.
+type level[C any] struct {
+	columns []C
+	below   []*level[C]
+	index   int           // of the group in the outer shape
+	rows    *annona.Group // of the page being written; nil at the root
+	hollow  int           // as in tier
+}
+
+// compileLevel compiles a tier and those below it. column is told a field of the tier, nil for an
+// empty cell, and the shape of the pages.
+func compileLevel[C any](t *tier, have *annona.Shape, column func(*annona.Field, *annona.Shape) (C, error)) (*level[C], error) {
+	l := &level[C]{hollow: t.hollow}
+	for _, field := range t.columns {
+		c, err := column(field, have)
+		if err != nil {
+			return nil, err
+		}
+		l.columns = append(l.columns, c)
+	}
+	for _, b := range t.below {
+		index := have.Group(b.group.Code)
+		if index < 0 {
+			return nil, misuse("a page has the groups of its part; " + b.group.Code + " is missing")
+		}
+		below, err := compileLevel(b, have.Groups[index].Shape, column)
+		if err != nil {
+			return nil, err
+		}
+		below.index = index
+		l.below = append(l.below, below)
+	}
+	return l, nil
 }
 
 // shape is what is fetched for a table.

@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"bytes"
 	"io"
 	"sync"
 
@@ -47,6 +48,8 @@ func (r *Records) Write(w io.Writer, d *privacy.Disclosed, o Options) error {
 		return r.writeAlone(w, d, parts[0], o.Format, func() recordForm { return &elements{} }, xmlDeclaration)
 	case JSON, NDJSON:
 		return r.writeAlone(w, d, parts[0], o.Format, func() recordForm { return &objects{} }, "")
+	case JSONLD:
+		return r.writeLinked(w, d, parts[0], o)
 	default:
 		return writeParts(w, d, parts, o)
 	}
@@ -72,6 +75,18 @@ func (r *Records) writeAlone(w io.Writer, d *privacy.Disclosed, part Part, forma
 	f.start(d.Page())
 	out := buffer{w: w, b: f.row([]byte(prologue), 0)}
 	out.b = append(out.b, '\n')
+	return out.flush()
+}
+
+// writeLinked writes the record with its context as its first member.
+func (r *Records) writeLinked(w io.Writer, d *privacy.Disclosed, part Part, o Options) error {
+	var record bytes.Buffer
+	if err := r.writeAlone(&record, d, part, o.Format, func() recordForm { return &objects{typed: true} }, ""); err != nil {
+		return err
+	}
+	out := buffer{w: w, b: append([]byte(`{"@context":`), o.Context...)}
+	out.b = append(out.b, ',')
+	out.b = append(out.b, record.Bytes()[1:]...)
 	return out.flush()
 }
 

@@ -88,7 +88,11 @@ func columnsOf(part Part) []*annona.Field {
 	walk(part.Shape)
 	var columns []*annona.Field
 	for _, name := range part.Header() {
-		columns = append(columns, byCode[name])
+		f, known := byCode[name]
+		if !known {
+			f = byCode[strings.TrimPrefix(name, memberPrefix)]
+		}
+		columns = append(columns, f)
 	}
 	return columns
 }

@@ -8,7 +8,10 @@ import (
 
 // node is a record, or an item of a group, as the nested formats write it: its fields in
 // published order, each between its own head and tail.
-type node struct{ fields []nodeField }
+type node struct {
+	fields []nodeField
+	noun   string // what it is
+}
 
 // nodeField is a column or a group of a node.
 type nodeField struct {
@@ -26,7 +29,7 @@ type nodeField struct {
 // newNode compiles what the shape want says for pages of the shape have. dress gives each field
 // its head, between and tail.
 func newNode(want, have *annona.Shape, care *careful, dress func(*nodeField)) (*node, error) {
-	n := &node{}
+	n := &node{noun: want.Dataset.Noun}
 	for _, f := range published(want) {
 		field := nodeField{field: f}
 		var err error

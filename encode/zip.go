@@ -28,8 +28,13 @@ func newArchive(w io.Writer, modified time.Time) *archive {
 }
 
 // next starts the next file.
-func (a *archive) next(name string) (io.Writer, error) {
-	return a.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: a.modified.UTC()})
+func (a *archive) next(name string) (io.Writer, error) { return a.create(name, zip.Deflate) }
+
+// nextStored starts the next file, one that is compressed already.
+func (a *archive) nextStored(name string) (io.Writer, error) { return a.create(name, zip.Store) }
+
+func (a *archive) create(name string, method uint16) (io.Writer, error) {
+	return a.zip.CreateHeader(&zip.FileHeader{Name: name, Method: method, Modified: a.modified.UTC()})
 }
 
 // flush hands over what is compressed.

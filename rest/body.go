@@ -10,10 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/encode"
 )
-
-// zipped is the media type of linked files.
-const zipped = "application/zip"
 
 // chunk is how much is written under one deadline.
 const chunk = 64 << 10
@@ -50,7 +48,7 @@ func (s *Server) newBody(out *response, r *http.Request, header http.Header) *bo
 	b := &body{out: out, header: header, codings: &s.codings}
 	b.wire = wire{out: out, control: http.NewResponseController(out), timeout: s.WriteTimeout}
 	header.Add("Vary", "Accept, Accept-Encoding")
-	if header.Get("Content-Type") != zipped { // which is compressed already
+	if !encode.Compressed(header.Get("Content-Type")) {
 		b.coding = negotiateCoding(r.Header.Get("Accept-Encoding"))
 	}
 	if b.coding != unencoded {

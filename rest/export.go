@@ -22,8 +22,8 @@ type exportInput struct {
 	Asked
 	Chosen
 	Accepts
-	Format  string `query:"format" enum:"csv,xml,json,ndjson" example:"csv" doc:"The form of the file. Without it, Accept decides when it names one."`
-	Layout  string `query:"layout" enum:"nested,linked,flat,plain" doc:"What becomes of repeated groups. json, xml and ndjson nest them. csv: linked (a zip of files joined by their keys; what households take without layout), flat (households: one row for each member) or plain (single-valued columns only; what individuals take)."`
+	Format  string `query:"format" enum:"csv,xml,json,ndjson,jsonld,xlsx,parquet" example:"csv" doc:"The form of the file. Without it, Accept decides when it names one."`
+	Layout  string `query:"layout" enum:"nested,linked,flat,plain" doc:"What becomes of repeated groups. json, jsonld, xml and ndjson nest them. csv, xlsx and parquet: linked (tables joined by their keys, in a zip or as the sheets of a workbook; what households take without layout), flat (households: one row for each member) or plain (single-valued columns only; what individuals take)."`
 	Profile string `query:"profile" enum:"machine,spreadsheet" doc:"Dialect of csv: machine is lossless RFC 4180; spreadsheet has a byte order mark and guards formulas and long numbers. Without it: machine."`
 }
 
@@ -45,9 +45,9 @@ func (in *exportInput) exportFormat() (encode.Format, error) {
 	}
 	named := slices.DeleteFunc(strings.Split(in.Accept, ","), func(r string) bool { return r == "" || strings.Contains(r, "*") })
 	if len(named) == 0 {
-		return "", annona.Invalid("format_missing", "say which form the file has: format=csv, xml, json or ndjson").On("format")
+		return "", annona.Invalid("format_missing", "say which form the file has: format=csv, xml, json, ndjson, jsonld, xlsx or parquet").On("format")
 	}
-	format, err := encode.Negotiate(strings.Join(named, ","))
+	format, err := encode.Negotiate(strings.Join(named, ","), encode.FormatsOfFiles()...)
 	if err != nil {
 		return "", notAcceptable(err)
 	}
@@ -71,6 +71,9 @@ func (s *Server) export(dataset string) func(context.Context, *exportInput) (*re
 		v.recognized(export.Request(), q)
 		v.format = o.Format
 		o.Schema, o.Modified = schemaID(dataset, export.Schema()), s.Clock()
+		if o, err = v.linked(o, export.Shape()); err != nil {
+			return nil, err
+		}
 		parts, err := encode.Parts(export.Shape(), o)
 		if err != nil {
 			return nil, err

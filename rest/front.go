@@ -13,7 +13,7 @@ import (
 
 // ServeHTTP takes one request in: it gets an id, is answered, logged and counted.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	v := &visit{id: annona.NewUID(), began: time.Now(), method: methodLabel(r.Method)}
+	v := &visit{id: annona.NewUID(), began: time.Now(), method: methodLabel(r.Method), base: s.baseOf(r)}
 	out := &response{ResponseWriter: w, visit: v}
 	r = r.WithContext(withVisit(r.Context(), v))
 	defer func() {

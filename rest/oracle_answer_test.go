@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/parquet-go/parquet-go"
+
 	"github.com/annona-exchange/annona"
 )
 
@@ -117,8 +119,11 @@ func writeHeader(w io.Writer, a answer, h http.Header) {
 
 // text is the body, decoded; of an archive, the names and the content of its files.
 func (in *installation) text(a answer) string {
-	if a.header.Get("Content-Type") == zipped && a.err == nil && a.body != "" {
+	if a.err == nil && strings.HasPrefix(a.body, "PK") {
 		return in.files(a.body)
+	}
+	if a.err == nil && strings.HasPrefix(a.body, parquetMagic) {
+		return in.table(a.body)
 	}
 	text, err := decoded(a)
 	if err != nil && a.err == nil && a.body != "" {
@@ -136,7 +141,38 @@ func (in *installation) files(body string) string {
 		in.check(err)
 		text, err := io.ReadAll(content)
 		in.check(err)
+		if strings.HasPrefix(string(text), parquetMagic) {
+			text = []byte(in.table(string(text)))
+		}
 		fmt.Fprintf(&b, "%s %s\n%s", f.Name, f.Modified.UTC(), text)
+	}
+	return b.String()
+}
+
+// parquetMagic begins every Parquet file.
+const parquetMagic = "PAR1"
+
+// table prints the schema and the rows of a Parquet file. Its bytes also hold the least and the
+// greatest of the ids, which differ in two worlds.
+func (in *installation) table(body string) string {
+	file, err := parquet.OpenFile(strings.NewReader(body), int64(len(body)))
+	in.check(err)
+	b := &strings.Builder{}
+	fmt.Fprintln(b, file.Schema(), file.NumRows())
+	rows := make([]parquet.Row, 10)
+	for _, group := range file.RowGroups() {
+		reader := group.Rows()
+		for err = error(nil); err == nil; {
+			var n int
+			n, err = reader.ReadRows(rows)
+			for _, row := range rows[:n] {
+				fmt.Fprintf(b, "%v\n", row)
+			}
+		}
+		if err != io.EOF {
+			in.Fatal(err)
+		}
+		in.check(reader.Close())
 	}
 	return b.String()
 }

@@ -176,12 +176,14 @@ func (d drawer) record(rt *rapid.T, dataset string) string {
 
 func (d drawer) export(rt *rapid.T, dataset string) call {
 	q := d.asked(rt, dataset)
-	format := even([]string{"csv", "csv", "csv", "xml", "json", "ndjson"}).Draw(rt, "format")
+	format := even([]string{"csv", "csv", "csv", "xml", "json", "ndjson", "jsonld", "xlsx", "parquet"}).Draw(rt, "format")
 	q.Set("format", format)
-	if format == "csv" {
+	if format == "csv" || format == "xlsx" || format == "parquet" {
 		if layout := even([]string{"", "linked", "flat", "plain"}).Draw(rt, "layout"); layout != "" {
 			q.Set("layout", layout)
 		}
+	}
+	if format == "csv" {
 		q.Set("profile", even([]string{"machine", "spreadsheet"}).Draw(rt, "profile"))
 	}
 	if evenInt(0, 2).Draw(rt, "filtered") == 0 {

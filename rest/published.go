@@ -22,8 +22,8 @@ func (s *Server) registerPublished() {
 			Summary: summary, Description: description, Responses: documents(summary+".", mediaTypes...),
 		})
 	}
-	const files = "individuals.xsd, individuals.schema.json, individuals.csvw.json, and the same for households. A CSVW document describes one export: name its fields and layout."
-	kinds := []string{"application/xml", "application/schema+json", "application/csvm+json"}
+	const files = "individuals.xsd, individuals.schema.json, individuals.csvw.json, individuals.jsonld (the JSON-LD context), and the same for households. A CSVW document describes one export: name its fields and layout."
+	kinds := []string{"application/xml", "application/schema+json", "application/csvm+json", "application/ld+json"}
 	huma.Register(s.api, get("/v1/schemas/{file}", "schema", "The schema in force", files, kinds...), s.schemaInForce)
 	huma.Register(s.api, get("/v1/schemas/{version}/{file}", "schemaOfVersion", "The schema of a version", files, kinds...), s.schemaOfVersion)
 	huma.Register(s.api, get("/v1/code-lists", "codeLists", "The code lists", "Names and versions.", "application/json"), s.codeLists)
@@ -48,13 +48,13 @@ type schemaVersionInput struct {
 // errGroupNotPlain is what the gate answers to an export of these fields in this layout.
 var errGroupNotPlain = annona.Invalid("group_not_plain", "the answer has no place for a repeated group; ask for layout=linked, or for another format")
 
-var errNoSchema = annona.NotFound("there is no such schema; there are individuals and households as .xsd, .schema.json and .csvw.json, in the versions that this installation has had")
+var errNoSchema = annona.NotFound("there is no such schema; there are individuals and households as .xsd, .schema.json, .csvw.json and .jsonld, in the versions that this installation has had")
 
-func (s *Server) schemaInForce(_ context.Context, in *schemaInput) (*reply, error) {
-	return s.schemaFile(s.Dictionary(), in.SchemaFile)
+func (s *Server) schemaInForce(ctx context.Context, in *schemaInput) (*reply, error) {
+	return s.schemaFile(ctx, s.Dictionary(), in.SchemaFile)
 }
 
-func (s *Server) schemaOfVersion(_ context.Context, in *schemaVersionInput) (*reply, error) {
+func (s *Server) schemaOfVersion(ctx context.Context, in *schemaVersionInput) (*reply, error) {
 	version, err := parseVersion(in.Version)
 	if err != nil {
 		return nil, errNoSchema
@@ -66,7 +66,7 @@ func (s *Server) schemaOfVersion(_ context.Context, in *schemaVersionInput) (*re
 	if !known {
 		return nil, errNoSchema
 	}
-	return s.schemaFile(d, in.SchemaFile)
+	return s.schemaFile(ctx, d, in.SchemaFile)
 }
 
 // parseVersion reads a version the one way it is written.
@@ -78,7 +78,7 @@ func parseVersion(text string) (int, error) {
 	return version, nil
 }
 
-func (s *Server) schemaFile(d *annona.Dictionary, in SchemaFile) (*reply, error) {
+func (s *Server) schemaFile(ctx context.Context, d *annona.Dictionary, in SchemaFile) (*reply, error) {
 	name, kind, _ := strings.Cut(in.File, ".")
 	dataset, known := d.Dataset(name)
 	if !known || !dataset.Root {
@@ -92,6 +92,9 @@ func (s *Server) schemaFile(d *annona.Dictionary, in SchemaFile) (*reply, error)
 		return s.document("application/xml", func(w io.Writer) error { return schema.XSD(w, d, dataset) })
 	case "schema.json":
 		return s.document("application/schema+json", func(w io.Writer) error { return schema.JSONSchema(w, d, dataset) })
+	case "jsonld":
+		base := visitOf(ctx).base + recordsPath
+		return s.document("application/ld+json", func(w io.Writer) error { return schema.JSONLD(w, d, dataset, base) })
 	case "csvw.json":
 		return s.csvw(d, dataset, in)
 	default:
@@ -109,14 +112,14 @@ func (s *Server) csvw(d *annona.Dictionary, dataset *annona.Dataset, in SchemaFi
 	if o.Layout, err = encode.ParseLayout(in.Layout); err != nil {
 		return nil, err
 	}
-	if len(in.Fields) > 0 && len(shape.Groups) > 0 && layoutOf(dataset.Name, o) == encode.Plain {
+	if len(in.Fields) > 0 && len(shape.Groups) > 0 && encode.LayoutOf(dataset.Name, o) == encode.Plain {
 		return nil, errGroupNotPlain.On(shape.Groups[0].Field.Code)
 	}
 	if _, err := encode.Parts(shape, o); err != nil {
 		return nil, err // an export would be refused too
 	}
 	return s.document("application/csvm+json", func(w io.Writer) error {
-		return schema.CSVW(w, d, shape, schema.CSVWOptions{Layout: schema.Layout(layoutOf(dataset.Name, o))})
+		return schema.CSVW(w, d, shape, schema.CSVWOptions{Layout: schema.Layout(encode.LayoutOf(dataset.Name, o))})
 	})
 }
 

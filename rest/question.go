@@ -59,23 +59,9 @@ func notAcceptable(err error) error {
 // written completes a question by what the form of its answer calls for: nested formats say of
 // each absent value why it is absent, a plain file has no place for groups.
 func written(q exchange.Question, o encode.Options) (exchange.Question, exchange.Form) {
-	layout := layoutOf(q.Dataset, o)
-	q.NilReasons, q.Plain = o.Format != encode.CSV, layout == encode.Plain
+	layout := encode.LayoutOf(q.Dataset, o)
+	q.NilReasons, q.Plain = layout == encode.Nested, layout == encode.Plain
 	return q, exchange.Form{Format: string(o.Format), Layout: string(layout)}
-}
-
-// layoutOf is the layout of an answer, also when none was asked for.
-func layoutOf(dataset string, o encode.Options) encode.Layout {
-	switch {
-	case o.Layout != "":
-		return o.Layout
-	case o.Format != encode.CSV:
-		return encode.Nested
-	case encode.MediaType(dataset, o) == zipped:
-		return encode.Linked
-	default:
-		return encode.Plain
-	}
 }
 
 // private is text that may be somebody's personal data. However it is printed, logged or

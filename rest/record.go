@@ -40,18 +40,22 @@ func (s *Server) get(dataset string) func(context.Context, *getInput) (*reply, e
 			answer.Sent(0, nil)
 			return notModified(tag), nil
 		}
-		return s.one(answer, o, tag)
+		return s.one(v, answer, o, tag)
 	}
 }
 
 // one writes a released record.
-func (s *Server) one(answer *exchange.Answer, o encode.Options, tag string) (*reply, error) {
-	dataset := answer.Page.Shape().Dataset.Name
-	if _, err := encode.Parts(answer.Page.Shape(), o); err != nil {
+func (s *Server) one(v *visit, answer *exchange.Answer, o encode.Options, tag string) (*reply, error) {
+	shape := answer.Page.Shape()
+	_, err := encode.Parts(shape, o)
+	if err == nil {
+		o, err = v.linked(o, shape)
+	}
+	if err != nil {
 		answer.Sent(0, err)
 		return nil, err
 	}
-	header := answerHeader(dataset, o)
+	header := answerHeader(shape.Dataset.Name, o)
 	if tag != "" {
 		header.Set("ETag", tag)
 	}
@@ -118,5 +122,5 @@ func (s *Server) lookup(ctx context.Context, in *lookupInput) (*reply, error) {
 	}
 	v.recognized(answer.Request, q)
 	o.Schema = schemaID(q.Dataset, answer.Schema)
-	return s.one(answer, o, "")
+	return s.one(v, answer, o, "")
 }

@@ -1,4 +1,4 @@
-// Package rest is the HTTP wire: JSON, XML, CSV and NDJSON over REST, with an API key.
+// Package rest is the HTTP wire: records and files over REST, with an API key.
 //
 // It knows HTTP and no rule. A request becomes an exchange.Question, the gate answers it, and
 // package encode writes what came back. Who may see what, which rows an answer has and what
@@ -71,8 +71,8 @@ type Options struct {
 	Grace time.Duration
 	// Version of the program, for the OpenAPI document; empty: development.
 	Version string
-	// BaseURL is the public address of the installation for the OpenAPI document; empty: the
-	// one that the document was fetched from.
+	// BaseURL is the public address of the installation for the OpenAPI document and the ids of
+	// JSON-LD; empty: the one that a request came to.
 	BaseURL string
 }
 

@@ -42,19 +42,22 @@ func (s *Server) search(dataset string) func(context.Context, *searchInput) (*re
 		}
 		v.recognized(answer.Request, q)
 		o.Schema, o.Next = schemaID(dataset, answer.Schema), answer.Next
-		return s.page(answer, o)
+		return s.page(v, answer, o)
 	}
 }
 
 // page writes a released page as one document.
-func (s *Server) page(answer *exchange.Answer, o encode.Options) (*reply, error) {
-	dataset := answer.Page.Shape().Dataset.Name
-	parts, err := encode.Parts(answer.Page.Shape(), o)
+func (s *Server) page(v *visit, answer *exchange.Answer, o encode.Options) (*reply, error) {
+	shape := answer.Page.Shape()
+	parts, err := encode.Parts(shape, o)
+	if err == nil {
+		o, err = v.linked(o, shape)
+	}
 	if err != nil {
 		answer.Sent(0, err)
 		return nil, err
 	}
-	header := answerHeader(dataset, o)
+	header := answerHeader(shape.Dataset.Name, o)
 	if answer.Next != "" {
 		header.Set("Annona-Next", answer.Next)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/schema"
 )
 
 // visit is one request as the log, the metrics and the answer speak of it. It holds nothing
@@ -21,6 +23,7 @@ type visit struct {
 	began   time.Time
 	method  string
 	route   string
+	base    string // the address of the installation, as this client knows it
 	caller  annona.Caller
 	dataset string
 	purpose string
@@ -29,6 +32,31 @@ type visit struct {
 	failure error
 	aborted bool
 }
+
+// baseOf is the public address of the installation, or the one that a request came to.
+func (s *Server) baseOf(r *http.Request) string {
+	switch {
+	case s.BaseURL != "":
+		return strings.TrimSuffix(s.BaseURL, "/")
+	case r.TLS != nil:
+		return "https://" + r.Host
+	default:
+		return "http://" + r.Host
+	}
+}
+
+// linked gives JSON-LD the context of a shape; other formats need none.
+func (v *visit) linked(o encode.Options, shape *annona.Shape) (encode.Options, error) {
+	if o.Format != encode.JSONLD {
+		return o, nil
+	}
+	var err error
+	o.Context, err = schema.Context(shape, v.base+recordsPath)
+	return o, err
+}
+
+// recordsPath is where the records of all datasets are found.
+const recordsPath = "/v1/"
 
 type visitKey struct{}
 
