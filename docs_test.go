@@ -27,7 +27,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (file == "build" || file == ".git"):
+		case d.IsDir() && (file == "build" || file == ".git" || d.Name() == "node_modules"):
 			return fs.SkipDir
 		case d.IsDir() || path.Ext(file) != ".md":
 			return nil

@@ -21,7 +21,7 @@ type parquetFiles struct {
 	archive *archive // of a linked answer
 	schema  string
 
-	file    *parquet.Writer // of the table that has begun
+	file    *parquet.GenericWriter[any] // of the table that has begun
 	columns []parquetColumn
 	batch   int   // rows that wait in the columns
 	rows    int64 // of the row group
@@ -75,7 +75,7 @@ func (p *parquetFiles) begin(name string, header []string, fields []*annona.Fiel
 	for i, f := range fields {
 		p.columns = append(p.columns, newParquetColumn(header[i], f))
 	}
-	p.file = parquet.NewWriter(w, parquetSchema(p.columns),
+	p.file = parquet.NewGenericWriter[any](w, parquetSchema(p.columns),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}),
 		parquet.PageBufferSize(parquetPage),
 		parquet.CreatedBy("annona", "", ""))
