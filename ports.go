@@ -83,8 +83,9 @@ type AreaTx interface {
 	// have another one, at its end at the latest, it runs again, and fails with the code areas_moved
 	// when that does not help.
 	ExpectAreas(ctx context.Context, version int64) error
-	// KeepFormer remembers which households stand in an area or inside it: an area that is closed
-	// still holds those, as long as they stay in its territory. It returns how many they are.
+	// KeepFormer remembers which households stand in an area or inside it, also those that are deleted
+	// and may come back: an area that is closed still holds those, as long as they stay in its
+	// territory. It returns how many of them are on file.
 	KeepFormer(ctx context.Context, code string) (households int64, err error)
 	// HouseholdsIn returns households whose own code is that one, in order of number, at most
 	// limit of them; with a flag only those that do not have that quality flag.

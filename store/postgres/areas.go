@@ -149,6 +149,10 @@ func (t *tx) KeepFormer(ctx context.Context, code string) (int64, error) {
 	}
 	n, err := t.conn.changes(`INSERT INTO former_areas (area, household)
 		SELECT $1, number FROM households WHERE f_area_code IN (`+insideArea+`) ON CONFLICT DO NOTHING`, code)
+	if err == nil {
+		err = t.conn.exec(`INSERT INTO former_areas (area, household)
+			SELECT $1, number FROM deleted_records WHERE dataset = 'households' AND area_code IN (`+insideArea+`) ON CONFLICT DO NOTHING`, code)
+	}
 	if err != nil {
 		return 0, t.fault("remember where households stood", err)
 	}

@@ -150,8 +150,8 @@ func (t *tx) checkEmpty(household annona.Number) error {
 
 // moveAway puts the row of a record among the deleted ones. Its identifiers are not looked up there.
 func (t *tx) moveAway(tb table, d annona.Deletion) error {
-	err := t.conn.exec(`INSERT INTO deleted_records (dataset, number, uid, source, source_key, digest, as_of, received_at, version, clear, sealed, clear_groups, sealed_groups, before)
-		SELECT $1, number, uid, source, source_key, digest, as_of, received_at, $2, clear, sealed, clear_groups, sealed_groups, $3 FROM `+tb.dataset+` WHERE number = $4`,
+	err := t.conn.exec(`INSERT INTO deleted_records (dataset, number, uid, source, source_key, digest, as_of, received_at, version, clear, sealed, clear_groups, sealed_groups, before, area_code)
+		SELECT $1, number, uid, source, source_key, digest, as_of, received_at, $2, clear, sealed, clear_groups, sealed_groups, $3, `+standsIn(tb.dataset)+` FROM `+tb.dataset+` WHERE number = $4`,
 		tb.dataset, d.Version, d.Before, d.Number)
 	if err != nil {
 		return err
@@ -168,6 +168,14 @@ func (t *tx) moveAway(tb table, d annona.Deletion) error {
 	}
 	return t.conn.exec("INSERT INTO successors (dataset, number, successor) SELECT $1, $2, s.number FROM unnest($3::bigint[]) s (number) ON CONFLICT DO NOTHING",
 		tb.dataset, d.Number, integers(d.Into))
+}
+
+// standsIn is the area that a deleted record keeps: that of a household.
+func standsIn(dataset string) string {
+	if dataset == "households" {
+		return "f_area_code"
+	}
+	return "NULL"
 }
 
 // removeRow removes the row of a record and the index of its identifiers.

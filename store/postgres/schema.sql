@@ -80,7 +80,8 @@ CREATE TABLE other_keys (
 CREATE INDEX other_keys_number ON other_keys (dataset, number, source);
 
 -- Records that are out of sight and may come back. version is that of the delete marker, one more
--- than that of the images; before is what the record was, for whoever brings it back.
+-- than that of the images; before is what the record was, for whoever brings it back; area_code is
+-- where a household stood.
 CREATE TABLE deleted_records (
 	dataset       text COLLATE "C" NOT NULL,
 	number        bigint NOT NULL,
@@ -96,6 +97,7 @@ CREATE TABLE deleted_records (
 	clear_groups  bytea,
 	sealed_groups bytea,
 	before        bytea,
+	area_code     text COLLATE "C",
 	PRIMARY KEY (dataset, number)
 );
 ALTER TABLE deleted_records ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL, ALTER COLUMN before SET STORAGE EXTERNAL;

@@ -116,7 +116,11 @@ func (t *tx) KeepFormer(ctx context.Context, code string) (int64, error) {
 		return 0, err
 	}
 	err := t.conn.exec("INSERT OR IGNORE INTO former_areas (area, household) SELECT ?, number FROM households WHERE f_area_code IN ("+insideArea+")", code, code)
-	return int64(t.conn.Changes()), fault("remember where households stood", err)
+	households := int64(t.conn.Changes())
+	if err == nil {
+		err = t.conn.exec("INSERT OR IGNORE INTO former_areas (area, household) SELECT ?, number FROM deleted_records WHERE dataset = 'households' AND area_code IN ("+insideArea+")", code, code)
+	}
+	return households, fault("remember where households stood", err)
 }
 
 // HouseholdsIn returns households by their own code. See annona.AreaTx.

@@ -110,8 +110,8 @@ func (t *tx) checkEmpty(household annona.Number) error {
 
 // moveAway puts the row of a record among the deleted ones. Its identifiers are not looked up there.
 func (t *tx) moveAway(tb *table, d annona.Deletion) error {
-	err := t.conn.exec(`INSERT INTO deleted_records (dataset, number, uid, source, source_key, digest, as_of, received_at, version, clear, sealed, clear_groups, sealed_groups, before)
-		SELECT ?, number, uid, source, source_key, digest, as_of, received_at, ?, clear, sealed, clear_groups, sealed_groups, ? FROM `+tb.dataset+` WHERE number = ?`,
+	err := t.conn.exec(`INSERT INTO deleted_records (dataset, number, uid, source, source_key, digest, as_of, received_at, version, clear, sealed, clear_groups, sealed_groups, before, area_code)
+		SELECT ?, number, uid, source, source_key, digest, as_of, received_at, ?, clear, sealed, clear_groups, sealed_groups, ?, `+standsIn(tb.dataset)+` FROM `+tb.dataset+` WHERE number = ?`,
 		tb.dataset, d.Version, d.Before, d.Number)
 	if err != nil {
 		return err
@@ -128,6 +128,14 @@ func (t *tx) moveAway(tb *table, d annona.Deletion) error {
 	delete(t.found, subject{tb.dataset, d.Number})
 	t.elsewhere.deleted = true
 	return nil
+}
+
+// standsIn is the area that a deleted record keeps: that of a household.
+func standsIn(dataset string) string {
+	if dataset == "households" {
+		return "f_area_code"
+	}
+	return "NULL"
 }
 
 // removeRow removes the row of a record and what it is found by.

@@ -68,7 +68,8 @@ CREATE TABLE other_keys (
 CREATE INDEX other_keys_number ON other_keys (dataset, number, source);
 
 -- Records that are out of sight and may come back. version is that of the delete marker, one more
--- than that of the images; before is what the record was, for whoever brings it back.
+-- than that of the images; before is what the record was, for whoever brings it back; area_code is
+-- where a household stood.
 CREATE TABLE deleted_records (
 	dataset       TEXT NOT NULL,
 	number        INTEGER NOT NULL,
@@ -84,6 +85,7 @@ CREATE TABLE deleted_records (
 	clear_groups  BLOB,
 	sealed_groups BLOB,
 	before        BLOB,
+	area_code     TEXT,
 	PRIMARY KEY (dataset, number)
 ) STRICT;
 CREATE INDEX deleted_records_source ON deleted_records (source, source_key, dataset);

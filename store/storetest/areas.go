@@ -284,3 +284,31 @@ func testReorganizations(t *testing.T, r *registry) {
 		t.Errorf("a reorganization comes back as %+v", got)
 	}
 }
+
+// testFormerOfDeleted closes an area while a household that stood in it is deleted. When it comes back
+// the area still holds it, as it holds one that was deleted afterwards.
+func testFormerOfDeleted(t *testing.T, r *registry) {
+	before, after, other := r.household("before", values{"area_code": "A1"}), r.household("after", values{"area_code": "A"}), r.household("other", values{"area_code": "B"})
+	areas := []annona.Area{{Code: "A"}, {Code: "A1", Parent: "A", Level: 1}, {Code: "B"}}
+	r.update(func(tx annona.Tx) error { return tx.PutAreas(r.ctx, areas) })
+	r.load(before, after, other)
+	r.delete(r.households, 1)
+	areas[0].ValidTo, areas[0].ReplacedBy = Today, []string{"B"}
+	areas[1].Parent = "B"
+	r.update(func(tx annona.Tx) error {
+		if n, err := tx.KeepFormer(r.ctx, "A"); err != nil || n != 1 {
+			t.Errorf("households on file that stood there: %d, %v", n, err)
+		}
+		return tx.PutAreas(r.ctx, areas)
+	})
+	r.delete(r.households, 2)
+	r.load(r.household("before", values{"area_code": "B"}), r.household("after", values{"area_code": "B"}),
+		r.person("p", nil, member("before", "head")), r.person("q", nil, member("after", "head")), r.person("o", nil, member("other", "head")))
+
+	home, _ := r.households.Field("area_code")
+	within := annona.Within{Path: annona.Path{Root: annona.RootSelf, Field: home}, Area: "A"}
+	page := r.all(annona.NewScope(r.shape(r.households, "area_code"), within, nil, terms()))
+	if !slices.Equal(page.Numbers, []annona.Number{1, 2}) {
+		t.Errorf("the closed area holds the households %v", page.Numbers)
+	}
+}

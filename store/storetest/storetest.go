@@ -91,6 +91,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"SQL and package filter agree about reorganized areas", testAreasLaw},
 		{"a household is moved to another area", testMoveHouseholds},
 		{"areas that are relied on", testExpectAreas},
+		{"a household that was deleted stood in an area", testFormerOfDeleted},
 		{"reorganizations", testReorganizations},
 		{"crosswalks and codes without a meaning", testCrosswalks},
 		{"mappings in versions", testMappings},
