@@ -139,6 +139,9 @@ type Loads interface {
 	LoadByID(ctx context.Context, id UID) (*Load, error)
 	// Loads returns at most limit loads, the newest first; those of one source when it is named.
 	Loads(ctx context.Context, source string, limit int) ([]Load, error)
+	// Confirmed returns the loads of a source that have confirmed records: those as of a later moment,
+	// and undos; in the order in which they began.
+	Confirmed(ctx context.Context, source string, after time.Time) ([]Load, error)
 	// LoadEvents returns at most limit events of a load behind the event after, in the order in
 	// which they were made.
 	LoadEvents(ctx context.Context, l *Load, after int64, limit int) ([]LoadEvent, error)

@@ -115,7 +115,10 @@ type Load struct {
 	FinishedAt time.Time // zero while it runs
 	State      string    // running, finished, failed, refused or undone
 	Undoes     UID       // of a load that takes another one back
-	Report     []byte    // JSON: counts and codes, never values
+	// Confirmed are the records that it found unchanged, in a form of the gate's own; of an undo, those
+	// that it has changed back. PutLoad leaves what is on file when it is nil; only Loads.Confirmed reads it.
+	Confirmed []byte
+	Report    []byte // JSON: counts and codes, never values
 }
 
 // LoadEvent is what a load did to one record.

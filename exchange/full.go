@@ -190,6 +190,8 @@ func (l *Loading) delete(ctx context.Context, dataset *annona.Dataset, numbers [
 		for _, k := range known {
 			switch v := (&revision{known: k, former: wasOf(&k)}); {
 			case k.Version == 0 || k.Deleted:
+			case l.spokeLater(&k):
+				wrote.Stale++
 			case !l.reportedElsewhere(&k):
 				v.former.gone = l.load.AsOf
 				gone = append(gone, v)
@@ -216,6 +218,15 @@ func (l *Loading) delete(ctx context.Context, dataset *annona.Dataset, numbers [
 func (l *Loading) reportedElsewhere(k *annona.Known) bool {
 	other := func(key annona.RecordKey) bool { return key.Source != l.order.Source && key.Digest != [16]byte{} }
 	return other(k.Key) || slices.ContainsFunc(k.OtherKeys, other)
+}
+
+// spokeLater reports whether the load's source has reported a record for a later moment: an older file
+// does not know of it.
+func (l *Loading) spokeLater(k *annona.Known) bool {
+	later := func(key annona.RecordKey) bool {
+		return key.Source == l.order.Source && l.stale(k.Number, &key, k.Key.Dataset.Name)
+	}
+	return later(k.Key) || slices.ContainsFunc(k.OtherKeys, later)
 }
 
 // remove takes records out of sight. A household that still has members stays.

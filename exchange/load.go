@@ -39,6 +39,9 @@ type Loading struct {
 	rows    int  // of the first pass
 
 	rejected int // rows that could not be read
+
+	confirms confirmed // by this load
+	newer    confirmed // by loads of the source for later moments
 }
 
 // StartLoad begins a load that writes what rows say, as of now. See BeginLoad.
@@ -128,6 +131,12 @@ func (l *Loading) complete(r *prepared) {
 // commit makes the last writes of a transaction: the load as it stands, and the ledger entry.
 func (l *Loading) commit(ctx context.Context, tx annona.Tx, step string, wrote outcome) error {
 	load := l.snapshot(StateRunning, wrote)
+	if l.order.Mode == ModeUndo { // what it has changed back is not confirmed any more, even if it breaks now
+		var err error
+		if load.Confirmed, err = l.confirms.with(wrote.settled).encode(); err != nil {
+			return err
+		}
+	}
 	if err := tx.PutLoad(ctx, &load); err != nil {
 		return err
 	}
@@ -140,6 +149,14 @@ type outcome struct {
 	outside map[string]int // words against an authority, by dataset.field
 	tally   Tally
 	named   map[string][]annona.Number // of a full load: the records that were met, by dataset
+	settled map[string][]annona.Number // records that were found unchanged, by dataset; of an undo, that were changed back
+}
+
+func (o *outcome) settle(dataset string, number annona.Number) {
+	if o.settled == nil {
+		o.settled = map[string][]annona.Number{}
+	}
+	o.settled[dataset] = append(o.settled[dataset], number)
 }
 
 func (o *outcome) meet(dataset string, number annona.Number) {
@@ -154,6 +171,9 @@ func (l *Loading) add(o outcome) {
 	defer l.mu.Unlock()
 	l.done = sum(l.done, o.Loaded)
 	l.report.add(o)
+	for dataset, numbers := range o.settled {
+		l.confirms.add(dataset, numbers)
+	}
 	for dataset, numbers := range o.named {
 		for _, n := range numbers {
 			l.named[dataset].Add(uint64(n))
@@ -212,6 +232,7 @@ func (l *Loading) settle(ctx context.Context, b *Batch, known []annona.Known, ar
 			continue
 		case k.Same:
 			o.Unchanged++
+			o.settle(dataset, k.Number)
 		case k.Version == 0:
 			r, err := l.begin(&b.records[i], k, &o)
 			if err != nil {

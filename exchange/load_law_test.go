@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -17,7 +18,7 @@ import (
 )
 
 // TestLoadsKeepTheirRules interleaves loads of two sources and of the registry's own corrections:
-// upserts, full loads, older ones, repeated ones, ones that break off, and undos. After each the
+// upserts, full loads, older ones, repeated ones, ones that break off or are killed, and undos. After each the
 // registry is what a plain model of the rules says. Without -rapid.checks it stops after lawTime on
 // each store.
 func TestLoadsKeepTheirRules(t *testing.T) {
@@ -30,7 +31,8 @@ func TestLoadsKeepTheirRules(t *testing.T) {
 				if !asked && time.Since(began) > lawTime {
 					return
 				}
-				w := &lawOfLoads{rt: rt, model: &plainRegistry{}}
+				defer func() { asked = asked || rt.Failed() }() // a failure is made small, however long that takes
+				w := &lawOfLoads{rt: rt, model: newPlainRegistry(), sent: map[string][][]saidRow{}}
 				p, err := g.open(t.Context())
 				check(rt, err)
 				defer func() { check(rt, p.store.Close()) }()
@@ -42,7 +44,7 @@ func TestLoadsKeepTheirRules(t *testing.T) {
 					p.UseDictionary(decided)
 				}
 				w.partner()
-				for range rapid.IntRange(1, 8).Draw(rt, "steps") {
+				for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 					w.step()
 					w.compare()
 				}
@@ -62,7 +64,7 @@ type lawOfLoads struct {
 	model  *plainRegistry
 	caller annona.Caller
 	loads  []annona.UID
-	last   map[string][]saidRow // by source
+	sent   map[string][][]saidRow // by source
 }
 
 // saidRow is a row of a source: who, and what it says of them.
@@ -99,17 +101,19 @@ func (w *lawOfLoads) step() {
 	if source != "registry" && rapid.Bool().Draw(w.rt, "full") {
 		mode = exchange.ModeFull
 	}
-	day := rapid.IntRange(1, 20).Draw(w.rt, "day")
-	rows := w.last[source]
-	if rows == nil || rapid.IntRange(0, 3).Draw(w.rt, "repeat") > 0 {
+	day := rapid.IntRange(1, 9).Draw(w.rt, "day")
+	var rows []saidRow
+	if sent := w.sent[source]; len(sent) > 0 && rapid.Bool().Draw(w.rt, "repeat") {
+		rows = rapid.SampledFrom(sent).Draw(w.rt, "which")
+	} else {
 		rows = w.rows(source)
+		w.sent[source] = append(sent, rows)
 	}
-	if w.last == nil {
-		w.last = map[string][]saidRow{}
+	end := "whole"
+	if len(rows) > 1 {
+		end = rapid.SampledFrom([]string{"whole", "whole", "whole", "whole", "breaks off", "killed"}).Draw(w.rt, "end")
 	}
-	w.last[source] = rows
-	broken := len(rows) > 1 && rapid.IntRange(0, 4).Draw(w.rt, "breaks off") == 0
-	w.load(source, mode, day, rows, broken)
+	w.load(source, mode, day, rows, end)
 }
 
 func (w *lawOfLoads) rows(source string) (rows []saidRow) {
@@ -136,8 +140,11 @@ func (r saidRow) record(source string) annona.Record {
 	return record
 }
 
-func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, broken bool) {
-	ctx := w.place.ctx
+// load runs a load. Of one that breaks off or is killed half of the rows are committed; nobody hears
+// again of one that is killed.
+func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, end string) {
+	ctx, kill := context.WithCancel(w.place.ctx)
+	defer kill()
 	l, err := w.place.BeginLoad(ctx, operator, exchange.LoadOrder{
 		Source: source, Mode: mode, AsOf: january(day), Guard: 100, Match: []string{"national_id_number"},
 		Covers: map[string][]string{"individuals": append([]string{"identifiers"}, lawSources[source]...)},
@@ -153,7 +160,7 @@ func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, broken b
 		check(w.rt, l.Decide(ctx))
 	}
 	half := len(records)
-	if broken {
+	if end != "whole" {
 		half = len(records) / 2
 	}
 	cut := rapid.IntRange(0, half).Draw(w.rt, "batches")
@@ -163,13 +170,17 @@ func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, broken b
 			check(w.rt, err)
 		}
 	}
-	if broken {
-		check(w.rt, l.Fail(ctx, annona.Unavailable("killed", "killed")))
-	} else {
+	switch end {
+	case "whole":
 		_, err = l.Finish(ctx)
 		check(w.rt, err)
+	case "breaks off":
+		check(w.rt, l.Fail(ctx, annona.Unavailable("broken", "broken")))
+	case "killed":
+		w.place.now = w.place.now.Add(2 * time.Minute) // it is known by its silence
+		w.model.lost[l.ID()] = true
 	}
-	w.model.load(l.ID(), source, mode, day, rows[:half], broken)
+	w.model.load(l.ID(), source, mode, day, rows[:half], end != "whole")
 }
 
 func (w *lawOfLoads) undo() {
@@ -209,6 +220,12 @@ type plainRegistry struct {
 	records []*plainRecord
 	undone  map[annona.UID]bool
 	undoes  map[annona.UID]annona.UID
+	lost    map[annona.UID]bool // loads that were killed: what they confirmed is not known
+	sources map[annona.UID]string
+}
+
+func newPlainRegistry() *plainRegistry {
+	return &plainRegistry{undone: map[annona.UID]bool{}, undoes: map[annona.UID]annona.UID{}, lost: map[annona.UID]bool{}, sources: map[annona.UID]string{}}
 }
 
 type plainRecord struct {
@@ -219,6 +236,12 @@ type plainRecord struct {
 	deleted bool
 	gone    int // day for which the source said so
 	history []plainChange
+	again   map[string][]plainConfirmed // by source: loads that have said the same again
+}
+
+type plainConfirmed struct {
+	load annona.UID
+	day  int
 }
 
 type plainReport struct {
@@ -275,6 +298,7 @@ func textOf(r saidRow) string {
 }
 
 func (m *plainRegistry) load(id annona.UID, source, mode string, day int, rows []saidRow, broken bool) {
+	m.sources[id] = source
 	named := map[*plainRecord]bool{}
 	for _, row := range rows {
 		named[m.report(id, source, day, row)] = true
@@ -322,9 +346,13 @@ func (m *plainRegistry) report(id annona.UID, source string, day int, row saidRo
 	}
 	last, known := r.told[source]
 	if known && !r.deleted && last.text == textOf(row) {
+		if r.again == nil {
+			r.again = map[string][]plainConfirmed{}
+		}
+		r.again[source] = append(r.again[source], plainConfirmed{id, day})
 		return r
 	}
-	if known && day < last.day || r.deleted && day < r.gone {
+	if known && day < m.spoke(r, source) || r.deleted && day < r.gone {
 		return r
 	}
 	before := plainChange{load: id, kind: "changed", words: cloneWords(r.words), told: map[string]*plainReport{source: nil}, gone: r.gone}
@@ -341,6 +369,17 @@ func (m *plainRegistry) report(id annona.UID, source string, day int, row saidRo
 		r.history = append(r.history, before)
 	}
 	return r
+}
+
+// spoke is the latest day for which a source has said what it says of a record.
+func (m *plainRegistry) spoke(r *plainRecord, source string) int {
+	day := r.told[source].day
+	for _, c := range r.again[source] {
+		if !m.undone[c.load] && !m.lost[c.load] {
+			day = max(day, c.day)
+		}
+	}
+	return day
 }
 
 func sameWords(a, b map[string]*plainWord) bool {
@@ -382,6 +421,9 @@ func (m *plainRegistry) merge(r *plainRecord, source string, day int, said map[s
 
 // missing is what becomes of a record that a full load of one of its sources does not name.
 func (m *plainRegistry) missing(id annona.UID, r *plainRecord, source string, day int) {
+	if day < m.spoke(r, source) {
+		return // the file is older than what the source has said of it
+	}
 	others := 0
 	for s, told := range r.told {
 		if s != source && told.text != "" {
@@ -413,9 +455,7 @@ func (m *plainRegistry) missing(id annona.UID, r *plainRecord, source string, da
 }
 
 func (m *plainRegistry) undo(id, by annona.UID) {
-	if m.undone == nil {
-		m.undone, m.undoes = map[annona.UID]bool{}, map[annona.UID]annona.UID{}
-	}
+	m.sources[by] = m.sources[id]
 	for _, r := range m.records {
 		last := len(r.history) - 1
 		if last < 0 || r.history[last].load != id {
@@ -425,6 +465,7 @@ func (m *plainRegistry) undo(id, by annona.UID) {
 			last--
 		}
 		m.back(r, r.history[last], by)
+		delete(r.again, m.sources[id])
 	}
 	m.undone[id], m.undoes[by] = true, id
 	if again, isUndo := m.undoes[id]; isUndo {

@@ -233,7 +233,7 @@ const day = 24 * time.Hour
 
 func (x *Exchange) newLoading(caller annona.Caller, order LoadOrder) *Loading {
 	now := x.Clock().UTC().Truncate(time.Millisecond)
-	l := &Loading{x: x, caller: caller, order: order, request: annona.NewUID(), stop: func() {}}
+	l := &Loading{x: x, caller: caller, order: order, request: annona.NewUID(), stop: func() {}, confirms: confirmed{}}
 	l.load = annona.Load{
 		ID: annona.NewUID(), Source: order.Source, Mode: order.Mode, AsOf: order.AsOf.UTC().Truncate(time.Millisecond), StartedAt: now, State: StateRunning,
 		Author: annona.Author{Operator: caller.Operator, Client: caller.Client},
@@ -282,6 +282,9 @@ func (l *Loading) start(ctx context.Context) error {
 		return err
 	}
 	if err := l.clearTheWay(ctx); err != nil {
+		return cmp.Or(l.end(ctx, StateRefused, err), err)
+	}
+	if l.newer, err = l.younger(ctx); err != nil {
 		return cmp.Or(l.end(ctx, StateRefused, err), err)
 	}
 	l.live(ctx)
@@ -424,6 +427,10 @@ func (l *Loading) end(ctx context.Context, state string, cause error) error {
 		l.report.Code = codeOf(cause)
 	}
 	load := l.snapshot(state, outcome{})
+	var err error
+	if load.Confirmed, err = l.confirms.encode(); err != nil {
+		return err
+	}
 	return l.x.Writer.Update(ctx, func(tx annona.Tx) error {
 		if err := tx.PutLoad(ctx, &load); err != nil {
 			return err

@@ -81,6 +81,40 @@ func apart(rows []annona.Record) (houses, people []annona.Record) {
 	return houses, people
 }
 
+// TestConfirmedWord sends an older file after one that had said the same as the one before it: what a
+// source has said again is as young as when it said so last.
+func TestConfirmedWord(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		undo bool // of the load that confirmed
+		kept string
+	}{{"confirmed", false, "one"}, {"the confirming load is undone", true, "two"}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRegistry(t, 0)
+			say := func(day int, name string) exchange.LoadInfo {
+				t.Helper()
+				info, err := r.send(t, file{source: "survey", day: day, rows: []annona.Record{row(t, "individuals", "p", "full_name", name)}})
+				check(t, err)
+				return info
+			}
+			say(1, "one")
+			again := say(10, "one")
+			if again.Report.Unchanged != 1 {
+				t.Fatalf("said again: %+v", again.Report)
+			}
+			if c.undo {
+				_, err := r.UndoLoad(t.Context(), operator, again.ID)
+				check(t, err)
+			}
+			older := say(5, "two")
+			if stale := older.Report.Stale == 1; stale == c.undo {
+				t.Errorf("the older file: %+v", older.Report)
+			}
+			r.wantSeen(t, map[string]string{c.kept: ""})
+		})
+	}
+}
+
 func january(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
 
 // a row makes a record of fields and their texts in turn.

@@ -179,7 +179,7 @@ func (x *Exchange) portray(revisions []*revision) error {
 func (l *Loading) take(v *revision, households map[string]annona.Number, o *outcome) {
 	for _, m := range v.reports {
 		reported := &m.known.Reported
-		stale := reported.Source != "" && m.report.AsOf.Before(reported.AsOf) ||
+		stale := l.stale(v.known.Number, reported, m.report.Dataset.Name) ||
 			v.known.Deleted && !v.changed && m.report.AsOf.Before(v.former.gone)
 		if stale {
 			o.Stale++

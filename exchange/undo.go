@@ -245,6 +245,9 @@ func (u *undoing) write(ctx context.Context, tx annona.Tx, known []annona.Known,
 			back = append(back, v)
 		}
 	}
+	for _, v := range slices.Concat(gone, back) {
+		o.settle(v.known.Key.Dataset.Name, v.known.Number)
+	}
 	if err := u.x.remove(ctx, tx, u.author(), gone, o); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/annona-exchange/annona"
 )
@@ -13,7 +14,7 @@ func (t *tx) PutLoad(ctx context.Context, l *annona.Load) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	columns := []any{l.ID, l.Source, l.Mode, l.Author.Operator, uidOrNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, uidOrNull(l.Undoes), l.Report}
+	columns := []any{l.ID, l.Source, l.Mode, l.Author.Operator, uidOrNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, uidOrNull(l.Undoes), l.Report, l.Confirmed}
 	if l.Key > 0 {
 		t.later.Queue(updateLoad, values(append(columns, l.Key))...)
 		return nil
@@ -26,10 +27,10 @@ func (t *tx) PutLoad(ctx context.Context, l *annona.Load) error {
 }
 
 const (
-	insertLoad = `INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING RETURNING key`
+	insertLoad = `INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report, confirmed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING RETURNING key`
 	updateLoad = `UPDATE loads SET source = $2, mode = $3, operator = $4, client = $5, reason = $6, as_of = $7, started_at = $8,
-		finished_at = $9, state = $10, undoes = $11, report = $12 WHERE id = $1 AND key = $13`
+		finished_at = $9, state = $10, undoes = $11, report = $12, confirmed = coalesce($13, confirmed) WHERE id = $1 AND key = $14`
 )
 
 // uidOrNull is the bytes of an id; nil when it is zero.
@@ -71,6 +72,20 @@ func (s *Store) loads(ctx context.Context, sql string, args ...any) (loads []ann
 			})
 			return nil
 		}, slices.Clone(args)...)
+	})
+	return loads, err
+}
+
+// Confirmed returns loads with what they have confirmed. See annona.Loads.
+func (s *Store) Confirmed(ctx context.Context, source string, after time.Time) (loads []annona.Load, err error) {
+	err = s.readers.ask(ctx, "read loads", func(c *conn) error {
+		loads = nil
+		return c.each("SELECT key, id, source, mode, as_of, state, confirmed FROM loads WHERE source = $1 AND confirmed IS NOT NULL AND (as_of > $2 OR mode = 'undo') ORDER BY key", func(r row) error {
+			loads = append(loads, annona.Load{
+				Key: r.integer(0), ID: r.uid(1), Source: r.text(2), Mode: r.text(3), AsOf: r.time(4), State: r.text(5), Confirmed: r.bytes(6),
+			})
+			return nil
+		}, source, after)
 	})
 	return loads, err
 }

@@ -343,7 +343,8 @@ CREATE TABLE log (
 	event bigint NOT NULL
 );
 
--- Runs of imports. report is JSON: counts and codes.
+-- Runs of imports. report is JSON: counts and codes. confirmed are numbers of records that were found
+-- unchanged, as bitmaps.
 CREATE TABLE loads (
 	key         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	id          uuid NOT NULL UNIQUE,
@@ -357,7 +358,8 @@ CREATE TABLE loads (
 	finished_at bigint,
 	state       text COLLATE "C" NOT NULL,
 	undoes      uuid,
-	report      bytea
+	report      bytea,
+	confirmed   bytea
 );
 
 -- The ledger. Entries are written as they come; the sequencer gives them their leaves in the

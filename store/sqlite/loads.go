@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"slices"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 
@@ -14,13 +15,13 @@ func (t *tx) PutLoad(ctx context.Context, l *annona.Load) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	found, err := t.conn.one(`INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	found, err := t.conn.one(`INSERT INTO loads (id, source, mode, operator, client, reason, as_of, started_at, finished_at, state, undoes, report, confirmed)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET source = excluded.source, mode = excluded.mode, operator = excluded.operator, client = excluded.client,
 			reason = excluded.reason, as_of = excluded.as_of, started_at = excluded.started_at, finished_at = excluded.finished_at,
-			state = excluded.state, undoes = excluded.undoes, report = excluded.report
+			state = excluded.state, undoes = excluded.undoes, report = excluded.report, confirmed = coalesce(excluded.confirmed, loads.confirmed)
 			WHERE loads.key = ?
-		RETURNING key`, func(s *sqlite.Stmt) { l.Key = s.ColumnInt64(0) }, l.ID, l.Source, l.Mode, l.Author.Operator, orNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, orNull(l.Undoes), l.Report, l.Key)
+		RETURNING key`, func(s *sqlite.Stmt) { l.Key = s.ColumnInt64(0) }, l.ID, l.Source, l.Mode, l.Author.Operator, orNull(l.Author.Client), l.Author.Reason, l.AsOf, l.StartedAt, l.FinishedAt, l.State, orNull(l.Undoes), l.Report, l.Confirmed, l.Key)
 	if err == nil && !found {
 		return annona.ErrLoadTaken
 	}
@@ -65,6 +66,20 @@ func (s *Store) loads(ctx context.Context, sql string, args ...any) (loads []ann
 			})
 			return nil
 		}, args...)
+	})
+	return loads, err
+}
+
+// Confirmed returns loads with what they have confirmed. See annona.Loads.
+func (s *Store) Confirmed(ctx context.Context, source string, after time.Time) (loads []annona.Load, err error) {
+	err = s.readers.read(ctx, "read loads", func(c *conn) error {
+		return c.each("SELECT key, id, source, mode, as_of, state, confirmed FROM loads WHERE source = ? AND confirmed IS NOT NULL AND (as_of > ? OR mode = 'undo') ORDER BY key", func(r *sqlite.Stmt) error {
+			loads = append(loads, annona.Load{
+				Key: r.ColumnInt64(0), ID: columnUID(r, 1), Source: r.ColumnText(2), Mode: r.ColumnText(3), AsOf: columnTime(r, 4),
+				State: r.ColumnText(5), Confirmed: columnBytes(r, 6),
+			})
+			return nil
+		}, source, after)
 	})
 	return loads, err
 }

@@ -310,7 +310,8 @@ CREATE TABLE events (
 CREATE INDEX events_load ON events (load, seq) WHERE load IS NOT NULL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
 
--- Runs of imports. report is JSON: counts and codes.
+-- Runs of imports. report is JSON: counts and codes. confirmed are numbers of records that were found
+-- unchanged, as bitmaps.
 CREATE TABLE loads (
 	key         INTEGER PRIMARY KEY,
 	id          BLOB NOT NULL UNIQUE,
@@ -324,7 +325,8 @@ CREATE TABLE loads (
 	finished_at INTEGER,
 	state       TEXT NOT NULL,
 	undoes      BLOB,
-	report      BLOB
+	report      BLOB,
+	confirmed   BLOB
 ) STRICT;
 
 -- The ledger: entries, what they say (sealed; it can be deleted), the tree over their leaves

@@ -426,6 +426,37 @@ func testMatch(t *testing.T, r *registry) {
 	}
 }
 
+// testConfirmed keeps what loads have confirmed beside them.
+func testConfirmed(t *testing.T, r *registry) {
+	at := func(days int) time.Time { return Clock().AddDate(0, 0, days) }
+	loads := []annona.Load{
+		{Source: source, Mode: "upsert", AsOf: at(1), State: "finished", Confirmed: []byte("early")},
+		{Source: source, Mode: "upsert", AsOf: at(3), State: "finished", Confirmed: []byte("late")},
+		{Source: source, Mode: "upsert", AsOf: at(4), State: "finished"},
+		{Source: source, Mode: "undo", AsOf: at(1), State: "finished", Confirmed: []byte("back")},
+		{Source: clinic, Mode: "upsert", AsOf: at(5), State: "finished", Confirmed: []byte("other")},
+	}
+	for i := range loads {
+		loads[i].ID, loads[i].StartedAt = annona.NewUID(), Clock()
+		r.update(func(tx annona.Tx) error { return tx.PutLoad(r.ctx, &loads[i]) })
+	}
+	loads[1].State, loads[1].Confirmed = "undone", nil
+	r.update(func(tx annona.Tx) error { return tx.PutLoad(r.ctx, &loads[1]) })
+	got, err := r.Confirmed(r.ctx, source, at(1))
+	if err != nil || len(got) != 2 {
+		t.Fatalf("loads that have confirmed: %+v, %v", got, err)
+	}
+	if l := got[0]; l.ID != loads[1].ID || string(l.Confirmed) != "late" || l.State != "undone" || !l.AsOf.Equal(at(3)) || l.Mode != "upsert" {
+		t.Errorf("the first: %+v", l)
+	}
+	if l := got[1]; l.ID != loads[3].ID || string(l.Confirmed) != "back" || l.Mode != "undo" {
+		t.Errorf("the second: %+v", l)
+	}
+	if l, err := r.LoadByID(r.ctx, loads[0].ID); err != nil || l.Confirmed != nil {
+		t.Errorf("a load is read with all that it has confirmed: %+v, %v", l, err)
+	}
+}
+
 // testLoads keeps loads and what they did.
 func testLoads(t *testing.T, r *registry) {
 	first := annona.Load{ID: annona.NewUID(), Source: source, Mode: "upsert", Author: annona.Author{Operator: "tester", Reason: "monthly"},

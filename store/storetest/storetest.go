@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"records are matched by identifiers", testMatch},
 		{"identifiers that several hold", testDisputes},
 		{"loads and what they did", testLoads},
+		{"what loads have confirmed", testConfirmed},
 		{"the records of a source", testNumbersOfSource},
 		{"somebody who is deleted is erased", testEraseDeleted},
 		{"a failed transaction deletes nothing", testLifeRollback},
