@@ -344,6 +344,18 @@ func (x *Exchange) seal(ctx context.Context, records []annona.StoredRecord, imag
 // Done returns what the load has done so far.
 func (l *Loading) Done() annona.Loaded { return l.done }
 
+// Mode returns the mode of the load.
+func (l *Loading) Mode() string { return l.order.Mode }
+
+// Info returns the load as it is on file.
+func (l *Loading) Info(ctx context.Context) (LoadInfo, error) {
+	load, err := l.x.Loads.LoadByID(ctx, l.load.ID)
+	if err != nil {
+		return LoadInfo{}, err
+	}
+	return l.x.infoOf(load)
+}
+
 // ID returns the id of the load.
 func (l *Loading) ID() annona.UID { return l.load.ID }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -102,6 +103,30 @@ func (r *LoadReport) add(o outcome) {
 		}
 		r.OutsideAuthority[name] += n
 	}
+}
+
+// Reading is what a reader counted of the rows of a load, as it is kept with the load's report.
+type Reading struct {
+	Rows        int            `json:"rows"` // refused ones included
+	Rejected    int            `json:"rejected"`
+	Refused     map[string]int `json:"refused,omitempty"`  // rows by why they were refused
+	Flags       map[string]int `json:"flags,omitempty"`    // by code:field
+	Unmapped    map[string]int `json:"unmapped,omitempty"` // by field
+	RefusedRows []RowPlace     `json:"refused_rows,omitempty"`
+}
+
+// RowPlace says where a row stood, and why it was refused. It says nothing of what stood in it.
+type RowPlace struct {
+	Input  string `json:"input"` // its name in the mapping
+	Line   int    `json:"line"`  // of the file, from 1
+	Column string `json:"column,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Counted is what the reader counted, as far as the report has it.
+func (r *LoadReport) Counted() (counted Reading) {
+	_ = json.Unmarshal(r.Reading, &counted) // of a load whose reading was never counted there is none
+	return counted
 }
 
 // LoadInfo is a load as it is shown.
@@ -440,10 +465,10 @@ func (l *Loading) end(ctx context.Context, state string, cause error) error {
 }
 
 func codeOf(err error) string {
-	if code := annona.CodeOf(err); code != "" {
-		return code
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return codeInterrupted
 	}
-	return codeInterrupted
+	return annona.CodeOf(err)
 }
 
 // coverage turns names of fields into units; nil stays nil.

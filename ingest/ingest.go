@@ -42,6 +42,23 @@ type Batch struct {
 // KnownAreas reports whether an area is on file. It is asked once per code.
 type KnownAreas func(ctx context.Context, code string) (bool, error)
 
+// Check looks whether a source is what the mapping describes, as far as its first row tells: a CSV file
+// has the columns that the mapping names, each once. It returns what Read would return.
+func Check(m *Mapping, source Source) error {
+	files, err := assign(m, []Source{source})
+	if err != nil || files[0].in.format != FormatCSV {
+		return err
+	}
+	opened, err := openSource(source)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	r := newReader(context.Background(), m, nil, nil, nil)
+	_, err = r.readHeader(files[0], &csvReader{window: newWindow(opened), comma: files[0].in.comma})
+	return err
+}
+
 // Read reads the sources in the order of the mapping's inputs, each by the input whose columns
 // it has, and yields batches. A household's record comes before those of its members. A code
 // of an area is known when the mapping declares it or known says so; known may be nil. Refused

@@ -73,6 +73,15 @@ func (m *Mapping) Match() []string {
 	return schemes
 }
 
+// Formats returns the formats of the mapping's inputs, in their order: csv or ndjson.
+func (m *Mapping) Formats() []string {
+	formats := make([]string, len(m.inputs))
+	for i, in := range m.inputs {
+		formats[i] = in.format
+	}
+	return formats
+}
+
 // ParseMapping reads a mapping (docs/spec/mapping.md) and checks it against the dictionary. An
 // unknown key, field, code or code list is refused with its line.
 //

@@ -89,7 +89,7 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 			refused.key = r.guessKey(f.in, rows, head)
 		}
 		info := rejectInfo{Input: f.in.name, Line: line, Column: refused.column, Reason: refused.reason, Key: refused.key}
-		if err := r.refuse(refused.reason, func() error {
+		if err := r.refuse(f.in, info, func() error {
 			if r.rejects == nil {
 				return rows.take(nil, 0)
 			}
@@ -197,7 +197,7 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 			continue
 		}
 		info := rejectInfo{Input: f.in.name, Line: line, Column: refused.column, Reason: refused.reason, Key: lines.reject.Key}
-		if err := r.refuse(refused.reason, func() error {
+		if err := r.refuse(f.in, info, func() error {
 			if r.rejects == nil {
 				return lines.take(nil)
 			}
@@ -225,9 +225,16 @@ func (r *reader) due() error {
 	return nil
 }
 
-func (r *reader) refuse(reason string, take func() error) error {
+func (r *reader) refuse(in *input, info rejectInfo, take func() error) error {
 	r.report.Rejected++
-	r.report.Refused[reason]++
+	r.report.Refused[info.Reason]++
+	if len(r.report.RefusedRows) < maxRefusedRows {
+		row := RefusedRow{Input: info.Input, Line: info.Line, Reason: info.Reason}
+		if slices.Contains(in.root.columns, info.Column) { // any other name is the file's own, and may be anything
+			row.Column = info.Column
+		}
+		r.report.RefusedRows = append(r.report.RefusedRows, row)
+	}
 	return take()
 }
 

@@ -14,6 +14,7 @@ type Report struct {
 	Households  int                       `json:"households"` // records of households; one that changes from row to row counts each time
 	Rejected    int                       `json:"rejected"`
 	Refused     map[string]int            `json:"refused,omitempty"`  // rejected rows by reason
+	RefusedRows []RefusedRow              `json:"-"`                  // the first of them, at most maxRefusedRows
 	Repeated    int                       `json:"repeated,omitempty"` // households whose key stood on an earlier row of a file of households
 	Flags       map[string]int            `json:"flags,omitempty"`    // by code:field
 	Dates       map[string]int            `json:"dates,omitempty"`    // dates that were not taken, by why:field
@@ -21,6 +22,17 @@ type Report struct {
 	Empty       map[string][]string       `json:"empty,omitempty"`    // by input, the columns that no row fills
 	Unused      map[string][]string       `json:"unused,omitempty"`   // by input, the columns of CSV files that the mapping does not name
 }
+
+// RefusedRow says where a row stood that was refused, and why: nothing of what stood in it.
+type RefusedRow struct {
+	Input  string `json:"input"` // its name in the mapping
+	Line   int    `json:"line"`  // of the file, from 1
+	Column string `json:"column,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// maxRefusedRows is how many refused rows a report names.
+const maxRefusedRows = 1000
 
 // UnmappedCode is a code of the source that the mapping does not have.
 type UnmappedCode struct {

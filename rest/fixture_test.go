@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/ingest/intake"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
 )
@@ -28,16 +30,18 @@ import (
 // real store, vault, gate and keys, with a few invented households.
 type registry struct {
 	*testing.T
-	server *Server
-	gate   *exchange.Exchange
-	store  *sqlite.Store
-	keys   *identity.Keys
-	url    string
-	log    *lockedBuffer
-	now    atomic.Pointer[time.Time]
-	before atomic.Pointer[func(ctx context.Context, release int) error] // each release
-	stop   context.CancelFunc
-	ended  chan error
+	server  *Server
+	gate    *exchange.Exchange
+	store   *sqlite.Store
+	keys    *identity.Keys
+	imports *intake.Imports
+	folder  string
+	url     string
+	log     *lockedBuffer
+	now     atomic.Pointer[time.Time]
+	before  atomic.Pointer[func(ctx context.Context, release int) error] // each release
+	stop    context.CancelFunc
+	ended   chan error
 
 	full, narrow, other, expired string // API keys
 	fullClient                   annona.UID
@@ -53,7 +57,7 @@ func newRegistry(t *testing.T, change ...func(*Options)) *registry {
 	r := &registry{T: t, log: &lockedBuffer{}, ended: make(chan error, 1)}
 	r.openFolder(t.TempDir())
 	r.fill()
-	o := Options{Gate: r.gate, Authenticator: r.keys, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Clock: r.clock}
+	o := Options{Gate: r.gate, Authenticator: r.keys, Imports: r.imports, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Clock: r.clock}
 	for _, c := range change {
 		c(&o)
 	}
@@ -93,6 +97,8 @@ func (r *registry) openFolder(dir string) {
 		Records:    r.store, Writer: r.store, Ledger: &hookedLedger{Ledger: r.store, of: r}, Standings: r.store,
 		Subjects: r.store, Reference: r.store, Log: r.store, Views: r.store, Loads: r.store, Mappings: r.store, History: r.store, Vault: safe, Clock: r.clock, Zone: time.UTC, Check: r.keys.Check,
 	})
+	r.imports = &intake.Imports{Gate: r.gate, Turn: intake.FileTurn, Spool: func() (intake.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }}
+	r.Cleanup(r.imports.Close)
 	r.agree()
 	mint := func(agreement string, from time.Time) (string, annona.UID) {
 		key, client, err := identity.Mint(safe.KeyHash, false, from, from.AddDate(0, 0, 30), agreement, "test", nil)
@@ -103,6 +109,7 @@ func (r *registry) openFolder(dir string) {
 	r.full, r.fullClient = mint("full", time.Now())
 	r.narrow, _ = mint("narrow", time.Now())
 	r.other, _ = mint("other", time.Now())
+	r.folder = dir
 	r.expired, _ = mint("full", time.Now().AddDate(0, 0, -60))
 }
 

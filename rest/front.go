@@ -88,8 +88,8 @@ func (s *Server) screen(r *http.Request) error {
 	return screenBody(r)
 }
 
-// screenBody refuses a body that nobody would read, and one that is compressed: what it would
-// grow to is not known.
+// screenBody refuses a body that nobody would read, and one that is compressed, but for loads: what it
+// would grow to is not known.
 func screenBody(r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil
@@ -97,15 +97,21 @@ func screenBody(r *http.Request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return errBody
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return errCompressed
+	switch sent := r.Header.Values("Content-Encoding"); {
+	case len(sent) == 0 || len(sent) == 1 && (sent[0] == "" || sent[0] == "identity"):
+		return nil
+	case r.URL.Path == importsPath && len(sent) == 1 && (coding(sent[0]) == gzipped || coding(sent[0]) == zstded):
+		return nil // it is unpacked as far as it may
+	case r.URL.Path == importsPath:
+		return errCoding
 	}
-	return nil
+	return errCompressed
 }
 
 var (
 	errNoRoute    = annona.NotFound("there is no such path; /docs lists the operations")
 	errBody       = annona.Invalid("body_unexpected", "this request has no body; the parameters stand in the URL")
+	errCoding     = refused(http.StatusUnsupportedMediaType, annona.Invalid("content_encoding_unsupported", "send the rows uncompressed, or as gzip or zstd").On("Content-Encoding"))
 	errCompressed = refused(http.StatusUnsupportedMediaType, annona.Invalid("content_encoding_unsupported", "send the body uncompressed").On("Content-Encoding"))
 )
 

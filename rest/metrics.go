@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
 )
 
 // Metrics counts what the server does. Its labels come from our own vocabulary only: route
@@ -22,6 +23,8 @@ type Metrics struct {
 	rows     *prometheus.CounterVec
 	exports  *prometheus.GaugeVec
 	appends  prometheus.Histogram
+	imports  *prometheus.CounterVec
+	imported *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics with a registry of their own.
@@ -46,7 +49,13 @@ func NewMetrics() *Metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .5, 2.5},
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.rows, m.exports, m.appends,
+	m.imports = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "annona_imports_total", Help: "Loads of registrars that have ended, by mode and state.",
+	}, []string{"mode", "state"})
+	m.imported = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "annona_import_rows_total", Help: "Rows of loads of registrars: taken, or refused.",
+	}, []string{"result"})
+	m.registry.MustRegister(m.requests, m.seconds, m.rows, m.exports, m.appends, m.imports, m.imported,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -68,6 +77,21 @@ func (l timedLedger) Append(ctx context.Context, rows ...annona.LedgerRow) error
 	began := time.Now()
 	defer func() { l.took.Observe(time.Since(began).Seconds()) }()
 	return l.Ledger.Append(ctx, rows...)
+}
+
+// ImportEnded counts a load that has ended.
+func (m *Metrics) ImportEnded(l exchange.LoadInfo) {
+	m.imports.WithLabelValues(l.Mode, l.State).Inc()
+	reading := l.Report.Counted()
+	m.imported.WithLabelValues("refused").Add(float64(reading.Rejected))
+	m.imported.WithLabelValues("taken").Add(float64(reading.Rows - reading.Rejected))
+}
+
+// Imports shows how many loads are being taken in or run.
+func (m *Metrics) Imports(running func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "annona_imports_running", Help: "Loads of registrars that are being taken in or run.",
+	}, func() float64 { return float64(running()) }))
 }
 
 // Replica shows how many pages a replica has read, and how many the primary had to read and why. The

@@ -28,6 +28,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 		Info:    &huma.Info{Title: "Annona", Version: version, Description: overview},
 		Tags: []*huma.Tag{
 			{Name: "people", Description: "Households and individuals, under your agreement."},
+			{Name: "imports", Description: "For registrars: records of their sources, on the way in."},
 			{Name: "ledger", Description: "What proves that the ledger of disclosures was not changed. It holds nothing about anybody."},
 			{Name: "schemas", Description: "What the fields and codes mean. Public."},
 			{Name: "operation", Description: "For whoever runs the installation. Public."},
@@ -64,6 +65,7 @@ func (s *Server) register() {
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
 	s.registerChanges()
+	s.registerImports()
 	s.registerLedger()
 	s.registerPublished()
 	s.registerReference()
@@ -164,6 +166,9 @@ var examples = []error{
 	annona.NotFound("no such record, or not one that you may see"),
 	refused(http.StatusNotAcceptable, annona.Invalid("not_acceptable", "answers are application/json, application/xml, text/csv or application/x-ndjson").On("Accept")),
 	annona.Conflict("identifier_ambiguous", "several records that you may see hold this identifier; report it to the registry"),
+	errUploadTimeout,
+	uploadTooLarge(defaultUpload),
+	errCompressed,
 	annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after"),
 	annona.Internal("answer the request", nil),
 	errShuttingDown,

@@ -57,6 +57,16 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 		c.path, c.query = "/v1/subjects/{id}/disclosures", url.Values{"purpose": {lawPurpose}}
 		return c
 	}
+	// No caller of the law is a registrar.
+	table["POST "+importsPath] = func(*rapid.T) call {
+		return call{method: http.MethodPost, path: importsPath, query: url.Values{"mapping": {"people"}}, body: "id\n1\n", headers: map[string]string{"Content-Type": "text/csv"}}
+	}
+	table["GET "+importsPath] = func(*rapid.T) call { return call{method: http.MethodGet, path: importsPath} }
+	table["GET "+importsPath+"/{id}"] = func(rt *rapid.T) call {
+		c := d.get(rt, "individuals")
+		c.path, c.query = importsPath+"/{id}", nil
+		return c
+	}
 	return table
 }
 

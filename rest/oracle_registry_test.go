@@ -16,6 +16,7 @@ import (
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/filter/filtertest"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/ingest/intake"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
 	database "zombiezen.com/go/sqlite"
@@ -87,7 +88,7 @@ func (k *keep) open(t lawTerms) *installation {
 		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store,
 		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Loads: in.store, Mappings: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
 	})
-	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
+	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
 	in.check(err)
 	in.key = in.admit(t.agreement)
 	return in

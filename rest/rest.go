@@ -11,7 +11,8 @@
 //	              path, no key in the URL; 404 and 405
 //	key.go        X-API-Key → annona.Caller
 //	query.go      each parameter known, given once and not empty
-//	search.go, record.go, export.go, changes.go, published.go, health.go, reference.go: the operations
+//	search.go, record.go, export.go, changes.go, imports.go, published.go, health.go, reference.go: the operations
+//	upload.go     the body of a load on its way in: unpacked, bounded, each read with a deadline
 //	body.go       the answer's body: compressed, each write with a deadline, or cut
 //	problem.go    every refusal is an RFC 9457 problem that repeats nothing of what was sent
 //
@@ -63,7 +64,11 @@ type Options struct {
 	// TrustedProxies may say in X-Forwarded-For whom they speak for. From anybody else the
 	// header counts for nothing.
 	TrustedProxies []netip.Prefix
-	// WriteTimeout is how long a client may take for the next 64 KiB of an answer before the
+	// Imports takes in the loads of registrars; nil: there are none.
+	Imports Imports
+	// MaxUpload is how many bytes of rows one load may bring, unpacked; 0: 4 GiB.
+	MaxUpload int64
+	// WriteTimeout is how long a client may take for the next 64 KiB of an answer, or of an upload, before the
 	// connection is cut; 0: one minute.
 	WriteTimeout time.Duration
 	// Grace is how long small requests may take to finish at shutdown; 0: five seconds. Running
@@ -127,6 +132,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = time.Minute
+	}
+	if o.MaxUpload == 0 {
+		o.MaxUpload = defaultUpload
 	}
 	if o.Grace == 0 {
 		o.Grace = 5 * time.Second

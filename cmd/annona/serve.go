@@ -21,6 +21,7 @@ type serveCommand struct {
 	Metrics      string    `help:"Address of the metrics, on a listener of its own, as 127.0.0.1:9090. None: no metrics." placeholder:"ADDRESS"`
 	Profile      string    `type:"path" placeholder:"SOCKET" help:"Unix socket for profiles of the running server, which only this account can open. None: no profiles."`
 	Proxy        []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
+	MaxUpload    int64     `default:"4096" placeholder:"MIB" help:"How many MiB of rows one load over HTTP may bring, unpacked. They lie sealed in the data folder until they are loaded."`
 	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
 }
 
@@ -37,7 +38,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 				return err
 			}
 		}
-		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention)})
+		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention), upload: s.MaxUpload << 20})
 	})
 }
 
@@ -76,6 +77,7 @@ type serveOptions struct {
 	profile   string
 	proxies   []netip.Prefix
 	retention time.Duration // of the log; 0: it is not pruned
+	upload    int64         // bytes of rows of one load; 0: as many as usual
 }
 
 // serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
@@ -89,9 +91,14 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 		log.Warn("requests of an earlier run had no outcome; it is recorded as unknown", "requests", closed)
 	}
 	f.finishErasures(ctx, log)
+	imports, err := f.takeImports(log)
+	if err != nil {
+		return err
+	}
+	defer imports.Close()
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Dictionary: f.gate.CurrentDictionary, Log: log,
-		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version,
+		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
 	})
 	if err != nil {
 		return err

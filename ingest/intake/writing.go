@@ -183,11 +183,13 @@ func countsOf(r ingest.Report) any {
 			unmapped[field] += code.Count
 		}
 	}
-	return struct {
-		Rows     int            `json:"rows"`
-		Rejected int            `json:"rejected"`
-		Refused  map[string]int `json:"refused,omitempty"`
-		Flags    map[string]int `json:"flags,omitempty"`
-		Unmapped map[string]int `json:"unmapped,omitempty"`
-	}{r.Rows, r.Rejected, r.Refused, r.Flags, unmapped}
+	return exchange.Reading{Rows: r.Rows, Rejected: r.Rejected, Refused: r.Refused, Flags: r.Flags, Unmapped: unmapped, RefusedRows: places(r.RefusedRows)}
+}
+
+func places(rows []ingest.RefusedRow) []exchange.RowPlace {
+	all := make([]exchange.RowPlace, len(rows))
+	for i, r := range rows {
+		all[i] = exchange.RowPlace(r)
+	}
+	return all
 }
