@@ -2,7 +2,6 @@ package vault
 
 import (
 	"crypto/cipher"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
 	"github.com/annona-exchange/annona"
 )
 
@@ -22,7 +19,7 @@ import (
 // the file, and where the system can the file is gone too.
 //
 // It is written once, ended, and then read from its beginning as often as one likes. The file is
-// chunks, each sealed by ChaCha20-Poly1305 under its number, the last one marked as that.
+// chunks, each sealed by ChaCha20-Poly1305 and bound to its number, the last one marked as that.
 type Spool struct {
 	file   *os.File
 	named  bool // the file still has its name
@@ -46,14 +43,7 @@ func NewSpool(folder string) (*Spool, error) {
 	if err != nil {
 		return nil, spoolFailed(err)
 	}
-	key := make([]byte, chacha20poly1305.KeySize)
-	rand.Read(key)
-	aead, err := chacha20poly1305.New(key)
-	clear(key)
-	if err != nil {
-		return nil, errors.Join(annona.Internal("make a key", err), file.Close())
-	}
-	s := &Spool{file: file, aead: aead, chunk: make([]byte, 0, spoolChunk)}
+	s := &Spool{file: file, aead: newCellAEAD(fresh(keySize)), chunk: make([]byte, 0, spoolChunk)}
 	s.named = os.Remove(file.Name()) != nil // some systems keep the name of a file that is open
 	return s, nil
 }
@@ -97,8 +87,7 @@ func (s *Spool) End() error {
 }
 
 func (s *Spool) put(last bool) error {
-	sealed := s.aead.Seal(nil, spoolNonce(s.chunks, last), s.chunk, nil)
-	if _, err := s.file.Write(sealed); err != nil {
+	if _, err := s.file.Write(seal(s.aead, s.chunk, spoolPlace(s.chunks, last))); err != nil {
 		return spoolFailed(err)
 	}
 	s.chunks++
@@ -106,13 +95,13 @@ func (s *Spool) put(last bool) error {
 	return nil
 }
 
-func spoolNonce(chunk uint64, last bool) []byte {
-	nonce := make([]byte, chacha20poly1305.NonceSize)
-	binary.BigEndian.PutUint64(nonce, chunk)
+// spoolPlace is what a chunk is bound to.
+func spoolPlace(chunk uint64, last bool) []byte {
+	place := binary.BigEndian.AppendUint64(nil, chunk)
 	if last {
-		nonce[len(nonce)-1] = 1
+		return append(place, 1)
 	}
-	return nonce
+	return append(place, 0)
 }
 
 // Open reads the spool from its beginning.
@@ -155,7 +144,7 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 }
 
 func (r *spoolReader) next() error {
-	size := spoolChunk + r.spool.aead.Overhead()
+	size := spoolChunk + r.spool.aead.NonceSize() + r.spool.aead.Overhead()
 	if r.sealed == nil {
 		r.sealed = make([]byte, size)
 	}
@@ -164,7 +153,7 @@ func (r *spoolReader) next() error {
 		return spoolFailed(err)
 	}
 	last := r.chunks == r.spool.chunks-1
-	if r.plain, err = r.spool.aead.Open(r.plain[:0], spoolNonce(r.chunks, last), r.sealed[:n], nil); err != nil {
+	if r.plain, err = openInto(r.plain[:0], r.spool.aead, r.sealed[:n], spoolPlace(r.chunks, last)); err != nil {
 		return annona.Internal("read back what was spooled: the file is not what was written", err)
 	}
 	r.rest, r.chunks = r.plain, r.chunks+1

@@ -20,14 +20,14 @@ func TestSpoolIsSealed(t *testing.T) {
 	if err := s.End(); err != nil {
 		t.Fatal(err)
 	}
-	whole := make([]byte, len(text)+int(s.chunks)*s.aead.Overhead())
+	whole := make([]byte, len(text)+int(s.chunks)*(s.aead.NonceSize()+s.aead.Overhead()))
 	if _, err := s.file.ReadAt(whole, 0); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(whole, []byte("Nyaboke")) {
 		t.Error("the file shows what was written")
 	}
-	size := int64(spoolChunk + s.aead.Overhead())
+	size := int64(spoolChunk + s.aead.NonceSize() + s.aead.Overhead())
 	for name, spoil := range map[string]func(){
 		"a byte":                     func() { s.file.WriteAt([]byte{whole[70] ^ 1}, 70) },
 		"two chunks in each other's": func() { s.file.WriteAt(whole[size:2*size], 0); s.file.WriteAt(whole[:size], size) },
