@@ -94,13 +94,6 @@ type Moment struct {
 	Day Date
 }
 
-// FormerRecord is what a record was at an earlier position of the log.
-type FormerRecord struct {
-	Number  Number
-	Created bool   // it came on file later, or came back later
-	Before  []byte // what it was, see ParseFormer; empty when it came later, and when it has been erased since
-}
-
 // Log is the one order of changes, for those who read it from a position.
 type Log interface {
 	// LogState returns how far the log goes at this moment.
@@ -113,11 +106,6 @@ type Log interface {
 	// themselves, who lives with them and where, and who names them as relatives. They ascend.
 	// When they are too many to name, it returns all instead.
 	Concerned(ctx context.Context, dataset *Dataset, since, until Moment) (numbers []Number, all bool, err error)
-	// FormersIn returns what records of a root dataset with after < number ≤ until were at the
-	// position seq, of those that were created, changed, deleted, restored or erased behind it, by number. What a
-	// record is now, for all others, is what it was then. Memberships, relationships and rights are
-	// always those of now: who may be seen is decided today.
-	FormersIn(ctx context.Context, dataset *Dataset, seq int64, after, until Number) ([]FormerRecord, error)
 	// PruneLog removes the events from the log's beginning up to the first one that is not older
 	// than before, except for the last event there is, and what was remembered of views that no
 	// position needs any more. It returns how many events went.
@@ -125,6 +113,49 @@ type Log interface {
 	// RenewLog gives the log another epoch and forgets all views: no position of before can be
 	// continued. A restore does so.
 	RenewLog(ctx context.Context) error
+}
+
+// Past reads records as they were at an earlier position of the log. What a record was lies sealed
+// in the first event behind the position that changed it; a store cannot open it. So whoever reads
+// walks the events, opens what they keep, and gives the store what it needs for one reading as a
+// World.
+type Past interface {
+	// SettledLog returns the number of the last event, once every change that a reading before the
+	// call may have seen stands in the log.
+	SettledLog(ctx context.Context) (head int64, err error)
+	// EventsBehind returns at most limit events behind seq, in their order: Seq, Dataset, Record,
+	// Version, Kind and Before of each.
+	EventsBehind(ctx context.Context, seq int64, limit int) ([]Event, error)
+	// EventsAt returns events by their numbers, which ascend, likewise. One that is not there is left
+	// out.
+	EventsAt(ctx context.Context, seqs []int64) ([]Event, error)
+	// Ties returns what ties individuals and households together now: all memberships of those
+	// individuals and of those households, and the relationships of those individuals, also to
+	// somebody who is deleted.
+	Ties(ctx context.Context, individuals, households []Number) ([]Tie, error)
+	// ReadPast appends the rows of the scope that have one of those numbers, in ascending order of
+	// number, as they were in a world. Areas, restrictions and consents are those of now.
+	ReadPast(ctx context.Context, scope Scope, w *World, numbers []Number, page *Page) error
+}
+
+// Tie joins an individual to a household or to another individual; the other number is 0.
+type Tie struct {
+	Individual, Household, To Number
+}
+
+// World is what a reading needs to know of how records were. What is not in it was not there.
+type World struct {
+	Day Date // on which memberships count for the household lines
+	// Individuals and Households are the numbers of those who are now what they were. They ascend.
+	Individuals, Households []Number
+	Former                  []FormerRecord // of others
+}
+
+// FormerRecord is a record as it was: with all of what StoredRecord says but digests, keys and
+// identifiers. Its Sealed is sealed for its Version.
+type FormerRecord struct {
+	StoredRecord
+	Marks Marks
 }
 
 // ViewTag is a keyed hash of what somebody was shown of a record; 0: nothing.

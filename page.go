@@ -134,3 +134,25 @@ func (g *Group) Rows(row int) (from, to int) {
 	}
 	return from, int(g.Ends[row])
 }
+
+// AppendRow appends a row of another page of the same shape that was opened, with what is nested in it.
+func (p *Page) AppendRow(from *Page, row int) {
+	if len(from.Numbers) > row {
+		p.Numbers = append(p.Numbers, from.Numbers[row])
+	}
+	if len(from.UIDs) > row {
+		p.UIDs = append(p.UIDs, from.UIDs[row])
+	}
+	for i := range p.Columns {
+		p.Columns[i].Append(from.Cell(i, row))
+	}
+	p.Count++
+	for i := range p.Groups {
+		g := &p.Groups[i]
+		first, end := from.Groups[i].Rows(row)
+		for inner := first; inner < end; inner++ {
+			g.Page.AppendRow(from.Groups[i].Page, inner)
+		}
+		g.EndRow()
+	}
+}

@@ -84,6 +84,22 @@ type Known struct {
 	Memberships   []Membership   // each with Household and Source
 	Relationships []Relationship // each with ToKey and Source
 	OtherKeys     []RecordKey    // of the record, with digests and moments; filled by LifeTx.Hold only
+	Marks         Marks          // of the record on file
+}
+
+// Marks are what a store gave a record on file and what hangs on it, so that it can be shown later
+// as it was. A store takes none of them back.
+type Marks struct {
+	UpdatedAt     string // when this version was written, as the record shows it
+	Home          Number // household of its line; 0: it has none
+	Memberships   []Mark // of its memberships, in their order
+	Relationships []Mark // of its relationships, in their order
+}
+
+// Mark is the number and the id of a membership or a relationship.
+type Mark struct {
+	Number int64
+	UID    UID
 }
 
 // Author is who changes records, and for what.
@@ -101,6 +117,16 @@ type Deletion struct {
 	Version int      // of the delete marker: one more than that of the record
 	Into    []Number // what the record was merged into or replaced by
 	Before  []byte   // what it was, see Former
+	// Kept is what stays for whoever brings it back, where that is something else than Before.
+	Kept []byte
+}
+
+// Stays returns what stays of the record for whoever brings it back.
+func (d *Deletion) Stays() []byte {
+	if len(d.Kept) > 0 {
+		return d.Kept
+	}
+	return d.Before
 }
 
 // Load is one run of an import.

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
@@ -67,11 +68,15 @@ func unrecorded(err error) error {
 
 func (i *inquiry) facts() audit.Facts {
 	a := i.grant.Agreement
+	var details map[string]string
+	if i.position > 0 {
+		details = map[string]string{"position": strconv.FormatInt(i.position, 10)}
+	}
 	return audit.Facts{
 		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,
 		Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Raised: i.grant.Raised,
 		AsOf: i.asOf, SchemaVersion: i.schema,
-		Format: i.form.Format, Layout: i.form.Layout,
+		Format: i.form.Format, Layout: i.form.Layout, Details: details,
 	}
 }
 

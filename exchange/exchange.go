@@ -33,6 +33,7 @@ type Config struct {
 	Subjects   annona.Subjects
 	Reference  annona.Reference
 	Log        annona.Log
+	Past       annona.Past
 	Views      annona.Views
 	Loads      annona.Loads
 	Mappings   annona.Mappings

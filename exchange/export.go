@@ -17,8 +17,15 @@ const recheck = time.Second
 // Export is a search at full length: all records in the caller's scope. It was decided and
 // narrowed; nothing is read before Run.
 type Export struct {
-	x *Exchange
-	i *inquiry
+	x        *Exchange
+	i        *inquiry
+	position string
+
+	// Of an export at a position.
+	past   *Snapshot // nil: of now
+	at     annona.Moment
+	areas  int64        // version of the areas
+	memory *shownMemory // nil: nobody can go on behind it
 }
 
 // Receiver is where an export goes: an encoder. Page is called only after the ledger entry
@@ -43,6 +50,9 @@ func (x *Exchange) Export(ctx context.Context, caller annona.Caller, q Question,
 	}
 	i.form = form
 	e := &Export{x: x, i: i}
+	if err := e.stand(ctx); err != nil {
+		return nil, err
+	}
 	return e, e.checkCeiling(ctx)
 }
 
@@ -70,6 +80,9 @@ func (e *Export) checkCeiling(ctx context.Context) error {
 		return nil
 	}
 	scope := e.i.scope(&annona.Shape{Dataset: e.i.shape.Dataset}, e.x.today(e.x.Clock()))
+	if e.past != nil {
+		return e.checkPastCeiling(ctx, scope)
+	}
 	page, rows, after := annona.NewPage(scope.Shape()), int64(0), annona.Number(0)
 	for more := true; more && rows <= ceiling; {
 		page.Reset()
@@ -83,6 +96,20 @@ func (e *Export) checkCeiling(ctx context.Context) error {
 		rows, after = rows+int64(page.Count), page.Numbers[page.Count-1]
 	}
 	return overCeiling(rows, ceiling)
+}
+
+func (e *Export) checkPastCeiling(ctx context.Context, scope annona.Scope) error {
+	last, err := e.x.Records.LastNumber(ctx, scope.Dataset())
+	page, rows := annona.NewPage(scope.Shape()), int64(0)
+	for after := annona.Number(0); err == nil && after < last && rows <= e.i.grant.RowCeiling; after += maxPageRows {
+		page.Reset()
+		err = e.past.read(ctx, scope, after, min(after+maxPageRows, last), page)
+		rows += int64(page.Count)
+	}
+	if err != nil {
+		return err
+	}
+	return overCeiling(rows, e.i.grant.RowCeiling)
 }
 
 func overCeiling(rows, ceiling int64) error {
@@ -115,11 +142,19 @@ func (e *Export) Run(ctx context.Context, parts []*annona.Shape, to Receiver, cu
 
 // send hands over every part, and the end.
 func (e *Export) send(ctx context.Context, parts []*annona.Shape, to Receiver) (sent Sent, err error) {
+	if e.past != nil {
+		if e.memory, err = e.remember(ctx, parts); err != nil {
+			return sent, err
+		}
+	}
 	for n, shape := range parts {
 		p := &pass{Export: e, shape: shape, part: n, to: to, sent: &sent}
 		if err := p.run(ctx); err != nil {
 			return sent, err
 		}
+	}
+	if e.memory != nil {
+		e.memory.end()
 	}
 	return sent, to.End()
 }

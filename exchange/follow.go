@@ -78,7 +78,7 @@ func (x *Exchange) Follow(ctx context.Context, caller annona.Caller, q Question,
 		case len(l.changes) > 0 || !time.Now().Before(end):
 			return l.answer(ctx, next)
 		}
-		after = x.sealFollow(l.i, next)
+		after = l.seal(next)
 		if err := x.await(ctx, l.state.Head, end); err != nil {
 			return nil, err
 		}
@@ -147,7 +147,7 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 		return nil, err
 	}
 	i.form = form
-	id := x.Vault.Tag(append([]byte("follower\x00"+i.grant.Agreement.Realm+"\x00"), i.followContext()...))
+	id := x.memoryID(i)
 	l := &look{
 		x: x, i: i, today: i.asOf, limit: limit, id: id[:],
 		plan: i.plan(i.shape), page: annona.NewPage(i.shape), known: map[annona.Moment]concerned{},
@@ -162,9 +162,14 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 	if l.state, err = x.Log.LogState(ctx); err != nil {
 		return nil, err
 	}
-	l.version = l.scopeVersion()
+	l.version = i.scopeVersion(l.state.Areas, l.today)
 	l.from, err = x.openFollow(i, after, l.follower, l.state)
 	return l, err
+}
+
+// memoryID is the id of the memory of whoever follows a question.
+func (x *Exchange) memoryID(i *inquiry) [16]byte {
+	return x.Vault.Tag(append([]byte("follower\x00"+i.grant.Agreement.Realm+"\x00"), i.followContext()...))
 }
 
 // withID adds the id to the columns asked for: without it nobody could say which record changed.
@@ -212,9 +217,15 @@ func (l *look) run(ctx context.Context) (*position, error) {
 	return next, err
 }
 
+// seal seals the position behind the look.
+func (l *look) seal(p *position) string {
+	p.terms, p.areas = l.i.terms(l.state.Areas), l.state.Areas
+	return l.x.sealFollow(l.i, p)
+}
+
 // answer takes the last step and hands over.
 func (l *look) answer(ctx context.Context, next *position) (*Changes, error) {
-	a := &Changes{List: l.changes, Request: l.i.request, Schema: l.i.schema, Next: l.x.sealFollow(l.i, next), More: l.full}
+	a := &Changes{List: l.changes, Request: l.i.request, Schema: l.i.schema, Next: l.seal(next), More: l.full}
 	if len(l.changes) == 0 {
 		return a, nil
 	}

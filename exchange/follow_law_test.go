@@ -97,7 +97,9 @@ func (w *moving) areas(rt *rapid.T) {
 	for _, code := range slices.Sorted(maps.Keys(w.parents)) {
 		areas = append(areas, annona.Area{Code: code, Parent: w.parents[code], Level: strings.Count(code, "-")})
 	}
-	_, err := w.place.StartLoad(w.place.ctx, operator, "law", areas)
+	l, err := w.place.StartLoad(w.place.ctx, operator, "law", areas)
+	check(rt, err)
+	_, err = l.Finish(w.place.ctx)
 	check(rt, err)
 }
 
@@ -192,6 +194,8 @@ func (w *moving) load(rt *rapid.T, records ...[]annona.Record) {
 	l, err := w.place.StartLoad(w.place.ctx, operator, "law", nil)
 	check(rt, err)
 	_, err = l.Put(w.place.ctx, records...)
+	check(rt, err)
+	_, err = l.Finish(w.place.ctx)
 	check(rt, err)
 }
 

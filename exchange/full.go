@@ -231,20 +231,17 @@ func (l *Loading) spokeLater(k *annona.Known) bool {
 
 // remove takes records out of sight. A household that still has members stays.
 func (x *Exchange) remove(ctx context.Context, tx annona.Tx, by annona.Author, gone []*revision, o *outcome) error {
-	var sealed []annona.Cell
-	for _, v := range gone {
-		if v.before == nil {
-			sealed = append(sealed, annona.Cell{Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version, Part: annona.PartBefore, Image: v.former.append(nil)})
-		}
+	sealed := make([]annona.Cell, len(gone))
+	for i, v := range gone {
+		sealed[i] = annona.Cell{Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version, Part: annona.PartBefore, Image: v.former.append(nil)}
 	}
 	if err := x.Vault.Seal(ctx, sealed); err != nil {
 		return err
 	}
-	for _, v := range gone {
-		d := annona.Deletion{Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version + 1, Before: v.before}
-		if v.before == nil {
-			d.Before = annona.Former{Version: v.known.Version, Clear: sealed[0].Image, Sealed: v.known.Sealed}.Append(nil)
-			sealed = sealed[1:]
+	for i, v := range gone {
+		d := annona.Deletion{
+			Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version + 1, Kept: v.before,
+			Before: annona.Former{Version: v.known.Version, Clear: sealed[i].Image, Sealed: v.known.Sealed}.Append(nil),
 		}
 		switch err := tx.Delete(ctx, by, d); {
 		case annona.CodeOf(err) == "household_has_members":

@@ -21,26 +21,45 @@ const (
 
 // scopeVersion moves when what decides about the scope moves as a whole: then every record is
 // compared. Where the scope asks for ages, every day does that.
-func (l *look) scopeVersion() uint64 {
-	g := l.i.grant
+func (i *inquiry) scopeVersion(areas int64, today annona.Date) uint64 {
 	day := ""
-	conditions := []annona.Condition{l.i.filter}
-	for _, c := range g.Conditions {
-		conditions = append(conditions, c)
+	if i.asks(func(leaf annona.Condition) bool { _, ok := leaf.(annona.Age); return ok }) {
+		day = string(today)
 	}
-	if slices.ContainsFunc(conditions, asksForAges) {
-		day = string(l.today)
-	}
-	sum := digestOf("scope", strconv.Itoa(g.Agreement.Version), strconv.Itoa(l.i.schema), strconv.FormatInt(l.state.Areas, 10), day)
-	return max(1, binary.BigEndian.Uint64(sum))
+	return i.versionOf("scope", strconv.FormatInt(areas, 10), day)
 }
 
-func asksForAges(c annona.Condition) bool {
+// terms moves when what decides about the scope moves, but for the day: what was in sight under other
+// terms is not read as it was. The areas decide where somebody asks for them.
+func (i *inquiry) terms(areas int64) uint64 {
+	tree := ""
+	if i.asks(func(leaf annona.Condition) bool { _, ok := leaf.(annona.Within); return ok }) {
+		tree = strconv.FormatInt(areas, 10)
+	}
+	return i.versionOf("terms", tree)
+}
+
+func (i *inquiry) versionOf(name string, more ...string) uint64 {
+	texts := append([]string{name, strconv.Itoa(i.grant.Agreement.Version), strconv.Itoa(i.schema)}, more...)
+	return max(1, binary.BigEndian.Uint64(digestOf(texts...)))
+}
+
+// asks reports whether the agreement or the caller asks for something.
+func (i *inquiry) asks(what func(annona.Condition) bool) bool {
+	for _, c := range i.grant.Conditions {
+		if asksFor(c, what) {
+			return true
+		}
+	}
+	return asksFor(i.filter, what)
+}
+
+func asksFor(c annona.Condition, what func(annona.Condition) bool) bool {
 	if c == nil {
 		return false
 	}
 	for leaf := range filter.Leaves(c) {
-		if _, ok := leaf.(annona.Age); ok {
+		if what(leaf) {
 			return true
 		}
 	}
@@ -246,8 +265,12 @@ func pairs(rows []annona.Number, views []annona.View) iter.Seq2[annona.Number, m
 // that the tags of two followers say nothing about each other. An absent value is like a column
 // that is not there.
 func (l *look) tag(d *privacy.Disclosed, row int) annona.ViewTag {
-	l.view = appendRecordView(append(l.view[:0], l.id...), d.Page(), row)
-	tag := l.x.Vault.Tag(l.view)
+	l.view = appendRecordView(append(l.view[:0], l.id...), l.i.shape, d.Page(), row)
+	return l.x.viewTag(l.view)
+}
+
+func (x *Exchange) viewTag(view []byte) annona.ViewTag {
+	tag := x.Vault.Tag(view)
 	return annona.ViewTag(max(1, binary.BigEndian.Uint64(tag[:])))
 }
 
@@ -258,22 +281,55 @@ const (
 	viewEnd   = 0x02
 )
 
-func appendRecordView(view []byte, p *annona.Page, row int) []byte {
-	for i, f := range p.Shape.Columns {
-		if cell := p.Cell(i, row); len(cell) > 0 {
+// appendRecordView appends what a shape shows of a row of a page, which has all of the shape's columns
+// and groups in the same order and maybe others.
+func appendRecordView(view []byte, shape *annona.Shape, p *annona.Page, row int) []byte {
+	at := 0
+	for _, f := range shape.Columns {
+		for p.Shape.Columns[at] != f {
+			at++
+		}
+		if cell := p.Cell(at, row); len(cell) > 0 {
 			view = annona.AppendItem(append(append(view, f.Code...), viewCell), annona.Image(cell))
 		}
 	}
-	for i, g := range p.Shape.Groups {
-		from, to := p.Groups[i].Rows(row)
+	at = 0
+	for _, g := range shape.Groups {
+		for p.Shape.Groups[at].Field != g.Field {
+			at++
+		}
+		from, to := p.Groups[at].Rows(row)
 		if from == to {
 			continue
 		}
 		view = append(append(view, g.Field.Code...), viewGroup)
 		for inner := from; inner < to; inner++ {
-			view = appendRecordView(view, p.Groups[i].Page, inner)
+			view = appendRecordView(view, g.Shape, p.Groups[at].Page, inner)
 		}
 		view = append(view, viewEnd)
 	}
 	return append(view, viewEnd)
+}
+
+// covers reports whether pages of one shape have all that another one shows, in the same order.
+func covers(have, shape *annona.Shape) bool {
+	at := 0
+	for _, f := range shape.Columns {
+		for at < len(have.Columns) && have.Columns[at] != f {
+			at++
+		}
+		if at == len(have.Columns) {
+			return false
+		}
+	}
+	at = 0
+	for _, g := range shape.Groups {
+		for at < len(have.Groups) && have.Groups[at].Field != g.Field {
+			at++
+		}
+		if at == len(have.Groups) || !covers(have.Groups[at].Shape, g.Shape) {
+			return false
+		}
+	}
+	return true
 }

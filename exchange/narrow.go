@@ -21,6 +21,7 @@ type inquiry struct {
 	shape    *annona.Shape
 	fields   []string // names of the shape's columns
 	asOf     annona.Date
+	position int64 // of the log, at which is read; 0: of now
 	realm    annona.Realm
 	form     Form
 }

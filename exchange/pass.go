@@ -50,6 +50,9 @@ func (p *pass) fetcher() *fetcher { return &fetcher{pass: p, plan: p.i.plan(p.sh
 func (f *fetcher) fetch(ctx context.Context, into *annona.Page, after, until annona.Number, limit int) (fetched, error) {
 	into.Reset()
 	got := fetched{page: into, after: after, until: until}
+	if f.past != nil {
+		return f.fetchPast(ctx, got)
+	}
 	more := false
 	err := f.x.readOpen(ctx, into, func() (err error) {
 		if got.epoch, err = f.x.Standings.Epoch(ctx); err != nil {
@@ -69,6 +72,20 @@ func (f *fetcher) fetch(ctx context.Context, into *annona.Page, after, until ann
 	return got, nil
 }
 
+// fetchPast does so at the export's position. The range is no wider than a page.
+func (f *fetcher) fetchPast(ctx context.Context, got fetched) (fetched, error) {
+	var err error
+	if got.epoch, err = f.x.Standings.Epoch(ctx); err != nil {
+		return got, err
+	}
+	if err := f.past.read(ctx, f.i.scope(f.shape, f.x.today(f.x.Clock())), got.after, got.until, got.page); err != nil {
+		return got, err
+	}
+	got.last = true
+	got.disclosed = f.plan.Redact(got.page)
+	return got, nil
+}
+
 // run reads the first page by itself and the rest with readers that work ahead.
 func (p *pass) run(ctx context.Context) error {
 	last, err := p.x.Records.LastNumber(ctx, p.shape.Dataset)
@@ -76,7 +93,11 @@ func (p *pass) run(ctx context.Context) error {
 		return err
 	}
 	own := p.fetcher()
-	first, err := own.fetch(ctx, annona.NewPage(p.shape), 0, last, firstPageRows)
+	until := last
+	if p.past != nil {
+		until = min(last, firstPageRows)
+	}
+	first, err := own.fetch(ctx, annona.NewPage(p.shape), 0, until, firstPageRows)
 	if err != nil {
 		return err
 	}
@@ -88,7 +109,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.to.Begin(p.part); err != nil {
 		return err
 	}
-	if err := p.hand(first); err != nil || first.last {
+	if err := p.hand(ctx, first); err != nil || first.until >= last {
 		return err
 	}
 	return p.readAhead(ctx, own, first.until, last)
@@ -99,7 +120,7 @@ func (p *pass) release(ctx context.Context, own *fetcher, f fetched) error {
 	if err := p.permit(ctx, own, &f); err != nil {
 		return err
 	}
-	return p.hand(f)
+	return p.hand(ctx, f)
 }
 
 // permit decides again, renews a stale page and records it.
@@ -134,16 +155,18 @@ func (f *fetcher) renew(ctx context.Context, stale *fetched) error {
 	return err
 }
 
-func (p *pass) hand(f fetched) error {
-	if f.disclosed.Count() == 0 {
+func (p *pass) hand(ctx context.Context, f fetched) error {
+	if f.disclosed.Count() > 0 {
+		if err := p.to.Page(f.disclosed); err != nil {
+			return err
+		}
+		p.sent.Pages++
+		if p.part == 0 {
+			p.sent.Rows += int64(f.disclosed.Count())
+		}
+	}
+	if p.memory == nil {
 		return nil
 	}
-	if err := p.to.Page(f.disclosed); err != nil {
-		return err
-	}
-	p.sent.Pages++
-	if p.part == 0 {
-		p.sent.Rows += int64(f.disclosed.Count())
-	}
-	return nil
+	return p.memory.take(ctx, &f)
 }

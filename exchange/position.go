@@ -16,8 +16,10 @@ import (
 // a number and another one for those behind it.
 type position struct {
 	epoch  annona.UID // of the log
-	memory int64      // key of the follower's memory
+	memory int64      // key of the follower's memory; 0: nothing is remembered of it
 	cursor annona.Number
+	terms  uint64      // of the scope when the position was given out, see inquiry.terms
+	areas  int64       // version of the areas then
 	ranges []seenRange // they ascend, the last one has no end
 }
 
@@ -57,6 +59,8 @@ func (p *position) encode() []byte {
 	b := append([]byte(nil), p.epoch[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.memory))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.cursor))
+	b = binary.BigEndian.AppendUint64(b, p.terms)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.areas))
 	for _, r := range p.ranges {
 		b = binary.BigEndian.AppendUint64(b, uint64(r.until))
 		b = binary.BigEndian.AppendUint64(b, uint64(r.generation))
@@ -74,7 +78,7 @@ func (p *position) encode() []byte {
 
 // decodePosition reads what encode wrote; nil when it is something else.
 func decodePosition(b []byte) *position {
-	const head = 16 + 8 + 8
+	const head = 16 + 4*8
 	if len(b) < head+rangeSize || (len(b)-head)%rangeSize != 0 {
 		return nil
 	}
@@ -85,7 +89,7 @@ func decodePosition(b []byte) *position {
 	}
 	p := &position{epoch: annona.UID(b[:16])}
 	b = b[16:]
-	p.memory, p.cursor = next(), annona.Number(next())
+	p.memory, p.cursor, p.terms, p.areas = next(), annona.Number(next()), uint64(next()), next()
 	for len(b) > 0 {
 		r := seenRange{until: annona.Number(next()), generation: next(), seq: next()}
 		r.day = dateOfDay(int64(binary.BigEndian.Uint32(b)))
@@ -218,6 +222,9 @@ func roughly(a, b seenRange) seenRange {
 // followContext binds a position to whoever was given it and to the question.
 func (i *inquiry) followContext() []byte {
 	asked := slices.Clone(i.question.Fields)
+	if key := i.shape.Dataset.Key; len(asked) > 0 && !slices.Contains(asked, key) {
+		asked = append(asked, key) // a follower has it always
+	}
 	slices.Sort(asked)
 	return digestOf("follow", i.caller.Client.String(), i.grant.Agreement.Name, i.question.Dataset, i.grant.Purpose.Code,
 		strings.Join(slices.Compact(asked), ","), i.filterText())
@@ -249,6 +256,10 @@ func (x *Exchange) openFollow(i *inquiry, token string, f annona.Follower, state
 		return nil, annona.Invalid("cursor_invalid", "after is a position of this client for the same dataset, purpose, fields and filter; start again without it").On("after")
 	}
 	p := decodePosition(sealed)
+	if p != nil && p.memory == 0 {
+		return nil, annona.Invalid("position_not_followed",
+			"this is the position of an export that was read over some time; export at it with position, and go on from the position at the end of that one").On("after")
+	}
 	if p == nil || p.epoch != state.Epoch || p.memory != f.Key {
 		return nil, errResync()
 	}

@@ -14,6 +14,9 @@ type Question struct {
 	Fields  []string    // columns, groups, or group.column; empty: all that is granted
 	Filter  string      // in the filter language; empty: no filter
 	AsOf    annona.Date // day on which ages and memberships are read; empty: today
+	// Position is one that an export or Follow has given out: an export of the rows as they were there.
+	// Empty: as they are.
+	Position string
 	// NilReasons adds to each column its companion that says why a value is absent. Flat
 	// formats leave it false and carry such a companion only when Fields names it.
 	NilReasons bool

@@ -44,7 +44,7 @@ func (p *pass) releaseRange(ctx context.Context, own *fetcher, r *reader) (ended
 		if f.err != nil {
 			return false, f.err
 		}
-		if f.disclosed.Count() > 0 {
+		if f.disclosed.Count() > 0 || p.memory != nil {
 			if err := p.release(ctx, own, f); err != nil {
 				return false, err
 			}

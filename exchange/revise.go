@@ -158,7 +158,7 @@ func (x *Exchange) recall(ctx context.Context, revisions []*revision) error {
 
 // wasOf is what is kept of a record on file when it changes.
 func wasOf(k *annona.Known) was {
-	return was{clear: k.Clear, first: keptOf(&k.Key), memberships: k.Memberships, relationships: k.Relationships}
+	return was{clear: k.Clear, first: keptOf(&k.Key), memberships: k.Memberships, relationships: k.Relationships, marks: k.Marks}
 }
 
 func (x *Exchange) portray(revisions []*revision) error {

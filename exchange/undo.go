@@ -235,7 +235,7 @@ func (u *undoing) write(ctx context.Context, tx annona.Tx, known []annona.Known,
 		case e.Kind == annona.EventCreated:
 			gone = append(gone, &revision{known: k, former: wasOf(&k)})
 		case e.Kind == annona.EventRestored: // what was kept when it was deleted is kept again
-			gone = append(gone, &revision{known: k, before: e.Before})
+			gone = append(gone, &revision{known: k, former: wasOf(&k), before: e.Before})
 		default:
 			v := &revision{known: k}
 			if !k.Deleted {

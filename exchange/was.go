@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"encoding/binary"
+	"math"
 	"strconv"
 	"time"
 
@@ -16,6 +18,7 @@ type was struct {
 	gone          time.Time // of a record that a source reports no more: the moment for which it said so
 	memberships   []annona.Membership
 	relationships []annona.Relationship
+	marks         annona.Marks
 }
 
 // keptKey is a key that led to the record, with the digest and the moment of what was reported.
@@ -35,10 +38,11 @@ func (k *keptKey) recordKey(dataset *annona.Dataset) annona.RecordKey {
 }
 
 // wasFormat is the first byte of what is kept.
-const wasFormat = 1
+const wasFormat = 2
 
 // append appends the encoding: the format, then behind their lengths the clear image, the first key,
-// the other keys, the moment, the memberships and the relationships, which are lists of texts.
+// the other keys, the moment, the memberships and the relationships, which are lists of texts, and the
+// marks.
 func (w *was) append(b []byte) []byte {
 	b = append(b, wasFormat)
 	b = annona.AppendItem(b, w.clear)
@@ -60,7 +64,46 @@ func (w *was) append(b []byte) []byte {
 		some = annona.AppendItem(some, appendTexts(nil, strconv.FormatInt(int64(t.To), 10), t.Source, t.ToKey, t.Type,
 			string(t.StartDate), string(t.EndDate), t.EndReason))
 	}
-	return annona.AppendItem(b, some)
+	b = annona.AppendItem(b, some)
+	return annona.AppendItem(b, appendMarks(nil, &w.marks))
+}
+
+// appendMarks appends the moment and the household of the line as texts, then the marks of memberships
+// and of relationships, each as uvarint number and 16 bytes.
+func appendMarks(b []byte, m *annona.Marks) []byte {
+	b = appendTexts(b, m.UpdatedAt, strconv.FormatInt(int64(m.Home), 10))
+	for _, marks := range [][]annona.Mark{m.Memberships, m.Relationships} {
+		var some []byte
+		for i := range marks {
+			some = append(binary.AppendUvarint(some, uint64(marks[i].Number)), marks[i].UID[:]...)
+		}
+		b = annona.AppendItem(b, some)
+	}
+	return b
+}
+
+func parseMarks(b []byte) (m annona.Marks, err error) {
+	parts, err := cutItems(b)
+	if err != nil || len(parts) != 4 {
+		return m, errWas()
+	}
+	home, err := strconv.ParseInt(string(parts[1]), 10, 64)
+	if err != nil {
+		return m, errWas()
+	}
+	m.UpdatedAt, m.Home = string(parts[0]), annona.Number(home)
+	for i, marks := range []*[]annona.Mark{&m.Memberships, &m.Relationships} {
+		for rest := parts[2+i]; len(rest) > 0; {
+			number, n := binary.Uvarint(rest)
+			if n <= 0 || number > math.MaxInt64 || len(rest) < n+len(annona.UID{}) {
+				return m, errWas()
+			}
+			mark := annona.Mark{Number: int64(number)}
+			rest = rest[n+copy(mark.UID[:], rest[n:]):]
+			*marks = append(*marks, mark)
+		}
+	}
+	return m, nil
 }
 
 func (k *keptKey) append(b []byte) []byte {
@@ -91,7 +134,7 @@ func parseWas(b []byte) (w was, err error) {
 		return w, errWas()
 	}
 	parts, err := cutItems(b[1:])
-	if err != nil || len(parts) != 6 {
+	if err != nil || len(parts) != 7 {
 		return w, errWas()
 	}
 	w.clear = annona.Image(parts[0])
@@ -107,7 +150,10 @@ func parseWas(b []byte) (w was, err error) {
 	if w.memberships, err = parseMemberships(parts[4]); err != nil {
 		return w, err
 	}
-	w.relationships, err = parseRelationships(parts[5])
+	if w.relationships, err = parseRelationships(parts[5]); err != nil {
+		return w, err
+	}
+	w.marks, err = parseMarks(parts[6])
 	return w, err
 }
 

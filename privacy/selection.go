@@ -15,7 +15,7 @@ func (p *Plan) Select(shape *annona.Shape) *Selection {
 }
 
 // Add copies one row of a page. The page may be reset behind it.
-func (s *Selection) Add(d *Disclosed, row int) { copyRow(s.page, d.page, row) }
+func (s *Selection) Add(d *Disclosed, row int) { s.page.AppendRow(d.page, row) }
 
 // Count returns how many rows were chosen so far.
 func (s *Selection) Count() int { return s.page.Count }
@@ -35,24 +35,4 @@ func (p *Plan) subjects(page *annona.Page, d *Disclosed) {
 	for i, g := range p.groups {
 		g.plan.subjects(page.Groups[i].Page, d)
 	}
-}
-
-func copyRow(to, from *annona.Page, row int) {
-	if len(from.Numbers) > 0 {
-		to.Numbers = append(to.Numbers, from.Numbers[row])
-	}
-	if len(from.UIDs) > 0 { // rows that point to people have numbers only
-		to.UIDs = append(to.UIDs, from.UIDs[row])
-	}
-	for i := range from.Columns {
-		to.Columns[i].Append(from.Cell(i, row))
-	}
-	for i := range from.Groups {
-		first, end := from.Groups[i].Rows(row)
-		for inner := first; inner < end; inner++ {
-			copyRow(to.Groups[i].Page, from.Groups[i].Page, inner)
-		}
-		to.Groups[i].EndRow()
-	}
-	to.Count++
 }

@@ -22,9 +22,10 @@ type exportInput struct {
 	Asked
 	Chosen
 	Accepts
-	Format  string `query:"format" enum:"csv,xml,json,ndjson,jsonld,xlsx,parquet" example:"csv" doc:"The form of the file. Without it, Accept decides when it names one."`
-	Layout  string `query:"layout" enum:"nested,linked,flat,plain" doc:"What becomes of repeated groups. json, jsonld, xml and ndjson nest them. csv, xlsx and parquet: linked (tables joined by their keys, in a zip or as the sheets of a workbook; what households take without layout), flat (households: one row for each member) or plain (single-valued columns only; what individuals take)."`
-	Profile string `query:"profile" enum:"machine,spreadsheet" doc:"Dialect of csv: machine is lossless RFC 4180; spreadsheet has a byte order mark and guards formulas and long numbers. Without it: machine."`
+	Format   string `query:"format" enum:"csv,xml,json,ndjson,jsonld,xlsx,parquet" example:"csv" doc:"The form of the file. Without it, Accept decides when it names one."`
+	Layout   string `query:"layout" enum:"nested,linked,flat,plain" doc:"What becomes of repeated groups. json, jsonld, xml and ndjson nest them. csv, xlsx and parquet: linked (tables joined by their keys, in a zip or as the sheets of a workbook; what households take without layout), flat (households: one row for each member) or plain (single-valued columns only; what individuals take)."`
+	Profile  string `query:"profile" enum:"machine,spreadsheet" doc:"Dialect of csv: machine is lossless RFC 4180; spreadsheet has a byte order mark and guards formulas and long numbers. Without it: machine."`
+	Position string `query:"position" doc:"A position of your own: Annona-Position of an export, or next behind all changes, for the same dataset, purpose, fields and filter. The file then has the records as they were there, and those of them that you may see today. Without it: the records as they are."`
 }
 
 // options reads how the export is to be written.
@@ -62,7 +63,7 @@ func (s *Server) export(dataset string) func(context.Context, *exportInput) (*re
 			return nil, err
 		}
 		q, form := written(in.question(dataset), o)
-		q.Filter = in.Filter
+		q.Filter, q.Position = in.Filter, in.Position
 		v := visitOf(ctx)
 		export, err := s.Gate.Export(ctx, v.caller, q, form)
 		if err != nil {
@@ -131,6 +132,9 @@ func (d *download) run(ctx context.Context) error {
 	trailer := d.body.out.Header()
 	trailer.Set("Annona-Rows", strconv.FormatInt(sent.Rows, 10))
 	trailer.Set("Annona-Release", d.export.Request().String())
+	if next := d.export.Next(); next != "" {
+		trailer.Set("Annona-Next", next)
+	}
 	return nil
 }
 
@@ -159,6 +163,12 @@ func (d *download) header() http.Header {
 	name += "-" + string(annona.DateOf(d.server.Clock().UTC())) + "." + extension
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
 	h.Set("Trailer", "Annona-Rows, Annona-Release")
+	if d.export.Past() {
+		h.Set("Trailer", "Annona-Rows, Annona-Release, Annona-Next")
+	}
+	if position := d.export.Position(); position != "" {
+		h.Set("Annona-Position", position)
+	}
 	if withheld := d.export.Withheld(); len(withheld) > 0 {
 		h.Set("Annona-Withheld", strings.Join(withheld, ", "))
 	}

@@ -99,9 +99,11 @@ func (s *Server) registerDataset(noun string) {
 		Summary: "All " + dataset + " as a file",
 		Description: "Streams every record of your agreement that the filter chooses. The columns are fixed before the first row and described by the schema named in Annona-Schema.\n\n" +
 			"A body that ends is complete, and its trailers Annona-Rows and Annona-Release say how many records it has and under which id the ledger holds it. A download that fails, is revoked or meets a shutdown breaks off: the connection closes without the end of the body, which every HTTP client reports as an error. Download it again then.\n\n" +
+			"The records of a file are read over some time. The header Annona-Position names the moment at which that began: each record is of then or of later. With position, another export has all records as they were there, and its trailer Annona-Next is where changes go on (after): together they miss nothing and repeat nothing. " +
+			"The trailer is there when the file has all columns that changes have, as JSON, NDJSON and XML do where you ask for the id. A position to which the log does not reach back any more, and one from before your agreement or the areas that it names were changed, is 410 resync: begin with a plain export.\n\n" +
 			"More records than your credential's ceiling are refused with 403 row_ceiling before the first byte.",
 		Responses: withExportHeaders(answers("The file.", exportFormats)),
-	}), s.export(dataset))
+	}, http.StatusGone), s.export(dataset))
 }
 
 func (s *Server) registerReference() {
@@ -214,6 +216,8 @@ func withExportHeaders(responses map[string]*huma.Response) map[string]*huma.Res
 		"Content-Disposition": "attachment, with a file name made of dataset and date.",
 		"Annona-Withheld":     "The fields of the dataset that the agreement does not grant, for any record.",
 		"Annona-Raised-Cap":   "Why the agreement raises a cap of this credential, percent-encoded. Absent: it does not.",
+		"Annona-Position":     "Where the records stand, for position: those of a plain export there or later, those of an export at a position all there. Not there with as_of.",
+		"Annona-Next":         "Trailer of an export at a position: where changes go on, for after.",
 		"Annona-Rows":         "Trailer: how many records the file has.",
 		"Annona-Release":      "Trailer: the id under which the ledger holds this export.",
 	} {

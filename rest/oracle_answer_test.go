@@ -24,6 +24,10 @@ func (in *installation) ask(c call) []answer {
 		a := in.serve(c.method, in.target(c, query), c.body, c.headers)
 		answers = append(answers, a)
 		in.tally[fmt.Sprint("answers ", a.status, " ", c.method, " ", c.path)]++
+		if position := a.header.Get("Annona-Position"); position != "" && a.status == 200 && c.method == http.MethodGet {
+			query.Set("position", position)
+			in.stands = append(in.stands, stand{call{method: c.method, path: c.path, query: query, headers: c.headers}, a})
+		}
 		next := a.header.Get("Annona-Next")
 		if next == "" {
 			break
@@ -35,6 +39,12 @@ func (in *installation) ask(c call) []answer {
 		}
 	}
 	return answers
+}
+
+// stand is an export at the position of an export that was answered.
+type stand struct {
+	call   call
+	answer answer
 }
 
 func (in *installation) target(c call, query url.Values) string {
@@ -104,7 +114,7 @@ func writeHeader(w io.Writer, a answer, h http.Header) {
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		value := strings.Join(h[name], "; ")
 		switch name {
-		case "Annona-Next":
+		case "Annona-Next", "Annona-Position":
 			value = fmt.Sprintf("%d characters", len(value))
 		case "Annona-Request", "Annona-Release":
 			value = ledgerID.ReplaceAllString(value, "REQUEST")

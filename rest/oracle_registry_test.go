@@ -71,6 +71,7 @@ type installation struct {
 	ids     map[string]annona.UID // of records, by key
 	ordinal map[string]string     // of wire ids, by order of appearance
 	tails   []call                // that go on from where followers stand
+	stands  []stand               // of exports
 }
 
 // open opens an empty registry with the agreement.
@@ -86,7 +87,7 @@ func (k *keep) open(t lawTerms) *installation {
 	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
 	in.gate = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store,
-		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Loads: in.store, Mappings: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
+		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
 	})
 	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
 	in.check(err)

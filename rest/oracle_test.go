@@ -62,6 +62,9 @@ func (k *keep) compare(t failer, terms lawTerms, w, other *world, calls []call, 
 	for _, tail := range here.tails {
 		here.expectNothing(t, tail, terms, changes)
 	}
+	for _, s := range here.stands {
+		here.expectTheSame(t, s, terms, changes)
+	}
 	for _, c := range calls {
 		after := here.ask(c)
 		n := min(len(after), len(before))
@@ -79,6 +82,16 @@ func (in *installation) expectNothing(t failer, c call, terms lawTerms, changes 
 		t.Fatalf("%v\nunder %+v\nafter %q: a follower was told: %d %s", c, terms, changes, a.status, text)
 	}
 	in.tally["followers who were told nothing"]++
+}
+
+// expectTheSame exports at the position of an earlier export: it is that export.
+func (in *installation) expectTheSame(t failer, s stand, terms lawTerms, changes []string) {
+	t.Helper()
+	a := in.serve(s.call.method, in.target(s.call, s.call.query), "", s.call.headers)
+	if was, is := in.text(s.answer), in.text(a); a.status != 200 || was != is {
+		t.Fatalf("%v\nunder %+v\nafter %q: an export was\n%s\nand is %d\n%s", s.call, terms, changes, was, a.status, is)
+	}
+	in.tally["exports as they were"]++
 }
 
 // report says how much was tried: go test -v shows it.

@@ -27,6 +27,7 @@ type store interface {
 	annona.Subjects
 	annona.Reference
 	annona.Log
+	annona.Past
 	annona.Views
 	annona.Syncs
 	annona.Loads

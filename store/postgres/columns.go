@@ -196,7 +196,11 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 		JOIN other_keys o ON o.source = k.source COLLATE "C" AND o.source_key = k.key COLLATE "C" AND o.dataset = '` + tb.dataset + `'
 		LEFT JOIN ` + tb.dataset + ` r ON r.number = o.number`
 	const known = "number, version, uid, digest, clear, clear_groups, sealed, sealed_groups, source, source_key, as_of, received_at, "
-	tb.lock = "SELECT " + known + strings.Join(compared, ", ") + " FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
+	home := "NULL::bigint"
+	if tb.dataset == "individuals" {
+		home = "household_number"
+	}
+	tb.lock = "SELECT " + known + "updated_at, " + home + ", " + strings.Join(compared, ", ") + " FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
 	tb.lockDeleted = "SELECT " + known + "before FROM deleted_records WHERE dataset = '" + tb.dataset + "' AND number = ANY ($1) ORDER BY number FOR UPDATE"
 	var assigned []string
 	for i, name := range set {

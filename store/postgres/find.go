@@ -196,10 +196,14 @@ func (t *tx) remember(tb *table, all []*found) error {
 	}
 	for _, f := range differing {
 		for i := range f.memberships {
-			f.known.Memberships = append(f.known.Memberships, f.memberships[i].Membership)
+			m := &f.memberships[i]
+			f.known.Memberships = append(f.known.Memberships, m.Membership)
+			f.known.Marks.Memberships = append(f.known.Marks.Memberships, annona.Mark{Number: m.number, UID: m.uid})
 		}
 		for i := range f.relationships {
-			f.known.Relationships = append(f.known.Relationships, f.relationships[i].Relationship)
+			r := &f.relationships[i]
+			f.known.Relationships = append(f.known.Relationships, r.Relationship)
+			f.known.Marks.Relationships = append(f.known.Marks.Relationships, annona.Mark{Number: r.number, UID: r.uid})
 		}
 	}
 	return nil
@@ -275,9 +279,10 @@ func (f *found) read(tb *table, r row) (err error) {
 	if f.deleted {
 		f.known.Before = r.bytes(12)
 	} else {
+		f.known.Marks.UpdatedAt, f.known.Marks.Home = r.text(12), r.number(13)
 		f.index = f.index[:0]
 		for i := range tb.indexed {
-			f.index = append(f.index, r.text(12+i))
+			f.index = append(f.index, r.text(14+i))
 		}
 	}
 	f.known.Sealed = append(r.bytes(6), r[7]...)

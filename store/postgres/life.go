@@ -152,7 +152,7 @@ func (t *tx) checkEmpty(household annona.Number) error {
 func (t *tx) moveAway(tb table, d annona.Deletion) error {
 	err := t.conn.exec(`INSERT INTO deleted_records (dataset, number, uid, source, source_key, digest, as_of, received_at, version, clear, sealed, clear_groups, sealed_groups, before, area_code)
 		SELECT $1, number, uid, source, source_key, digest, as_of, received_at, $2, clear, sealed, clear_groups, sealed_groups, $3, `+standsIn(tb.dataset)+` FROM `+tb.dataset+` WHERE number = $4`,
-		tb.dataset, d.Version, d.Before, d.Number)
+		tb.dataset, d.Version, d.Stays(), d.Number)
 	if err != nil {
 		return err
 	}

@@ -26,25 +26,6 @@ func (s *Store) LogState(ctx context.Context) (state annona.LogState, err error)
 	return state, err
 }
 
-// FormersIn returns what records were at a position: what the first event behind it says.
-func (s *Store) FormersIn(ctx context.Context, dataset *annona.Dataset, seq int64, after, until annona.Number) (formers []annona.FormerRecord, err error) {
-	err = s.readers.read(ctx, "read what records were", func(c *conn) error {
-		return c.each(`SELECT DISTINCT ON (e.record) e.record, e.kind, e.before FROM log l JOIN events e ON e.event = l.event
-			WHERE l.seq > $1 AND e.dataset = $2 AND e.record > $3 AND e.record <= $4 AND e.kind <> 'touched' ORDER BY e.record, l.seq`, func(r row) error {
-			former := annona.FormerRecord{Number: r.number(0)}
-			switch annona.EventKind(r.text(1)) {
-			case annona.EventCreated, annona.EventRestored: // it was not on file
-				former.Created = true
-			default:
-				former.Before = r.bytes(2)
-			}
-			formers = append(formers, former)
-			return nil
-		}, seq, dataset.Name, after, until)
-	})
-	return formers, err
-}
-
 // AwaitLog returns when the log goes further than seq.
 func (s *Store) AwaitLog(ctx context.Context, seq int64) error {
 	tick := time.NewTicker(lookAgain)

@@ -16,6 +16,7 @@ type lowering struct {
 	sql   strings.Builder
 	args  []any
 	terms annona.ScopeTerms
+	past  *past // nil: of now
 
 	people     annona.Condition // of individuals inside households
 	homes      annona.Condition // of households in which people are seen

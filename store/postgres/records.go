@@ -102,12 +102,15 @@ func (s *Store) readRows(ctx context.Context, read read, scope annona.Scope, pag
 			return err
 		}
 		page.Epoch = epoch
-		r := &pageReading{conn: c, scope: scope, low: low}
-		if scope.Dataset().Name == "households" {
-			return r.households(page, limit, choose)
-		}
-		return r.individuals(page, limit, choose)
+		return (&pageReading{conn: c, scope: scope, low: low}).rows(page, limit, choose)
 	})
+}
+
+func (r *pageReading) rows(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
+	if r.scope.Dataset().Name == "households" {
+		return r.households(page, limit, choose)
+	}
+	return r.individuals(page, limit, choose)
 }
 
 func (r *pageReading) individuals(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
@@ -164,7 +167,9 @@ func (r *pageReading) fill(plan *rowPlan, limit int, page *annona.Page) error {
 
 // next starts another query of the same scope.
 func (r *pageReading) next() *lowering {
-	return &lowering{terms: r.low.terms, day: r.low.day, people: r.low.people, homes: r.low.homes, restricted: r.low.restricted}
+	l := &lowering{terms: r.low.terms, day: r.low.day, people: r.low.people, homes: r.low.homes, restricted: r.low.restricted, past: r.low.past}
+	l.beginPast()
+	return l
 }
 
 func qualify(alias string, columns map[string]string) map[string]string {

@@ -277,14 +277,20 @@ func (l *leader) moveEntries(c *conn) (moved int, last int64, err error) {
 
 // Settle waits until every change and entry that is committed now has its place in the log
 // and in the ledger. It fails with the code store_unsettled when no node numbers them.
-func (s *Store) Settle(ctx context.Context) error {
+func (s *Store) Settle(ctx context.Context) error { return s.settle(ctx, queues{true, true}) }
+
+// queues says for which of them somebody waits.
+type queues struct{ events, entries bool }
+
+func (s *Store) settle(ctx context.Context, of queues) error {
 	limited, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	var event, entry, firstEvent, firstEntry int64
 	err := s.readers.ask(limited, "look at the queues", func(c *conn) error {
-		_, err := c.one("SELECT (SELECT max(event) FROM event_queue), (SELECT max(entry) FROM ledger_queue), (SELECT min(event) FROM event_queue), (SELECT min(entry) FROM ledger_queue)", func(r row) {
+		_, err := c.one(`SELECT (SELECT max(event) FROM event_queue WHERE $1), (SELECT max(entry) FROM ledger_queue WHERE $2),
+			(SELECT min(event) FROM event_queue WHERE $1), (SELECT min(entry) FROM ledger_queue WHERE $2)`, func(r row) {
 			event, entry, firstEvent, firstEntry = r.integer(0), r.integer(1), r.integer(2), r.integer(3)
-		})
+		}, of.events, of.entries)
 		return err
 	})
 	for wait := time.Millisecond; err == nil && (event > 0 || entry > 0); wait = min(2*wait, longWait) {

@@ -145,6 +145,7 @@ func (t *tx) recall(tb *table, k *annona.RecordKey, known *annona.Known) error {
 		s.ColumnBytes(6, f.key.Digest[:])
 		f.version, f.uid, f.receivedAt = s.ColumnInt64(8), columnUID(s, 9), s.ColumnText(10)
 		known.Before = columnBytes(s, 11)
+		known.Marks.UpdatedAt, known.Marks.Home = s.ColumnText(12), annona.Number(s.ColumnInt64(13))
 	}, known.Number)
 	if err != nil {
 		return err
@@ -172,10 +173,14 @@ func (t *tx) recallTies(f *found, known *annona.Known) (err error) {
 		return err
 	}
 	for i := range f.memberships {
-		known.Memberships = append(known.Memberships, f.memberships[i].Membership)
+		m := &f.memberships[i]
+		known.Memberships = append(known.Memberships, m.Membership)
+		known.Marks.Memberships = append(known.Marks.Memberships, annona.Mark{Number: m.number, UID: m.uid})
 	}
 	for i := range f.relationships {
-		known.Relationships = append(known.Relationships, f.relationships[i].Relationship)
+		r := &f.relationships[i]
+		known.Relationships = append(known.Relationships, r.Relationship)
+		known.Marks.Relationships = append(known.Marks.Relationships, annona.Mark{Number: r.number, UID: r.uid})
 	}
 	return nil
 }

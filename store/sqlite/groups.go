@@ -49,6 +49,9 @@ func (r *reading) membershipGroup(page *annona.Page, from int, group *annona.Gro
 	if l.day != l.terms.Today { // today, the individual makes it visible
 		l.householdVisible(householdView("h"))
 	}
+	if l.past != nil {
+		l.write(" ORDER BY p.key, m.number")
+	}
 	return r.groupRows(l, plan, page, from, group, shape.Column("individual_id"))
 }
 
@@ -64,6 +67,9 @@ func (r *reading) relationshipGroup(page *annona.Page, from int, group *annona.G
 	l.bind(numberList(page.Numbers[from:]))
 	l.write(") p CROSS JOIN relationships r ON r.from_number = p.value CROSS JOIN individuals i ON i.number = r.to_number WHERE TRUE")
 	l.visible(individualView("i"))
+	if l.past != nil {
+		l.write(" ORDER BY p.key, r.number")
+	}
 	return r.groupRows(l, plan, page, from, group, shape.Column("from_individual_id"))
 }
 

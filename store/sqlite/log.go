@@ -29,29 +29,6 @@ func (s *Store) LogState(ctx context.Context) (state annona.LogState, err error)
 	return state, err
 }
 
-// FormersIn returns what records were at a position: what the first event behind it says.
-func (s *Store) FormersIn(ctx context.Context, dataset *annona.Dataset, seq int64, after, until annona.Number) (formers []annona.FormerRecord, err error) {
-	err = s.readers.read(ctx, "read what records were", func(c *conn) error {
-		return c.each(`SELECT record, kind, before FROM events WHERE seq > ? AND dataset = ? AND record > ? AND record <= ? AND kind <> 'touched'
-			ORDER BY record, seq`, func(s *sqlite.Stmt) error {
-			number := annona.Number(s.ColumnInt64(0))
-			if n := len(formers); n > 0 && formers[n-1].Number == number {
-				return nil
-			}
-			former := annona.FormerRecord{Number: number}
-			switch annona.EventKind(s.ColumnText(1)) {
-			case annona.EventCreated, annona.EventRestored: // it was not on file
-				former.Created = true
-			default:
-				former.Before = columnBytes(s, 2)
-			}
-			formers = append(formers, former)
-			return nil
-		}, seq, dataset.Name, after, until)
-	})
-	return formers, err
-}
-
 // AwaitLog returns when the log goes further than seq.
 func (s *Store) AwaitLog(ctx context.Context, seq int64) error {
 	tick := time.NewTicker(lookAgain)

@@ -18,6 +18,7 @@ type lowering struct {
 	args  []any
 	conn  *conn // on which the query will run
 	terms annona.ScopeTerms
+	past  *past // nil: of now
 
 	people     annona.Condition // of individuals inside households
 	homes      annona.Condition // of households in which people are seen

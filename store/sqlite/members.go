@@ -65,6 +65,8 @@ func (r *reading) readMembers(plan *rowPlan, m *memberReading, households []anno
 	l.visible(member)
 	if plan.shape.Column("role") < 0 {
 		l.write(" ORDER BY p.key, m.number") // the head stands first only where everybody sees who it is
+	} else if l.past != nil {
+		l.write(" ORDER BY p.key, m.rank, m.number")
 	}
 	if l.err != nil {
 		return l.err

@@ -92,12 +92,15 @@ func (s *Store) readRows(ctx context.Context, scope annona.Scope, page *annona.P
 		if page.Epoch, err = c.counter("policy_epoch"); err != nil {
 			return err
 		}
-		r := &reading{conn: c, scope: scope, low: low}
-		if scope.Dataset().Name == "households" {
-			return r.households(page, limit, choose)
-		}
-		return r.individuals(page, limit, choose)
+		return (&reading{conn: c, scope: scope, low: low}).rows(page, limit, choose)
 	})
+}
+
+func (r *reading) rows(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
+	if r.scope.Dataset().Name == "households" {
+		return r.households(page, limit, choose)
+	}
+	return r.individuals(page, limit, choose)
 }
 
 func (r *reading) individuals(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
@@ -162,7 +165,9 @@ func (r *reading) fill(plan *rowPlan, limit int, page *annona.Page) error {
 
 // next starts another query of the same scope.
 func (r *reading) next() *lowering {
-	return &lowering{terms: r.low.terms, day: r.low.day, people: r.low.people, homes: r.low.homes, restricted: r.low.restricted}
+	l := &lowering{terms: r.low.terms, day: r.low.day, people: r.low.people, homes: r.low.homes, restricted: r.low.restricted, past: r.low.past}
+	l.beginPast()
+	return l
 }
 
 func qualify(alias string, columns map[string]string) map[string]string {

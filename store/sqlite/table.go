@@ -87,8 +87,12 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	tb.other = "SELECT o.number, o.digest, o.as_of, r.version FROM other_keys o LEFT JOIN " + tb.dataset +
 		" r ON r.number = o.number WHERE o.source = ? AND o.source_key = ? AND o.dataset = '" + tb.dataset + "'"
 	const known = "SELECT clear, clear_groups, sealed, sealed_groups, source, source_key, digest, as_of, version, uid, received_at, "
-	tb.images = known + "NULL FROM " + tb.dataset + " WHERE number = ?"
-	tb.deleted = known + "before FROM deleted_records WHERE number = ? AND dataset = '" + tb.dataset + "'"
+	home := "NULL"
+	if tb.dataset == "individuals" {
+		home = "household_number"
+	}
+	tb.images = known + "NULL, updated_at, " + home + " FROM " + tb.dataset + " WHERE number = ?"
+	tb.deleted = known + "before, NULL, NULL FROM deleted_records WHERE number = ? AND dataset = '" + tb.dataset + "'"
 	tb.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", tb.dataset, strings.Join(added, ", "), strings.Repeat(", ?", len(added)-1))
 	tb.update = fmt.Sprintf("UPDATE %s SET %s = ? WHERE number = ?", tb.dataset, strings.Join(set, " = ?, "))
 	t.tables[tb.dataset] = &tb

@@ -272,36 +272,3 @@ func testAreasMove(t *testing.T, r *registry) {
 		t.Error("an area that moves does not count")
 	}
 }
-
-// testFormers asks what records were at a position.
-func testFormers(t *testing.T, r *registry) {
-	r.load(r.person("same", nil), r.person("changed", values{"sex": "female"}), r.person("erased", nil))
-	at := r.state().Head
-	r.load(r.person("changed", values{"sex": "male"}))
-	r.load(r.person("changed", values{"sex": "female", "occupation": "x"}), r.person("new", nil))
-	r.update(func(tx annona.Tx) error { return tx.Erase(r.ctx, "tester", r.individuals, r.number("erased")) })
-	r.consent("same", "given")
-	r.state()
-	formers, err := r.FormersIn(r.ctx, r.individuals, at, 0, 99)
-	if err != nil || len(formers) != 3 {
-		t.Fatalf("%+v, %v", formers, err)
-	}
-	for i, want := range []struct {
-		number           annona.Number
-		created, version bool
-	}{{2, false, true}, {3, false, false}, {4, true, false}} {
-		f := formers[i]
-		if f.Number != want.number || f.Created != want.created || len(f.Before) > 0 != want.version {
-			t.Errorf("%+v, want %+v", f, want)
-		}
-	}
-	if was, err := annona.ParseFormer(formers[0].Before); err != nil || was.Version != 1 {
-		t.Errorf("the record was of version %d, %v", was.Version, err)
-	}
-	if part, err := r.FormersIn(r.ctx, r.individuals, at, 2, 3); err != nil || len(part) != 1 || part[0].Number != 3 {
-		t.Errorf("in a range: %+v, %v", part, err)
-	}
-	if none, err := r.FormersIn(r.ctx, r.individuals, r.state().Head, 0, 99); err != nil || len(none) > 0 {
-		t.Errorf("now: %+v, %v", none, err)
-	}
-}

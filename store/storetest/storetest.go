@@ -26,6 +26,7 @@ type Store interface {
 	annona.Subjects
 	annona.Reference
 	annona.Log
+	annona.Past
 	annona.Views
 	annona.Syncs
 	annona.Loads
@@ -100,6 +101,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},
 		{"what records were", testFormers},
+		{"records are read as they were", testPast},
+		{"relationships as they were", testPastRelationships},
 		{"records by their numbers", testReadNumbers},
 		{"what followers were shown", testViews},
 		{"the log is pruned", testPrune},
