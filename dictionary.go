@@ -128,6 +128,7 @@ type Dataset struct {
 	Fields []*Field
 
 	byName map[string]*Field
+	byTag  map[uint32]*Field
 	groups map[uint32]bool // image tags of the fields that are groups
 }
 
@@ -136,6 +137,9 @@ func (d *Dataset) Field(name string) (*Field, bool) {
 	f, ok := d.byName[name]
 	return f, ok
 }
+
+// FieldOfTag returns the field or companion with that image tag; nil when there is none.
+func (d *Dataset) FieldOfTag(tag uint32) *Field { return d.byTag[tag] }
 
 // Columns yields every field of the dataset with its companions behind it, groups included,
 // in published order.
@@ -384,6 +388,7 @@ func (l *CodeList) check() error {
 
 func (s *Dataset) build(d *Dictionary) error {
 	s.byName = make(map[string]*Field, 2*len(s.Fields))
+	s.byTag = make(map[uint32]*Field, 2*len(s.Fields))
 	s.groups = map[uint32]bool{}
 	tags := map[uint32]bool{}
 	fields := make([]*Field, len(s.Fields))
@@ -406,7 +411,7 @@ func (s *Dataset) build(d *Dictionary) error {
 			if _, twice := s.byName[c.Code]; twice {
 				return Invalid("field_twice", "the dataset %s has the field twice", s.Name).On(c.Code)
 			}
-			s.byName[c.Code] = c
+			s.byName[c.Code], s.byTag[c.ImageTag()] = c, c
 		}
 		if f.Type == TypeGroup {
 			s.groups[f.ImageTag()] = true

@@ -107,12 +107,10 @@ func (l *Loading) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, 
 }
 
 // writeAlone writes a batch in a transaction of its own.
-func (l *Loading) writeAlone(ctx context.Context, batch *Batch) (wrote outcome, err error) {
-	err = l.x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
-		wrote, err = l.write(ctx, tx, batch)
-		return err
-	})
-	return wrote, err
+func (l *Loading) writeAlone(ctx context.Context, b *Batch) (outcome, error) {
+	s := &share{load: l, batch: b}
+	err := group{s}.commit(ctx)
+	return s.outcome, err
 }
 
 // complete adds to a prepared record what the load says of all its records.
@@ -193,79 +191,58 @@ func sum(a, b annona.Loaded) annona.Loaded {
 	return a
 }
 
-// write takes the way of a record into the store, in the store's transaction, which may run again:
-// it is found, merged with what is on file, sealed under its number and its next version, and
-// written. Of what the source reports as it is on file, nothing is sealed and nothing written.
-func (l *Loading) write(ctx context.Context, tx annona.Tx, b *Batch) (outcome, error) {
-	areas, err := l.x.relyOnAreas(ctx, tx, b)
-	if err != nil {
-		return outcome{}, err
-	}
-	known, err := tx.Find(ctx, b.keys)
-	if err != nil {
-		return outcome{}, err
-	}
-	w, o, err := l.settle(ctx, b, known, areas)
-	if err != nil {
-		return o, err
-	}
-	if err := l.x.seal(ctx, w.records, w.images); err != nil {
-		return o, err
-	}
-	err = l.put(ctx, tx, b, &w, &o)
-	return o, err
+// settling is what becomes of a batch: records that come on file, and those on file that it revises.
+type settling struct {
+	writes
+	outcome
+	revisions []*revision
 }
 
-// settle decides what becomes of each record that was found.
-func (l *Loading) settle(ctx context.Context, b *Batch, known []annona.Known, areas *areas) (writes, outcome, error) {
-	o := outcome{tally: Tally{Misfits: b.misfits()}}
+// settle decides what becomes of each record of a batch that was found. Of what the source reports as
+// it is on file, nothing is sealed and nothing written.
+func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling, error) {
+	s := settling{outcome: outcome{tally: Tally{Misfits: b.misfits()}}}
 	if l.order.Mode == ModeFull {
-		o.named = map[string][]annona.Number{}
+		s.named = map[string][]annona.Number{}
 	}
-	var w writes
 	var others []met
 	for i, k := range known {
-		dataset := b.keys[i].Dataset.Name
 		switch {
 		case k.Erased:
-			o.Erased++
+			s.Erased++
 			continue
 		case k.Same:
-			o.Unchanged++
-			o.settle(dataset, k.Number)
+			s.Unchanged++
+			s.settle(b.keys[i].Dataset.Name, k.Number)
 		case k.Version == 0:
-			r, err := l.begin(&b.records[i], k, &o)
+			r, err := l.begin(&b.records[i], k, &s.outcome)
 			if err != nil {
-				return w, o, err
+				return s, err
 			}
 			if err := areas.settle(&r.StoredRecord, nil); err != nil {
-				return w, o, err
+				return s, err
 			}
-			w.add(r.StoredRecord, versions{next: r.sealed})
+			s.add(r.StoredRecord, versions{next: r.sealed})
 		default:
 			others = append(others, met{&b.records[i], k})
 		}
-		o.meet(dataset, k.Number)
+		s.meet(b.keys[i].Dataset.Name, k.Number)
 	}
-	if len(others) > 0 {
-		if err := l.revise(ctx, b, known, others, areas, &w, &o); err != nil {
-			return w, o, err
-		}
-	}
-	return w, o, nil
+	s.revisions = gather(others)
+	return s, nil
 }
 
 // put writes what was settled and sealed. Where something was, the load and its entry come last.
-func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, w *writes, o *outcome) error {
-	loaded, err := w.upsert(ctx, tx, l.author())
+func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, s *settling) error {
+	loaded, err := s.upsert(ctx, tx, l.author())
 	if err != nil {
 		return err
 	}
-	o.Loaded = sum(sum(loaded, o.Loaded), b.repeated)
-	if o.Created+o.Changed == 0 {
+	s.Loaded = sum(sum(loaded, s.Loaded), b.repeated)
+	if s.Created+s.Changed == 0 {
 		return nil
 	}
-	return l.commit(ctx, tx, "batch", *o)
+	return l.commit(ctx, tx, "batch", s.outcome)
 }
 
 // begin completes a record that comes on file.

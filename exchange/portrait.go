@@ -11,11 +11,10 @@ import (
 // not have (anymore) cannot stand in an image: tags are never taken back.
 func recordOf(d *annona.Dictionary, dataset *annona.Dataset, images ...annona.Image) (annona.Record, error) {
 	r := annona.Record{Dataset: dataset}
-	fields := fieldsByTag(dataset)
 	for _, image := range images {
 		var failed error
 		err := image.Values(func(tag uint32, text []byte) bool {
-			f := fields[tag]
+			f := dataset.FieldOfTag(tag)
 			switch {
 			case f == nil:
 				failed = errUnknownTag(dataset)
@@ -41,23 +40,14 @@ func errUnknownTag(dataset *annona.Dataset) error {
 	return annona.Internal("read a record of "+dataset.Name+": it has a field that the dictionary does not know", nil)
 }
 
-func fieldsByTag(dataset *annona.Dataset) map[uint32]*annona.Field {
-	fields := make(map[uint32]*annona.Field, 2*len(dataset.Fields))
-	for f := range dataset.Columns() {
-		fields[f.ImageTag()] = f
-	}
-	return fields
-}
-
 func itemsOf(d *annona.Dictionary, group *annona.Field, packed []byte) (annona.GroupItems, error) {
 	g := annona.GroupItems{Field: group}
 	rows, _ := d.Dataset(group.Group)
-	fields := fieldsByTag(rows)
 	var failed error
 	err := annona.Items(packed, func(item annona.Image) bool {
 		var values []annona.Value
 		failed = cmp.Or(item.Values(func(tag uint32, text []byte) bool {
-			if f := fields[tag]; f != nil {
+			if f := rows.FieldOfTag(tag); f != nil {
 				values = append(values, annona.Value{Field: f, Text: string(text)})
 				return true
 			}

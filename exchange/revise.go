@@ -64,19 +64,18 @@ func (w *writes) upsert(ctx context.Context, tx annona.Tx, by annona.Author) (an
 	return loaded, nil
 }
 
-// revise merges what is reported of records on file. Of what does not change by it, only the key is
-// written.
-func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, all []met, areas *areas, w *writes, o *outcome) error {
-	revisions := gather(all)
-	if err := l.x.recall(ctx, revisions); err != nil {
-		return err
+// revise merges what is reported of records on file, which were recalled. Of what does not change by
+// it, only the key is written.
+func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, areas *areas, s *settling) error {
+	if len(s.revisions) == 0 {
+		return nil
 	}
-	households, err := l.households(ctx, b, known, all)
+	households, err := l.households(ctx, b, known, s.revisions)
 	if err != nil {
 		return err
 	}
-	for _, v := range revisions {
-		l.take(v, households, o)
+	for _, v := range s.revisions {
+		l.take(v, households, &s.outcome)
 		var written annona.RecordKey
 		if v.changed {
 			next, image, err := l.x.next(v)
@@ -86,12 +85,12 @@ func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, al
 			if err := areas.settle(&next, v.known.Clear); err != nil {
 				return err
 			}
-			w.add(next, image)
+			s.add(next, image)
 			written = next.RecordKey
 		}
 		for _, k := range v.keys {
 			if !v.isFirst(&k) && k.Key != written.Key {
-				w.keys = append(w.keys, leading{k, v.known.Number})
+				s.keys = append(s.keys, leading{k, v.known.Number})
 			}
 		}
 	}
@@ -123,6 +122,9 @@ func gather(all []met) []*revision {
 
 // recall opens what is on file of records, or what was kept of those that were deleted.
 func (x *Exchange) recall(ctx context.Context, revisions []*revision) error {
+	if len(revisions) == 0 {
+		return nil
+	}
 	cells := make([]annona.Cell, 0, 2*len(revisions))
 	for _, v := range revisions {
 		k := &v.known
@@ -263,7 +265,7 @@ func (x *Exchange) next(v *revision) (annona.StoredRecord, versions, error) {
 
 // households resolves the households that reports name: those of the batch have their numbers, also
 // the new ones; the others are on file or unknown.
-func (l *Loading) households(ctx context.Context, b *Batch, known []annona.Known, all []met) (map[string]annona.Number, error) {
+func (l *Loading) households(ctx context.Context, b *Batch, known []annona.Known, all []*revision) (map[string]annona.Number, error) {
 	numbers := map[string]annona.Number{}
 	for i, k := range b.keys {
 		if k.Dataset.Name == "households" {
@@ -272,11 +274,13 @@ func (l *Loading) households(ctx context.Context, b *Batch, known []annona.Known
 	}
 	var keys []annona.RecordKey
 	dataset, _ := l.x.CurrentDictionary().Dataset("households")
-	for _, m := range all {
-		for _, membership := range m.report.Memberships {
-			if _, have := numbers[membership.HouseholdKey]; !have {
-				numbers[membership.HouseholdKey] = 0
-				keys = append(keys, annona.RecordKey{Dataset: dataset, Source: m.report.Source, Key: membership.HouseholdKey})
+	for _, v := range all {
+		for _, m := range v.reports {
+			for _, membership := range m.report.Memberships {
+				if _, have := numbers[membership.HouseholdKey]; !have {
+					numbers[membership.HouseholdKey] = 0
+					keys = append(keys, annona.RecordKey{Dataset: dataset, Source: m.report.Source, Key: membership.HouseholdKey})
+				}
 			}
 		}
 	}

@@ -35,8 +35,8 @@ type share struct {
 	taken bool          // somebody writes it; guarded by sharing.mu
 	done  chan struct{} // closed behind what follows
 	alone bool          // it is to be written by itself
-	wrote outcome
-	err   error
+	settling
+	err error
 }
 
 func newSharing() *sharing { return &sharing{turns: make(chan struct{}, turnsAtOnce)} }
@@ -55,7 +55,7 @@ func (l *Loading) writeShared(ctx context.Context, b *Batch) (outcome, error) {
 	if s.alone {
 		return l.writeAlone(ctx, b)
 	}
-	return s.wrote, s.err
+	return s.outcome, s.err
 }
 
 // await returns when somebody has written the share, or has found that it is to be written by itself.
@@ -100,7 +100,7 @@ func (t *sharing) turn(ctx context.Context, s *share) {
 		<-s.done
 	case 1:
 		defer close(s.done)
-		s.wrote, s.err = s.load.writeAlone(ctx, s.batch) // which ends with its request
+		s.err = group.commit(ctx) // it ends with its request
 	default:
 		written := false
 		defer func() {
@@ -109,7 +109,9 @@ func (t *sharing) turn(ctx context.Context, s *share) {
 				close(s.done)
 			}
 		}()
-		written = group.write(ctx) == nil
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedCommit) // it is not that of one request
+		defer cancel()
+		written = group.commit(ctx) == nil
 	}
 }
 
@@ -152,86 +154,89 @@ func (s *share) name(keys map[batchKey]bool) bool {
 	return true
 }
 
-// errApart says that writes cannot share a transaction.
-var errApart = errors.New("two writes are about one record")
-
-// write writes all of them in one transaction, or none.
-func (g group) write(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedCommit) // it is not that of one request
-	defer cancel()
+// commit writes all of them in one transaction with its events and its ledger entries, or none.
+func (g group) commit(ctx context.Context) error {
 	batches := make([]*Batch, len(g))
 	for i, s := range g {
 		batches[i] = s.batch
 	}
 	all := joinBatches(batches)
-	return g[0].load.x.Writer.Update(ctx, func(tx annona.Tx) error {
-		written, err := g.settle(ctx, tx, all)
-		if err != nil {
-			return err
-		}
-		return g.put(ctx, tx, written)
-	})
+	return g[0].load.x.Writer.Update(ctx, func(tx annona.Tx) error { return g.write(ctx, tx, all) })
 }
 
-// settle finds all records at once and lets each load say what becomes of its own.
-func (g group) settle(ctx context.Context, tx annona.Tx, all *Batch) ([]writes, error) {
-	areas, err := g[0].load.x.relyOnAreas(ctx, tx, all)
+// write takes the way of records into the store, in the store's transaction, which may run again: they
+// are found, merged with what is on file, sealed under their numbers and next versions, and written.
+func (g group) write(ctx context.Context, tx annona.Tx, all *Batch) error {
+	x := g[0].load.x
+	areas, err := x.relyOnAreas(ctx, tx, all)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	known, err := tx.Find(ctx, all.keys)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := apart(all.keys, known); err != nil {
-		return nil, err
+	if err := g.settle(ctx, all, known, areas); err != nil {
+		return err
 	}
-	written := make([]writes, len(g))
-	for i, s := range g {
-		own := known[:len(s.batch.keys)]
-		known = known[len(own):]
-		if written[i], s.wrote, err = s.load.settle(ctx, s.batch, own, areas); err != nil {
-			return nil, err
+	var w writes
+	for _, s := range g {
+		w.records, w.images = append(w.records, s.records...), append(w.images, s.images...)
+	}
+	if err := x.seal(ctx, w.records, w.images); err != nil {
+		return err
+	}
+	for _, s := range g {
+		s.records, w.records = w.records[:len(s.records)], w.records[len(s.records):]
+		if err := s.load.put(ctx, tx, s.batch, &s.settling); err != nil {
+			return err
 		}
 	}
-	return written, nil
+	return nil
 }
 
-// apart fails when several keys lead to one record.
-func apart(keys []annona.RecordKey, known []annona.Known) error {
+// settle lets each load say what becomes of its own records. Those on file are opened at once.
+func (g group) settle(ctx context.Context, all *Batch, known []annona.Known, areas *areas) (err error) {
+	if len(g) > 1 && !apart(all.keys, known) {
+		return errOneRecord
+	}
+	var revisions []*revision
+	rest := known
+	for _, s := range g {
+		if s.settling, err = s.load.settle(s.batch, rest[:len(s.batch.keys)], areas); err != nil {
+			return err
+		}
+		rest = rest[len(s.batch.keys):]
+		revisions = append(revisions, s.revisions...)
+	}
+	if err := g[0].load.x.recall(ctx, revisions); err != nil {
+		return err
+	}
+	for _, s := range g {
+		if err := s.load.revise(ctx, s.batch, known[:len(s.batch.keys)], areas, &s.settling); err != nil {
+			return err
+		}
+		known = known[len(s.batch.keys):]
+	}
+	return nil
+}
+
+// errOneRecord says that writes cannot share a transaction.
+var errOneRecord = errors.New("two writes are about one record")
+
+// apart reports whether no two keys lead to one record.
+func apart(keys []annona.RecordKey, known []annona.Known) bool {
 	type subject struct {
 		dataset string
 		number  annona.Number
 	}
-	seen := map[subject]bool{}
+	seen := make(map[subject]bool, len(known))
 	for i, k := range known {
 		s := subject{keys[i].Dataset.Name, k.Number}
-		if k.Erased {
-			continue
-		}
-		if seen[s] {
-			return errApart
+		if seen[s] && !k.Erased {
+			return false
 		}
 		seen[s] = true
 	}
-	return nil
-}
-
-// put seals everything at once and writes it, each load's with its events and its entry.
-func (g group) put(ctx context.Context, tx annona.Tx, written []writes) error {
-	var all writes
-	for i := range written {
-		all.records, all.images = append(all.records, written[i].records...), append(all.images, written[i].images...)
-	}
-	if err := g[0].load.x.seal(ctx, all.records, all.images); err != nil {
-		return err
-	}
-	for i, s := range g {
-		w := written[i]
-		w.records, all.records = all.records[:len(w.records)], all.records[len(w.records):]
-		if err := s.load.put(ctx, tx, s.batch, &w, &s.wrote); err != nil {
-			return err
-		}
-	}
-	return nil
+	return true
 }
