@@ -31,6 +31,7 @@ func openBench(b *testing.B) *folder {
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(reserveHeap()) // as a server does
 	b.Cleanup(func() {
 		if err := f.Close(); err != nil {
 			b.Error(err)
