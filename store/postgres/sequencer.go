@@ -176,7 +176,7 @@ func (l *leader) drain() error {
 }
 
 // batch moves what is committed out of the queues, in one transaction, and returns how much.
-func (l *leader) batch(limit time.Duration) (moved int, err error) {
+func (l *leader) batch(limit time.Duration) (count int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit) // a batch is finished also when the store is being closed
 	defer cancel()
 	if err := l.lookAtFloors(&conn{ctx: ctx, db: l.session}); err != nil {
@@ -205,74 +205,92 @@ func (l *leader) batch(limit time.Duration) (moved int, err error) {
 	}
 	defer rollBack(p)
 	c := &conn{ctx: ctx, db: p}
-	events, lastEvent, err := l.moveEvents(c)
-	if err != nil {
+	var events, entries moved
+	if err := c.askAll(events.events(l.events.at), entries.entries(l.entries.at)); err != nil {
 		return 0, err
 	}
-	leaves, lastEntry, err := l.moveEntries(c)
-	if err != nil {
-		return 0, err
-	}
-	if err := c.exec("SELECT pg_notify($1::text, '')", Channel); err != nil {
+	if err := l.grow(c, &entries); err != nil {
 		return 0, err
 	}
 	if err := p.Commit(ctx); err != nil {
 		return 0, err
 	}
 	kept = true
-	l.events.took(events, lastEvent)
-	l.entries.took(leaves, lastEntry)
-	return max(events, leaves), nil
+	l.events.took(events.count, events.last)
+	l.entries.took(entries.count, entries.last)
+	return max(events.count, entries.count), nil
 }
 
-// moveEvents gives queued events their numbers in the log, gapless. Among the events of one
-// record their order is the order of their changes: each was queued under the record's lock.
-func (l *leader) moveEvents(c *conn) (moved int, last int64, err error) {
-	_, err = c.one(`WITH moved AS (
+// moved is what was taken out of a queue.
+type moved struct {
+	count   int
+	last    int64
+	numbers []int64 // of entries
+	hashes  [][]byte
+}
+
+// events gives queued events their numbers in the log, gapless. Among the events of one record their
+// order is the order of their changes: each was queued under the record's lock.
+func (m *moved) events(floor int64) question {
+	const sql = `WITH moved AS (
 			DELETE FROM event_queue WHERE event = ANY (ARRAY (SELECT event FROM event_queue WHERE event > $2 ORDER BY event LIMIT $1)) RETURNING event),
 		placed AS (INSERT INTO log (seq, event)
 			SELECT (SELECT coalesce(max(seq), 0) FROM log) + row_number() OVER (ORDER BY event), event FROM moved)
-		SELECT count(*), coalesce(max(event), 0) FROM moved`, func(r row) {
-		moved, last = int(r.integer(0)), r.integer(1)
-	}, int64(manyQueued), l.events.at)
-	return moved, last, err
+		SELECT count(*), coalesce(max(event), 0) FROM moved`
+	return question{sql, []any{int64(manyQueued), floor}, func(r row) error {
+		m.count, m.last = int(r.integer(0)), r.integer(1)
+		return nil
+	}}
 }
 
-// moveEntries gives queued entries their leaves and grows the tree.
-func (l *leader) moveEntries(c *conn) (moved int, last int64, err error) {
-	var entries []int64
-	var hashes [][]byte
-	err = c.each(`WITH moved AS (
+// entries takes queued entries, which have no leaves yet.
+func (m *moved) entries(floor int64) question {
+	const sql = `WITH moved AS (
 			DELETE FROM ledger_queue WHERE entry = ANY (ARRAY (SELECT entry FROM ledger_queue WHERE entry > $2 ORDER BY entry LIMIT $1)) RETURNING entry)
-		SELECT e.entry, e.hash FROM moved m JOIN ledger e ON e.entry = m.entry ORDER BY e.entry`, func(r row) error {
-		entries, hashes = append(entries, r.integer(0)), append(hashes, r.bytes(1))
+		SELECT e.entry, e.hash FROM moved m JOIN ledger e ON e.entry = m.entry ORDER BY e.entry`
+	return question{sql, []any{int64(manyQueued), floor}, func(r row) error {
+		m.count, m.last = m.count+1, r.integer(0)
+		m.numbers, m.hashes = append(m.numbers, m.last), append(m.hashes, r.bytes(1))
 		return nil
-	}, int64(manyQueued), l.entries.at)
-	if err != nil || len(entries) == 0 {
-		return 0, 0, err
+	}}
+}
+
+// grow gives entries their leaves, grows the tree, and notifies of the batch.
+func (l *leader) grow(c *conn, entries *moved) error {
+	var b pgx.Batch
+	if entries.count > 0 {
+		if err := l.readEdge(c); err != nil {
+			return err
+		}
+		first := int64(l.edge.End())
+		var levels, indexes []int64
+		var kept [][]byte
+		keep := func(id compact.NodeID, hash []byte) {
+			levels, indexes, kept = append(levels, int64(id.Level)), append(indexes, int64(id.Index)), append(kept, hash)
+		}
+		for _, hash := range entries.hashes {
+			if err := l.edge.Append(hash, keep); err != nil {
+				return err
+			}
+		}
+		b.Queue(`WITH leaves AS (INSERT INTO ledger_leaves (idx, entry) SELECT $1 + position - 1, entry FROM unnest($2::bigint[]) WITH ORDINALITY e (entry, position))
+			INSERT INTO ledger_nodes (level, idx, hash) SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bytea[])`, first, entries.numbers, levels, indexes, kept)
+	}
+	b.Queue("SELECT pg_notify($1::text, '')", Channel)
+	return c.send(&b)
+}
+
+// readEdge reads the edge of the tree, unless it is that of the leader's own last batch: while it has
+// the lock, nobody else makes the tree grow.
+func (l *leader) readEdge(c *conn) error {
+	if l.edge != nil {
+		return nil
 	}
 	size, err := c.integer(ledgerSize)
-	if err != nil {
-		return 0, 0, err
+	if err == nil {
+		l.edge, err = readEdge(c, size)
 	}
-	if l.edge == nil || l.edge.End() != uint64(size) {
-		if l.edge, err = readEdge(c, size); err != nil {
-			return 0, 0, err
-		}
-	}
-	var levels, indexes []int64
-	var kept [][]byte
-	keep := func(id compact.NodeID, hash []byte) {
-		levels, indexes, kept = append(levels, int64(id.Level)), append(indexes, int64(id.Index)), append(kept, hash)
-	}
-	for i := range entries {
-		if err := l.edge.Append(hashes[i], keep); err != nil {
-			return 0, 0, err
-		}
-	}
-	_, err = c.db.Exec(c.ctx, `WITH leaves AS (INSERT INTO ledger_leaves (idx, entry) SELECT $1 + position - 1, entry FROM unnest($2::bigint[]) WITH ORDINALITY e (entry, position))
-		INSERT INTO ledger_nodes (level, idx, hash) SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bytea[])`, size, entries, levels, indexes, kept)
-	return len(entries), entries[len(entries)-1], err
+	return err
 }
 
 // Settle waits until every change and entry that is committed now has its place in the log
