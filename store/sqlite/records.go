@@ -142,7 +142,7 @@ func (r *reading) households(page *annona.Page, limit int, choose func(l *loweri
 // fill runs the query that was lowered and appends its rows.
 func (r *reading) fill(plan *rowPlan, limit int, page *annona.Page) error {
 	l := r.low
-	l.write(" ORDER BY s.number LIMIT ")
+	l.write(" ORDER BY s.number LIMIT 0 + ") // behind a bare parameter, the engine plans anew with each value
 	l.bind(limit)
 	if l.err != nil {
 		return l.err
