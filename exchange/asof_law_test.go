@@ -47,7 +47,7 @@ func TestTheLawOfSnapshots(t *testing.T) {
 					"right":   w.rights(w.right),
 					"erase":   w.rights(w.erase),
 					"amend":   w.amend,
-					"reader":  w.begin,
+					"reader":  w.reader,
 					"keep":    w.keep,
 					"compare": w.compareOne,
 					"follow":  w.followOne,
@@ -80,6 +80,17 @@ type keptExport struct {
 	rough   bool // rights have changed after them: what the export would have been then, nobody knows
 	ended   bool // what it was taken under is no more
 	gone    map[string]bool
+}
+
+// reader lets a reader begin; sometimes one who asks for what is shown by name only.
+func (w *pastWorld) reader(rt *rapid.T) {
+	before := len(w.readers)
+	w.begin(rt)
+	if len(w.readers) > before && rapid.Bool().Draw(rt, "by name") {
+		w.readers[before].question = exchange.Question{
+			Dataset: "individuals", Fields: []string{"individual_id", "sex", "last_updated", "received_at", "area_code"}, Purpose: lawPurpose, NilReasons: true,
+		}
+	}
 }
 
 // change loads records, some of them for the first time.

@@ -133,12 +133,16 @@ func (w *moving) agreement(rt *rapid.T) {
 		}
 		return d
 	}
+	withInstants := func(d annona.DatasetTerms) annona.DatasetTerms {
+		d.Fields = []string{"last_updated", "received_at"} // they are granted by name only
+		return d
+	}
 	a := annona.Agreement{
 		Name: "law", Realm: "law", Floor: "api_key", Status: "active", Partner: annona.Partner{Name: "Program", Country: "XA"},
 		ValidFrom: "2020-01-01", ValidUntil: "2099-12-31",
 		Purposes: []annona.PurposeTerms{{Code: lawPurpose, Basis: rapid.SampledFrom([]annona.Basis{annona.BasisPublicInterest, annona.BasisPublicInterest, annona.BasisPublicInterest, annona.BasisConsent}).Draw(rt, "basis")}},
 		Datasets: map[string]annona.DatasetTerms{
-			"individuals": terms(draw("people", "", "", "", "", "individual.sex == 'female'", "age_on(individual.date_of_birth, as_of) >= 18", "household.poverty_score < 30", "within(individual.area_code, 'XA-1')"), "marital_status"),
+			"individuals": withInstants(terms(draw("people", "", "", "", "", "individual.sex == 'female'", "age_on(individual.date_of_birth, as_of) >= 18", "household.poverty_score < 30", "within(individual.area_code, 'XA-1')"), "marital_status")),
 			"households":  terms(draw("homes", "", "", "", "", "household.poverty_score < 50", "members.exists(m, m.sex == 'female')", "household.member_count >= 2", "within(household.area_code, 'XA-1')")),
 			"memberships": terms(""), "relationships": terms(""),
 		},
