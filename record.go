@@ -49,6 +49,9 @@ type Record struct {
 	Groups        []GroupItems
 	Memberships   []Membership   // of an individual
 	Relationships []Relationship // of an individual
+	// File and Line are where its source says it: which file of the load, and which line of that, both
+	// from 1. Line 0: it has no place, or stands on several.
+	File, Line int
 }
 
 // RecordKey is how a source names a record, with what it reports of it.

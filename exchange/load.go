@@ -38,7 +38,8 @@ type Loading struct {
 	decided bool // the guard let it pass
 	rows    int  // of the first pass
 
-	rejected int // rows that could not be read
+	rejected int                   // rows that could not be read
+	seen     map[string]*sightings // of what has been written, by dataset
 
 	confirms confirmed // by this load
 	newer    confirmed // by loads of the source for later moments
@@ -147,6 +148,8 @@ type outcome struct {
 	outside map[string]int // words against an authority, by dataset.field
 	tally   Tally
 	named   map[string][]annona.Number // of a full load: the records that were met, by dataset
+	sighted []sighted                  // records that were met for the first time
+	repeats []Repeat
 	settled map[string][]annona.Number // records that were found unchanged, by dataset; of an undo, that were changed back
 }
 
@@ -169,6 +172,9 @@ func (l *Loading) add(o outcome) {
 	defer l.mu.Unlock()
 	l.done = sum(l.done, o.Loaded)
 	l.report.add(o)
+	for _, s := range o.sighted {
+		l.seen[s.dataset].remember(s.number, s.row)
+	}
 	for dataset, numbers := range o.settled {
 		l.confirms.add(dataset, numbers)
 	}
@@ -202,6 +208,10 @@ type settling struct {
 // it is on file, nothing is sealed and nothing written.
 func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling, error) {
 	s := settling{outcome: outcome{tally: Tally{Misfits: b.misfits()}}}
+	for _, again := range b.again {
+		first := b.records[again.first].said
+		s.repeat(&again.row, Place{File: first.File, Line: first.Line})
+	}
 	if l.order.Mode == ModeFull {
 		s.named = map[string][]annona.Number{}
 	}
@@ -210,6 +220,8 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 		switch {
 		case k.Erased:
 			s.Erased++
+			continue
+		case l.repeats(&b.records[i], &known[i], &s.outcome):
 			continue
 		case k.Same:
 			s.Unchanged++
@@ -321,6 +333,14 @@ func (x *Exchange) seal(ctx context.Context, records []annona.StoredRecord, imag
 // Done returns what the load has done so far.
 func (l *Loading) Done() annona.Loaded { return l.done }
 
+// Repeats tells how many rows were left out because an earlier one has the same key, and where the
+// first of them stood.
+func (l *Loading) Repeats() (count int, places []Repeat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.report.Repeated, slices.Clone(l.report.Repeats)
+}
+
 // Mode returns the mode of the load.
 func (l *Loading) Mode() string { return l.order.Mode }
 
@@ -364,7 +384,14 @@ type Batch struct {
 	keys     []annona.RecordKey // of the records
 	at       map[batchKey]int
 	repeated annona.Loaded // rows that a later one of the same record has replaced
+	again    []repeated    // rows that an earlier one of the same key contradicts
 	runs     int           // of the transaction that writes it
+}
+
+// repeated is a row whose key an earlier one of the batch has.
+type repeated struct {
+	row   prepared
+	first int // of the batch's records
 }
 
 type batchKey struct{ dataset, source, key string }
@@ -380,6 +407,9 @@ func joinBatches(batches []*Batch) *Batch {
 	for _, b := range batches {
 		for _, r := range b.records {
 			all.add(r)
+		}
+		for _, again := range b.again {
+			all.add(again.row)
 		}
 		all.repeated = sum(all.repeated, b.repeated)
 	}
@@ -399,8 +429,9 @@ func (b *Batch) misfits() (n int) {
 // Records returns how many records there are.
 func (b *Batch) Records() int { return len(b.records) }
 
-// add adds a record. Of several of one key the last one counts; those before it are counted as
-// changed, or as unchanged when they say the same.
+// add adds a record. Of several rows of one key the first one counts, see repeats.go. Of several
+// records that have no place the last one does; those before it are counted as changed. What says the
+// same is counted as unchanged.
 func (b *Batch) add(r prepared) {
 	k := batchKey{r.Dataset.Name, r.Source, r.Key}
 	at, twice := b.at[k]
@@ -409,11 +440,15 @@ func (b *Batch) add(r prepared) {
 		b.records, b.keys = append(b.records, r), append(b.keys, r.RecordKey)
 		return
 	}
-	if b.keys[at].Digest == r.Digest {
+	switch {
+	case b.keys[at].Digest == r.Digest:
 		b.repeated.Unchanged++
-	} else {
-		b.repeated.Changed++
+		return
+	case r.said.Line > 0 && b.records[at].said.Line > 0:
+		b.again = append(b.again, repeated{r, at})
+		return
 	}
+	b.repeated.Changed++
 	b.records[at], b.keys[at] = r, r.RecordKey
 }
 

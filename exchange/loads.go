@@ -62,13 +62,14 @@ type Tally struct {
 	Kept         int `json:"kept,omitempty"`          // households that still have members
 	Held         int `json:"held,omitempty"`          // not deleted, because refused rows may be theirs
 	ChangedSince int `json:"changed_since,omitempty"` // of an undo: changed by something else meanwhile
+	Repeated     int `json:"repeated,omitempty"`      // rows that were left out: an earlier one has the same key and says something else
 	Misfits      int `json:"misfits,omitempty"`       // rows with an identifier that is not of the form of its declared type
 }
 
 func (t Tally) plus(o Tally) Tally {
 	return Tally{
 		Attached: t.Attached + o.Attached, Ambiguous: t.Ambiguous + o.Ambiguous, TakenBack: t.TakenBack + o.TakenBack,
-		Kept: t.Kept + o.Kept, Held: t.Held + o.Held, ChangedSince: t.ChangedSince + o.ChangedSince, Misfits: t.Misfits + o.Misfits,
+		Kept: t.Kept + o.Kept, Held: t.Held + o.Held, ChangedSince: t.ChangedSince + o.ChangedSince, Repeated: t.Repeated + o.Repeated, Misfits: t.Misfits + o.Misfits,
 	}
 }
 
@@ -87,6 +88,7 @@ type LoadReport struct {
 	Missing          map[string]int  `json:"missing,omitempty"`           // of a full load: the source's records that no row names, by dataset
 	Live             map[string]int  `json:"live,omitempty"`              // likewise: all records of the source
 	Reading          json.RawMessage `json:"reading,omitempty"`           // what the reader counted: rows, refused rows, flags
+	Repeats          []Repeat        `json:"repeats,omitempty"`           // where the rows stood that are counted in repeated, the first of them
 	Code             string          `json:"code,omitempty"`              // why it failed or was refused
 
 	Mapping string    `json:"mapping,omitempty"` // on file, as name@version
@@ -97,6 +99,7 @@ type LoadReport struct {
 
 func (r *LoadReport) add(o outcome) {
 	r.Tally = r.Tally.plus(o.tally)
+	r.Repeats = withRepeats(r.Repeats, o.repeats)
 	for name, n := range o.outside {
 		if r.OutsideAuthority == nil {
 			r.OutsideAuthority = map[string]int{}
@@ -273,6 +276,7 @@ func (x *Exchange) newLoading(caller annona.Caller, order LoadOrder) *Loading {
 	d := x.CurrentDictionary()
 	l.decides = map[string]authorities{"households": authoritiesOf(d, "households"), "individuals": authoritiesOf(d, "individuals")}
 	l.covers = coverage(order.Covers)
+	l.seen = map[string]*sightings{"households": {}, "individuals": {}}
 	for _, scheme := range order.Match {
 		if l.match == nil {
 			l.match = map[string]bool{}

@@ -26,6 +26,8 @@ type builder struct {
 	items    [][]annona.Value
 	flags    []flag // of the record being built
 	survey   annona.Date
+	file     int // that is being read, from 1
+	line     int // of the row that is being read
 	one      [1]member
 	err      error // of known
 }
@@ -64,9 +66,12 @@ func (b *builder) take() Batch {
 
 // household emits a household. One that was seen before may stand in this batch already: then
 // it stays one record, and the later word holds.
-func (b *builder) household(e *entity, f frame, key string, again bool) {
+func (b *builder) household(e *entity, f frame, key string, again, onMembersRows bool) {
 	record := b.record(e, f, key)
-	if again {
+	if onMembersRows {
+		record.File, record.Line = 0, 0 // it stands on several, and the later word holds
+	}
+	if again && onMembersRows {
 		for i := range b.batch.Households {
 			if b.batch.Households[i].Key == key {
 				b.batch.Households[i] = record
@@ -98,7 +103,7 @@ func (b *builder) individual(e *entity, f frame, key, household string) {
 
 // record builds a record with the flags raised so far and its own.
 func (b *builder) record(e *entity, f frame, key string) annona.Record {
-	record := annona.Record{Dataset: e.dataset, Source: b.source, Key: key}
+	record := annona.Record{Dataset: e.dataset, Source: b.source, Key: key, File: b.file, Line: b.line}
 	start := len(b.values)
 	for _, r := range e.rules {
 		b.apply(r, f.cells)

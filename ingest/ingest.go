@@ -42,6 +42,17 @@ type Batch struct {
 // KnownAreas reports whether an area is on file. It is asked once per code.
 type KnownAreas func(ctx context.Context, code string) (bool, error)
 
+// Order returns the names of the sources in the order in which Read reads them: the first one's records
+// are of file 1.
+func Order(m *Mapping, sources []Source) ([]string, error) {
+	files, err := assign(m, sources)
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = f.source.Name
+	}
+	return names, err
+}
+
 // Check looks whether a source is what the mapping describes, as far as its first row tells: a CSV file
 // has the columns that the mapping names, each once. It returns what Read would return.
 func Check(m *Mapping, source Source) error {

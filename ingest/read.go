@@ -44,6 +44,7 @@ func (r *reader) expectHouseholds(files []file) {
 }
 
 func (r *reader) readFile(f file) error {
+	r.file++
 	opened, err := openSource(f.source)
 	if err != nil {
 		return err
@@ -68,6 +69,7 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 			return err
 		}
 		line := rows.line
+		r.line = line
 		before := head.rejectInfo(rows)
 		refused := fault{reason: rows.fault}
 		if rows.fault == "" {
@@ -182,6 +184,7 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 			return err
 		}
 		line := lines.line
+		r.line = line
 		refused := fault{column: lines.column, reason: lines.fault}
 		if lines.fault == "" {
 			var err error

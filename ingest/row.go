@@ -163,7 +163,7 @@ func (r *reader) putHousehold(in *input, f frame, key string) {
 		r.stub(key)
 		return
 	}
-	r.household(in.household, f, key, again)
+	r.household(in.household, f, key, again, in.repeats)
 }
 
 func (r *reader) digest(key string, cells []string) uint64 {

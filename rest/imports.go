@@ -281,6 +281,10 @@ func (s *Server) report(info exchange.LoadInfo) ImportReport {
 	}
 	reading := r.Counted()
 	told.Rows, told.Rejected, told.Refused, told.Flags, told.Unmapped = reading.Rows, reading.Rejected, reading.Refused, reading.Flags, reading.Unmapped
+	told.Repeated = r.Repeated
+	for _, again := range r.Repeats {
+		told.Repeats = append(told.Repeats, ImportRepeat{Line: again.Line, First: again.First.Line})
+	}
 	for _, row := range reading.RefusedRows {
 		told.Rejects = append(told.Rejects, ImportReject{Line: row.Line, Column: row.Column, Code: row.Reason})
 	}

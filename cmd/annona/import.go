@@ -43,9 +43,11 @@ type imported struct {
 	Load      string   `json:"load,omitempty"` // its id, see annona load
 	Deleted   int      `json:"deleted"`
 	Restored  int      `json:"restored"`
-	Stale     int      `json:"stale"`                 // left as they are: what is on file is younger
-	Erased    int      `json:"erased"`                // left out: they were erased and do not come back
-	Pending   int      `json:"pending_relationships"` // to somebody who is not on file yet
+	Stale     int      `json:"stale"`                   // left as they are: what is on file is younger
+	Erased    int      `json:"erased"`                  // left out: they were erased and do not come back
+	LeftOut   int      `json:"repeated_rows,omitempty"` // an earlier row has the same key and says something else
+	Repeats   []repeat `json:"repeats,omitempty"`       // where these stood, the first of them
+	Pending   int      `json:"pending_relationships"`   // to somebody who is not on file yet
 	Seconds   float64  `json:"seconds"`
 	DryRun    bool     `json:"dry_run,omitempty"`
 	Rejects   []string `json:"rejects,omitempty"` // files of refused rows
@@ -132,6 +134,7 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 	report.Deleted, report.Restored, report.Stale = loaded.Deleted, loaded.Restored, loaded.Stale
 	report.Created, report.Changed, report.Unchanged, report.Pending = loaded.Created, loaded.Changed, loaded.Unchanged, loaded.Unresolved
 	report.Erased = loaded.Erased
+	report.LeftOut, report.Repeats = repeatsOf(w, m, sources)
 	report.Rejects, report.Seconds = refused.paths, time.Since(started).Seconds()
 	if writeErr != nil && errors.Is(readErr, intake.ErrWriting) {
 		readErr = nil // reading stopped because writing had
@@ -154,6 +157,27 @@ func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Ma
 		return nil, err
 	}
 	return f.writeBehind(ctx, load), nil
+}
+
+// repeat says where a row stood that was left out, and the one that counts.
+type repeat struct {
+	File      string `json:"file"`
+	Line      int    `json:"line"`
+	FirstFile string `json:"first_file"`
+	FirstLine int    `json:"first_line"`
+}
+
+// repeatsOf tells which rows were left out, by the names of the files.
+func repeatsOf(w *intake.Writing, m *ingest.Mapping, sources []ingest.Source) (count int, all []repeat) {
+	names, err := ingest.Order(m, sources)
+	count, places := w.Repeats()
+	if err != nil {
+		return count, nil
+	}
+	for _, p := range places {
+		all = append(all, repeat{names[p.File-1], p.Line, names[p.First.File-1], p.First.Line})
+	}
+	return count, all
 }
 
 // writeBehind begins to write the batches of a load; of none, when load is nil.
@@ -245,6 +269,12 @@ func (i importCommand) print(c console, r imported, failed error) error {
 	}
 	if r.Erased > 0 {
 		fmt.Fprintf(c.out, "left out, because they were erased: %d\n", r.Erased)
+	}
+	if r.LeftOut > 0 {
+		fmt.Fprintf(c.out, "rows left out, because an earlier row has the same key and says something else: %d\n", r.LeftOut)
+		for _, one := range r.Repeats[:min(len(r.Repeats), 20)] {
+			fmt.Fprintf(c.out, "  line %d of %s; line %d of %s counts\n", one.Line, one.File, one.FirstLine, one.FirstFile)
+		}
 	}
 	for _, flag := range slices.Sorted(maps.Keys(r.Flags)) {
 		fmt.Fprintf(c.out, "flag %s: %d\n", flag, r.Flags[flag])

@@ -134,7 +134,40 @@ func readSyncConfig(path string, only []string) ([]*syncSource, error) {
 			return nil, annona.Invalid("source_unknown", "the configuration has no source of this name").On(name)
 		}
 	}
+	if err := eachItsOwn(config.Sources); err != nil {
+		return nil, err
+	}
 	return slices.DeleteFunc(config.Sources, func(s *syncSource) bool { return len(only) > 0 && !slices.Contains(only, s.Name) }), nil
+}
+
+// eachItsOwn refuses two sources whose mappings make records of one source system: a full load of one
+// would delete what the other one brings.
+func eachItsOwn(sources []*syncSource) error {
+	of := map[string]string{}
+	for _, s := range sources {
+		system, err := sourceNamed(s.Mapping)
+		if err != nil || system == "" {
+			continue // what is wrong with the mapping is said when it is read
+		}
+		if other, twice := of[system]; twice {
+			return annona.Invalid("config_malformed", "its mapping makes records of the same source as that of %s: each would take the other's records for its own; give one mapping a source of its own, or make one of both", other).On(s.Name + ".mapping")
+		}
+		of[system] = s.Name
+	}
+	return nil
+}
+
+// sourceNamed reads which source system a mapping names.
+func sourceNamed(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	var mapping struct {
+		Source string `yaml:"source"`
+	}
+	err = yaml.Unmarshal(text, &mapping)
+	return strings.TrimSpace(mapping.Source), err
 }
 
 var syncName = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){0,59}$`)

@@ -519,6 +519,16 @@ func TestSyncConfigurations(t *testing.T) {
 	if err := parse(database); err != nil {
 		t.Fatal(err)
 	}
+	two := folder + strings.NewReplacer("sources:\n", "", "name: a", "name: b", "m.yaml", "n.yaml").Replace(folder)
+	for mappings, wrong := range map[[2]string]bool{{"office", "office"}: true, {"office", "' office '"}: true, {"office", "clinic"}: false, {"office", ""}: false} {
+		for i, name := range []string{"m.yaml", "n.yaml"} {
+			writeFile(t, filepath.Join(filepath.Dir(path), name), []byte("source: "+mappings[i]+"\n"))
+		}
+		if err := parse(two); (annona.CodeOf(err) == "config_malformed") != wrong || err != nil != wrong {
+			t.Errorf("two sources whose mappings are of %v: %v", mappings, err)
+		}
+	}
+	check(t, parse(database))
 	if _, err := readSyncConfig(path, []string{"b"}); annona.CodeOf(err) != "source_unknown" {
 		t.Error(err)
 	}

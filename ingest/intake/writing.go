@@ -148,6 +148,14 @@ func (w *Writing) Load() (annona.UID, bool) {
 	return w.load.ID(), true
 }
 
+// Repeats tells which rows were left out because an earlier one has the same key; none in a dry run.
+func (w *Writing) Repeats() (count int, places []exchange.Repeat) {
+	if w.load == nil {
+		return 0, nil
+	}
+	return w.load.Repeats()
+}
+
 // FirstPass reads the files of a full load once without writing.
 func (w *Writing) FirstPass(ctx context.Context, mode string, read func(yield func(ingest.Batch) error) error) error {
 	if w.load == nil || mode != exchange.ModeFull {
