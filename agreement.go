@@ -128,6 +128,39 @@ func (a *Agreement) Purpose(code string) (PurposeTerms, bool) {
 	return PurposeTerms{}, false
 }
 
+// ExportSpec says what one kind of export holds and how it is written: the recipient's own names and
+// codes, in the recipient's order. It belongs to an agreement and can only show less than that grants. A
+// version never changes.
+type ExportSpec struct {
+	Name      string      `json:"name" yaml:"name"`
+	Version   int         `json:"version" yaml:"-"` // from 1
+	Title     string      `json:"title,omitempty" yaml:"title,omitempty"`
+	Agreement string      `json:"agreement" yaml:"agreement"`
+	Purpose   string      `json:"purpose" yaml:"purpose"`
+	Dataset   string      `json:"dataset" yaml:"dataset"` // households or individuals
+	Fields    []SpecField `json:"fields" yaml:"fields"`
+	Filter    string      `json:"filter,omitempty" yaml:"filter,omitempty"`
+	AsOf      Date        `json:"as_of,omitempty" yaml:"as_of,omitempty"` // empty: the day of the export
+	Format    string      `json:"format" yaml:"format"`
+	Layout    string      `json:"layout,omitempty" yaml:"layout,omitempty"`
+	Profile   string      `json:"profile,omitempty" yaml:"profile,omitempty"`
+
+	PutAt   time.Time `json:"put_at,omitzero" yaml:"-"`
+	Dropped bool      `json:"dropped,omitempty" yaml:"-"` // no export follows it any more
+}
+
+// SpecField is a column of an export specification.
+type SpecField struct {
+	Field     string            `json:"field" yaml:"field"`                             // of the dataset; of a group as members.sex
+	As        string            `json:"as,omitempty" yaml:"as,omitempty"`               // the recipient's name; empty: the field's
+	Codes     map[string]string `json:"codes,omitempty" yaml:"codes,omitempty"`         // the recipient's code for each of the list
+	Treatment Treatment         `json:"treatment,omitempty" yaml:"treatment,omitempty"` // beside that of the agreement; empty: pass
+	Band      int64             `json:"band,omitempty" yaml:"band,omitempty"`           // for TreatBand
+}
+
+// ErrSpecVersion says that somebody else has put a version of the specification in the same moment.
+var ErrSpecVersion = Conflict("spec_version", "somebody has put this specification in this moment; try again")
+
 // Standing is what decides about a caller at one moment: the agreement in force and the
 // state of the credential. It is read anew for every page.
 type Standing struct {

@@ -75,6 +75,8 @@ const (
 	VerbReorganize      Verb = "reorganize_areas"
 	VerbApproveAreas    Verb = "approve_areas" // of an agreement
 	VerbApplyCrosswalk  Verb = "apply_crosswalk"
+	VerbPutSpec         Verb = "put_export_spec"
+	VerbDropSpec        Verb = "drop_export_spec"
 	VerbPutMapping      Verb = "put_mapping"
 	VerbDropMapping     Verb = "drop_mapping"
 	VerbRotateKeys      Verb = "rotate_keys"

@@ -102,6 +102,15 @@ type Field struct {
 	Country         string // ISO 3166-1 alpha-2 of the country that declared it; empty for the standard
 	Aspect          Aspect
 	Base            *Field // the field that a companion accompanies; itself for a value
+	Origin          *Field // the field that a column of an export specification shows; nil: itself
+}
+
+// Shows returns the field of the dictionary that f is or shows.
+func (f *Field) Shows() *Field {
+	if f.Origin != nil {
+		return f.Origin
+	}
+	return f
 }
 
 // CountryTag is the first tag of declared country attributes.
@@ -140,6 +149,21 @@ func (d *Dataset) Field(name string) (*Field, bool) {
 
 // FieldOfTag returns the field or companion with that image tag; nil when there is none.
 func (d *Dataset) FieldOfTag(tag uint32) *Field { return d.byTag[tag] }
+
+// Showing returns the dataset as an export specification shows it: the same noun, with these columns
+// and groups in this order. Each field names the one that it shows as its Origin, and has a code that
+// no other one has.
+func (s *Dataset) Showing(fields []*Field) *Dataset {
+	shown := &Dataset{Name: s.Name, Noun: s.Noun, Root: s.Root, Fields: fields, byName: map[string]*Field{}, groups: map[uint32]bool{}}
+	for _, f := range fields {
+		f.Dataset, f.Aspect, f.Base = s.Name, AspectValue, f
+		shown.byName[f.Code] = f
+		if f.Origin.Code == s.Key {
+			shown.Key = f.Code
+		}
+	}
+	return shown
+}
 
 // Columns yields every field of the dataset with its companions behind it, groups included,
 // in published order.
@@ -375,7 +399,7 @@ func (l *CodeList) check() error {
 	}
 	seen := map[string]bool{}
 	for _, c := range l.Codes {
-		if !isCode(c.Code) {
+		if !IsCode(c.Code) {
 			return Invalid("code_malformed", "a code is not empty and has no control character, no semicolon and no space at its ends").On(l.Name)
 		}
 		if seen[c.Code] {

@@ -77,8 +77,8 @@ func (d *Dictionary) checkGroups() error {
 	return nil
 }
 
-// isCode says whether every format can carry the code, alone and in a list.
-func isCode(code string) bool {
+// IsCode says whether every format can carry the code, alone and in a list.
+func IsCode(code string) bool {
 	return code != "" && printable(code) && strings.TrimSpace(code) == code &&
 		!strings.ContainsRune(code, ListMark) && !strings.ContainsFunc(code, unicode.IsControl)
 }

@@ -30,6 +30,7 @@ type Tx interface {
 	LifeTx
 	AreaTx
 	CodesTx
+	SpecTx
 	// PutLoad writes a load. One without a key is new, and gets one; code load_taken when its id is on
 	// file.
 	PutLoad(ctx context.Context, l *Load) error
@@ -151,6 +152,24 @@ type Loads interface {
 	// NumbersOfSource returns the numbers, behind after and at most limit, of the records on file
 	// that have a key of a source. They ascend.
 	NumbersOfSource(ctx context.Context, dataset *Dataset, source string, after Number, limit int) ([]Number, error)
+}
+
+// SpecTx writes export specifications, within a transaction.
+type SpecTx interface {
+	// PutExportSpec writes the next version of a specification: code spec_version when it is not that.
+	PutExportSpec(ctx context.Context, s ExportSpec) error
+	// DropExportSpec marks all versions of a specification as dropped.
+	DropExportSpec(ctx context.Context, name string) error
+}
+
+// ExportSpecs keeps the export specifications, each in versions.
+type ExportSpecs interface {
+	// ExportSpec returns a version of a specification, the latest one when version is 0; nil when there
+	// is none.
+	ExportSpec(ctx context.Context, name string, version int) (*ExportSpec, error)
+	// ExportSpecs returns the latest version of each specification of an agreement, by name; of all
+	// agreements when it is empty.
+	ExportSpecs(ctx context.Context, agreement string) ([]ExportSpec, error)
 }
 
 // Mappings keeps the mappings that are on file, each in versions.

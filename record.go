@@ -227,7 +227,7 @@ const (
 // Check refuses an area that contradicts itself, with the code area_malformed.
 func (a *Area) Check() error {
 	switch {
-	case !isCode(a.Code) || len(a.Code) > MaxAreaCode:
+	case !IsCode(a.Code) || len(a.Code) > MaxAreaCode:
 		return Invalid("area_malformed", "an area has a code of at most %d characters, without semicolons and control characters", MaxAreaCode).On(a.Code)
 	case a.Level < 0 || a.Level > MaxAreaLevel:
 		return Invalid("area_malformed", "the level of an area is 0, the country, to %d", MaxAreaLevel).On(a.Code)

@@ -39,6 +39,7 @@ type Facts struct {
 	Withheld      []string    `json:"withheld,omitempty"` // asked for or known, but not granted
 	Format        string      `json:"format,omitempty"`
 	Layout        string      `json:"layout,omitempty"`
+	Specification string      `json:"specification,omitempty"` // of an export, as name@version
 	AsOf          annona.Date `json:"as_of,omitempty"`
 	SchemaVersion int         `json:"schema_version,omitempty"`
 	Raised        string      `json:"raised,omitempty"` // the reason why a cap of the credential was raised

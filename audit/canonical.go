@@ -120,6 +120,7 @@ func encodeFacts(f Facts, list hash) []byte {
 	o.text("reason", f.Reason)
 	o.number("rows", f.Rows)
 	o.number("schema_version", int64(f.SchemaVersion))
+	o.text("specification", f.Specification)
 	o.text("verb", string(f.Verb))
 	if len(f.Withheld) > 0 {
 		o.name("withheld")

@@ -21,7 +21,7 @@ func drawFacts(t *rapid.T) Facts {
 		Verb: annona.Verb(text.Draw(t, "verb")), Dataset: text.Draw(t, "dataset"), Purpose: text.Draw(t, "purpose"),
 		Agreement: text.Draw(t, "agreement"), AgreementVersion: rapid.Int().Draw(t, "version"), Partner: text.Draw(t, "partner"),
 		Basis: annona.Basis(text.Draw(t, "basis")), Fields: rapid.SliceOf(text).Draw(t, "fields"), Withheld: rapid.SliceOf(text).Draw(t, "withheld"),
-		Format: text.Draw(t, "format"), Layout: text.Draw(t, "layout"), AsOf: annona.Date(text.Draw(t, "as of")),
+		Format: text.Draw(t, "format"), Layout: text.Draw(t, "layout"), Specification: text.Draw(t, "specification"), AsOf: annona.Date(text.Draw(t, "as of")),
 		SchemaVersion: rapid.Int().Draw(t, "schema"), Raised: text.Draw(t, "raised"), Page: rapid.Int().Draw(t, "page"),
 		Pages: rapid.Int().Draw(t, "pages"), Rows: rapid.Int64().Draw(t, "rows"), Outcome: Ending(text.Draw(t, "outcome")),
 		Reason: text.Draw(t, "reason"), Details: rapid.MapOf(text, text).Draw(t, "details"),

@@ -97,7 +97,7 @@ func membershipColumns(shape *annona.Shape) []*annona.Field {
 		switch {
 		case f.Code == shape.Dataset.Key:
 			key = append(key, f)
-		case slices.Contains(membershipFields, f.Base.Code):
+		case slices.Contains(membershipFields, f.Shows().Base.Code):
 			columns = append(columns, f)
 		}
 	}

@@ -76,7 +76,7 @@ func (i *inquiry) facts() audit.Facts {
 		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,
 		Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Raised: i.grant.Raised,
 		AsOf: i.asOf, SchemaVersion: i.schema,
-		Format: i.form.Format, Layout: i.form.Layout, Details: details,
+		Format: i.form.Format, Layout: i.form.Layout, Specification: i.form.Spec, Details: details,
 	}
 }
 

@@ -24,26 +24,27 @@ import (
 
 // Config is what the gate is wired to.
 type Config struct {
-	Dictionary *annona.Dictionary
-	Records    annona.Records
-	Writer     annona.Writer
-	Ledger     annona.Ledger
-	Standings  annona.Standings
-	Remembered *Remembered // of Standings, for small requests; nil: one of the gate's own
-	Subjects   annona.Subjects
-	Reference  annona.Reference
-	Log        annona.Log
-	Past       annona.Past
-	Views      annona.Views
-	Loads      annona.Loads
-	Mappings   annona.Mappings
-	History    History // nil: nothing is proved, nobody's disclosures are told
-	Vault      Vault
-	Shredder   annona.Shredder // for erasure only
-	Rotator    annona.KeyRotator
-	Outside    annona.TombstoneKeeper // for erasure only
-	Clock      annona.Clock
-	Zone       *time.Location // of the installation: it decides which day is today
+	Dictionary  *annona.Dictionary
+	Records     annona.Records
+	Writer      annona.Writer
+	Ledger      annona.Ledger
+	Standings   annona.Standings
+	Remembered  *Remembered // of Standings, for small requests; nil: one of the gate's own
+	Subjects    annona.Subjects
+	Reference   annona.Reference
+	Log         annona.Log
+	Past        annona.Past
+	Views       annona.Views
+	Loads       annona.Loads
+	Mappings    annona.Mappings
+	ExportSpecs annona.ExportSpecs
+	History     History // nil: nothing is proved, nobody's disclosures are told
+	Vault       Vault
+	Shredder    annona.Shredder // for erasure only
+	Rotator     annona.KeyRotator
+	Outside     annona.TombstoneKeeper // for erasure only
+	Clock       annona.Clock
+	Zone        *time.Location // of the installation: it decides which day is today
 	// Process names this process among all, for Gone; empty: it has no name.
 	Process string
 	// Gone says whether a process that had a name has ended; known: it can tell. nil: nobody can.

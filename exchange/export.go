@@ -44,11 +44,20 @@ type Sent struct {
 
 // Export decides and narrows an export.
 func (x *Exchange) Export(ctx context.Context, caller annona.Caller, q Question, form Form) (*Export, error) {
+	return x.export(ctx, caller, q, form, nil)
+}
+
+func (x *Exchange) export(ctx context.Context, caller annona.Caller, q Question, form Form, spec *annona.ExportSpec) (*Export, error) {
 	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbExport, q)
 	if err != nil {
 		return nil, err
 	}
 	i.form = form
+	if spec != nil {
+		if err := i.follow(x.CurrentDictionary(), spec); err != nil {
+			return nil, err
+		}
+	}
 	e := &Export{x: x, i: i}
 	if err := e.stand(ctx); err != nil {
 		return nil, err
@@ -56,8 +65,13 @@ func (x *Exchange) Export(ctx context.Context, caller annona.Caller, q Question,
 	return e, e.checkCeiling(ctx)
 }
 
-// Shape returns the columns of the export, fixed from now on.
-func (e *Export) Shape() *annona.Shape { return e.i.shape }
+// Shape returns the columns of the export as they are shown, fixed from now on.
+func (e *Export) Shape() *annona.Shape {
+	if e.i.spec != nil {
+		return e.i.spec.shown
+	}
+	return e.i.shape
+}
 
 // Request returns the id of the export in the ledger.
 func (e *Export) Request() annona.UID { return e.i.request }
@@ -148,7 +162,7 @@ func (e *Export) send(ctx context.Context, parts []*annona.Shape, to Receiver) (
 		}
 	}
 	for n, shape := range parts {
-		p := &pass{Export: e, shape: shape, part: n, to: to, sent: &sent}
+		p := e.newPass(n, shape, to, &sent)
 		if err := p.run(ctx); err != nil {
 			return sent, err
 		}

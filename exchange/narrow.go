@@ -24,12 +24,14 @@ type inquiry struct {
 	position int64 // of the log, at which is read; 0: of now
 	realm    annona.Realm
 	form     Form
+	spec     *specification // nil: columns have the names of the dictionary
 }
 
 // Form is how the answer will be written: facts for the ledger, without effect on what leaves.
 type Form struct {
 	Format string // csv, xml, json, ndjson …
 	Layout string
+	Spec   string // the export specification, as name@version; empty: none
 }
 
 // inquire takes the first two steps, decide and narrow.
@@ -78,6 +80,17 @@ func (i *inquiry) scope(shape *annona.Shape, today annona.Date) annona.Scope {
 		AsOf:      i.asOf,
 		Today:     today,
 	}).WithHouseholds(seen["households"]).Choosing(i.filter)
+}
+
+// follow lets the columns be those of a specification.
+func (i *inquiry) follow(d *annona.Dictionary, spec *annona.ExportSpec) (err error) {
+	i.spec, err = compileSpec(d, i.grant, spec)
+	if err != nil {
+		return err
+	}
+	i.shape = i.spec.read(i.spec.shown)
+	i.fields = fieldNames(i.shape)
+	return nil
 }
 
 // plan compiles the column plan of a shape.

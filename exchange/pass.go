@@ -20,7 +20,8 @@ const (
 // pass is one reading of the scope: the whole export, or one file of a linked one.
 type pass struct {
 	*Export
-	shape *annona.Shape
+	shape *annona.Shape // that is read
+	shown *annona.Shape // that the receiver gets: the same, or with the names of a specification
 	part  int
 	to    Receiver
 	sent  *Sent
@@ -43,7 +44,22 @@ type fetcher struct {
 	plan *privacy.Plan
 }
 
-func (p *pass) fetcher() *fetcher { return &fetcher{pass: p, plan: p.i.plan(p.shape)} }
+// newPass returns the reading of one part.
+func (e *Export) newPass(part int, shown *annona.Shape, to Receiver, sent *Sent) *pass {
+	p := &pass{Export: e, shape: shown, shown: shown, part: part, to: to, sent: sent}
+	if e.i.spec != nil {
+		p.shape = e.i.spec.read(shown)
+	}
+	return p
+}
+
+func (p *pass) fetcher() *fetcher {
+	plan := p.i.plan(p.shape)
+	if p.i.spec != nil {
+		plan.Show(p.shown, p.i.spec.changes)
+	}
+	return &fetcher{pass: p, plan: plan}
+}
 
 // fetch reads one page of a range, opens it and redacts it. The epoch is read first: whatever
 // changes after it makes the page stale.

@@ -15,7 +15,8 @@ type Plan struct {
 	noun     string
 	mask     []string
 	scratch  annona.Column
-	identify bool // rows are people or households, or point to people: they count as subjects
+	shown    *annona.Shape // of the pages that come out; nil: that of those which go in
+	identify bool          // rows are people or households, or point to people: they count as subjects
 }
 
 type groupPlan struct {
@@ -65,7 +66,11 @@ func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) trans
 			return realm.AppendID(dst, cell)
 		}
 	}
-	switch granted.Treatment {
+	return treatmentOf(granted.Treatment, granted.Band)
+}
+
+func treatmentOf(t annona.Treatment, band int64) transform {
+	switch t {
 	case annona.TreatPass:
 		return nil
 	case annona.TreatMask:
@@ -75,7 +80,7 @@ func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) trans
 	case annona.TreatMonth:
 		return toMonth
 	case annona.TreatBand:
-		return toBand(granted.Band)
+		return toBand(band)
 	default:
 		return withhold
 	}
@@ -87,6 +92,9 @@ func (p *Plan) Redact(page *annona.Page) *Disclosed {
 	p.redact(page)
 	d := &Disclosed{page: page}
 	p.subjects(page, d)
+	if p.shown != nil {
+		d.page = view(page, p.shown)
+	}
 	return d
 }
 

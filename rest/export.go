@@ -70,18 +70,24 @@ func (s *Server) export(dataset string) func(context.Context, *exportInput) (*re
 			return nil, err
 		}
 		v.recognized(export.Request(), q)
-		v.format = o.Format
-		o.Schema, o.Modified = schemaID(dataset, export.Schema()), s.Clock()
-		if o, err = v.linked(o, export.Shape()); err != nil {
-			return nil, err
-		}
-		parts, err := encode.Parts(export.Shape(), o)
-		if err != nil {
-			return nil, err
-		}
-		d := &download{server: s, export: export, parts: parts, options: o, dataset: dataset}
-		return &reply{Body: d.answer}, nil
+		o.Schema = schemaID(dataset, export.Schema())
+		return s.download(v, export, dataset, dataset, o)
 	}
+}
+
+// download answers with an export that was decided. name is that of the file, without its extension; o.Schema what describes it.
+func (s *Server) download(v *visit, export *exchange.Export, dataset, name string, o encode.Options) (*reply, error) {
+	v.format, o.Modified = o.Format, s.Clock()
+	o, err := v.linked(o, export.Shape())
+	if err != nil {
+		return nil, err
+	}
+	parts, err := encode.Parts(export.Shape(), o)
+	if err != nil {
+		return nil, err
+	}
+	d := &download{server: s, export: export, parts: parts, options: o, dataset: dataset, name: name}
+	return &reply{Body: d.answer}, nil
 }
 
 // download is an export on its way to a client.
@@ -91,6 +97,7 @@ type download struct {
 	parts   []encode.Part
 	options encode.Options
 	dataset string
+	name    string // of the file, without its extension
 
 	visit   *visit
 	body    *body
@@ -159,8 +166,8 @@ func (d *download) End() error {
 
 func (d *download) header() http.Header {
 	h := answerHeader(d.dataset, d.options)
-	name, extension, _ := strings.Cut(encode.FileName(d.dataset, d.options), ".")
-	name += "-" + string(annona.DateOf(d.server.Clock().UTC())) + "." + extension
+	_, extension, _ := strings.Cut(encode.FileName(d.dataset, d.options), ".")
+	name := d.name + "-" + string(annona.DateOf(d.server.Clock().UTC())) + "." + extension
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
 	h.Set("Trailer", "Annona-Rows, Annona-Release")
 	if d.export.Past() {

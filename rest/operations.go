@@ -4,11 +4,13 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/encode"
 )
 
 const overview = `Annona exchanges household and individual data between a social registry and its partners.
@@ -29,6 +31,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 		Tags: []*huma.Tag{
 			{Name: "people", Description: "Households and individuals, under your agreement."},
 			{Name: "imports", Description: "For registrars: records of their sources, on the way in."},
+			{Name: "export-specs", Description: "What exports of your agreement hold, under your names and codes."},
 			{Name: "ledger", Description: "What proves that the ledger of disclosures was not changed. It holds nothing about anybody."},
 			{Name: "schemas", Description: "What the fields and codes mean. Public."},
 			{Name: "operation", Description: "For whoever runs the installation. Public."},
@@ -64,6 +67,7 @@ func (s *Server) register() {
 		Description: "Returns the record that holds the identifier. The number stands in the body, never in the URL. Nobody who holds it, and somebody whom you may not see, are the same 404; several holders are a 409.",
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
+	s.registerSpecs()
 	s.registerChanges()
 	s.registerImports()
 	s.registerLedger()
@@ -166,7 +170,7 @@ var examples = []error{
 	errKeyMissing,
 	annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered, of a household or its head only where the agreement shows which and who that is").On("date_of_birth"),
 	annona.NotFound("no such record, or not one that you may see"),
-	refused(http.StatusNotAcceptable, annona.Invalid("not_acceptable", "answers are application/json, application/xml, text/csv or application/x-ndjson").On("Accept")),
+	refused(http.StatusNotAcceptable, annona.Invalid("not_acceptable", "answers are application/json, application/xml, text/csv, application/x-ndjson or application/ld+json").On("Accept")),
 	annona.Conflict("identifier_ambiguous", "several records that you may see hold this identifier; report it to the registry"),
 	errUploadTimeout,
 	uploadTooLarge(defaultUpload),
@@ -187,10 +191,19 @@ func exampleOf(status int) *Problem {
 }
 
 var (
-	pageFormats   = []string{"application/json", "application/xml", "text/csv", "application/x-ndjson"}
+	pageFormats   = mediaTypes(encode.FormatsOfPages())
 	recordFormats = pageFormats
-	exportFormats = append(slices.Clone(pageFormats), "application/zip")
+	exportFormats = append(mediaTypes(encode.FormatsOfFiles()), "application/zip")
 )
+
+func mediaTypes(formats []encode.Format) []string {
+	var types []string
+	for _, f := range formats {
+		name, _, _ := strings.Cut(encode.MediaType("individuals", encode.Options{Format: f}), ";")
+		types = append(types, name)
+	}
+	return types
+}
 
 // answers documents an answer about people.
 func answers(description string, mediaTypes []string) map[string]*huma.Response {

@@ -81,7 +81,7 @@ func propertyIRI(f *annona.Field, shared map[string]bool) string {
 	if f.IRI != "" && !shared[f.IRI] {
 		return f.IRI
 	}
-	return Vocabulary + f.Dataset + "." + f.Code
+	return Vocabulary + f.Dataset + "." + f.Shows().Code
 }
 
 // sharedIRIs are those that several fields of a dataset have.
@@ -96,7 +96,7 @@ func sharedIRIs(d *annona.Dataset) map[string]bool {
 
 // referred is the dataset of the records that a reference points at: household_id at households.
 func referred(f *annona.Field) string {
-	if strings.HasSuffix(f.Code, "household_id") {
+	if strings.HasSuffix(f.Shows().Code, "household_id") {
 		return "households"
 	}
 	return "individuals"

@@ -200,6 +200,17 @@ CREATE TABLE crosswalks (
 	PRIMARY KEY (source, list, version)
 );
 
+-- Export specifications, as JSON. A version never changes but for being dropped.
+CREATE TABLE export_specs (
+	name      text COLLATE "C" NOT NULL,
+	version   bigint NOT NULL,
+	agreement text COLLATE "C" NOT NULL,
+	body      text COLLATE "C" NOT NULL,
+	put_at    bigint NOT NULL,
+	dropped   boolean NOT NULL,
+	PRIMARY KEY (name, version)
+);
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    text COLLATE "C" NOT NULL,

@@ -80,6 +80,7 @@ var (
 	_ annona.Views        = (*Store)(nil)
 	_ annona.Loads        = (*Store)(nil)
 	_ annona.Mappings     = (*Store)(nil)
+	_ annona.ExportSpecs  = (*Store)(nil)
 )
 
 // Open connects to the registry of a database. It changes no schema: Migrate does. Errors have

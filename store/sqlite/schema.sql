@@ -190,6 +190,17 @@ CREATE TABLE crosswalks (
 	PRIMARY KEY (source, list, version)
 ) STRICT;
 
+-- Export specifications, as JSON. A version never changes but for being dropped.
+CREATE TABLE export_specs (
+	name      TEXT NOT NULL,
+	version   INTEGER NOT NULL,
+	agreement TEXT NOT NULL,
+	body      TEXT NOT NULL,
+	put_at    INTEGER NOT NULL,
+	dropped   INTEGER NOT NULL,
+	PRIMARY KEY (name, version)
+) STRICT;
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    TEXT NOT NULL,

@@ -31,6 +31,7 @@ type Store interface {
 	annona.Syncs
 	annona.Loads
 	annona.Mappings
+	annona.ExportSpecs
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -97,6 +98,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"reorganizations", testReorganizations},
 		{"crosswalks and codes without a meaning", testCrosswalks},
 		{"mappings in versions", testMappings},
+		{"export specifications in versions", testExportSpecs},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},

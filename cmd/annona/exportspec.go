@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/encode"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/ingest"
+)
+
+type exportSpecCommand struct {
+	Put  exportSpecPut  `cmd:"" help:"Put the next version of an export specification on file, or check one."`
+	List exportSpecList `cmd:"" help:"List the export specifications on file."`
+	Show exportSpecShow `cmd:"" help:"Print a version of a specification, as JSON."`
+	Diff exportSpecDiff `cmd:"" help:"Say what a version changes, and what it newly discloses."`
+	Drop exportSpecDrop `cmd:"" help:"Let no export follow a specification any more. Its versions stay on file."`
+}
+
+type exportSpecPut struct {
+	dataFlag
+	Check bool   `help:"Only check it, and say what it changes."`
+	File  string `arg:"" type:"existingfile" help:"Export specification, as YAML; see docs/spec/export-spec.md."`
+}
+
+func (p exportSpecPut) Run(ctx context.Context, c console) error {
+	spec, err := parseFile(p.File, ingest.ParseExportSpec)
+	if err != nil {
+		return err
+	}
+	return p.with(ctx, func(f *folder) error {
+		if err := checkForm(ctx, f, spec); err != nil {
+			return err
+		}
+		if before, err := f.gate.ShowExportSpec(ctx, operator(), spec.Name, 0); err == nil {
+			if err := printChanges(c, exchange.CompareSpecs(&before, &spec)); err != nil {
+				return err
+			}
+		} else if annona.KindOf(err) != annona.KindNotFound {
+			return err
+		}
+		if p.Check {
+			_, err := fmt.Fprintf(c.out, "The specification %s is well formed, and the agreement %s grants it.\n", spec.Name, spec.Agreement)
+			return err
+		}
+		version, changed, err := f.gate.PutExportSpec(ctx, operator(), spec)
+		if err != nil {
+			return err
+		}
+		if !changed {
+			_, err = fmt.Fprintf(c.out, "Nothing changed: this is version %d of the specification %s.\n", version, spec.Name)
+			return err
+		}
+		_, err = fmt.Fprintf(c.out, "Version %d of the specification %s is on file, under the agreement %s.\n", version, spec.Name, spec.Agreement)
+		return err
+	})
+}
+
+// checkForm refuses a form in which the columns cannot be written.
+func checkForm(ctx context.Context, f *folder, spec annona.ExportSpec) error {
+	shape, err := f.gate.CheckExportSpec(ctx, operator(), spec)
+	if err != nil {
+		return err
+	}
+	_, err = encode.Parts(shape, encode.Options{Format: encode.Format(spec.Format), Layout: encode.Layout(spec.Layout), Profile: encode.Profile(spec.Profile)})
+	return err
+}
+
+func printChanges(c console, changes []exchange.SpecChange) error {
+	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+	for _, change := range changes {
+		newly := ""
+		if change.Discloses {
+			newly = "newly discloses"
+		}
+		fmt.Fprintf(w, "%s\t%s %s\t%s\n", newly, change.What, change.Field, strings.TrimSpace(change.Before+" → "+change.After))
+	}
+	return w.Flush()
+}
+
+type exportSpecList struct {
+	dataFlag
+	JSON bool `name:"json" help:"Print a JSON object for each, one on a line."`
+}
+
+func (l exportSpecList) Run(ctx context.Context, c console) error {
+	return l.with(ctx, func(f *folder) error {
+		all, err := f.gate.ListExportSpecs(ctx, operator())
+		if err != nil {
+			return err
+		}
+		if l.JSON {
+			out := json.NewEncoder(c.out)
+			for _, s := range all {
+				if err := out.Encode(s); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "name\tversion\tagreement\tdataset\tformat\tput\tstate")
+		for _, s := range all {
+			state := "in use"
+			if s.Dropped {
+				state = "dropped"
+			}
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Version, s.Agreement, s.Dataset, s.Format, s.PutAt.UTC().Format(time.DateOnly), state)
+		}
+		return w.Flush()
+	})
+}
+
+type exportSpecShow struct {
+	dataFlag
+	Name    string `arg:"" help:"Name of the specification."`
+	Version int    `help:"Its version; the latest one when left out."`
+}
+
+func (s exportSpecShow) Run(ctx context.Context, c console) error {
+	return s.with(ctx, func(f *folder) error {
+		spec, err := f.gate.ShowExportSpec(ctx, operator(), s.Name, s.Version)
+		if err != nil {
+			return err
+		}
+		out := json.NewEncoder(c.out)
+		out.SetIndent("", "  ")
+		return out.Encode(spec)
+	})
+}
+
+type exportSpecDiff struct {
+	dataFlag
+	Name string `arg:"" help:"Name of the specification."`
+	From int    `help:"The earlier version; the one before the later when left out."`
+	To   int    `help:"The later version; the latest one when left out."`
+	JSON bool   `name:"json" help:"Print a JSON object for each change, one on a line."`
+}
+
+func (d exportSpecDiff) Run(ctx context.Context, c console) error {
+	return d.with(ctx, func(f *folder) error {
+		after, err := f.gate.ShowExportSpec(ctx, operator(), d.Name, d.To)
+		if err != nil {
+			return err
+		}
+		from := d.From
+		if from == 0 {
+			from = after.Version - 1
+		}
+		if from == 0 {
+			return annona.NotFound("version 1 has none before it").On("from")
+		}
+		before, err := f.gate.ShowExportSpec(ctx, operator(), d.Name, from)
+		if err != nil {
+			return err
+		}
+		changes := exchange.CompareSpecs(&before, &after)
+		if !d.JSON {
+			fmt.Fprintf(c.out, "%s, from version %s to %s:\n", d.Name, strconv.Itoa(before.Version), strconv.Itoa(after.Version))
+			return printChanges(c, changes)
+		}
+		out := json.NewEncoder(c.out)
+		for _, change := range changes {
+			if err := out.Encode(change); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type exportSpecDrop struct {
+	dataFlag
+	Name string `arg:"" help:"Name of the specification."`
+}
+
+func (d exportSpecDrop) Run(ctx context.Context, c console) error {
+	return d.with(ctx, func(f *folder) error {
+		if err := f.gate.DropExportSpec(ctx, operator(), d.Name); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(c.out, "No export follows the specification %s any more.\n", d.Name)
+		return err
+	})
+}

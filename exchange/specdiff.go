@@ -1,0 +1,119 @@
+package exchange
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
+
+// SpecChange is one difference between two versions of an export specification.
+type SpecChange struct {
+	// What is adds, removes, alters (the treatment of a field), renames, recodes, or the name of a part of
+	// the specification: filter, as_of, purpose, dataset, form, title, order.
+	What   string `json:"what"`
+	Field  string `json:"field,omitempty"`
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+	// Discloses says that the later version tells more than the earlier one, or may: of other people, or
+	// for another purpose.
+	Discloses bool `json:"newly_discloses"`
+}
+
+// CompareSpecs lists what a later version of a specification changes, what it newly discloses first.
+func CompareSpecs(before, after *annona.ExportSpec) []SpecChange {
+	changes := compareFields(before.Fields, after.Fields)
+	part := func(what, was, is string, discloses bool) {
+		if was != is {
+			changes = append(changes, SpecChange{What: what, Before: was, After: is, Discloses: discloses})
+		}
+	}
+	part("filter", before.Filter, after.Filter, true)
+	part("as_of", string(before.AsOf), string(after.AsOf), true)
+	part("purpose", before.Purpose, after.Purpose, true)
+	part("dataset", before.Dataset, after.Dataset, true)
+	part("form", formText(before), formText(after), false)
+	part("title", before.Title, after.Title, false)
+	slices.SortStableFunc(changes, func(a, b SpecChange) int {
+		return cmp.Compare(rank(a.Discloses), rank(b.Discloses))
+	})
+	return changes
+}
+
+func rank(discloses bool) int {
+	if discloses {
+		return 0
+	}
+	return 1
+}
+
+func formText(s *annona.ExportSpec) string {
+	return fmt.Sprintf("%s %s %s", s.Format, s.Layout, s.Profile)
+}
+
+func compareFields(before, after []annona.SpecField) []SpecChange {
+	var changes []SpecChange
+	was, is := byField(before), byField(after)
+	for _, f := range after {
+		old, known := was[f.Field]
+		if !known {
+			changes = append(changes, SpecChange{What: "adds", Field: f.Field, After: treatmentText(f), Discloses: true})
+			continue
+		}
+		if treatmentText(old) != treatmentText(f) {
+			changes = append(changes, SpecChange{What: "alters", Field: f.Field, Before: treatmentText(old), After: treatmentText(f), Discloses: !stricter(old, f)})
+		}
+		if nameOf(old) != nameOf(f) {
+			changes = append(changes, SpecChange{What: "renames", Field: f.Field, Before: nameOf(old), After: nameOf(f)})
+		}
+		if !maps.Equal(old.Codes, f.Codes) {
+			changes = append(changes, SpecChange{What: "recodes", Field: f.Field})
+		}
+	}
+	for _, f := range before {
+		if _, stays := is[f.Field]; !stays {
+			changes = append(changes, SpecChange{What: "removes", Field: f.Field})
+		}
+	}
+	if len(changes) == 0 && !slices.EqualFunc(before, after, func(a, b annona.SpecField) bool { return a.Field == b.Field }) {
+		changes = append(changes, SpecChange{What: "order"})
+	}
+	return changes
+}
+
+func byField(fields []annona.SpecField) map[string]annona.SpecField {
+	m := map[string]annona.SpecField{}
+	for _, f := range fields {
+		m[f.Field] = f
+	}
+	return m
+}
+
+func nameOf(f annona.SpecField) string { return cmp.Or(f.As, f.Field) }
+
+func treatmentText(f annona.SpecField) string {
+	switch f.Treatment {
+	case "":
+		return string(annona.TreatPass)
+	case annona.TreatBand:
+		return fmt.Sprintf("%s of %d", f.Treatment, f.Band)
+	default:
+		return string(f.Treatment)
+	}
+}
+
+// stricter reports whether what the later treatment leaves can be told from what the earlier one left.
+func stricter(before, after annona.SpecField) bool {
+	switch before.Treatment {
+	case "", annona.TreatPass:
+		return true
+	case annona.TreatMonth:
+		return after.Treatment == annona.TreatYear
+	case annona.TreatBand:
+		return after.Treatment == annona.TreatBand && after.Band%before.Band == 0
+	default:
+		return false
+	}
+}
