@@ -66,7 +66,7 @@ func TestOpenAPIIsWellWritten(t *testing.T) {
 				t.Errorf("%s: id %q, summary %q", name, o.OperationID, o.Summary)
 			}
 			ids[o.OperationID] = true
-			needsKey := aboutPeople(path) || strings.HasPrefix(path, "/v1/ledger/") || strings.HasPrefix(path, "/v1/subjects/") || strings.HasPrefix(path, importsPath)
+			needsKey := aboutPeople(path) || strings.HasPrefix(path, "/v1/ledger/") || strings.HasPrefix(path, "/v1/subjects/") || strings.HasPrefix(path, importsPath) || strings.HasPrefix(path, specsPath)
 			if needsKey != (len(o.Security) == 1) {
 				t.Errorf("%s: security %v", name, o.Security)
 			}
@@ -110,7 +110,7 @@ func TestEveryOperationAboutPeopleNeedsAKey(t *testing.T) {
 	r := newRegistry(t)
 	for _, pattern := range r.server.mux.patterns {
 		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.NewReplacer("{id}", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "{file}", "individuals.xsd", "{version}", "1", "{list}", "sex").Replace(path)
+		path = strings.NewReplacer("{id}", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "{file}", "individuals.xsd", "{version}", "1", "{list}", "sex", "{name}", "monthly").Replace(path)
 		body := ""
 		if method == http.MethodPost {
 			body = "{}"

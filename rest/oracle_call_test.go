@@ -57,6 +57,11 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 		c.path, c.query = "/v1/subjects/{id}/disclosures", url.Values{"purpose": {lawPurpose}}
 		return c
 	}
+	table["GET "+specsPath] = func(*rapid.T) call { return call{method: http.MethodGet, path: specsPath} }
+	table["GET "+specsPath+"/{name}"] = func(rt *rapid.T) call { return call{method: http.MethodGet, path: specsPath + "/" + specOf(rt)} }
+	table["GET "+specsPath+"/{name}/export"] = func(rt *rapid.T) call {
+		return call{method: http.MethodGet, path: specsPath + "/" + specOf(rt) + "/export"}
+	}
 	// No caller of the law is a registrar.
 	table["POST "+importsPath] = func(*rapid.T) call {
 		return call{method: http.MethodPost, path: importsPath, query: url.Values{"mapping": {"people"}}, body: "id\n1\n", headers: map[string]string{"Content-Type": "text/csv"}}
@@ -71,6 +76,11 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 }
 
 var publicPath = strings.NewReplacer("/docs/{file}", "/docs/start.js", "{file}", "individuals.csvw.json", "{list}", "area", "{version}", "1")
+
+// specOf draws the name of a specification that the law has put on file, or of none.
+func specOf(rt *rapid.T) string {
+	return even([]string{"law-individuals", "law-households", "law-individuals", "law-households", "nothing"}).Draw(rt, "specification")
+}
 
 // drawer draws calls that a caller under these terms could try.
 type drawer struct{ t lawTerms }

@@ -92,6 +92,14 @@ func (k *keep) open(t lawTerms) *installation {
 	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
 	in.check(err)
 	in.key = in.admit(t.agreement)
+	in.check(in.store.Update(k.Context(), func(tx annona.Tx) error {
+		for _, spec := range t.specs() {
+			if err := tx.PutExportSpec(k.Context(), spec); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	return in
 }
 

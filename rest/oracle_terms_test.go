@@ -149,3 +149,33 @@ func (t *lawTerms) grants(dataset, column string) bool {
 func (t *lawTerms) names(dataset, column string) bool {
 	return slices.ContainsFunc(t.named, func(f *annona.Field) bool { return f.Dataset == dataset && f.Code == column })
 }
+
+// specs are export specifications of all that the agreement grants of people and households, under
+// other names.
+func (t lawTerms) specs() []annona.ExportSpec {
+	var specs []annona.ExportSpec
+	for dataset, format := range map[string]string{"individuals": "csv", "households": "json"} {
+		spec := annona.ExportSpec{
+			Name: "law-" + dataset, Version: 1, Agreement: "law", Purpose: lawPurpose, Dataset: dataset, Format: format, PutAt: lawToday.Time(),
+			Fields: t.specFields(dataset, ""),
+		}
+		if dataset == "households" && t.grants(dataset, "members") {
+			spec.Fields = append(spec.Fields, t.specFields("individuals", "members.")...)
+		}
+		if len(spec.Fields) > 0 {
+			specs = append(specs, spec)
+		}
+	}
+	return specs
+}
+
+func (t lawTerms) specFields(dataset, prefix string) []annona.SpecField {
+	s, _ := annona.Standard().Dataset(dataset)
+	var fields []annona.SpecField
+	for f := range s.Columns() {
+		if f.Type != annona.TypeGroup && t.grants(dataset, f.Code) {
+			fields = append(fields, annona.SpecField{Field: prefix + f.Code, As: "X_" + f.Code})
+		}
+	}
+	return fields
+}

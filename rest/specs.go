@@ -12,17 +12,19 @@ import (
 	"github.com/annona-exchange/annona/exchange"
 )
 
+const specsPath = "/v1/export-specs"
+
 func (s *Server) registerSpecs() {
 	huma.Register(s.api, tagged("export-specs", people(huma.Operation{
-		Method: http.MethodGet, Path: "/v1/export-specs", OperationID: "listExportSpecs",
+		Method: http.MethodGet, Path: specsPath, OperationID: "listExportSpecs",
 		Summary: "The export specifications of your agreement", Description: "The latest version of each, by name.",
 	})), s.exportSpecs)
 	huma.Register(s.api, tagged("export-specs", people(huma.Operation{
-		Method: http.MethodGet, Path: "/v1/export-specs/{name}", OperationID: "getExportSpec",
+		Method: http.MethodGet, Path: specsPath + "/{name}", OperationID: "getExportSpec",
 		Summary: "An export specification", Description: "What an export by it holds. A version never changes. An unknown name and one of another agreement are the same 404.",
 	})), s.exportSpec)
 	huma.Register(s.api, tagged("export-specs", people(huma.Operation{
-		Method: http.MethodGet, Path: "/v1/export-specs/{name}/export", OperationID: "exportBySpec",
+		Method: http.MethodGet, Path: specsPath + "/{name}/export", OperationID: "exportBySpec",
 		Summary:     "A file as a specification says",
 		Description: "Streams what the specification chooses, under its names and codes. Annona-Schema names it with its version: monthly-transfer@2. Everything else is as in the exports of households and individuals.",
 		Responses:   withExportHeaders(answers("The file.", exportFormats)),

@@ -22,8 +22,11 @@ func (s *Store) ExportSpec(ctx context.Context, name string, version int) (*anno
 
 // ExportSpecs returns the latest version of each specification of an agreement, by name.
 func (s *Store) ExportSpecs(ctx context.Context, agreement string) ([]annona.ExportSpec, error) {
-	return s.exportSpecs(ctx, selectSpecs+` s WHERE version = (SELECT max(version) FROM export_specs WHERE name = s.name)
-		AND (agreement = ?1 OR ?1 = '') ORDER BY name`, agreement)
+	latest := selectSpecs + " s WHERE version = (SELECT max(version) FROM export_specs WHERE name = s.name)"
+	if agreement == "" {
+		return s.exportSpecs(ctx, latest+" ORDER BY name")
+	}
+	return s.exportSpecs(ctx, latest+" AND agreement = ? ORDER BY name", agreement)
 }
 
 func (s *Store) exportSpecs(ctx context.Context, sql string, args ...any) (all []annona.ExportSpec, err error) {
