@@ -31,7 +31,7 @@ func (e *Export) stand(ctx context.Context) error {
 	if q.Position != "" && q.AsOf != "" {
 		return annona.Invalid("as_of_unsuitable", "an export at a position is of the day of that position; leave as_of out").On("as_of")
 	}
-	if q.AsOf != "" {
+	if q.AsOf != "" || e.i.spec != nil { // nobody follows a specification
 		return nil
 	}
 	state, err := e.x.Log.LogState(ctx)

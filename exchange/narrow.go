@@ -90,6 +90,7 @@ func (i *inquiry) follow(d *annona.Dictionary, spec *annona.ExportSpec) (err err
 	}
 	i.shape = i.spec.read(i.spec.shown)
 	i.fields = fieldNames(i.shape)
+	i.compiled = &compiled{shape: i.shape, fields: i.fields}
 	return nil
 }
 
