@@ -94,4 +94,6 @@ type KeyRotator interface {
 	RotateClass(class string) (version int, err error)
 	// DestroyClass destroys all versions of the secret of a class but the latest.
 	DestroyClass(class string) error
+	// Refresh takes over what another process has made or destroyed.
+	Refresh() error
 }

@@ -37,7 +37,8 @@ type Config struct {
 	Views      annona.Views
 	Loads      annona.Loads
 	Mappings   annona.Mappings
-	History    History // nil: nothing is proved, nobody's disclosures are told
+	Indexes    annona.Indexes // nil: names are not searched, and no index is made anew
+	History    History        // nil: nothing is proved, nobody's disclosures are told
 	Vault      Vault
 	Shredder   annona.Shredder // for erasure only
 	Rotator    annona.KeyRotator
@@ -71,6 +72,8 @@ type Exchange struct {
 	outcomes   sync.WaitGroup
 	areas      atomic.Pointer[areas] // as they were last read
 	sharing    *sharing
+	indexing   atomic.Pointer[indexing]
+	searches   searches
 }
 
 type termsKey struct {
@@ -82,7 +85,7 @@ type termsKey struct {
 func New(c Config) *Exchange {
 	x := &Exchange{Config: c, sharing: newSharing()}
 	x.Ledger = sealingLedger{c.Ledger, c.Vault}
-	x.Writer = sealingWriter{c.Writer, c.Vault}
+	x.Writer = followingWriter{sealingWriter{c.Writer, c.Vault}, x}
 	x.Reference = sealingReference{c.Reference, c.Vault}
 	if x.Remembered == nil {
 		x.Remembered = Remember(c.Standings)

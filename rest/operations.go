@@ -64,6 +64,7 @@ func (s *Server) register() {
 		Description: "Returns the record that holds the identifier. The number stands in the body, never in the URL. Nobody who holds it, and somebody whom you may not see, are the same 404; several holders are a 409.",
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
+	s.registerNames()
 	s.registerChanges()
 	s.registerImports()
 	s.registerLedger()
@@ -172,6 +173,7 @@ var examples = []error{
 	uploadTooLarge(defaultUpload),
 	errCompressed,
 	annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after"),
+	annona.TooMany("searches_too_many", "names may be searched 30 times at once, and then every 2 seconds; wait a little"),
 	annona.Internal("answer the request", nil),
 	errShuttingDown,
 }
