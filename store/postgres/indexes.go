@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/annona-exchange/annona"
 )
@@ -119,12 +120,12 @@ func (t *tx) PutIdentifiers(ctx context.Context, dataset *annona.Dataset, number
 	}
 	t.hashed = true
 	t.later.Queue("DELETE FROM identifier_index WHERE number = $1 AND noun = $2", int64(number), tb.noun)
-	for _, id := range identifiers {
+	for _, id := range slices.Backward(identifiers) { // of one that is there twice, the last word counts
 		if err := checkIdentifier(id); err != nil {
 			return err
 		}
-		t.later.Queue(`INSERT INTO identifier_index (hash, scheme, noun, number, shareable) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (number, noun, hash, scheme) DO UPDATE SET shareable = excluded.shareable`, id.Hash, id.Scheme, tb.noun, int64(number), id.Shareable)
+		t.later.Queue(`INSERT INTO identifier_index (hash, scheme, noun, number, shareable) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+			id.Hash, id.Scheme, tb.noun, int64(number), id.Shareable)
 	}
 	return nil
 }
