@@ -44,10 +44,27 @@ func newKeep(t *testing.T) *keep {
 	}
 	k := &keep{T: t, vault: v, tally: map[string]int{}}
 	s, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
-	k.check(errors.Join(err, s.Close()))
+	k.check(err)
+	k.searchNames(s)
+	k.check(s.Close())
 	k.empty, err = os.ReadFile(filepath.Join(dir, sqlite.FileName))
 	k.check(err)
 	return k
+}
+
+// searchNames switches the search by names on, in every registry of the law.
+func (k *keep) searchNames(s *sqlite.Store) {
+	now := lawToday.Time()
+	gate := exchange.New(exchange.Config{
+		Dictionary: annona.Standard(), Records: s, Writer: s, Ledger: s, Standings: s, Subjects: s, Reference: s, Log: s, Views: s, Loads: s, Indexes: s,
+		Vault: k.vault, Rotator: k.vault, Clock: func() time.Time { return now }, Zone: time.UTC,
+	})
+	_, err := gate.SwitchNameSearch(k.Context(), operator, true)
+	k.check(err)
+	for more := true; more; now = now.Add(time.Minute) {
+		more, err = gate.Reindex(k.Context(), operator)
+		k.check(err)
+	}
 }
 
 func (k *keep) check(err error) {
