@@ -302,6 +302,9 @@ func (x *Exchange) Reindex(ctx context.Context, caller annona.Caller) (more bool
 	if err != nil {
 		return false, err
 	}
+	if late, err := x.catchUp(ctx, caller, i); err != nil || late {
+		return true, err
+	}
 	for _, kind := range []annona.IndexKind{annona.IndexIdentifiers, annona.IndexNames} {
 		switch s := i.states[kind]; {
 		case s.Whole:
@@ -320,6 +323,30 @@ func (x *Exchange) Reindex(ctx context.Context, caller annona.Caller) (more bool
 		return err
 	})
 	return waited == indexStep, err
+}
+
+// catchUp begins to make the rows of an index anew that lag behind its key: after a restore from a backup
+// that is older than the key, or a rotation that was broken off.
+func (x *Exchange) catchUp(ctx context.Context, caller annona.Caller, i *indexing) (late bool, err error) {
+	for kind, s := range i.states {
+		version, err := x.Rotator.ClassVersion(string(kind))
+		if err != nil {
+			return false, err
+		}
+		if !s.On || version <= max(s.Version, 1) {
+			continue
+		}
+		late = true
+		err = x.putIndex(ctx, caller, kind, "renew", func(s *annona.IndexState) {
+			if s.Version < version {
+				*s = annona.IndexState{Kind: kind, On: true, Version: version, StartedAt: x.Clock().UTC()}
+			}
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return late, nil
 }
 
 func (x *Exchange) reindex(ctx context.Context, caller annona.Caller, kind annona.IndexKind) error {

@@ -373,3 +373,123 @@ func TestNamesRebuilt(t *testing.T) {
 func letters(n int) string {
 	return string([]rune{rune('a' + n%26), rune('a' + n/26%26), 'x', 'y'}) + "z"
 }
+
+func (w *town) holds(key, value string) annona.Record {
+	r := w.record("individuals", key, "full_name", "Ama "+key)
+	d, _ := annona.Standard().Dataset("identifiers")
+	group, _ := r.Dataset.Field("identifiers")
+	scheme, _ := d.Field("scheme")
+	number, _ := d.Field("value")
+	r.Groups = []annona.GroupItems{{Field: group, Items: [][]annona.Value{{{Field: scheme, Text: "passport_number"}, {Field: number, Text: value}}}}}
+	return r
+}
+
+// holder looks a passport up: the name of who holds it, or the code of a refusal.
+func (w *town) holder(value string) string {
+	w.t.Helper()
+	answer, err := w.Lookup(w.ctx, w.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name"}},
+		exchange.Identifier{Type: "passport_number", Value: value}, exchange.Form{Format: "json"})
+	if err != nil {
+		return annona.CodeOf(err)
+	}
+	answer.Sent(1, nil)
+	return fields(answer)[0]
+}
+
+// After a rotation of the index, rows are made anew while people are looked up and loaded; then one
+// key is left, and everybody is found by it.
+func TestIdentifiersReindexed(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		w.agree(grantIdentifiers)
+		var people []annona.Record
+		for i := range 450 {
+			people = append(people, w.holds(fmt.Sprint(i), fmt.Sprint("G", 10_000+i)))
+		}
+		house := w.record("households", "h")
+		w.load(append(people, house)...)
+		before, err := w.StartLoad(w.ctx, operator, "survey", nil)
+		check(t, err)
+		ready, err := before.MakeReady([]annona.Record{w.holds("late", "G20000"), w.holds("7", "G20007")})
+		check(t, err)
+
+		if version, err := w.RotateClass(w.ctx, operator, "index"); err != nil || version < 2 {
+			t.Fatalf("rotated to %d, %v", version, err)
+		}
+		keys := func() int { return len(w.Vault.BlindIndexes("passport_number", "", "X")) }
+		if keys() != 2 {
+			t.Errorf("%d keys while rows are made anew", keys())
+		}
+		everybody := func(when string) {
+			t.Helper()
+			for i := range 450 {
+				want, number := fmt.Sprint("Ama ", i), fmt.Sprint("G", 10_000+i)
+				if i == 7 {
+					number = "G20007"
+				}
+				if got := w.holder(number); got != want {
+					t.Fatalf("%s: %s is held by %s, not %s", when, number, got, want)
+				}
+			}
+			if got := w.holder("G20000"); got != "Ama late" {
+				t.Errorf("%s: a passport that came on file since is held by %s", when, got)
+			}
+			if got := w.holder("G10007"); got != "not_found" {
+				t.Errorf("%s: a former passport is held by %s", when, got)
+			}
+		}
+		_, err = before.Write(w.ctx, ready) // made ready before
+		check(t, err)
+		everybody("at first")
+		w.now = w.now.Add(time.Minute)
+		_, err = w.Reindex(w.ctx, operator)
+		check(t, err)
+		everybody("on the way")
+		w.settleIndexes()
+		if keys() != 1 {
+			t.Errorf("%d keys are left", keys())
+		}
+		everybody("in the end")
+		s, err := w.IndexStatus(w.ctx, operator, annona.IndexIdentifiers)
+		if err != nil || !s.Whole || !s.On {
+			t.Errorf("in the end: %+v, %v", s, err)
+		}
+	})
+}
+
+// Rows that lag behind their key, as after a restore from an older backup, are made anew.
+func TestIndexCatchesUp(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		w.agree(grantIdentifiers)
+		w.load(w.holds("1", "G4711"))
+		w.settleIndexes()
+		_, err := w.Rotator.RotateClass("index")
+		check(t, err)
+		check(t, w.Rotator.DestroyClass("index"))
+		if got := w.holder("G4711"); got != "not_found" {
+			t.Errorf("found without its key: %s", got)
+		}
+		w.settleIndexes()
+		if got := w.holder("G4711"); got != "Ama 1" {
+			t.Errorf("in the end: %s", got)
+		}
+	})
+}
+
+// A load of another source matches people by identifiers that were indexed before a rotation.
+func TestMatchedDuringARotation(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		w.agree(grantIdentifiers)
+		w.load(w.holds("1", "G4711"))
+		_, err := w.RotateClass(w.ctx, operator, "index")
+		check(t, err)
+		l, err := w.BeginLoad(w.ctx, operator, exchange.LoadOrder{Source: "cases", Match: []string{"passport_number"}})
+		check(t, err)
+		other := w.holds("c1", "G4711")
+		other.Source = "cases"
+		done, err := l.Put(w.ctx, []annona.Record{other})
+		if err != nil || done.Created != 0 || done.Changed != 1 {
+			t.Errorf("%+v, %v", done, err)
+		}
+		w.settleIndexes()
+	})
+}

@@ -218,6 +218,12 @@ func (v *Vault) RotateClass(class string) (version int, err error) {
 	return s.Version, v.Refresh()
 }
 
+// ClassVersion returns the latest version of the secret of a class.
+func (v *Vault) ClassVersion(class string) (int, error) {
+	latest, err := v.latest(class)
+	return latest.Version, err
+}
+
 // DestroyClass destroys all versions of the secret of a class but the latest.
 func (v *Vault) DestroyClass(class string) error {
 	if err := rotates(class); err != nil {
