@@ -49,7 +49,7 @@ func (s *Server) nameSearch(ctx context.Context, in *nameSearchInput) (*reply, e
 	}
 	v.recognized(answer.Request, q)
 	o.Schema = schemaID("individuals", answer.Schema)
-	return s.page(answer, o)
+	return s.page(v, answer, o)
 }
 
 func (s *Server) registerNames() {
