@@ -112,6 +112,9 @@ type Agreement struct {
 	Disclosures bool `json:"disclosures,omitempty" yaml:"disclosures,omitempty"`
 	// Imports lets the partner load records; nil: it may not.
 	Imports *ImportTerms `json:"imports,omitempty" yaml:"imports,omitempty"`
+	// NameSearch lets the partner look for individuals by their names within an area, where the
+	// installation has that switched on.
+	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`
 
 	ValidFrom  Date   `json:"valid_from" yaml:"valid_from"`
 	ValidUntil Date   `json:"valid_until" yaml:"valid_until"` // last day

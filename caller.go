@@ -62,6 +62,8 @@ const (
 	VerbFollow Verb = "follow"
 	// VerbDisclosures asks who received the data of one individual.
 	VerbDisclosures Verb = "disclosures"
+	// VerbNameSearch looks for individuals by their names, within an area.
+	VerbNameSearch Verb = "name_search"
 )
 
 // The verbs of writing and administration.
@@ -80,6 +82,7 @@ const (
 	VerbPutMapping      Verb = "put_mapping"
 	VerbDropMapping     Verb = "drop_mapping"
 	VerbRotateKeys      Verb = "rotate_keys"
+	VerbIndex           Verb = "index" // an index of hashes is switched, or made anew
 	VerbSubjectRights   Verb = "subject_rights"
 	VerbPruneLog        Verb = "prune_log"
 	VerbExportLedger    Verb = "export_ledger"

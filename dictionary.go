@@ -184,7 +184,15 @@ type Code struct {
 	Code  string
 	Label string
 	DCI   string // what the DCI wire writes for it; empty when it has no code there
+	// Deprecated: it means what it did, and is to be written no more. ReplacedBy is the code of the same
+	// list that is written instead; a code that has one is deprecated. Such a code stays in its list: it is
+	// on file, and never means anything else.
+	Deprecated bool   `json:",omitempty"`
+	ReplacedBy string `json:",omitempty"`
 }
+
+// IsRetired reports whether the code is to be written no more.
+func (c *Code) IsRetired() bool { return c.Deprecated || c.ReplacedBy != "" }
 
 // CodeList is a versioned list of canonical codes.
 type CodeList struct {
@@ -198,6 +206,31 @@ type CodeList struct {
 // Has reports whether code is in the list; an open list has every code.
 func (l *CodeList) Has(code string) bool {
 	return l.Open || slices.ContainsFunc(l.Codes, func(c Code) bool { return c.Code == code })
+}
+
+// code returns the code of that name; nil when it is not in the list.
+func (l *CodeList) code(code string) *Code {
+	i := slices.IndexFunc(l.Codes, func(c Code) bool { return c.Code == code })
+	if i < 0 {
+		return nil
+	}
+	return &l.Codes[i]
+}
+
+// Today returns the code that is written for a code today: itself, or what has replaced it in the end.
+// retired says that it is to be written no more, and that nothing has replaced it.
+func (l *CodeList) Today(code string) (today string, retired bool) {
+	for range len(l.Codes) + 1 {
+		c := l.code(code)
+		switch {
+		case c == nil:
+			return code, false
+		case c.ReplacedBy == "":
+			return code, c.Deprecated
+		}
+		code = c.ReplacedBy
+	}
+	return code, true
 }
 
 // Dictionary is the one description of every field: schemas, headers, filter names, grants
@@ -291,6 +324,9 @@ func (d *Dictionary) Extend(x Extension) (*Dictionary, error) {
 		case lists[i].Country == "" && !lists[i].Open:
 			return nil, Invalid("code_list_standard", "the code list is part of the standard and cannot be redefined").On(l.Name)
 		default:
+			if err := l.follows(&lists[i]); err != nil {
+				return nil, err
+			}
 			lists[i] = l
 		}
 	}
@@ -406,6 +442,46 @@ func (l *CodeList) check() error {
 			return Invalid("code_twice", "the code list holds one code twice").On(l.Name)
 		}
 		seen[c.Code] = true
+	}
+	return l.checkReplacements()
+}
+
+// checkReplacements refuses a code that is replaced by one that is not there, or in a circle by itself.
+func (l *CodeList) checkReplacements() error {
+	for _, c := range l.Codes {
+		steps := 0
+		for at := &c; at.ReplacedBy != ""; at = l.code(at.ReplacedBy) {
+			if l.code(at.ReplacedBy) == nil {
+				return Invalid("code_replacement_unknown", "a code of the list %s is replaced by one that is not in it", l.Name).On(at.Code)
+			}
+			if steps++; steps > len(l.Codes) {
+				return Invalid("code_circle", "codes of the list %s replace each other in a circle", l.Name).On(c.Code)
+			}
+		}
+	}
+	return nil
+}
+
+// follows refuses a list that cannot take the place of a former one: what was written under that one
+// stands on file, and has to mean the same.
+func (l *CodeList) follows(former *CodeList) error {
+	same := l.Open == former.Open && slices.Equal(l.Codes, former.Codes)
+	switch {
+	case same && l.Version >= former.Version, former.Country == "": // a country fills an open list of the standard
+		return nil
+	case l.Version <= former.Version:
+		return Invalid("code_list_version", "the code list has changed; give it a version after %d", former.Version).On(l.Name)
+	case l.Open:
+		return nil
+	}
+	for _, was := range former.Codes {
+		is := l.code(was.Code)
+		switch {
+		case is == nil:
+			return Invalid("code_removed", "records hold this code of the list %s; leave it there with deprecated: true or replaced_by: CODE", l.Name).On(was.Code)
+		case was.IsRetired() && is.Label != was.Label:
+			return Invalid("code_reused", "this code of the list %s is retired, and means what it did for ever; take another code for another meaning", l.Name).On(was.Code)
+		}
 	}
 	return nil
 }

@@ -360,3 +360,56 @@ func TestNewDictionaryRefusesContradictions(t *testing.T) {
 		}
 	}
 }
+
+// A later version of a list keeps every code and what it means.
+func TestCodeListVersions(t *testing.T) {
+	list := func(version int, codes ...annona.Code) annona.CodeList {
+		return annona.CodeList{Name: "herd", Version: version, Codes: codes}
+	}
+	extend := func(d *annona.Dictionary, l annona.CodeList) (*annona.Dictionary, error) {
+		return d.Extend(annona.Extension{Country: "GH", CodeLists: []annona.CodeList{l}})
+	}
+	goat, cow := annona.Code{Code: "goat", Label: "Goat"}, annona.Code{Code: "cow", Label: "Cow"}
+	old := annona.Code{Code: "ox", Label: "Ox", ReplacedBy: "cow"}
+	gone := annona.Code{Code: "elk", Label: "Elk", Deprecated: true}
+	first, err := extend(annona.Standard(), list(1, goat, cow, old, gone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		list    annona.CodeList
+		refused string
+	}{
+		{"the same again", list(1, goat, cow, old, gone), ""},
+		{"a new code", list(2, goat, cow, old, gone, annona.Code{Code: "hen"}), ""},
+		{"a better label", list(2, annona.Code{Code: "goat", Label: "Goats"}, cow, old, gone), ""},
+		{"a code that is retired", list(2, annona.Code{Code: "goat", Label: "Goat", ReplacedBy: "cow"}, cow, old, gone), ""},
+		{"a retired code that comes back", list(2, goat, cow, old, annona.Code{Code: "elk", Label: "Elk"}), ""},
+		{"a chain", list(2, annona.Code{Code: "goat", Label: "Goat", ReplacedBy: "ox"}, cow, old, gone), ""},
+		{"another list under the same version", list(1, goat, cow, old), "code_list_version"},
+		{"an earlier version", list(1, goat), "code_list_version"},
+		{"a code that is missing", list(2, goat, old, cow), "code_removed"},
+		{"a code twice", list(2, goat, cow, old, gone, goat), "code_twice"},
+		{"a retired code that means something else", list(2, goat, cow, old, annona.Code{Code: "elk", Label: "Moose"}), "code_reused"},
+		{"a retired code that stays so and means something else", list(2, goat, cow, annona.Code{Code: "ox", Label: "Donkey", ReplacedBy: "cow"}, gone), "code_reused"},
+		{"a circle of one", list(2, annona.Code{Code: "goat", ReplacedBy: "goat"}, cow, old, gone), "code_circle"},
+		{"a circle of two", list(2, goat, annona.Code{Code: "cow", Label: "Cow", ReplacedBy: "ox"}, old, gone), "code_circle"},
+		{"replaced by nothing", list(2, annona.Code{Code: "goat", ReplacedBy: "sheep"}, cow, old, gone), "code_replacement_unknown"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := extend(first, c.list); err == nil != (c.refused == "") || err != nil && annona.CodeOf(err) != c.refused {
+				t.Errorf("%v, want %q", err, c.refused)
+			}
+		})
+	}
+	l, _ := first.CodeList("herd")
+	for code, want := range map[string]struct {
+		today   string
+		retired bool
+	}{"goat": {"goat", false}, "ox": {"cow", false}, "elk": {"elk", true}, "hen": {"hen", false}} {
+		if today, retired := l.Today(code); today != want.today || retired != want.retired {
+			t.Errorf("%s is %s today, retired: %t", code, today, retired)
+		}
+	}
+}

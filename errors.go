@@ -20,6 +20,7 @@ const (
 	KindGone                        // a position or cursor that cannot be continued
 	KindTooLarge                    // more than a limit allows
 	KindUnavailable                 // try again later
+	KindTooMany                     // asked too often
 )
 
 // Error is what every refusal and every foreseen failure looks like. Its text is written
@@ -105,6 +106,11 @@ func TooLarge(code, format string, args ...any) *Error {
 // Unavailable says: try again later.
 func Unavailable(code, format string, args ...any) *Error {
 	return newError(KindUnavailable, code, format, args)
+}
+
+// TooMany says that somebody asks too often.
+func TooMany(code, format string, args ...any) *Error {
+	return newError(KindTooMany, code, format, args)
 }
 
 // Internal wraps a failure that is ours or the machine's. doing says what was being done

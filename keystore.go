@@ -92,6 +92,10 @@ type KeyRotator interface {
 	Rotate(ctx context.Context, force bool) (KeyRotation, error)
 	// RotateClass makes a new version of the secret of a class, for what is new.
 	RotateClass(class string) (version int, err error)
+	// ClassVersion returns the latest version of the secret of a class.
+	ClassVersion(class string) (int, error)
 	// DestroyClass destroys all versions of the secret of a class but the latest.
 	DestroyClass(class string) error
+	// Refresh takes over what another process has made or destroyed.
+	Refresh() error
 }

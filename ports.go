@@ -31,6 +31,8 @@ type Tx interface {
 	AreaTx
 	CodesTx
 	SpecTx
+	IndexTx
+	NameTx
 	// PutLoad writes a load. One without a key is new, and gets one; code load_taken when its id is on
 	// file.
 	PutLoad(ctx context.Context, l *Load) error
@@ -132,6 +134,59 @@ type LifeTx interface {
 	// deleted record that had the key as its first one. A key that is the first one of a record on
 	// file leads nowhere else: code key_taken.
 	PutKey(ctx context.Context, key RecordKey, number Number) error
+}
+
+// Indexes tells how the indexes of hashes stand, and finds people by the one of names.
+type Indexes interface {
+	// IndexStates returns the state of each index, and a count that moves whenever one is switched or
+	// gets another key.
+	IndexStates(ctx context.Context) (states map[IndexKind]IndexState, moves int64, err error)
+	// FindNames returns the numbers, behind after and at most limit, of the individuals who have of
+	// each list one token. They ascend.
+	FindNames(ctx context.Context, tokens [][]uint32, after Number, limit int) ([]Number, error)
+	// CountNames returns how many rows the index of names has, and for how many individuals they wait
+	// to be made anew.
+	CountNames(ctx context.Context) (rows, waiting int64, err error)
+}
+
+// IndexTx writes the indexes of hashes anew, within a transaction.
+type IndexTx interface {
+	// HoldIndex returns the state of an index. Nobody else holds it before the transaction ends.
+	HoldIndex(ctx context.Context, kind IndexKind) (IndexState, error)
+	// PutIndex writes the state of an index that is held. When it is switched by that, or gets another
+	// key, those who write records under the former state are waited for, and others find that it has
+	// moved, see FollowIndexes.
+	PutIndex(ctx context.Context, state IndexState) error
+	// FollowIndexes says before anything is written under which count of moves hashes are made, and
+	// whether the index of names is kept. When records were written and the indexes have moved, at the
+	// end of the transaction at the latest, it runs again, and fails with the code indexes_moved when
+	// that does not help.
+	FollowIndexes(ctx context.Context, moves int64, names bool) error
+	// RecordsBehind returns the numbers of records on file, behind after and at most limit. They ascend.
+	RecordsBehind(ctx context.Context, dataset *Dataset, after Number, limit int) ([]Number, error)
+	// PutIdentifiers replaces the blind indexes of a record that LifeTx.Hold has returned. It is no
+	// change of the record.
+	PutIdentifiers(ctx context.Context, dataset *Dataset, number Number, identifiers []IdentifierIndex) error
+}
+
+// NameTx writes the index of names, within a transaction.
+type NameTx interface {
+	// DueNames returns the individuals on file whose record or area this transaction has written, and
+	// those of TakeNames and TakeWaiting, each once; nobody unless names are kept, see FollowIndexes.
+	DueNames(ctx context.Context) ([]DueName, error)
+	// PutNames replaces the tokens of individuals, in the order of due. Erasing and deleting somebody
+	// removes them.
+	PutNames(ctx context.Context, due []DueName, tokens [][]uint32) error
+	// TakeNames makes the names of individuals due, and locks their records.
+	TakeNames(ctx context.Context, numbers []Number) error
+	// WaitNames remembers for TakeWaiting everybody whose own area has one of those codes.
+	WaitNames(ctx context.Context, codes []string) error
+	// TakeWaiting makes the names of at most limit individuals due who wait for it, because of their
+	// area or of a day on which a membership began or ended. It returns how many waited.
+	TakeWaiting(ctx context.Context, limit int) (int, error)
+	// DropNames removes at most limit rows of the index of names, and all that waits. It returns how
+	// many rows it has removed.
+	DropNames(ctx context.Context, limit int) (int64, error)
 }
 
 // Loads keeps the runs of imports and what each of them did.
@@ -395,6 +450,9 @@ type Hashes interface {
 	// may be empty.
 	BlindIndex(scheme, issuer, normalized string) []byte
 	BlindIndexes(scheme, issuer, normalized string) [][]byte
+	// NameTokens returns 24 bits of the hash of a token of a name within an area, under every version
+	// of its key that rows on file may have, the current one first.
+	NameTokens(area, token string) []uint32
 	// Digest returns a keyed digest that shows only whether content changed.
 	Digest(content []byte) [16]byte
 	// Tag returns a keyed 128-bit hash of a view, for entity tags.

@@ -184,6 +184,42 @@ type IdentifierIndex struct {
 	Shareable bool
 }
 
+// IndexKind is an index of hashes that are made with a key of their own.
+type IndexKind string
+
+// The indexes. Their names are those of the classes of their keys.
+const (
+	IndexIdentifiers IndexKind = "index"
+	IndexNames       IndexKind = "name-search"
+)
+
+// IndexState is how an index of hashes stands.
+type IndexState struct {
+	Kind    IndexKind
+	On      bool // it is kept; that of identifiers always
+	Version int  // of its key, when its rows were last begun to be made anew; 0: never
+	// Whole: all rows were made with that key, or a later one. Until then Dataset and After say how far
+	// that is.
+	Whole     bool
+	Dataset   string // empty: none has begun
+	After     Number
+	StartedAt time.Time // when its rows were last begun to be made anew
+}
+
+// Kept reports whether two states differ in nothing but how far rows are made anew.
+func (s IndexState) Kept(o IndexState) bool { return s.On == o.On && s.Version == o.Version }
+
+// ErrIndexesMoved says that an index was switched, or got another key, while hashes for it were made.
+var ErrIndexesMoved = Conflict("indexes_moved", "the indexes of the registry have changed in this moment; try again")
+
+// DueName is an individual whose names are to be indexed.
+type DueName struct {
+	Number  Number
+	Version int
+	Area    string // own code of its household; empty when it has none
+	Sealed  []byte
+}
+
 // Dispute is one identifier that several records hold, though it has one holder.
 type Dispute struct {
 	IdentifierIndex

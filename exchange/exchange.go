@@ -45,6 +45,7 @@ type Config struct {
 	Outside     annona.TombstoneKeeper // for erasure only
 	Clock       annona.Clock
 	Zone        *time.Location // of the installation: it decides which day is today
+	Indexes     annona.Indexes // nil: names are not searched, and no index is made anew
 	// Process names this process among all, for Gone; empty: it has no name.
 	Process string
 	// Gone says whether a process that had a name has ended; known: it can tell. nil: nobody can.
@@ -72,6 +73,8 @@ type Exchange struct {
 	outcomes   sync.WaitGroup
 	areas      atomic.Pointer[areas] // as they were last read
 	sharing    *sharing
+	indexing   atomic.Pointer[indexing]
+	searches   searches
 }
 
 type termsKey struct {
@@ -83,7 +86,7 @@ type termsKey struct {
 func New(c Config) *Exchange {
 	x := &Exchange{Config: c, sharing: newSharing()}
 	x.Ledger = sealingLedger{c.Ledger, c.Vault}
-	x.Writer = sealingWriter{c.Writer, c.Vault}
+	x.Writer = followingWriter{sealingWriter{c.Writer, c.Vault}, x}
 	x.Reference = sealingReference{c.Reference, c.Vault}
 	if x.Remembered == nil {
 		x.Remembered = Remember(c.Standings)

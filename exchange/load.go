@@ -74,6 +74,7 @@ func (l *Loading) MakeReady(records ...[]annona.Record) (*Batch, error) {
 		return nil, errUndecided()
 	}
 	b := newBatch()
+	b.moves = l.x.indexMoves()
 	for _, some := range records {
 		for i := range some {
 			l.note(&l.second, &some[i])
@@ -116,15 +117,41 @@ func (l *Loading) writeAlone(ctx context.Context, b *Batch) (outcome, error) {
 
 // complete adds to a prepared record what the load says of all its records.
 func (l *Loading) complete(r *prepared) {
-	r.AsOf = l.load.AsOf
+	r.AsOf, r.Match = l.load.AsOf, l.matches(r)
+}
+
+// matches returns the identifiers by which a record may be on file under another source's key, under
+// every version of their key.
+func (l *Loading) matches(r *prepared) (matches []annona.IdentifierIndex) {
 	if len(l.match) == 0 || r.Dataset.Name != "individuals" {
-		return
+		return nil
 	}
-	for _, id := range r.Identifiers {
-		if l.match[id.Scheme] {
-			r.Match = append(r.Match, id)
+	for _, g := range r.said.Groups {
+		if g.Field.Group != "identifiers" {
+			continue
+		}
+		for _, id := range l.x.indexBy(g, l.x.Vault.BlindIndexes) {
+			if l.match[id.Scheme] {
+				matches = append(matches, id)
+			}
 		}
 	}
+	return matches
+}
+
+// rehash makes the hashes of a batch anew that were made before the indexes have moved.
+func (l *Loading) rehash(b *Batch) {
+	moves := l.x.indexMoves()
+	if b.moves == moves {
+		return
+	}
+	for i := range b.records {
+		r := &b.records[i]
+		r.Identifiers = l.x.identifiersOf(r.said)
+		l.complete(r)
+		b.keys[i] = r.RecordKey
+	}
+	b.moves = moves
 }
 
 // commit makes the last writes of a transaction: the load as it stands, and the ledger entry.
@@ -386,6 +413,7 @@ type Batch struct {
 	repeated annona.Loaded // rows that a later one of the same record has replaced
 	again    []repeated    // rows that an earlier one of the same key contradicts
 	runs     int           // of the transaction that writes it
+	moves    int64         // of the indexes, when its hashes were made
 }
 
 // repeated is a row whose key an earlier one of the batch has.
@@ -404,7 +432,10 @@ func joinBatches(batches []*Batch) *Batch {
 		return batches[0]
 	}
 	all := newBatch()
-	for _, b := range batches {
+	for i, b := range batches {
+		if i == 0 || b.moves < all.moves {
+			all.moves = b.moves
+		}
 		for _, r := range b.records {
 			all.add(r)
 		}
@@ -596,6 +627,10 @@ func valueOf(values []annona.Value, code string) string {
 // index makes the blind indexes of each identifier: one for look-ups that name no issuer and, when
 // it has an issuer, one for those that name it.
 func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
+	return x.indexBy(g, func(scheme, issuer, key string) [][]byte { return [][]byte{x.Vault.BlindIndex(scheme, issuer, key)} })
+}
+
+func (x *Exchange) indexBy(g annona.GroupItems, hashes func(scheme, issuer, key string) [][]byte) []annona.IdentifierIndex {
 	var out []annona.IdentifierIndex
 	d := x.CurrentDictionary()
 	for _, item := range g.Items {
@@ -609,7 +644,9 @@ func (x *Exchange) index(g annona.GroupItems) []annona.IdentifierIndex {
 		}
 		shareable := d.IdentifierType(scheme).Shareable
 		for _, issuer := range issuers {
-			out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: x.Vault.BlindIndex(scheme, issuer, key), Shareable: shareable || issuer != issued})
+			for _, hash := range hashes(scheme, issuer, key) {
+				out = append(out, annona.IdentifierIndex{Scheme: scheme, Hash: hash, Shareable: shareable || issuer != issued})
+			}
 		}
 	}
 	return out

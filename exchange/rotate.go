@@ -30,10 +30,26 @@ func (x *Exchange) RotateClass(ctx context.Context, caller annona.Caller, class 
 	if err := operatorOnly(caller); err != nil {
 		return 0, err
 	}
-	if version, err = x.Rotator.RotateClass(class); err != nil {
+	if version, err = x.rotateClass(ctx, caller, class); err != nil {
 		return 0, err
 	}
 	return version, x.recordKeys(ctx, caller, map[string]string{"class": class, "made": strconv.Itoa(version)})
+}
+
+// rotateClass begins to make the rows of an index anew when it is the key of one that is kept.
+func (x *Exchange) rotateClass(ctx context.Context, caller annona.Caller, class string) (version int, err error) {
+	kind := annona.IndexKind(class)
+	if kind != annona.IndexIdentifiers && kind != annona.IndexNames || x.Indexes == nil {
+		return x.Rotator.RotateClass(class)
+	}
+	i, err := x.readIndexes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if !i.states[kind].On {
+		return x.Rotator.RotateClass(class)
+	}
+	return x.renew(ctx, caller, kind, "renew")
 }
 
 func (x *Exchange) recordKeys(ctx context.Context, caller annona.Caller, details map[string]string) error {

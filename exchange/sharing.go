@@ -160,8 +160,23 @@ func (g group) commit(ctx context.Context) error {
 	for i, s := range g {
 		batches[i] = s.batch
 	}
+	x, all := g[0].load.x, joinBatches(batches)
+	return x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if all.moves != x.indexMoves() {
+			all = g.rehash(batches, all.runs)
+		}
+		return g.write(ctx, tx, all)
+	})
+}
+
+// rehash makes the hashes of the batches anew and joins them again.
+func (g group) rehash(batches []*Batch, runs int) *Batch {
+	for _, s := range g {
+		s.load.rehash(s.batch)
+	}
 	all := joinBatches(batches)
-	return g[0].load.x.Writer.Update(ctx, func(tx annona.Tx) error { return g.write(ctx, tx, all) })
+	all.runs = runs
+	return all
 }
 
 // write takes the way of records into the store, in the store's transaction, which may run again: they

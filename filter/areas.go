@@ -95,6 +95,37 @@ func (t *AreaTree) Inside(code, area string) bool {
 	return false
 }
 
+// zoneLevel is the level of the areas within which names are searched.
+const zoneLevel = 2
+
+// Zone returns the area of level 2, the country being 0, in which a code lies; where a country has no
+// areas of that level, the one of the next level. Empty: it lies in none.
+func (t *AreaTree) Zone(code string) (zone string) {
+	for range len(t.order) + 1 {
+		a := t.areas[code]
+		if a == nil {
+			break
+		}
+		if a.Level >= zoneLevel {
+			zone = code
+		}
+		code = a.Around()
+	}
+	return zone
+}
+
+// Zones returns the zones of an area and of all that links lead to from there, sorted.
+func (t *AreaTree) Zones(area string) []string {
+	var zones []string
+	for _, code := range t.reach(area) {
+		if zone := t.Zone(code); zone != "" {
+			zones = append(zones, zone)
+		}
+	}
+	slices.Sort(zones)
+	return slices.Compact(zones)
+}
+
 // Territory reports whether code is area, lies inside it, has come from it, or lies inside what
 // has: where somebody can be who stood in area and has not moved.
 func (t *AreaTree) Territory(code, area string) bool {

@@ -9,6 +9,7 @@ import (
 // Quality flags that an import raises (code list quality_flag).
 const (
 	flagCodeUnmapped        = "code_unmapped"
+	flagCodeDeprecated      = "code_deprecated"
 	flagValueMalformed      = "value_malformed"
 	flagAreaUnknown         = "area_unknown"
 	flagBirthEstimated      = "date_of_birth_estimated"
@@ -84,13 +85,32 @@ func (r *rule) convertOne(text, word string) outcome {
 
 func (r *rule) convertCode(text, word string) outcome {
 	if r.codes == nil && r.accepts(word) {
-		return outcome{value: word} // the source writes our codes: there is nothing more to keep
+		today := r.today(word)
+		if today.value != word {
+			today.source = r.kept(text)
+		}
+		return today // otherwise the source writes our codes: there is nothing more to keep
 	}
 	code, ok := r.codes[word]
 	if !ok {
 		return outcome{source: r.kept(text), flag: flagCodeUnmapped, unmapped: []string{word}}
 	}
-	return outcome{value: code, source: r.kept(text)}
+	today := r.today(code)
+	today.source = r.kept(text)
+	return today
+}
+
+// today is what becomes of a code of the field's list: one that was replaced becomes the one that is
+// written today, one that is deprecated stays. Both are flagged, and so counted.
+func (r *rule) today(code string) outcome {
+	if r.list == nil {
+		return outcome{value: code}
+	}
+	today, retired := r.list.Today(code)
+	if today == code && !retired {
+		return outcome{value: code}
+	}
+	return outcome{value: today, flag: flagCodeDeprecated}
 }
 
 func (r *rule) convertDate(text string) outcome {

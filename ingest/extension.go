@@ -43,6 +43,9 @@ type codeDoc struct {
 	Code  text `yaml:"code"`
 	Label text `yaml:"label"`
 	DCI   text `yaml:"dci"`
+	// Deprecated and ReplacedBy retire a code, see annona.Code.
+	Deprecated bool `yaml:"deprecated"`
+	ReplacedBy text `yaml:"replaced_by"`
 }
 
 type attributeDoc struct {
@@ -118,7 +121,7 @@ func (a *authorityDoc) rule() (annona.Authority, error) {
 func (l *codeListDoc) list() annona.CodeList {
 	list := annona.CodeList{Name: string(l.Name), Version: l.Version, Open: l.Open}
 	for _, c := range l.Codes {
-		list.Codes = append(list.Codes, annona.Code{Code: string(c.Code), Label: string(c.Label), DCI: string(c.DCI)})
+		list.Codes = append(list.Codes, annona.Code{Code: string(c.Code), Label: string(c.Label), DCI: string(c.DCI), Deprecated: c.Deprecated, ReplacedBy: string(c.ReplacedBy)})
 	}
 	return list
 }

@@ -422,3 +422,43 @@ func TestReportOfUnmappedCodes(t *testing.T) {
 		t.Errorf("report %+v", report)
 	}
 }
+
+// A code that was replaced becomes the one of today, a deprecated one stays; both are flagged and counted.
+func TestRetiredCodes(t *testing.T) {
+	x, err := ingest.ParseDictionary(strings.NewReader(`country: GH
+code_lists:
+  - name: religion
+    version: 2
+    codes:
+      - {code: old, label: Old, replaced_by: older}
+      - {code: older, label: Older, replaced_by: new}
+      - {code: new, label: New}
+      - {code: gone, label: Gone, deprecated: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := annona.Standard().Extend(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range []string{"faith", "{column: faith, codes: {old: old, new: new, gone: gone}}"} {
+		m, err := ingest.ParseMapping(strings.NewReader(strings.Replace(flat, "sex: sex", "religion: "+rule, 1)), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, report, _ := run(t, m, "hh,village,area,role,name,faith\n1,,,h,A,old\n1,,,c,B,new\n1,,,c,C,gone\n")
+		var got []string
+		for _, p := range all.individuals {
+			v := values(p.Values)
+			got = append(got, v["full_name"]+" "+v["religion"]+" "+v["religion_source_code"])
+		}
+		want := []string{"A new old", "B new ", "C gone "}
+		if rule != "faith" {
+			want = []string{"A new old", "B new new", "C gone gone"}
+		}
+		if !slices.Equal(got, want) || report.Flags["code_deprecated:religion"] != 2 {
+			t.Errorf("%s: %q, want %q, flags %v", rule, got, want, report.Flags)
+		}
+	}
+}

@@ -32,7 +32,7 @@ type Request struct {
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, dataset_not_granted, basis_lapsed (403).
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, dataset_not_granted, basis_lapsed (403).
 func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	a := t.agreement
 	if err := inForce(a, r.Today); err != nil {
@@ -43,6 +43,9 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	}
 	if r.Verb == annona.VerbDisclosures && !a.Disclosures {
 		return nil, annona.Forbidden("disclosures_not_granted", "the agreement does not let you ask who received somebody's data")
+	}
+	if r.Verb == annona.VerbNameSearch && !a.NameSearch {
+		return nil, annona.Forbidden("name_search_not_granted", "the agreement does not let you search names")
 	}
 	purpose, err := purposeOf(a, r)
 	if err != nil {

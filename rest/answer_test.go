@@ -233,7 +233,7 @@ func TestEarlierVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	third, err := second.Extend(annona.Extension{Country: "GH", CodeLists: []annona.CodeList{{Name: "shoe", Version: 2, Codes: []annona.Code{{Code: "clog"}}}}})
+	third, err := second.Extend(annona.Extension{Country: "GH", CodeLists: []annona.CodeList{{Name: "shoe", Version: 2, Codes: []annona.Code{{Code: "clog"}, {Code: "boot", ReplacedBy: "clog"}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/privacy"
+	"github.com/annona-exchange/annona/schema"
 )
 
 type exportInput struct {
@@ -175,6 +176,9 @@ func (d *download) header() http.Header {
 	}
 	if position := d.export.Position(); position != "" {
 		h.Set("Annona-Position", position)
+	}
+	if dictionary, known := d.server.dictionaryOf(d.export.Schema()); known {
+		h.Set("Annona-Code-Lists", schema.CodeLists(dictionary, d.export.Shape()))
 	}
 	if withheld := d.export.Withheld(); len(withheld) > 0 {
 		h.Set("Annona-Withheld", strings.Join(withheld, ", "))

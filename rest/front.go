@@ -82,6 +82,9 @@ func (s *Server) screen(r *http.Request) error {
 	if !plainPath(r.URL.EscapedPath()) {
 		return errNoRoute
 	}
+	if err := s.screenNames(r); err != nil {
+		return err
+	}
 	if !s.mux.has(r.Method, r) {
 		return s.mux.missing(r)
 	}
@@ -206,7 +209,7 @@ func (w *response) WriteHeader(status int) {
 	switch status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `ApiKey realm="annona", header="X-API-Key"`)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", "5")
 	}
 	w.ResponseWriter.WriteHeader(status)

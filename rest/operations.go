@@ -68,6 +68,7 @@ func (s *Server) register() {
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
 	s.registerSpecs()
+	s.registerNames()
 	s.registerChanges()
 	s.registerImports()
 	s.registerLedger()
@@ -176,6 +177,7 @@ var examples = []error{
 	uploadTooLarge(defaultUpload),
 	errCompressed,
 	annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after"),
+	annona.TooMany("searches_too_many", "names may be searched 30 times at once, and then every 2 seconds; wait a little"),
 	annona.Internal("answer the request", nil),
 	errShuttingDown,
 }
@@ -227,6 +229,7 @@ func documents(description string, mediaTypes ...string) map[string]*huma.Respon
 func withExportHeaders(responses map[string]*huma.Response) map[string]*huma.Response {
 	for name, description := range map[string]string{
 		"Content-Disposition": "attachment, with a file name made of dataset and date.",
+		"Annona-Code-Lists":   "The code lists of the fields and their versions: area=1, sex=2.",
 		"Annona-Withheld":     "The fields of the dataset that the agreement does not grant, for any record.",
 		"Annona-Raised-Cap":   "Why the agreement raises a cap of this credential, percent-encoded. Absent: it does not.",
 		"Annona-Position":     "Where the records stand, for position: those of a plain export there or later, those of an export at a position all there. Not there with as_of.",

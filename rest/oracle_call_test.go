@@ -34,7 +34,7 @@ func (c call) String() string {
 // test.
 func doors(t lawTerms) map[string]func(*rapid.T) call {
 	d := drawer{t}
-	table := map[string]func(*rapid.T) call{"POST /v1/lookup": d.lookup, "GET " + changesPath: d.changes}
+	table := map[string]func(*rapid.T) call{"POST /v1/lookup": d.lookup, "POST " + nameSearchPath: d.nameSearch, "GET " + changesPath: d.changes}
 	for _, name := range []string{"households", "individuals"} {
 		table["GET /v1/"+name] = func(rt *rapid.T) call { return d.search(rt, name) }
 		table["GET /v1/"+name+"/{id}"] = func(rt *rapid.T) call { return d.get(rt, name) }
@@ -216,6 +216,20 @@ func (d drawer) export(rt *rapid.T, dataset string) call {
 		method = http.MethodHead
 	}
 	return call{method: method, path: "/v1/" + dataset + "/export", query: q, headers: headers}
+}
+
+// nameSearch draws a search by names that somebody in the world may have.
+func (d drawer) nameSearch(rt *rapid.T) call {
+	q := d.asked(rt, "individuals")
+	body := map[string]any{
+		"purpose": q.Get("purpose"), "name": even([]string{"lines", "Two Lines", "more", "line", "or", "a b"}).Draw(rt, "name"),
+		"area": even([]string{"XA-1-1", "XA-1-1", "XA-1-1", "XA-1", "nowhere"}).Draw(rt, "area"),
+	}
+	if fields := q.Get("fields"); fields != "" {
+		body["fields"] = strings.Split(fields, ",")
+	}
+	text, _ := json.Marshal(body)
+	return call{method: http.MethodPost, path: nameSearchPath, body: string(text), headers: d.accept(rt)}
 }
 
 func (d drawer) lookup(rt *rapid.T) call {

@@ -44,10 +44,27 @@ func newKeep(t *testing.T) *keep {
 	}
 	k := &keep{T: t, vault: v, tally: map[string]int{}}
 	s, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
-	k.check(errors.Join(err, s.Close()))
+	k.check(err)
+	k.searchNames(s)
+	k.check(s.Close())
 	k.empty, err = os.ReadFile(filepath.Join(dir, sqlite.FileName))
 	k.check(err)
 	return k
+}
+
+// searchNames switches the search by names on, in every registry of the law.
+func (k *keep) searchNames(s *sqlite.Store) {
+	now := lawToday.Time()
+	gate := exchange.New(exchange.Config{
+		Dictionary: annona.Standard(), Records: s, Writer: s, Ledger: s, Standings: s, Subjects: s, Reference: s, Log: s, Views: s, Loads: s, Indexes: s,
+		Vault: k.vault, Rotator: k.vault, Clock: func() time.Time { return now }, Zone: time.UTC,
+	})
+	_, err := gate.SwitchNameSearch(k.Context(), operator, true)
+	k.check(err)
+	for more := true; more; now = now.Add(time.Minute) {
+		more, err = gate.Reindex(k.Context(), operator)
+		k.check(err)
+	}
 }
 
 func (k *keep) check(err error) {
@@ -87,7 +104,7 @@ func (k *keep) open(t lawTerms) *installation {
 	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
 	in.gate = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store,
-		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, ExportSpecs: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
+		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, Indexes: in.store, ExportSpecs: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
 	})
 	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
 	in.check(err)

@@ -54,6 +54,7 @@ func (s secret) agree(t *testing.T) lawTerms {
 		Name: "law", Partner: annona.Partner{Name: "law-partner", Country: "XA"}, Realm: "law", Floor: "api_key", Status: "active",
 		Purposes:  []annona.PurposeTerms{{Code: lawPurpose, Basis: annona.BasisPublicInterest}},
 		ValidFrom: "2000-01-01", ValidUntil: "2099-12-31", Datasets: map[string]annona.DatasetTerms{},
+		NameSearch: true,
 	}
 	for d := range annona.Standard().Datasets() {
 		a.Datasets[d.Name] = annona.DatasetTerms{Sensitivities: []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}}

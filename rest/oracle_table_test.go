@@ -170,6 +170,26 @@ var knownSecrets = []secret{
 		differ: func(w *world) { w.person("p0").values["full_name"] = "Somebody Else" },
 	},
 	{
+		name:    "somebody hidden who has the name that is searched",
+		prepare: func(w *world) { w.home("h0").values["area_code"] = "XA-1-1" },
+		differ: func(w *world) {
+			x := w.put("x", "h0", "")
+			x.restricted, x.values["full_name"] = annona.KindRestriction, "One Three"
+		},
+	},
+	{
+		name:    "a withheld name that is searched",
+		terms:   except("individuals", "family_name", "other_names"),
+		prepare: func(w *world) { w.home("h0").values["area_code"] = "XA-1-1" },
+		differ:  func(w *world) { w.person("p1").values["family_name"] = "One" },
+	},
+	{
+		name:    "the name of somebody whose household is out of reach",
+		terms:   onHouseholds("household.poverty_score < 10"),
+		prepare: func(w *world) { w.person("p2").values["full_name"] = "One" },
+		differ:  func(w *world) { w.home("h1").values["area_code"] = "XA-1-1" },
+	},
+	{
 		name:  "rows beyond the ceiling that are not the caller's",
 		terms: func(a *annona.Agreement) { a.RowCeiling = 4 },
 		differ: func(w *world) {
@@ -229,6 +249,9 @@ func (s secret) calls() (calls []call) {
 		}
 		calls = append(calls, call{method: http.MethodPost, path: "/v1/lookup",
 			body: `{"dataset":"` + name + `","purpose":"` + lawPurpose + `","type":"national_id_number","value":"A-1"}`})
+	}
+	for _, name := range []string{"One", "Thre", "Two"} {
+		calls = append(calls, call{method: http.MethodPost, path: nameSearchPath, body: `{"purpose":"` + lawPurpose + `","name":"` + name + `","area":"XA-1-1"}`})
 	}
 	if s.fields != "" {
 		get("/v1/households", "", "fields", s.fields)

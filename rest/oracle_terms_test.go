@@ -35,6 +35,7 @@ func drawTerms(rt *rapid.T) lawTerms {
 		ValidFrom: "2000-01-01", ValidUntil: "2099-12-31", Status: "active",
 		RowCeiling: even([]int64{0, 0, 0, 3}).Draw(rt, "ceiling"),
 		Datasets:   map[string]annona.DatasetTerms{},
+		NameSearch: evenInt(0, 9).Draw(rt, "no names") > 0,
 	}
 	if rapid.Bool().Draw(rt, "special") {
 		a.APIKey = &annona.CredentialTerms{SpecialFields: true, Reason: "the law"}

@@ -46,6 +46,7 @@ var statuses = map[annona.Kind]int{
 	annona.KindGone:            http.StatusGone,
 	annona.KindTooLarge:        http.StatusBadRequest, // of a filter or a list; a body has its own status
 	annona.KindUnavailable:     http.StatusServiceUnavailable,
+	annona.KindTooMany:         http.StatusTooManyRequests,
 }
 
 // refusal is an error that only HTTP knows, with its status.

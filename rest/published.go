@@ -59,14 +59,19 @@ func (s *Server) schemaOfVersion(ctx context.Context, in *schemaVersionInput) (*
 	if err != nil {
 		return nil, errNoSchema
 	}
-	d, known := s.Dictionary(), true
-	if d.Version != version {
-		d, known = s.Earlier(version)
-	}
+	d, known := s.dictionaryOf(version)
 	if !known {
 		return nil, errNoSchema
 	}
 	return s.schemaFile(ctx, d, in.SchemaFile)
+}
+
+// dictionaryOf returns the dictionary of a schema version.
+func (s *Server) dictionaryOf(version int) (*annona.Dictionary, bool) {
+	if d := s.Dictionary(); d.Version == version {
+		return d, true
+	}
+	return s.Earlier(version)
 }
 
 // parseVersion reads a version the one way it is written.

@@ -3,6 +3,7 @@ package schema
 import (
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/annona-exchange/annona"
@@ -91,6 +92,9 @@ func columnSchema(d *annona.Dictionary, c column, required bool) object {
 	}
 	if c.field.Many {
 		s = append(s, member{"separator", string(annona.ListMark)})
+	}
+	if l, ok := d.CodeList(c.field.CodeList); ok {
+		s = append(s, member{"dc:source", "Code list " + l.Name + ", version " + strconv.Itoa(l.Version) + "."})
 	}
 	return s.with("propertyUrl", c.field.IRI)
 }

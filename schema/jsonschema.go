@@ -110,7 +110,10 @@ func codesSchema(l *annona.CodeList) object {
 func CodeList(w io.Writer, l *annona.CodeList) error {
 	codes := make([]object, len(l.Codes))
 	for i, c := range l.Codes {
-		codes[i] = object{{"code", c.Code}}.with("label", c.Label).with("dci", c.DCI)
+		codes[i] = object{{"code", c.Code}}.with("label", c.Label).with("dci", c.DCI).with("replaced_by", c.ReplacedBy)
+		if c.IsRetired() {
+			codes[i] = append(codes[i], member{"deprecated", true})
+		}
 	}
 	list := object{{"name", l.Name}, {"version", l.Version}, {"open", l.Open}}.with("country", l.Country)
 	return writeJSON(w, append(list, member{"codes", codes}))

@@ -103,6 +103,6 @@ func markdownList(out io.Writer, l *annona.CodeList) {
 	}
 	fmt.Fprint(out, "\n| Code | Label | DCI |\n|---|---|---|\n")
 	for _, c := range l.Codes {
-		row(out, "`"+c.Code+"`", c.Label, c.DCI)
+		row(out, "`"+c.Code+"`", labelOf(&c), c.DCI)
 	}
 }

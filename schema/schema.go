@@ -9,7 +9,10 @@ package schema
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/annona-exchange/annona"
 )
@@ -77,6 +80,35 @@ func closedList(d *annona.Dictionary, f *annona.Field) *annona.CodeList {
 		return l
 	}
 	return nil
+}
+
+// labelOf says what a code means, and when it is to be written no more.
+func labelOf(c *annona.Code) string {
+	switch {
+	case c.ReplacedBy != "":
+		return strings.TrimSpace(c.Label + " (deprecated: " + c.ReplacedBy + ")")
+	case c.Deprecated:
+		return strings.TrimSpace(c.Label + " (deprecated)")
+	}
+	return c.Label
+}
+
+// CodeLists names the code lists of the fields of a shape, those of nested ones too, each with its
+// version and a comma between: "area=1, sex=2".
+func CodeLists(d *annona.Dictionary, shape *annona.Shape) string {
+	versions := map[string]int{}
+	for _, s := range shapes(shape) {
+		for _, f := range s.Columns {
+			if l, ok := d.CodeList(f.CodeList); ok {
+				versions[l.Name] = l.Version
+			}
+		}
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		names = append(names, name+"="+strconv.Itoa(versions[name]))
+	}
+	return strings.Join(names, ", ")
 }
 
 // shapes yields the shape and those nested in it, each dataset once, outer ones first.

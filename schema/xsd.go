@@ -138,7 +138,7 @@ func (x *xsd) codes(l *annona.CodeList) {
 	x.open("xs:restriction", "base", "xs:string")
 	for _, c := range l.Codes {
 		x.open("xs:enumeration", "value", c.Code)
-		x.documentation(c.Label)
+		x.documentation(labelOf(&c))
 		x.close("xs:enumeration")
 	}
 	x.close("xs:restriction")

@@ -73,11 +73,16 @@ func (v *Vault) RecordKey(dataset, source, key string) string {
 	return tokenEncoding.EncodeToString(sum[:16])
 }
 
-// NameToken returns 24 bits of the HMAC-SHA-256 of a token of a name within an area: so few that some
-// names share a value, and whoever opens the records afterwards must look at the names themselves.
-func (v *Vault) NameToken(area, token string) uint32 {
-	_, key := v.nameSearch.newest()
-	return binary.BigEndian.Uint32(mac(key, joined(area, token))) >> 8
+// NameTokens returns 24 bits of the HMAC-SHA-256 of a token of a name within an area: so few that some
+// names share a value, and whoever opens the records afterwards must look at the names themselves. It
+// does so under every version of the key that is alive, the current one first.
+func (v *Vault) NameTokens(area, token string) (tokens []uint32) {
+	message := joined(area, token)
+	for _, key := range v.nameSearch.all() {
+		sum := key.sum(message)
+		tokens = append(tokens, binary.BigEndian.Uint32(sum[:])>>8)
+	}
+	return tokens
 }
 
 // Digest returns a keyed digest of a record as its source reported it. Whoever reads the

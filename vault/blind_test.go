@@ -82,11 +82,11 @@ func TestRecordKey(t *testing.T) {
 // C-17: a token of a name says something within its area only, and 24 bits of it.
 func TestNameToken(t *testing.T) {
 	_, _, v := newVault(t, Production)
-	mensah := v.NameToken("GH-AH", "mensah")
-	if mensah >= 1<<24 || mensah != v.NameToken("GH-AH", "mensah") {
+	mensah := v.NameTokens("GH-AH", "mensah")[0]
+	if mensah >= 1<<24 || mensah != v.NameTokens("GH-AH", "mensah")[0] {
 		t.Errorf("not 24 stable bits: %x", mensah)
 	}
-	if mensah == v.NameToken("GH-AA", "mensah") || mensah == v.NameToken("GH-AHm", "ensah") || mensah == v.NameToken("GH-AH", "mens") {
+	if mensah == v.NameTokens("GH-AA", "mensah")[0] || mensah == v.NameTokens("GH-AHm", "ensah")[0] || mensah == v.NameTokens("GH-AH", "mens")[0] {
 		t.Error("tokens of several areas are one")
 	}
 }

@@ -78,7 +78,7 @@ func TestLedgerKeyRotates(t *testing.T) {
 	if _, err := other.add(classLedger.label, 2); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.refresh(); err != nil {
+	if err := other.Refresh(); err != nil {
 		t.Fatal(err)
 	}
 	after := other.SealEntry(entryOf("after"))

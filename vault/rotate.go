@@ -27,7 +27,7 @@ const rewrapBatch = 256
 // written.
 func (v *Vault) Rotate(ctx context.Context, force bool) (annona.KeyRotation, error) {
 	var done annona.KeyRotation
-	if err := v.refresh(); err != nil {
+	if err := v.Refresh(); err != nil {
 		return done, err
 	}
 	newest, err := v.currentGeneration(force, &done)
@@ -215,7 +215,13 @@ func (v *Vault) RotateClass(class string) (version int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return s.Version, v.refresh()
+	return s.Version, v.Refresh()
+}
+
+// ClassVersion returns the latest version of the secret of a class.
+func (v *Vault) ClassVersion(class string) (int, error) {
+	latest, err := v.latest(class)
+	return latest.Version, err
 }
 
 // DestroyClass destroys all versions of the secret of a class but the latest.
@@ -232,7 +238,7 @@ func (v *Vault) DestroyClass(class string) error {
 			return err
 		}
 	}
-	return v.refresh()
+	return v.Refresh()
 }
 
 func rotates(class string) error {

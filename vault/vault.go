@@ -39,7 +39,7 @@ type Vault struct {
 	clock annona.Clock
 
 	index      *ring[*indexKey] // each scheme and issuer derives its own key
-	nameSearch *ring[[]byte]
+	nameSearch *ring[*macKey]
 	positions  *ring[cipher.AEAD]
 	contents   *ring[classSecret] // of the ledger: each entry derives its own key
 	origin     string             // of the ledger's checkpoints
@@ -129,7 +129,7 @@ func (i Installation) vault(root *rootKey) *Vault {
 	return &Vault{
 		root: root, keys: i.Keys, clock: i.Clock,
 		index:       newRing(classIndex, newIndexKey),
-		nameSearch:  newRing(classNameSearch, func(s classSecret) []byte { return s.derive() }),
+		nameSearch:  newRing(classNameSearch, func(s classSecret) *macKey { return newMACKey(s.derive()) }),
 		positions:   newRing(classPosition, func(s classSecret) cipher.AEAD { return newAEAD(s.derive()) }),
 		contents:    newRing(classLedger, func(s classSecret) classSecret { return s }),
 		realms:      map[string]*realm{},
@@ -168,12 +168,13 @@ func (v *Vault) load() error {
 	if _, err := v.newestGeneration(); err != nil {
 		return err
 	}
-	return v.refresh()
+	return v.Refresh()
 }
 
-// refresh takes over what other processes have done to the keys that rotate: versions that were
+// Refresh takes over what other processes have done to the keys that rotate: versions that were
 // made, versions that were destroyed.
-func (v *Vault) refresh() error {
+
+func (v *Vault) Refresh() error {
 	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load, v.contents.load} {
 		if err := load(v); err != nil {
 			return err

@@ -33,6 +33,7 @@ type store interface {
 	annona.Loads
 	annona.Mappings
 	annona.ExportSpecs
+	annona.Indexes
 	annona.Dumper
 	annona.Reviver
 	Close() error

@@ -80,6 +80,7 @@ func (x *examination) inside(ctx context.Context) error {
 	x.backups()
 	x.drill()
 	x.clients(ctx)
+	x.indexes(ctx)
 	return nil
 }
 

@@ -189,6 +189,31 @@ func (x *examination) recovery() {
 	}
 }
 
+// indexes looks how the indexes of hashes stand.
+func (x *examination) indexes(ctx context.Context) {
+	identifiers, err := x.folder.gate.IndexStatus(ctx, operator(), annona.IndexIdentifiers)
+	if err != nil {
+		x.failed("identifier_index", err)
+		return
+	}
+	if identifiers.Whole {
+		x.found("identifier_index", well, "the index of identifiers has one key")
+	} else {
+		x.found("identifier_index", note, "the index of identifiers is being written anew, and look-ups use two keys; keep annona serve running, or run annona key reindex")
+	}
+	names, err := x.folder.gate.IndexStatus(ctx, operator(), annona.IndexNames)
+	switch {
+	case err != nil:
+		x.failed("name_search", err)
+	case !names.On && names.Rows > 0:
+		x.found("name_search", problem, "the search by names is off, and %d rows of its index are left; keep annona serve running, or run annona key reindex", names.Rows)
+	case !names.On:
+		x.found("name_search", well, "names cannot be searched, and nothing of them is indexed")
+	default:
+		x.found("name_search", note, "names can be searched: whoever steals the records sees which hashes of names are frequent in them; switch it off with annona name-search off when nobody needs it")
+	}
+}
+
 // clients looks for keys of a demonstration.
 func (x *examination) clients(ctx context.Context) {
 	clients, err := x.folder.store.Clients(ctx)

@@ -19,6 +19,7 @@ type keyCommand struct {
 
 	Status         keyStatus         `cmd:"" help:"Show the generations of the registry's own keys, and whether their rotation is in time."`
 	Rotate         keyRotate         `cmd:"" help:"Rotate the registry's own keys; also while it is served."`
+	Reindex        keyReindex        `cmd:"" help:"Go on with writing the indexes anew after a rotation of their keys; a server does so by itself."`
 	Recover        keyRecover        `cmd:"" help:"Rebuild a lost root key from the recovery secret, which is read from standard input."`
 	RecoverySecret keyRecoverySecret `cmd:"" help:"Make a new recovery secret. The one before it opens nothing anymore."`
 	Reroot         keyReroot         `cmd:"" help:"Give the registry a new root key, in a file or in a key management service. Stop its servers before."`

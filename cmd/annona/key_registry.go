@@ -35,7 +35,16 @@ func (k keyRotate) Run(ctx context.Context, c console) error {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.out, "What is new uses version %d of the key. Those before it stay, for what is on file.\nServers take it over within the hour; start them again to have it at once.\n", version)
+			_, err = fmt.Fprintf(c.out, "What is new uses version %d of the key. Those before it stay, for what is on file.\n", version)
+			switch {
+			case err != nil:
+			case k.Class == string(annona.IndexIdentifiers):
+				_, err = fmt.Fprintln(c.out, "Servers take it over within seconds. They write the index anew, and destroy the former keys when they are done; without a server, annona key reindex does it.")
+			case k.Class == string(annona.IndexNames):
+				_, err = fmt.Fprintln(c.out, "While names can be searched, the servers index them anew; without a server, annona key reindex does it.")
+			default:
+				_, err = fmt.Fprintln(c.out, "Servers take it over within the hour; start them again to have it at once.")
+			}
 			return err
 		}
 		done, err := f.gate.RotateKeys(ctx, operator(), k.Force)
@@ -45,6 +54,13 @@ func (k keyRotate) Run(ctx context.Context, c console) error {
 		_, err = fmt.Fprintf(c.out, "generations made: %d\ngenerations destroyed: %d\nblocks of keys wrapped anew: %d\n", len(done.Made), len(done.Destroyed), done.Rewrapped)
 		return err
 	})
+}
+
+type keyReindex struct{ dataFlag }
+
+// Run does all that is to be done to the indexes.
+func (k keyReindex) Run(ctx context.Context, c console) error {
+	return k.with(ctx, func(f *folder) error { return f.reindexAll(ctx, c) })
 }
 
 type keyStatus struct{ dataFlag }

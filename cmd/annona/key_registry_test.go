@@ -97,5 +97,12 @@ func TestRotateKeys(t *testing.T) {
 		t.Errorf("status: %s", said)
 	}
 	must(t, "key", "rotate", "--data", data, "--class", "index")
+	if said := command("doctor", "--data", data).out; !strings.Contains(said, "identifier_index: ") {
+		t.Errorf("on the way: %s", said)
+	}
+	must(t, "key", "reindex", "--data", data)
+	if said := command("doctor", "--data", data).out; strings.Contains(said, "identifier_index: ") {
+		t.Errorf("in the end: %s", said)
+	}
 	must(t, "verify", "--data", data)
 }

@@ -109,6 +109,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	go f.keepFresh(ctx, log)
 	go f.keepShort(ctx, log, o.retention)
 	go f.keepDrawn(ctx, log)
+	go f.keepIndexed(ctx, log)
 	signing := f.keepSigned(ctx, log)
 	defer func() { stop(); <-signing }()
 	go f.keepRotating(ctx, log)
@@ -167,7 +168,7 @@ func (f *folder) keepSigned(ctx context.Context, log *slog.Logger) (ended <-chan
 	return done
 }
 
-// keepFresh looks each second for attributes that another process declared.
+// keepFresh looks each second for what another process has done to the dictionary and to the indexes.
 func (f *folder) keepFresh(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -178,6 +179,9 @@ func (f *folder) keepFresh(ctx context.Context, log *slog.Logger) {
 		case <-tick.C:
 			if err := f.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("the dictionary could not be read", "code", annona.CodeOf(err))
+			}
+			if err := f.gate.RefreshIndexes(ctx); err != nil && ctx.Err() == nil {
+				log.Error("the state of the indexes could not be read", "code", annona.CodeOf(err))
 			}
 		}
 	}

@@ -103,7 +103,9 @@ func (t *tx) ExpectAreas(ctx context.Context, version int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.expected = version + 1
+	if t.expected == 0 || version+1 < t.expected {
+		t.expected = version + 1
+	}
 	return nil
 }
 
@@ -202,6 +204,7 @@ func (t *tx) MoveHouseholds(ctx context.Context, actor string, moved []annona.St
 	clear(t.homes)
 	touched := touches{}
 	err := t.conn.each("SELECT individual FROM memberships WHERE household = ANY ($1)", func(r row) error {
+		t.dueNames(r.number(0))
 		touched[subject{"individuals", r.number(0)}] = "area"
 		return nil
 	}, numbers)

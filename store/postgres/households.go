@@ -111,6 +111,9 @@ func (t *tx) householdsChanged(tb *table, changes []*written, touched touches) e
 		return nil
 	}
 	err := t.conn.each("SELECT individual FROM memberships WHERE household = ANY ($1)", func(r row) error {
+		if len(moved) > 0 {
+			t.dueNames(r.number(0))
+		}
 		touched[subject{"individuals", r.number(0)}] = "household"
 		return nil
 	}, changed)

@@ -184,6 +184,10 @@ func (t *tx) removeRow(tb table, number annona.Number) error {
 	if err != nil {
 		return err
 	}
+	if tb.dataset == "individuals" {
+		t.later.Queue("DELETE FROM name_index WHERE number = $1", int64(number))
+		t.later.Queue("DELETE FROM name_waiting WHERE number = $1", int64(number))
+	}
 	return t.conn.exec("DELETE FROM "+tb.dataset+" WHERE number = $1", number)
 }
 

@@ -61,6 +61,9 @@ func (t *tx) refreshLines(day int64) error {
 	if err != nil || len(crossed) == 0 {
 		return err
 	}
+	if err := t.waitNames(crossed); err != nil {
+		return err
+	}
 	memberships, err := readMemberships(t.conn, crossed)
 	if err != nil {
 		return err
@@ -95,6 +98,7 @@ func (t *tx) refreshLine(individual annona.Number, memberships []membership, tod
 }
 
 func (t *tx) writeLine(individual annona.Number, l line) error {
+	t.dueNames(individual)
 	_, err := t.conn.db.Exec(t.conn.ctx, `UPDATE individuals SET household_number = $2, household_uid = $3, role = $4, role_source_code = $5,
 		relationship_to_head = $6, area_code = $7 WHERE number = $1`, l.values([]any{int64(individual)})...)
 	return err

@@ -212,9 +212,9 @@ func errOutdated() error {
 // once (events, the log, the ledger, versions of agreements) it can neither change nor delete,
 // except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
-	{"INSERT, UPDATE", "areas, reorganizations, unmapped_codes, clients, syncs, loads"},
+	{"INSERT, UPDATE", "areas, reorganizations, indexes, unmapped_codes, clients, syncs, loads"},
 	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records"},
-	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue"},
+	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting"},
 	{"UPDATE (dropped)", "mappings, export_specs"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
 	{"INSERT", "agreements, crosswalks, mappings, export_specs, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
@@ -272,7 +272,7 @@ func keyKeeper(c *conn, s Setup) (string, error) {
 }
 
 func appGrants(keys bool) []string {
-	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events, expect_areas"}
+	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events, expect_areas, expect_indexes"}
 	for _, g := range grants {
 		if !strings.HasPrefix(g.tables, keysSchema+".") {
 			rights = append(rights, g.rights+" ON "+g.tables)

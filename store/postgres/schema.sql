@@ -6,7 +6,7 @@ CREATE TABLE counters (
 	name  text COLLATE "C" PRIMARY KEY,
 	value bigint NOT NULL
 );
-INSERT INTO counters (name, value) VALUES ('policy_epoch', 1), ('lines_day', 0), ('areas', 0);
+INSERT INTO counters (name, value) VALUES ('policy_epoch', 1), ('lines_day', 0), ('areas', 0), ('indexes', 0);
 
 -- Numbers. A sequence gives them out without a lock; one that a failed change took stays unused.
 CREATE SEQUENCE households_number;
@@ -161,6 +161,38 @@ CREATE TABLE identifier_index (
 );
 CREATE INDEX identifier_index_number ON identifier_index (number);
 CREATE INDEX identifier_index_hash ON identifier_index (hash); -- written all over, so nothing else is in it
+
+-- How the indexes of hashes stand: kept, of which version of their key, and how far they are made anew.
+CREATE TABLE indexes (
+	kind       text COLLATE "C" PRIMARY KEY,
+	kept       boolean NOT NULL,
+	version    bigint NOT NULL,
+	whole      boolean NOT NULL,
+	dataset    text COLLATE "C",
+	after      bigint NOT NULL,
+	started_at bigint
+);
+INSERT INTO indexes (kind, kept, version, whole, after) VALUES ('index', true, 0, true, 0), ('name-search', false, 0, true, 0);
+
+-- Fails a transaction, which then runs again, when the indexes are not as it believes; from then on
+-- they stay so until it ends.
+CREATE FUNCTION expect_indexes(lock bigint, moves bigint) RETURNS void LANGUAGE plpgsql SET search_path = annona, pg_temp AS $$
+BEGIN
+	PERFORM pg_advisory_xact_lock_shared(lock);
+	IF (SELECT value FROM counters WHERE name = 'indexes') <> moves THEN
+		RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the indexes have moved';
+	END IF;
+END $$;
+
+-- Tokens of names, while they are kept, and whose are to be made anew.
+CREATE TABLE name_index (
+	token  bigint NOT NULL,
+	number bigint NOT NULL,
+	PRIMARY KEY (token, number)
+);
+CREATE INDEX name_index_number ON name_index (number);
+
+CREATE TABLE name_waiting (number bigint PRIMARY KEY);
 
 CREATE TABLE areas (
 	code        text COLLATE "C" PRIMARY KEY,

@@ -18,6 +18,7 @@ const (
 	agreementLock = 0x414e4e03 // with the hash of a name
 	signerLock    = 0x414e4e04
 	areasLock     = 0x414e4e0a
+	indexesLock   = 0x414e4e0b
 )
 
 const (

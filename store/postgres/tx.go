@@ -28,8 +28,13 @@ type tx struct {
 	found    map[subject]*found          // records found and not written yet
 	moves    int64                       // of the policy epoch
 	expected int64                       // version of the areas that the transaction relies on, plus one; 0: on none
-	failed   error                       // the first failure of the database
-	again    bool                        // the transaction has lost against another one
+	follows  bool                        // the indexes have moved so many times, as far as known
+	moved    int64
+	hashed   bool                   // something was written that is indexed by hashes
+	names    bool                   // names are indexed
+	due      map[annona.Number]bool // whose names are to be
+	failed   error                  // the first failure of the database
+	again    bool                   // the transaction has lost against another one
 }
 
 // subject is a record of a root dataset.
@@ -64,6 +69,7 @@ func (t *tx) finish() error {
 		t.entries = nil
 	}
 	t.queueExpectation()
+	t.queueIndexes()
 	if t.moves > 0 {
 		t.later.Queue("UPDATE counters SET value = value + $1 WHERE name = 'policy_epoch'", t.moves)
 	}

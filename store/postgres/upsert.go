@@ -123,6 +123,9 @@ func (t *tx) writeRecords(by annona.Author, tb *table, changes []*written, loade
 	var added [][]any
 	var restored []int64
 	for _, w := range changes {
+		if t.hashed = true; t.names && tb.dataset == "individuals" {
+			t.dueNames(w.number)
+		}
 		event := eventOf(by, tb.dataset, w.number, w.record.Version, annona.EventChanged, w.record.Before)
 		switch {
 		case w.version == 0:

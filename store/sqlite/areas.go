@@ -185,6 +185,7 @@ func (t *tx) moveHousehold(by annona.Author, r *annona.StoredRecord, touched tou
 		return err
 	}
 	for _, m := range members {
+		t.dueName(m)
 		touched[subject{"individuals", m}] = "area"
 	}
 	return t.event(eventOf(by, tb.dataset, r.Number, r.Version, annona.EventChanged, r.Before))

@@ -69,6 +69,7 @@ func (t *tx) householdChanges(tb *table, r *annona.StoredRecord, touched touches
 		if !areaChanged {
 			continue
 		}
+		t.dueName(m)
 		err := t.conn.exec("UPDATE individuals SET area_code = ? WHERE number = ? AND household_number = ?", areaOf(r), m, r.Number)
 		if err != nil {
 			return err

@@ -11,34 +11,34 @@ import (
 
 // writeIdentifiers replaces the blind index of a record. Several holders of one identifier
 // are legal: the look-up finds them all, and whoever asks learns that it is ambiguous.
-func (t *tx) writeIdentifiers(noun string, w written) error {
+func (t *tx) writeIdentifiers(noun string, number annona.Number, isNew bool, identifiers []annona.IdentifierIndex) error {
 	var had []annona.IdentifierIndex
-	if !w.isNew() {
+	if !isNew {
 		var err error
-		if had, err = readIdentifiers(t.conn, noun, w.number); err != nil {
+		if had, err = readIdentifiers(t.conn, noun, number); err != nil {
 			return err
 		}
 	}
 	for _, id := range had {
-		if !slices.ContainsFunc(w.record.Identifiers, func(o annona.IdentifierIndex) bool { return isSame(id, o) }) {
-			if err := t.forgetIdentifier(noun, w.number, id); err != nil {
+		if !slices.ContainsFunc(identifiers, func(o annona.IdentifierIndex) bool { return isSame(id, o) }) {
+			if err := t.forgetIdentifier(noun, number, id); err != nil {
 				return err
 			}
 		}
 	}
-	for _, id := range w.record.Identifiers {
+	for _, id := range identifiers {
 		if err := checkIdentifier(id); err != nil {
 			return err
 		}
 		err := t.conn.exec("INSERT OR REPLACE INTO identifier_index (hash, scheme, noun, number, shareable) VALUES (?, ?, ?, ?, ?)",
-			id.Hash, id.Scheme, noun, w.number, id.Shareable)
+			id.Hash, id.Scheme, noun, number, id.Shareable)
 		if err != nil {
 			return err
 		}
 		if slices.ContainsFunc(had, func(o annona.IdentifierIndex) bool { return isSame(id, o) }) {
 			continue
 		}
-		t.makeFindable(identifierHash(noun, id), w.number)
+		t.makeFindable(identifierHash(noun, id), number)
 	}
 	return nil
 }

@@ -146,6 +146,11 @@ func (t *tx) removeRow(tb *table, number annona.Number) error {
 	if err := t.forgetKey(tb.dataset, number); err != nil {
 		return err
 	}
+	if tb.dataset == "individuals" {
+		if err := t.forgetNames(number); err != nil {
+			return err
+		}
+	}
 	return t.conn.exec("DELETE FROM "+tb.dataset+" WHERE number = ?", number)
 }
 

@@ -88,6 +88,9 @@ func (t *tx) refreshLine(individual annona.Number, today annona.Date) error {
 	if err := t.writeLine(individual, lineOf(memberships, today)); err != nil {
 		return err
 	}
+	if err := t.waitName(individual); err != nil {
+		return err
+	}
 	for _, m := range memberships {
 		if err := t.touch(subject{"households", m.household.number}, annona.Author{}, "date"); err != nil {
 			return err
@@ -104,6 +107,7 @@ func (t *tx) writeLine(individual annona.Number, l line) error {
 	}
 	l.bind(stmt, 1)
 	bind(stmt, len(lineColumns)+1, individual)
+	t.dueName(individual)
 	return run(stmt)
 }
 

@@ -5,7 +5,7 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO counters (name, value) VALUES
 	('households', 0), ('individuals', 0), ('memberships', 0), ('relationships', 0),
-	('policy_epoch', 1), ('lines_day', 0), ('areas', 0);
+	('policy_epoch', 1), ('lines_day', 0), ('areas', 0), ('indexes', 0);
 
 -- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
@@ -145,6 +145,28 @@ CREATE TABLE identifier_index (
 	shareable INTEGER NOT NULL,
 	PRIMARY KEY (number, noun, hash, scheme)
 ) STRICT, WITHOUT ROWID;
+
+-- How the indexes of hashes stand: kept, of which version of their key, and how far they are made anew.
+CREATE TABLE indexes (
+	kind       TEXT PRIMARY KEY,
+	kept       INTEGER NOT NULL,
+	version    INTEGER NOT NULL,
+	whole      INTEGER NOT NULL,
+	dataset    TEXT,
+	after      INTEGER NOT NULL,
+	started_at INTEGER
+) STRICT, WITHOUT ROWID;
+INSERT INTO indexes (kind, kept, version, whole, after) VALUES ('index', 1, 0, 1, 0), ('name-search', 0, 0, 1, 0);
+
+-- Tokens of names, while they are kept, and whose are to be made anew.
+CREATE TABLE name_index (
+	token  INTEGER NOT NULL,
+	number INTEGER NOT NULL,
+	PRIMARY KEY (token, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX name_index_number ON name_index (number);
+
+CREATE TABLE name_waiting (number INTEGER PRIMARY KEY) STRICT;
 
 -- What records are found by, their keys and their identifiers: hashes with numbers, see finder.go.
 CREATE TABLE finder (

@@ -24,6 +24,8 @@ type tx struct {
 	found     map[subject]*found         // records found and not written yet
 	elsewhere elsewhere
 	findable  map[uint64][]annona.Number // entries added to the finder, not written yet
+	names     bool                       // names are indexed
+	due       map[annona.Number]bool     // whose names are to be
 }
 
 // subject is a record of a root dataset.

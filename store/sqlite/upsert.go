@@ -85,12 +85,13 @@ func (t *tx) upsertRecord(by annona.Author, r *annona.StoredRecord, loaded *anno
 			return w, err
 		}
 	}
-	if err := t.writeIdentifiers(tb.noun, w); err != nil {
+	if err := t.writeIdentifiers(tb.noun, w.number, w.isNew(), r.Identifiers); err != nil {
 		return w, err
 	}
 	if tb.dataset != "individuals" {
 		return w, nil
 	}
+	t.dueName(f.number)
 	return w, t.replaceMemberships(f.memberships, memberships, touched)
 }
 

@@ -83,7 +83,7 @@ func errClosed() error {
 func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.attempt(ctx, fn)
-		if !errors.Is(err, annona.ErrAreasMoved) || attempt == areaPatience {
+		if !errors.Is(err, annona.ErrAreasMoved) && !errors.Is(err, annona.ErrIndexesMoved) || attempt == areaPatience {
 			return err
 		}
 	}

@@ -32,6 +32,7 @@ type Store interface {
 	annona.Loads
 	annona.Mappings
 	annona.ExportSpecs
+	annona.Indexes
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -66,6 +67,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"keys of those who are deleted", testKeysOfDeleted},
 		{"records are matched by identifiers", testMatch},
 		{"identifiers that several hold", testDisputes},
+		{"whose names are to be indexed", testDueNames},
+		{"people are found by tokens of names", testNames},
+		{"indexes are switched", testIndexes},
+		{"identifiers are indexed anew", testReindex},
 		{"loads and what they did", testLoads},
 		{"what loads have confirmed", testConfirmed},
 		{"the records of a source", testNumbersOfSource},
