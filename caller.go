@@ -79,6 +79,7 @@ const (
 	VerbDropMapping     Verb = "drop_mapping"
 	VerbRotateKeys      Verb = "rotate_keys"
 	VerbSubjectRights   Verb = "subject_rights"
+	VerbMerge           Verb = "merge" // of records, and what may be one
 	VerbPruneLog        Verb = "prune_log"
 	VerbExportLedger    Verb = "export_ledger"
 	VerbPruneLedger     Verb = "prune_ledger"

@@ -37,6 +37,7 @@ type Config struct {
 	Views      annona.Views
 	Loads      annona.Loads
 	Mappings   annona.Mappings
+	Merges     annona.Merges
 	History    History // nil: nothing is proved, nobody's disclosures are told
 	Vault      Vault
 	Shredder   annona.Shredder // for erasure only

@@ -32,6 +32,7 @@ type store interface {
 	annona.Syncs
 	annona.Loads
 	annona.Mappings
+	annona.Merges
 	annona.Dumper
 	annona.Reviver
 	Close() error

@@ -213,8 +213,8 @@ func errOutdated() error {
 // except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE", "areas, reorganizations, unmapped_codes, clients, syncs, loads"},
-	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records"},
-	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue"},
+	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records, merges, candidates"},
+	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, parts, event_queue, ledger_queue"},
 	{"UPDATE (dropped)", "mappings"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
 	{"INSERT", "agreements, crosswalks, mappings, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},

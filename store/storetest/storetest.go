@@ -31,6 +31,7 @@ type Store interface {
 	annona.Syncs
 	annona.Loads
 	annona.Mappings
+	annona.Merges
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
