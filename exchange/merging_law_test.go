@@ -87,10 +87,30 @@ func (w *twin) sees(rt *rapid.T) (rows []string) {
 		return nil
 	}
 	for row := range answer.Page.Count() {
-		rows = append(rows, pageText(answer.Page.Page(), row))
+		rows = append(rows, rowUnordered(answer.Page.Page(), row))
 	}
 	slices.Sort(rows)
 	return rows
+}
+
+// rowUnordered writes a row, its groups in no order: what comes back is told in a new order.
+func rowUnordered(p *annona.Page, row int) string {
+	text := ""
+	for column, f := range p.Shape.Columns {
+		if cell := p.Cell(column, row); len(cell) > 0 {
+			text += f.Code + "=" + string(cell) + " "
+		}
+	}
+	for i, g := range p.Shape.Groups {
+		first, end := p.Groups[i].Rows(row)
+		var items []string
+		for at := first; at < end; at++ {
+			items = append(items, rowUnordered(p.Groups[i].Page, at))
+		}
+		slices.Sort(items)
+		text += fmt.Sprint(g.Field.Code, items)
+	}
+	return text
 }
 
 type lawOfMerges struct {
