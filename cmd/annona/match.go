@@ -67,9 +67,9 @@ func (r *matchReport) reject(row int, err error) {
 		r.Rejected = map[string]int{}
 	}
 	r.Rejected[code]++
-	if len(r.Rows) < shownRejects {
-		r.Rows = append(r.Rows, matchReject{row, code})
-	}
+	r.Rows = append(r.Rows, matchReject{row, code})
+	slices.SortFunc(r.Rows, func(a, b matchReject) int { return a.Row - b.Row })
+	r.Rows = r.Rows[:min(len(r.Rows), shownRejects)]
 }
 
 func (r matchReport) print(c console, asJSON bool) error {

@@ -43,8 +43,9 @@ func (t *tx) PutMerge(ctx context.Context, m annona.Merge) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := t.conn.exec(`INSERT OR REPLACE INTO merges (id, dataset, survivor, merged, version, at, operator, client, reason, undone, undone_at, rights)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	err := t.conn.exec(`INSERT INTO merges (id, dataset, survivor, merged, version, at, operator, client, reason, undone, undone_at, rights)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET undone = excluded.undone, undone_at = excluded.undone_at, rights = excluded.rights`,
 		m.ID, m.Dataset, m.Survivor, m.Merged, m.Version, m.At, m.Author.Operator, orNull(m.Author.Client), m.Author.Reason, m.Undone, m.UndoneAt, m.Rights)
 	return fault("write a merge", err)
 }
