@@ -192,6 +192,7 @@ func (l *Loading) take(v *revision, households map[string]annona.Number, o *outc
 	for _, m := range v.reports {
 		reported := &m.known.Reported
 		stale := l.stale(v.known.Number, reported, m.report.Dataset.Name) ||
+			len(v.parts) > 0 && l.stale(l.x.partOf(v, &m.report.RecordKey).number, reported, m.report.Dataset.Name) ||
 			v.known.Deleted && !v.changed && m.report.AsOf.Before(v.former.gone)
 		if stale {
 			o.Stale++

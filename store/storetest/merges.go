@@ -19,7 +19,9 @@ func testParts(t *testing.T, r *registry) {
 	}
 	same := func(when string, k annona.Known, want []annona.Part, keys int) {
 		t.Helper()
-		equal := func(p, q annona.Part) bool { return p.Number == q.Number && p.Version == q.Version && string(p.Own) == string(q.Own) }
+		equal := func(p, q annona.Part) bool {
+			return p.Number == q.Number && p.Version == q.Version && string(p.Own) == string(q.Own)
+		}
 		if !slices.EqualFunc(k.Parts, want, equal) || len(k.OtherKeys) != keys {
 			t.Errorf("%s: %+v with %d other keys", when, k.Parts, len(k.OtherKeys))
 		}
