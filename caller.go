@@ -84,6 +84,7 @@ const (
 	VerbRotateKeys      Verb = "rotate_keys"
 	VerbIndex           Verb = "index" // an index of hashes is switched, or made anew
 	VerbSubjectRights   Verb = "subject_rights"
+	VerbMerge           Verb = "merge" // of records, and what may be one
 	VerbPruneLog        Verb = "prune_log"
 	VerbExportLedger    Verb = "export_ledger"
 	VerbPruneLedger     Verb = "prune_ledger"

@@ -133,7 +133,30 @@ type LifeTx interface {
 	// is 0. The digest and the moment of what was reported under it are kept with it. It precedes a
 	// deleted record that had the key as its first one. A key that is the first one of a record on
 	// file leads nowhere else: code key_taken.
-	PutKey(ctx context.Context, key RecordKey, number Number) error
+	PutKey(ctx context.Context, by Author, key RecordKey, number Number) error
+	// PutParts writes what a record consists of, in the place of what it consisted of. None: it is of
+	// one piece.
+	PutParts(ctx context.Context, dataset *Dataset, record Number, parts []Part) error
+	// PutMerge writes a merge by its ID.
+	PutMerge(ctx context.Context, m Merge) error
+	// PutCandidate writes a match candidate by its ID. A pair has one: code candidate_known.
+	PutCandidate(ctx context.Context, c Candidate) error
+}
+
+// Merges keeps which records were merged, and which ones may be of one individual.
+type Merges interface {
+	// MergeByID returns a merge; nil when there is none.
+	MergeByID(ctx context.Context, id UID) (*Merge, error)
+	// MergesOf returns the merges in which one of those records took part itself, also those that
+	// were undone, in the order in which they were made.
+	MergesOf(ctx context.Context, dataset *Dataset, numbers []Number) ([]Merge, error)
+	// CandidateByID returns a match candidate; nil when there is none.
+	CandidateByID(ctx context.Context, id UID) (*Candidate, error)
+	// Candidates returns at most limit match candidates of a state (empty: of all) behind the key
+	// after, by key.
+	Candidates(ctx context.Context, state string, after int64, limit int) ([]Candidate, error)
+	// CandidatesOf returns the match candidates that name one of those records.
+	CandidatesOf(ctx context.Context, dataset *Dataset, numbers []Number) ([]Candidate, error)
 }
 
 // Indexes tells how the indexes of hashes stand, and finds people by the one of names.
@@ -408,10 +431,11 @@ type Cell struct {
 type CellPart string
 
 // The parts. PartBefore is the clear image that a record had before it changed; the sealed one of
-// that version lies behind it as it was.
+// that version lies behind it as it was. PartOwn is what a record's own sources say, see Part.
 const (
 	PartSealed CellPart = "sealed"
 	PartBefore CellPart = "before"
+	PartOwn    CellPart = "own"
 )
 
 // Vault seals and opens, hashes and enciphers ids. It alone knows keys. It owns no rule about who

@@ -86,7 +86,8 @@ type Known struct {
 	Matched       []Number       // records that hold a Match identifier, when nothing is on file under the key; found is the one that there is only
 	Memberships   []Membership   // each with Household and Source
 	Relationships []Relationship // each with ToKey and Source
-	OtherKeys     []RecordKey    // of the record, with digests and moments; filled by LifeTx.Hold only
+	Parts         []Part         // of a record that others were merged into: itself first, then those
+	OtherKeys     []RecordKey    // of the record, with digests and moments; filled by LifeTx.Hold, and where Parts are
 	Marks         Marks          // of the record on file
 }
 
@@ -103,6 +104,49 @@ type Marks struct {
 type Mark struct {
 	Number int64
 	UID    UID
+}
+
+// Part is what one of the records that were merged into one is by itself: what its own sources say.
+// The record on file is put together from its parts.
+type Part struct {
+	Number  Number
+	Version int    // that it was sealed at, as PartOwn of that number
+	Own     []byte // sealed under the key of Number
+}
+
+// Merge says that two records were of one individual. Undone, it stays as history.
+type Merge struct {
+	ID       UID
+	Dataset  string
+	Survivor Number
+	Merged   Number
+	Version  int // of the survivor: the first one that shows both
+	At       time.Time
+	Author   Author // with the reason, a code
+	Undone   int    // version of the survivor that shows it alone again; 0: the merge holds
+	UndoneAt time.Time
+	Rights   []byte // JSON: ids of restrictions and consents that the merge has made or withdrawn
+}
+
+// Holds reports whether the merge has not been undone.
+func (m *Merge) Holds() bool { return m.Undone == 0 }
+
+// Candidate is two records that may be of one individual, and what was decided about them. It has
+// numbers and codes only.
+type Candidate struct {
+	ID        UID
+	Key       int64 // order in which they came; given by the store
+	Dataset   string
+	A, B      Number  // A < B
+	Origin    string  // identifier_clash or outside_system
+	Engine    string  // code of the outside system
+	Score     float64 // 0 to 1; of an identifier clash 1
+	Evidence  string  // code of the rule that found them; of an identifier clash its type
+	State     string  // open, same, different or unsure
+	At        time.Time
+	Decided   Author // with the reason, a code
+	DecidedAt time.Time
+	Merge     UID // of the decision same
 }
 
 // Author is who changes records, and for what.

@@ -13,6 +13,9 @@ type Change struct {
 	From *privacy.Disclosed
 	Row  int
 	Gone bool
+	// Into has, from row IntoFrom up to IntoEnd, the ids of what took the place of one that is gone.
+	Into              *privacy.Disclosed
+	IntoFrom, IntoEnd int
 }
 
 // ChangePage is what stands around the changes.
@@ -89,13 +92,30 @@ func (c *changeWriter) append(dst []byte, change *Change) ([]byte, error) {
 	dst = appendString(append(dst, `{"kind":`...), change.Kind)
 	dst = appendString(append(dst, `,"id":`...), string(page.Cell(key, change.Row)))
 	if change.Gone {
-		return append(dst, '}'), nil
+		return append(appendInto(dst, change), '}'), nil
 	}
 	form, err := c.form(change.From)
 	if err != nil {
 		return dst, err
 	}
 	return append(form.row(append(dst, `,"record":`...), change.Row), '}'), nil
+}
+
+// appendInto appends what took the place of a record, when there is something.
+func appendInto(dst []byte, change *Change) []byte {
+	if change.IntoFrom == change.IntoEnd {
+		return dst
+	}
+	page := change.Into.Page()
+	key := page.Shape.Column(page.Shape.Dataset.Key)
+	dst = append(dst, `,"into":[`...)
+	for row := change.IntoFrom; row < change.IntoEnd; row++ {
+		if row > change.IntoFrom {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, string(page.Cell(key, row)))
+	}
+	return append(dst, ']')
 }
 
 func (c *changeWriter) form(d *privacy.Disclosed) (*objects, error) {

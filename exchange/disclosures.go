@@ -104,24 +104,35 @@ func (x *Exchange) discloseDisclosures(ctx context.Context, caller annona.Caller
 	return d, nil
 }
 
-// findDisclosures opens the entries that may be about somebody and merges those that are, by
-// request, the newest first.
+// findDisclosures opens the entries that may be about somebody and joins those that are, by
+// request, the newest first: those of records that were merged into theirs are theirs too.
 func (x *Exchange) findDisclosures(ctx context.Context, number annona.Number) ([]Disclosure, error) {
 	opener := audit.Opener{Vault: x.Vault, Ledger: x.History}
 	found := map[annona.UID]*Disclosure{}
-	err := x.History.EntriesAbout(ctx, "individual", number, func(row annona.LedgerRow) error {
-		m, about, err := opener.About(ctx, row, "individual", number)
-		if err != nil || !about || m.Entry.Facts == nil {
-			return err
+	history, err := x.lineageOf(ctx, x.individuals(), number)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[annona.UID]bool{} // entries
+	for _, s := range history.spans(number) {
+		err := x.History.EntriesAbout(ctx, "individual", s.number, func(row annona.LedgerRow) error {
+			m, about, err := opener.About(ctx, row, "individual", s.number)
+			if err != nil || !about || m.Entry.Facts == nil || !s.has(m.Entry.At) || seen[row.ID] {
+				return err
+			}
+			seen[row.ID] = true
+			d := found[m.Request]
+			if d == nil {
+				d = newDisclosure(m)
+				found[m.Request] = d
+			}
+			d.add(m)
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		d := found[m.Request]
-		if d == nil {
-			d = newDisclosure(m)
-			found[m.Request] = d
-		}
-		d.add(m)
-		return nil
-	})
+	}
 	all := make([]Disclosure, 0, len(found))
 	for _, d := range found {
 		slices.Sort(d.Fields)
@@ -131,7 +142,7 @@ func (x *Exchange) findDisclosures(ctx context.Context, number annona.Number) ([
 	slices.SortFunc(all, func(a, b Disclosure) int {
 		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Request, b.Request))
 	})
-	return all, err
+	return all, nil
 }
 
 func newDisclosure(m audit.Mention) *Disclosure {

@@ -68,11 +68,17 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 			return notOnFile()
 		}
 		stone.Number = known[0].Number
-		if stones, err = stonesOf(ctx, tx, dataset, stone); err != nil {
+		merged, err := x.mergedWith(ctx, tx, dataset, stone.Number)
+		if err != nil {
 			return err
 		}
-		if err := tx.Erase(ctx, caller.Operator, dataset, stone.Number); err != nil {
+		if stones, err = stonesOf(ctx, tx, dataset, stone, merged); err != nil {
 			return err
+		}
+		for _, number := range append(merged, stone.Number) {
+			if err := tx.Erase(ctx, caller.Operator, dataset, number); err != nil {
+				return err
+			}
 		}
 		for _, each := range stones {
 			if err := tx.PutTombstone(ctx, each); err != nil {
@@ -92,17 +98,49 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 	return stones, err
 }
 
-// stonesOf returns a tombstone for each key that leads to a record, the given one first.
-func stonesOf(ctx context.Context, tx annona.Tx, dataset *annona.Dataset, stone annona.Tombstone) ([]annona.Tombstone, error) {
-	held, err := tx.Hold(ctx, dataset, []annona.Number{stone.Number})
+// mergedWith returns the records that were merged into one, whose erasure is theirs.
+func (x *Exchange) mergedWith(ctx context.Context, tx annona.Tx, dataset *annona.Dataset, number annona.Number) ([]annona.Number, error) {
+	held, err := tx.Hold(ctx, dataset, []annona.Number{number})
 	if err != nil {
 		return nil, err
 	}
+	var merged []annona.Number
+	for _, p := range held[0].Parts {
+		if p.Number != number {
+			merged = append(merged, p.Number)
+		}
+	}
+	return merged, nil
+}
+
+// stonesOf returns a tombstone for each key that leads to a record, the given one first; of one that was
+// merged into it, its first key has its number: by that its own key is destroyed.
+func stonesOf(ctx context.Context, tx annona.Tx, dataset *annona.Dataset, stone annona.Tombstone, merged []annona.Number) ([]annona.Tombstone, error) {
+	numbers := append(slices.Clone(merged), stone.Number)
+	slices.Sort(numbers)
+	held, err := tx.Hold(ctx, dataset, numbers)
+	if err != nil {
+		return nil, err
+	}
+	numberOf := map[keptKey]annona.Number{} // where the record's own does not stand
+	var keys []annona.RecordKey
+	for _, k := range held {
+		if k.Number == stone.Number {
+			keys = append(k.OtherKeys, k.Key)
+		} else {
+			numberOf[keptKey{source: k.Key.Source, key: k.Key.Key}] = k.Number
+		}
+	}
 	stones := []annona.Tombstone{stone}
-	for _, k := range append(held[0].OtherKeys, held[0].Key) {
-		if k.Source != stone.Source || k.Key != stone.Key {
-			other := stone
-			other.ID, other.Source, other.Key = annona.NewUID(), k.Source, k.Key
+	for _, k := range keys {
+		other := stone
+		other.ID, other.Source, other.Key = annona.NewUID(), k.Source, k.Key
+		number, ofMerged := numberOf[keptKey{source: k.Source, key: k.Key}]
+		switch {
+		case ofMerged:
+			other.Number = number
+			stones = append(stones, other)
+		case k.Source != stone.Source || k.Key != stone.Key:
 			stones = append(stones, other)
 		}
 	}

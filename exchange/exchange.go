@@ -46,6 +46,7 @@ type Config struct {
 	Clock       annona.Clock
 	Zone        *time.Location // of the installation: it decides which day is today
 	Indexes     annona.Indexes // nil: names are not searched, and no index is made anew
+	Merges      annona.Merges
 	// Process names this process among all, for Gone; empty: it has no name.
 	Process string
 	// Gone says whether a process that had a name has ended; known: it can tell. nil: nobody can.

@@ -23,17 +23,19 @@ const (
 	ChangeUpsert  ChangeKind = "upsert"        // put this record in the place of the one with its id
 	ChangeEntered ChangeKind = "entered_scope" // likewise; it was not in sight before
 	ChangeLeft    ChangeKind = "left_scope"    // drop the record with this id
-	ChangeDelete  ChangeKind = "delete"        // likewise; the registry has erased it
+	ChangeDelete  ChangeKind = "delete"        // likewise; the registry has erased or deleted it, or merged it into another one
 )
 
 // Gone reports whether the change has no record any more.
 func (k ChangeKind) Gone() bool { return k == ChangeLeft || k == ChangeDelete }
 
 // Change is one change of what a follower sees. Row is that of its record in Changes.Records, or
-// of its id in Changes.IDs when the record is gone.
+// of its id in Changes.IDs when the record is gone. What took its place stands in Changes.Into from row
+// IntoFrom up to IntoEnd: those that the caller may see.
 type Change struct {
-	Kind ChangeKind
-	Row  int
+	Kind              ChangeKind
+	Row               int
+	IntoFrom, IntoEnd int
 }
 
 // Changes is a page of changes that was released. Whoever writes it says with Sent how that ended.
@@ -42,6 +44,7 @@ type Changes struct {
 	List    []Change
 	Records *privacy.Disclosed // nil: there are none
 	IDs     *privacy.Disclosed // of those that are gone: the id only; nil: there are none
+	Into    *privacy.Disclosed // ids of those that took their place; nil: there are none
 	Request annona.UID
 	Schema  int
 	Next    string // the position behind these changes
@@ -236,10 +239,13 @@ func (l *look) answer(ctx context.Context, next *position) (*Changes, error) {
 	}
 	if len(l.gone) > 0 {
 		var err error
-		if a.IDs, err = l.ids(ctx); err != nil {
+		if a.IDs, a.Into, err = l.ids(ctx); err != nil {
 			return nil, err
 		}
 		subjects = append(subjects, subjectsOf(a.IDs)...)
+		if a.Into != nil {
+			subjects = append(subjects, subjectsOf(a.Into)...)
+		}
 	}
 	facts := l.i.facts()
 	facts.Fields, facts.Rows, facts.Page = l.i.fields, int64(len(l.changes)), 1
@@ -250,30 +256,61 @@ func (l *look) answer(ctx context.Context, next *position) (*Changes, error) {
 	return a, nil
 }
 
-// ids discloses the ids of records that are gone, and nothing else of them.
-func (l *look) ids(ctx context.Context) (*privacy.Disclosed, error) {
+// ids discloses the ids of records that are gone, and nothing else of them but what took their place:
+// the ids of records that the caller may see and has asked for.
+func (l *look) ids(ctx context.Context) (gone, into *privacy.Disclosed, err error) {
 	dataset := l.i.shape.Dataset
 	left, err := l.x.Views.Departed(ctx, dataset, slices.Sorted(slices.Values(l.gone)))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	key, _ := dataset.Field(dataset.Key)
-	page := annona.NewPage(&annona.Shape{Dataset: dataset, Columns: []*annona.Field{key}})
-	for n, c := range l.changes {
+	shape := &annona.Shape{Dataset: dataset, Columns: []*annona.Field{key}}
+	page, successors := annona.NewPage(shape), annona.NewPage(shape)
+	for n := range l.changes {
+		c := &l.changes[n]
 		if !c.Kind.Gone() {
 			continue
 		}
 		number := l.gone[c.Row]
 		d, known := left[number]
 		if !known {
-			return nil, errResync()
+			return nil, nil, errResync()
 		}
 		if d.Erased {
-			l.changes[n].Kind = ChangeDelete
+			c.Kind = ChangeDelete
+			c.IntoFrom = successors.Count
+			if err := l.successors(ctx, d.Into, successors); err != nil {
+				return nil, nil, err
+			}
+			c.IntoEnd = successors.Count
 		}
 		page.Numbers, page.UIDs = append(page.Numbers, number), append(page.UIDs, d.UID)
 		page.Columns[0].Append(d.UID[:])
 		page.Count++
 	}
-	return l.i.plan(page.Shape).Redact(page), nil
+	if successors.Count > 0 {
+		into = l.i.plan(shape).Redact(successors)
+	}
+	return l.i.plan(shape).Redact(page), into, nil
+}
+
+// successors appends the ids of those records that the caller sees at this moment.
+func (l *look) successors(ctx context.Context, uids []annona.UID, page *annona.Page) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	nothing := &annona.Shape{Dataset: l.i.shape.Dataset}
+	for _, uid := range uids {
+		seen := annona.NewPage(nothing)
+		if err := l.x.Records.ReadOne(ctx, l.i.scope(nothing, l.today), uid, seen); err != nil {
+			return err
+		}
+		for row := range seen.Count {
+			page.Numbers, page.UIDs = append(page.Numbers, seen.Numbers[row]), append(page.UIDs, uid)
+			page.Columns[0].Append(uid[:])
+			page.Count++
+		}
+	}
+	return nil
 }

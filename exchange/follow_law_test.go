@@ -44,6 +44,7 @@ func TestTheLawOfFollowers(t *testing.T) {
 					"rights":  w.right,
 					"all":     w.everything,
 					"erase":   w.erase,
+					"merge":   w.merge,
 					"follow":  w.follow,
 					"begin":   w.begin,
 					"":        w.followLatest,
@@ -65,6 +66,7 @@ type moving struct {
 	place   *place
 	parents map[string]string
 	readers []*reader
+	merges  []annona.UID
 }
 
 // reader asks one question under one key.
@@ -273,6 +275,24 @@ func (w *moving) erase(rt *rapid.T) {
 	if _, err := w.place.Erase(w.place.ctx, operator, who, "not_necessary"); annona.KindOf(err) != annona.KindNotFound && annona.KindOf(err) != annona.KindGone && err != nil {
 		check(rt, err)
 	}
+}
+
+// merge makes one of two people, or takes that back.
+func (w *moving) merge(rt *rapid.T) {
+	if len(w.merges) > 0 && rapid.Bool().Draw(rt, "take back") {
+		if _, err := w.place.Unmerge(w.place.ctx, operator, rapid.SampledFrom(w.merges).Draw(rt, "merge")); annona.KindOf(err) != annona.KindConflict && annona.KindOf(err) != annona.KindNotFound && err != nil {
+			check(rt, err)
+		}
+		return
+	}
+	of := rapid.SliceOfNDistinct(rapid.IntRange(0, lawPeople-1), 2, 2, rapid.ID[int]).Draw(rt, "two")
+	m, err := w.place.Merge(w.place.ctx, operator, inLaw(fmt.Sprint("p", of[0])), inLaw(fmt.Sprint("p", of[1])), "same_card")
+	switch annona.KindOf(err) {
+	case annona.KindConflict, annona.KindNotFound, annona.KindGone:
+		return
+	}
+	check(rt, err)
+	w.merges = append(w.merges, m.ID)
 }
 
 // begin lets a reader begin; sometimes it is one more who reads the same with the same key.

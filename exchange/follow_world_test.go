@@ -34,6 +34,7 @@ type anyStore interface {
 	annona.Views
 	annona.Loads
 	annona.Indexes
+	annona.Merges
 	Close() error
 }
 
@@ -141,7 +142,7 @@ func (g ground) open(ctx context.Context) (*place, error) {
 	}
 	p.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(), Records: p.store, Writer: p.store, Ledger: p.store, Standings: p.store,
-		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Past: p.store, Loads: p.store, Indexes: p.store, Vault: g.vault, Shredder: keeper{}, Outside: &outside{}, Clock: clock, Zone: time.UTC,
+		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Past: p.store, Loads: p.store, Indexes: p.store, Merges: p.store, Vault: g.vault, Shredder: keeper{}, Outside: &outside{}, Clock: clock, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {
 				return annona.Unauthenticated("key_invalid", "the key is revoked")

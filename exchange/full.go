@@ -240,7 +240,7 @@ func (x *Exchange) remove(ctx context.Context, tx annona.Tx, by annona.Author, g
 	}
 	for i, v := range gone {
 		d := annona.Deletion{
-			Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version + 1, Kept: v.before,
+			Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version + 1, Into: v.into, Kept: v.before,
 			Before: annona.Former{Version: v.known.Version, Clear: sealed[i].Image, Sealed: v.known.Sealed}.Append(nil),
 		}
 		switch err := tx.Delete(ctx, by, d); {
@@ -267,8 +267,7 @@ func (l *Loading) takeBack(ctx context.Context, tx annona.Tx, left []*revision, 
 	for _, v := range left {
 		dataset := v.known.Key.Dataset
 		isFirst := v.known.Key.Source == l.order.Source
-		nothing := said{origin: l.origin(), first: isFirst, covers: func(string) bool { return true }}
-		v.now, _ = merge(v.now, nothing, l.decides[dataset.Name])
+		l.silence(v, isFirst)
 		silent := v.known.Key
 		if isFirst {
 			silent.Digest, silent.AsOf = [16]byte{}, l.load.AsOf // it leads to the record, and says nothing
@@ -277,8 +276,7 @@ func (l *Loading) takeBack(ctx context.Context, tx annona.Tx, left []*revision, 
 		for _, k := range v.known.OtherKeys {
 			if k.Source == l.order.Source {
 				v.former.others = append(v.former.others, keptOf(&k))
-				k.Dataset = dataset
-				w.keys = append(w.keys, leading{k, 0})
+				w.keys = append(w.keys, l.release(v, k))
 			}
 		}
 		next, image, err := l.x.next(v)
@@ -286,9 +284,43 @@ func (l *Loading) takeBack(ctx context.Context, tx annona.Tx, left []*revision, 
 			return err
 		}
 		w.add(next, image)
+		if v.anyChanged() {
+			w.parts = append(w.parts, partsWrite{dataset, next.Number, next.Version, v.parts})
+		}
 		o.tally.TakenBack++
 	}
 	loaded, err := w.put(ctx, l.x, tx, l.author())
 	o.Loaded = sum(o.Loaded, loaded)
 	return err
+}
+
+// silence takes the words of the load's source out of a record, or out of each of its parts.
+func (l *Loading) silence(v *revision, isFirst bool) {
+	dataset := v.known.Key.Dataset
+	authority := l.decides[dataset.Name]
+	nothing := said{origin: l.origin(), first: isFirst, covers: func(string) bool { return true }}
+	if len(v.parts) == 0 {
+		v.now, _ = merge(v.now, nothing, authority)
+		return
+	}
+	for _, p := range v.parts {
+		nothing.first = p.was.first.source == l.order.Source
+		p.now, _ = merge(p.now, nothing, authority)
+		p.changed = true
+	}
+	v.now = l.x.unite(dataset, v.parts, authority)
+}
+
+// release lets another key lead nowhere. The first key of a record that was merged into this one stays:
+// it leads here, and says nothing.
+func (l *Loading) release(v *revision, k annona.RecordKey) leading {
+	k.Dataset = v.known.Key.Dataset
+	for _, p := range v.parts {
+		if p.was.first.source == k.Source && p.was.first.key == k.Key {
+			k.Digest, k.AsOf = [16]byte{}, l.load.AsOf
+			return leading{k, v.known.Number}
+		}
+		p.was.others = slices.DeleteFunc(p.was.others, func(o keptKey) bool { return o.source == k.Source && o.key == k.Key })
+	}
+	return leading{k, 0}
 }

@@ -273,7 +273,7 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 
 // put writes what was settled and sealed. Where something was, the load and its entry come last.
 func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, s *settling) error {
-	loaded, err := s.upsert(ctx, tx, l.author())
+	loaded, err := s.upsert(ctx, l.x, tx, l.author())
 	if err != nil {
 		return err
 	}

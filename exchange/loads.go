@@ -525,7 +525,13 @@ const (
 	flagOutside   = "outside_authority"
 	flagDuplicate = "duplicate_suspected"
 	flagMisfit    = "id_format_invalid"
+	flagDiffer    = "merged_differ"
 )
+
+// differFlag makes the flag that records which were merged say different things of a field.
+func (x *Exchange) differFlag(dataset *annona.Dataset) func(unit string, since time.Time) word {
+	return func(unit string, since time.Time) word { return x.flag(dataset, flagDiffer, unit, since) }
+}
 
 // flag makes a quality flag; about is the field, empty: the whole record; since zero: it has no day.
 func (x *Exchange) flag(dataset *annona.Dataset, code, about string, since time.Time) word {

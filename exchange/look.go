@@ -197,11 +197,11 @@ func (l *look) compare(p *piece, shown []annona.View) {
 
 func (l *look) change(kind ChangeKind, d *privacy.Disclosed, row int, number annona.Number) {
 	if kind.Gone() {
-		l.changes = append(l.changes, Change{kind, len(l.gone)})
+		l.changes = append(l.changes, Change{Kind: kind, Row: len(l.gone)})
 		l.gone = append(l.gone, number)
 		return
 	}
-	l.changes = append(l.changes, Change{kind, l.chosen.Count()})
+	l.changes = append(l.changes, Change{Kind: kind, Row: l.chosen.Count()})
 	l.chosen.Add(d, row)
 }
 

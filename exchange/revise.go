@@ -23,13 +23,17 @@ type revision struct {
 	changed bool
 	before  []byte             // of an undo: what the record was, as an event keeps it
 	keys    []annona.RecordKey // under which a report was taken
+	parts   []*part            // that it consists of; none: it is of one piece
+	into    []annona.Number    // of one that goes: what takes its place
 }
 
-// writes are what a transaction is about to write: records with their images, and after them keys.
+// writes are what a transaction is about to write: records with their images, and after them keys
+// and parts.
 type writes struct {
 	records []annona.StoredRecord
 	images  []versions
 	keys    []leading
+	parts   []partsWrite
 }
 
 // leading is another key that leads to a record.
@@ -47,21 +51,21 @@ func (w *writes) put(ctx context.Context, x *Exchange, tx annona.Tx, by annona.A
 	if err := x.seal(ctx, w.records, w.images); err != nil {
 		return annona.Loaded{}, err
 	}
-	return w.upsert(ctx, tx, by)
+	return w.upsert(ctx, x, tx, by)
 }
 
-// upsert writes records that are sealed, and then the keys.
-func (w *writes) upsert(ctx context.Context, tx annona.Tx, by annona.Author) (annona.Loaded, error) {
+// upsert writes records that are sealed, and then the keys and the parts.
+func (w *writes) upsert(ctx context.Context, x *Exchange, tx annona.Tx, by annona.Author) (annona.Loaded, error) {
 	loaded, err := tx.Upsert(ctx, by, w.records)
 	if err != nil {
 		return loaded, err
 	}
 	for _, k := range w.keys {
-		if err := tx.PutKey(ctx, k.key, k.number); err != nil {
+		if err := tx.PutKey(ctx, by, k.key, k.number); err != nil {
 			return loaded, err
 		}
 	}
-	return loaded, nil
+	return loaded, x.putParts(ctx, tx, w.parts)
 }
 
 // revise merges what is reported of records on file, which were recalled. Of what does not change by
@@ -86,6 +90,9 @@ func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, ar
 				return err
 			}
 			s.add(next, image)
+			if v.anyChanged() {
+				s.parts = append(s.parts, partsWrite{next.Dataset, next.Number, next.Version, v.parts})
+			}
 			written = next.RecordKey
 		}
 		for _, k := range v.keys {
@@ -155,6 +162,9 @@ func (x *Exchange) recall(ctx context.Context, revisions []*revision) error {
 			return err
 		}
 	}
+	if err := x.openParts(ctx, revisions); err != nil {
+		return err
+	}
 	return x.portray(revisions)
 }
 
@@ -182,6 +192,7 @@ func (l *Loading) take(v *revision, households map[string]annona.Number, o *outc
 	for _, m := range v.reports {
 		reported := &m.known.Reported
 		stale := l.stale(v.known.Number, reported, m.report.Dataset.Name) ||
+			len(v.parts) > 0 && l.stale(l.x.partOf(v, &m.report.RecordKey).number, reported, m.report.Dataset.Name) ||
 			v.known.Deleted && !v.changed && m.report.AsOf.Before(v.former.gone)
 		if stale {
 			o.Stale++
@@ -189,7 +200,7 @@ func (l *Loading) take(v *revision, households map[string]annona.Number, o *outc
 		}
 		before := v.now
 		isFirst := v.isFirst(&m.report.RecordKey)
-		next, outside := merge(v.now, l.said(m.report, isFirst, households), l.decides[m.report.Dataset.Name])
+		next, outside := l.x.report(v, l.said(m.report, isFirst, households), &m.report.RecordKey, l.decides[m.report.Dataset.Name])
 		for _, unit := range outside {
 			o.count(m.report.Dataset.Name + "." + unit)
 		}
@@ -205,7 +216,7 @@ func (l *Loading) take(v *revision, households map[string]annona.Number, o *outc
 		}
 		v.keys = append(v.keys, m.report.RecordKey)
 		v.now = next
-		if isFirst || reported.Source == "" || v.known.Deleted || !before.same(&next) {
+		if isFirst || reported.Source == "" || v.known.Deleted || !before.same(&next) || v.anyChanged() {
 			v.changed = true
 		}
 	}

@@ -33,7 +33,17 @@ func notOnFile() error {
 	return annona.NotFound("no individual with this key or id is on file")
 }
 
+// findSubject returns the number of a subject; of one that was merged into another, that one's.
 func (x *Exchange) findSubject(ctx context.Context, s Subject) (annona.Number, error) {
+	number, err := x.findRecord(ctx, s)
+	if err != nil || number == 0 {
+		return 0, err
+	}
+	return x.survivorOf(ctx, x.individuals(), number)
+}
+
+// findRecord returns the number of the record that a subject's key leads to, or that has its id.
+func (x *Exchange) findRecord(ctx context.Context, s Subject) (annona.Number, error) {
 	if s.ID == "" {
 		return x.Subjects.SubjectByKey(ctx, s.Source, x.Vault.RecordKey("individuals", s.Source, s.Key))
 	}
@@ -66,7 +76,13 @@ func (x *Exchange) Restrict(ctx context.Context, caller annona.Caller, s Subject
 	if r.EffectiveDate == "" {
 		r.EffectiveDate = x.today(now)
 	}
-	return r.ID, x.putRight(ctx, caller, number, string(r.Kind), r.ID, func(tx annona.Tx) error { return tx.PutRestriction(ctx, r) })
+	return r.ID, x.putRight(ctx, caller, number, string(r.Kind), r.ID, func(tx annona.Tx, of annona.Number) error {
+		one := r
+		if one.Subject = of; of != number {
+			one.ID = annona.NewUID()
+		}
+		return tx.PutRestriction(ctx, one)
+	})
 }
 
 // Lift ends every active restriction of that kind of an individual and returns how many.
@@ -78,22 +94,42 @@ func (x *Exchange) Lift(ctx context.Context, caller annona.Caller, s Subject, ki
 	if err != nil {
 		return 0, err
 	}
-	all, err := x.Subjects.Restrictions(ctx, number)
+	return x.eachRecord(ctx, number, func(of annona.Number) (lifted int, err error) {
+		all, err := x.Subjects.Restrictions(ctx, of)
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range all {
+			if r.Kind != kind || !r.LiftedAt.IsZero() {
+				continue
+			}
+			r.LiftedAt = x.Clock()
+			if err := x.changeRight(ctx, caller, of, "lift_"+string(kind), r.ID, func(tx annona.Tx) error { return tx.PutRestriction(ctx, r) }); err != nil {
+				return lifted, err
+			}
+			lifted++
+		}
+		return lifted, nil
+	})
+}
+
+// eachRecord calls change for a record and for those that were merged into it, and returns what it says of
+// the record.
+func (x *Exchange) eachRecord(ctx context.Context, number annona.Number, change func(annona.Number) (int, error)) (count int, err error) {
+	numbers, err := x.mergedInto(ctx, x.individuals(), number)
 	if err != nil {
 		return 0, err
 	}
-	lifted := 0
-	for _, r := range all {
-		if r.Kind != kind || !r.LiftedAt.IsZero() {
-			continue
+	for i, of := range numbers {
+		n, err := change(of)
+		if i == 0 {
+			count = n
 		}
-		r.LiftedAt = x.Clock()
-		if err := x.putRight(ctx, caller, number, "lift_"+string(kind), r.ID, func(tx annona.Tx) error { return tx.PutRestriction(ctx, r) }); err != nil {
-			return lifted, err
+		if err != nil {
+			return count, err
 		}
-		lifted++
 	}
-	return lifted, nil
+	return count, nil
 }
 
 // GiveConsent records an individual's consent to named purposes and recipients.
@@ -116,7 +152,13 @@ func (x *Exchange) GiveConsent(ctx context.Context, caller annona.Caller, s Subj
 	if c.EffectiveDate == "" {
 		c.EffectiveDate = x.today(now)
 	}
-	return c.ID, x.putRight(ctx, caller, number, "consent_given", c.ID, func(tx annona.Tx) error { return tx.PutConsent(ctx, c) })
+	return c.ID, x.putRight(ctx, caller, number, "consent_given", c.ID, func(tx annona.Tx, of annona.Number) error {
+		one := c
+		if one.Subject = of; of != number {
+			one.ID = annona.NewUID()
+		}
+		return tx.PutConsent(ctx, one)
+	})
 }
 
 // WithdrawConsent withdraws every consent of an individual that names the purpose (empty: any)
@@ -129,22 +171,23 @@ func (x *Exchange) WithdrawConsent(ctx context.Context, caller annona.Caller, s 
 	if err != nil {
 		return 0, err
 	}
-	all, err := x.Subjects.Consents(ctx, number)
-	if err != nil {
-		return 0, err
-	}
-	withdrawn := 0
-	for _, c := range all {
-		if c.Status != "given" || purpose != "" && !slices.Contains(c.Purposes, purpose) {
-			continue
+	return x.eachRecord(ctx, number, func(of annona.Number) (withdrawn int, err error) {
+		all, err := x.Subjects.Consents(ctx, of)
+		if err != nil {
+			return 0, err
 		}
-		c.Status, c.WithdrawnAt = "withdrawn", x.Clock()
-		if err := x.putRight(ctx, caller, number, "consent_withdrawn", c.ID, func(tx annona.Tx) error { return tx.PutConsent(ctx, c) }); err != nil {
-			return withdrawn, err
+		for _, c := range all {
+			if c.Status != "given" || purpose != "" && !slices.Contains(c.Purposes, purpose) {
+				continue
+			}
+			c.Status, c.WithdrawnAt = "withdrawn", x.Clock()
+			if err := x.changeRight(ctx, caller, of, "consent_withdrawn", c.ID, func(tx annona.Tx) error { return tx.PutConsent(ctx, c) }); err != nil {
+				return withdrawn, err
+			}
+			withdrawn++
 		}
-		withdrawn++
-	}
-	return withdrawn, nil
+		return withdrawn, nil
+	})
 }
 
 // checkRight refuses what could never take effect.
@@ -169,8 +212,28 @@ func checkDays(from, until annona.Date) error {
 	return nil
 }
 
-// putRight writes the exercise of a right with its ledger entry.
-func (x *Exchange) putRight(ctx context.Context, caller annona.Caller, number annona.Number, act string, id annona.UID, put func(annona.Tx) error) error {
+// putRight writes the exercise of a right with its ledger entry, for a record and for those that were
+// merged into it.
+func (x *Exchange) putRight(ctx context.Context, caller annona.Caller, number annona.Number, act string, id annona.UID, put func(annona.Tx, annona.Number) error) error {
+	return x.changeRight(ctx, caller, number, act, id, func(tx annona.Tx) error {
+		numbers, err := x.mergedInto(ctx, x.individuals(), number)
+		if err != nil {
+			return err
+		}
+		for _, of := range numbers {
+			if err := put(tx, of); err != nil {
+				return err
+			}
+		}
+		now, err := x.lineageOf(ctx, x.individuals(), number) // the record is locked since
+		if err == nil && (now.survivor(number) != number || !slices.Equal(now.inside(number), numbers)) {
+			err = annona.Conflict("record_moved", "the record was merged, or a merge of it was taken back, in this moment; try again")
+		}
+		return err
+	})
+}
+
+func (x *Exchange) changeRight(ctx context.Context, caller annona.Caller, number annona.Number, act string, id annona.UID, put func(annona.Tx) error) error {
 	facts := audit.Facts{Verb: annona.VerbSubjectRights, Details: map[string]string{"act": act, "record": id.String()}}
 	subjects := []audit.Subjects{{Noun: "individual", Numbers: []annona.Number{number}}}
 	entry := audit.Change(x.Clock(), annona.NewUID(), facts, caller, subjects)

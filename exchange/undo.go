@@ -278,6 +278,9 @@ func (u *undoing) restore(ctx context.Context, tx annona.Tx, back []*revision, o
 	if err := u.x.Vault.OpenCells(ctx, cells); err != nil {
 		return err
 	}
+	if err := u.x.openParts(ctx, back); err != nil {
+		return err
+	}
 	var w writes
 	for i, v := range back {
 		then, err := parseWas(cells[2*i].Image)
@@ -315,6 +318,9 @@ func (u *undoing) become(v *revision, then *was, sealed annona.Image, w *writes)
 		}
 		w.keys = append(w.keys, leading{key, number})
 	}
+	if err := u.x.formerParts(v, then.parts); err != nil {
+		return err
+	}
 	v.keys = []annona.RecordKey{then.first.recordKey(dataset)}
 	v.now = standing{words: wordsOf(&r), memberships: then.memberships, relationships: then.relationships}
 	next, image, err := u.x.next(v)
@@ -322,5 +328,8 @@ func (u *undoing) become(v *revision, then *was, sealed annona.Image, w *writes)
 		return err
 	}
 	w.add(next, image)
+	if len(then.parts) > 0 {
+		w.parts = append(w.parts, partsWrite{dataset, next.Number, next.Version, v.parts})
+	}
 	return nil
 }

@@ -19,6 +19,7 @@ type was struct {
 	memberships   []annona.Membership
 	relationships []annona.Relationship
 	marks         annona.Marks
+	parts         []keptPart // of a record that others were merged into
 }
 
 // keptKey is a key that led to the record, with the digest and the moment of what was reported.
@@ -41,8 +42,8 @@ func (k *keptKey) recordKey(dataset *annona.Dataset) annona.RecordKey {
 const wasFormat = 2
 
 // append appends the encoding: the format, then behind their lengths the clear image, the first key,
-// the other keys, the moment, the memberships and the relationships, which are lists of texts, and the
-// marks.
+// the other keys, the moment, the memberships and the relationships, which are lists of texts, the marks,
+// and its parts, when it has some.
 func (w *was) append(b []byte) []byte {
 	b = append(b, wasFormat)
 	b = annona.AppendItem(b, w.clear)
@@ -65,7 +66,15 @@ func (w *was) append(b []byte) []byte {
 			string(t.StartDate), string(t.EndDate), t.EndReason))
 	}
 	b = annona.AppendItem(b, some)
-	return annona.AppendItem(b, appendMarks(nil, &w.marks))
+	b = annona.AppendItem(b, appendMarks(nil, &w.marks))
+	if len(w.parts) == 0 {
+		return b
+	}
+	some = nil
+	for _, p := range w.parts {
+		some = annona.AppendItem(some, appendTexts(nil, strconv.FormatInt(int64(p.number), 10), string(p.plain)))
+	}
+	return annona.AppendItem(b, some)
 }
 
 // appendMarks appends the moment and the household of the line as texts, then the marks of memberships
@@ -134,8 +143,13 @@ func parseWas(b []byte) (w was, err error) {
 		return w, errWas()
 	}
 	parts, err := cutItems(b[1:])
-	if err != nil || len(parts) != 7 {
+	if err != nil || len(parts) != 7 && len(parts) != 8 {
 		return w, errWas()
+	}
+	if len(parts) == 8 {
+		if w.parts, err = parseParts(parts[7]); err != nil {
+			return w, err
+		}
 	}
 	w.clear = annona.Image(parts[0])
 	if w.first, err = parseKey(parts[1]); err != nil {
@@ -193,6 +207,25 @@ func parseKeys(b []byte) (all []keptKey, err error) {
 			return nil, err
 		}
 		all = append(all, k)
+	}
+	return all, nil
+}
+
+func parseParts(b []byte) (all []keptPart, err error) {
+	items, err := cutItems(b)
+	if err != nil {
+		return nil, errWas()
+	}
+	for _, item := range items {
+		t, err := texts(item, 2)
+		if err != nil {
+			return nil, err
+		}
+		number, err := strconv.ParseInt(t[0], 10, 64)
+		if err != nil {
+			return nil, errWas()
+		}
+		all = append(all, keptPart{annona.Number(number), []byte(t[1])})
 	}
 	return all, nil
 }

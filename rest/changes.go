@@ -66,6 +66,7 @@ func (s *Server) sendChanges(found *exchange.Changes, dataset string, format enc
 		list[i] = encode.Change{Kind: string(c.Kind), From: found.Records, Row: c.Row, Gone: c.Kind.Gone()}
 		if c.Kind.Gone() {
 			list[i].From = found.IDs
+			list[i].Into, list[i].IntoFrom, list[i].IntoEnd = found.Into, c.IntoFrom, c.IntoEnd
 		}
 	}
 	return &reply{Body: func(c huma.Context) {
@@ -91,7 +92,7 @@ func (s *Server) registerChanges() {
 		Summary: "What has changed for you",
 		Description: "Follows a dataset. Without after, the answers are a first snapshot, in pages; with the position of the answer before, they are what has changed since. " +
 			"Applying every change in order makes what a search returns. Only what changes *your* view is a change: a column that you did not ask for, or a person whom you may not see, makes none.\n\n" +
-			"A change has a kind: upsert (put the record in the place of the one with its id), entered_scope (likewise, it was not in your sight), left_scope (drop the record with this id) or delete (likewise, the registry has erased it). " +
+			"A change has a kind: upsert (put the record in the place of the one with its id), entered_scope (likewise, it was not in your sight), left_scope (drop the record with this id) or delete (likewise, the registry has erased or deleted it, or merged it: into names the records that took its place, as far as you see them). " +
 			"more says that further changes are there already; otherwise ask again when you like, or with wait.\n\n" +
 			"A position can be asked again, also when its answer was lost. One that the log does not reach back to any more is 410 resync: start again without after, and drop what the new snapshot does not name.",
 		Responses: withPosition(answers("Changes.", changeFormats)),
@@ -107,6 +108,7 @@ func withPosition(responses map[string]*huma.Response) map[string]*huma.Response
 	change := &huma.Schema{Type: huma.TypeObject, Required: []string{"kind", "id"}, Properties: map[string]*huma.Schema{
 		"kind":   {Type: huma.TypeString, Enum: []any{"upsert", "entered_scope", "left_scope", "delete"}},
 		"id":     {Type: huma.TypeString, Description: "The record's id, as your agreement sees it."},
+		"into":   {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}, Description: "Of a delete: the ids of the records that took its place, those that you see. Not there when there are none."},
 		"record": {Type: huma.TypeObject, Description: "The record as it is now, in the form of a search's records; not there when it is gone."},
 	}}
 	responses["200"].Content["application/json"].Schema = &huma.Schema{Type: huma.TypeObject, Required: []string{"schema", "changes", "next", "more"}, Properties: map[string]*huma.Schema{

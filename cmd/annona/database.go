@@ -34,6 +34,7 @@ type store interface {
 	annona.Mappings
 	annona.ExportSpecs
 	annona.Indexes
+	annona.Merges
 	annona.Dumper
 	annona.Reviver
 	Close() error

@@ -35,7 +35,8 @@ type cli struct {
 	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
-	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, and who received their data."`
+	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, who received their data, and merging two records of one."`
+	Match      matchCommand      `cmd:"" help:"Match candidates: pairs of records that may be of one individual."`
 	NameSearch nameSearchCommand `cmd:"" name:"name-search" help:"The search for individuals by their names: off until it is switched on."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`

@@ -20,6 +20,10 @@ type subjectCommand struct {
 	Erase    subjectErase    `cmd:"" help:"Erase an individual, or record that this was refused (GDPR Article 17)."`
 	Erased   subjectErased   `cmd:"" help:"List erasures and how far they are."`
 
+	Merge   subjectMerge   `cmd:"" help:"Merge two records of one individual."`
+	Unmerge subjectUnmerge `cmd:"" help:"Take a merge back: both records are again what their own sources report."`
+	Merges  subjectMerges  `cmd:"" help:"List the merges of an individual."`
+
 	Disclosures subjectDisclosures `cmd:"" help:"Tell who received an individual's data (GDPR Article 15)."`
 	Disputes    subjectDisputes    `cmd:"" help:"List identifiers that several individuals hold, though they have one holder."`
 	Tombstones  subjectTombstones  `cmd:"" help:"Make the file whole that keeps erased people away after a restore."`

@@ -194,6 +194,11 @@ func (t *tx) remember(tb *table, all []*found) error {
 		t.found[subject{tb.dataset, f.number}] = f
 		differing = append(differing, f)
 	}
+	if t.beside {
+		if err := t.fillParts(tb.dataset, differing); err != nil {
+			return err
+		}
+	}
 	for _, f := range differing {
 		for i := range f.memberships {
 			m := &f.memberships[i]
@@ -247,6 +252,7 @@ func (t *tx) lockRows(tb *table, sql string, wanted map[annona.Number][]*found) 
 	questions := []question{{sql, []any{numbers}, func(r row) error {
 		number := r.number(0)
 		for _, f := range wanted[number] {
+			t.beside = t.beside || f.version != r.integer(1) // somebody has been here since
 			if err := f.read(tb, r); err != nil {
 				return err
 			}

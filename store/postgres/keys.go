@@ -120,7 +120,7 @@ func (t *tx) lookAgain(tb *table, differing []*found) error {
 }
 
 // PutKey lets another key lead to a record, or to nothing again. See annona.LifeTx.
-func (t *tx) PutKey(ctx context.Context, key annona.RecordKey, number annona.Number) error {
+func (t *tx) PutKey(ctx context.Context, by annona.Author, key annona.RecordKey, number annona.Number) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (t *tx) PutKey(ctx context.Context, key annona.RecordKey, number annona.Num
 	if err := t.putKeys(tb, []*annona.RecordKey{&key}, []int64{int64(number)}, touched); err != nil {
 		return t.fault("write a key", err)
 	}
-	if err := t.touchAll(touched, annona.Author{}); err != nil {
+	if err := t.touchAll(touched, by); err != nil {
 		return t.fault("write an event", err)
 	}
 	return nil

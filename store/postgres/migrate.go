@@ -213,8 +213,8 @@ func errOutdated() error {
 // except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE", "areas, reorganizations, indexes, unmapped_codes, clients, syncs, loads"},
-	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records"},
-	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting"},
+	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records, merges, candidates"},
+	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting, parts"},
 	{"UPDATE (dropped)", "mappings, export_specs"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
 	{"INSERT", "agreements, crosswalks, mappings, export_specs, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},

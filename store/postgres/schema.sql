@@ -111,6 +111,60 @@ CREATE TABLE successors (
 	PRIMARY KEY (dataset, number, successor)
 );
 
+-- What records consist of that others were merged into: for each of those, and for the record itself
+-- (place 0), what its own sources say, sealed under its own key.
+CREATE TABLE parts (
+	dataset text COLLATE "C" NOT NULL,
+	record  bigint NOT NULL,
+	place   bigint NOT NULL,
+	number  bigint NOT NULL,
+	version bigint NOT NULL,
+	own     bytea NOT NULL,
+	PRIMARY KEY (dataset, record, place)
+);
+
+-- Which records were merged. rights is JSON: ids of restrictions and consents.
+CREATE TABLE merges (
+	id        uuid PRIMARY KEY,
+	dataset   text COLLATE "C" NOT NULL,
+	survivor  bigint NOT NULL,
+	merged    bigint NOT NULL,
+	version   bigint NOT NULL,
+	at        bigint NOT NULL,
+	operator  text,
+	client    uuid,
+	reason    text,
+	undone    bigint NOT NULL,
+	undone_at bigint,
+	rights    bytea,
+	position  bigint GENERATED ALWAYS AS IDENTITY
+);
+CREATE INDEX merges_survivor ON merges (survivor, dataset);
+CREATE INDEX merges_merged ON merges (merged, dataset);
+
+-- Records that may be of one individual: numbers and codes, nothing else. score is in millionths.
+CREATE TABLE candidates (
+	key        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id         uuid NOT NULL UNIQUE,
+	dataset    text COLLATE "C" NOT NULL,
+	a          bigint NOT NULL,
+	b          bigint NOT NULL,
+	origin     text NOT NULL,
+	engine     text,
+	score      bigint NOT NULL,
+	evidence   text,
+	state      text COLLATE "C" NOT NULL,
+	at         bigint NOT NULL,
+	operator   text,
+	client     uuid,
+	reason     text,
+	decided_at bigint,
+	merge      uuid,
+	UNIQUE (dataset, a, b)
+);
+CREATE INDEX candidates_b ON candidates (b, dataset);
+CREATE INDEX candidates_state ON candidates (state, key);
+
 -- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
 -- where it is that of the individual's first key.
 CREATE TABLE memberships (

@@ -138,12 +138,16 @@ func (t *tx) PutConsent(ctx context.Context, c annona.Consent) error {
 }
 
 // lockSubject refuses rights of somebody who is not on file, and holds the others' row: what
-// is said about one individual has an order.
+// is said about one individual has an order. One who was merged into another has rights: they hold
+// for what the record was, and when it comes back.
 func (t *tx) lockSubject(ctx context.Context, number annona.Number) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	n, err := t.conn.integer("SELECT number FROM individuals WHERE number = $1 FOR NO KEY UPDATE", number)
+	if err == nil && n == 0 {
+		n, err = t.conn.integer("SELECT number FROM successors WHERE dataset = 'individuals' AND number = $1 LIMIT 1", number)
+	}
 	if err != nil {
 		return t.fault("find an individual", err)
 	}

@@ -154,6 +154,14 @@ func (t *tx) recall(tb *table, k *annona.RecordKey, known *annona.Known) error {
 		return err
 	}
 	f.deleted, known.Version, known.Key = known.Deleted, int(f.version), f.key
+	if known.Parts, err = t.partsOf(tb.dataset, f.number); err != nil {
+		return err
+	}
+	if known.Parts != nil {
+		if known.OtherKeys, err = otherKeys(t.conn, tb.of, f.number); err != nil {
+			return err
+		}
+	}
 	if k != nil && nameOf(&f.key) == nameOf(k) {
 		known.Reported = f.key
 	}

@@ -9,16 +9,16 @@ import (
 )
 
 // elsewhere says whether anything at all lies beside the records on file: other keys, deleted records,
-// tombstones, relationships that wait for somebody. Where nothing does, a new record costs no look there.
-type elsewhere struct{ asked, keys, deleted, graves, waiting bool }
+// tombstones, relationships that wait for somebody, records of several parts. Where nothing does, a new record costs no look there.
+type elsewhere struct{ asked, keys, deleted, graves, waiting, parts bool }
 
 func (t *tx) lookElsewhere() (elsewhere, error) {
 	if t.elsewhere.asked {
 		return t.elsewhere, nil
 	}
 	_, err := t.conn.one(`SELECT EXISTS (SELECT 1 FROM other_keys), EXISTS (SELECT 1 FROM deleted_records), EXISTS (SELECT 1 FROM tombstones),
-		EXISTS (SELECT 1 FROM relationships WHERE to_number IS NULL)`, func(s *sqlite.Stmt) {
-		t.elsewhere = elsewhere{true, s.ColumnBool(0), s.ColumnBool(1), s.ColumnBool(2), s.ColumnBool(3)}
+		EXISTS (SELECT 1 FROM relationships WHERE to_number IS NULL), EXISTS (SELECT 1 FROM parts)`, func(s *sqlite.Stmt) {
+		t.elsewhere = elsewhere{true, s.ColumnBool(0), s.ColumnBool(1), s.ColumnBool(2), s.ColumnBool(3), s.ColumnBool(4)}
 	})
 	return t.elsewhere, err
 }
@@ -69,7 +69,7 @@ func otherKeys(c *conn, dataset *annona.Dataset, number annona.Number) (keys []a
 }
 
 // PutKey lets another key lead to a record, or to nothing again. See annona.LifeTx.
-func (t *tx) PutKey(ctx context.Context, key annona.RecordKey, number annona.Number) error {
+func (t *tx) PutKey(ctx context.Context, by annona.Author, key annona.RecordKey, number annona.Number) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (t *tx) PutKey(ctx context.Context, key annona.RecordKey, number annona.Num
 	if err := t.putKey(tb, &key, number, touched); err != nil {
 		return fault("write a key", err)
 	}
-	return fault("write an event", t.touchAll(touched, annona.Author{}))
+	return fault("write an event", t.touchAll(touched, by))
 }
 
 // version returns the version of a record on file; 0 when there is none.

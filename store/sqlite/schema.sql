@@ -98,6 +98,59 @@ CREATE TABLE successors (
 	PRIMARY KEY (dataset, number, successor)
 ) STRICT, WITHOUT ROWID;
 
+-- What records consist of that others were merged into: for each of those, and for the record itself
+-- (place 0), what its own sources say, sealed under its own key.
+CREATE TABLE parts (
+	dataset TEXT NOT NULL,
+	record  INTEGER NOT NULL,
+	place   INTEGER NOT NULL,
+	number  INTEGER NOT NULL,
+	version INTEGER NOT NULL,
+	own     BLOB NOT NULL,
+	PRIMARY KEY (dataset, record, place)
+) STRICT, WITHOUT ROWID;
+
+-- Which records were merged. rights is JSON: ids of restrictions and consents.
+CREATE TABLE merges (
+	id        BLOB PRIMARY KEY,
+	dataset   TEXT NOT NULL,
+	survivor  INTEGER NOT NULL,
+	merged    INTEGER NOT NULL,
+	version   INTEGER NOT NULL,
+	at        INTEGER NOT NULL,
+	operator  TEXT,
+	client    BLOB,
+	reason    TEXT,
+	undone    INTEGER NOT NULL,
+	undone_at INTEGER,
+	rights    BLOB
+) STRICT;
+CREATE INDEX merges_survivor ON merges (survivor, dataset);
+CREATE INDEX merges_merged ON merges (merged, dataset);
+
+-- Records that may be of one individual: numbers and codes, nothing else. score is in millionths.
+CREATE TABLE candidates (
+	key        INTEGER PRIMARY KEY,
+	id         BLOB NOT NULL UNIQUE,
+	dataset    TEXT NOT NULL,
+	a          INTEGER NOT NULL,
+	b          INTEGER NOT NULL,
+	origin     TEXT NOT NULL,
+	engine     TEXT,
+	score      INTEGER NOT NULL,
+	evidence   TEXT,
+	state      TEXT NOT NULL,
+	at         INTEGER NOT NULL,
+	operator   TEXT,
+	client     BLOB,
+	reason     TEXT,
+	decided_at INTEGER,
+	merge      BLOB,
+	UNIQUE (dataset, a, b)
+) STRICT;
+CREATE INDEX candidates_b ON candidates (b, dataset);
+CREATE INDEX candidates_state ON candidates (state, key);
+
 -- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
 -- where it is that of the individual's first key.
 CREATE TABLE memberships (

@@ -114,12 +114,14 @@ func (t *tx) PutConsent(ctx context.Context, c annona.Consent) error {
 	return t.rightsChanged(c.Subject, "consent")
 }
 
-// checkSubject refuses rights of somebody who is not on file.
+// checkSubject refuses rights of somebody who is not on file. One who was merged into another has
+// rights: they hold for what the record was, and when it comes back.
 func (t *tx) checkSubject(ctx context.Context, subject annona.Number) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	n, err := t.conn.integer("SELECT number FROM individuals WHERE number = ?", subject)
+	n, err := t.conn.integer(`SELECT number FROM individuals WHERE number = ?1
+		UNION ALL SELECT number FROM successors WHERE dataset = 'individuals' AND number = ?1 LIMIT 1`, subject)
 	if err == nil && n == 0 {
 		return annona.NotFound("the individual is not on file")
 	}

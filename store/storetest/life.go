@@ -57,7 +57,7 @@ func (r *registry) delete(d *annona.Dataset, number annona.Number, into ...annon
 
 func (r *registry) putKey(k annona.RecordKey, number annona.Number) {
 	r.t.Helper()
-	r.update(func(tx annona.Tx) error { return tx.PutKey(r.ctx, k, number) })
+	r.update(func(tx annona.Tx) error { return tx.PutKey(r.ctx, tester, k, number) })
 }
 
 // kin reads who is whose parent: pairs of nationalities.
@@ -278,12 +278,12 @@ func testOtherKeys(t *testing.T, r *registry) {
 	for code, k := range map[string]annona.RecordKey{
 		"key_taken": {Dataset: r.individuals, Source: clinic, Key: "q"}, "record_without_key": {Dataset: r.individuals, Source: clinic},
 	} {
-		if err := r.Update(r.ctx, func(tx annona.Tx) error { return tx.PutKey(r.ctx, k, 1) }); annona.CodeOf(err) != code {
+		if err := r.Update(r.ctx, func(tx annona.Tx) error { return tx.PutKey(r.ctx, tester, k, 1) }); annona.CodeOf(err) != code {
 			t.Errorf("%s: %v", code, err)
 		}
 	}
 	err := r.Update(r.ctx, func(tx annona.Tx) error {
-		return tx.PutKey(r.ctx, annona.RecordKey{Dataset: r.individuals, Source: clinic, Key: "nobody"}, 99)
+		return tx.PutKey(r.ctx, tester, annona.RecordKey{Dataset: r.individuals, Source: clinic, Key: "nobody"}, 99)
 	})
 	if annona.KindOf(err) != annona.KindNotFound {
 		t.Errorf("a key of nobody: %v", err)
@@ -326,7 +326,7 @@ func testKeysOfDeleted(t *testing.T, r *registry) {
 
 	r.delete(r.individuals, 1, 2) // merged into b
 	r.update(func(tx annona.Tx) error {
-		return errors.Join(tx.PutKey(r.ctx, a.RecordKey, 2), tx.PutKey(r.ctx, annona.RecordKey{Dataset: r.individuals, Source: clinic, Key: "a2"}, 2))
+		return errors.Join(tx.PutKey(r.ctx, tester, a.RecordKey, 2), tx.PutKey(r.ctx, tester, annona.RecordKey{Dataset: r.individuals, Source: clinic, Key: "a2"}, 2))
 	})
 	r.same("its key leads to the other", r.kin(), []string{"c b"})
 	if k := r.find(digested(a)); k.Number != 2 || k.Deleted {
@@ -628,7 +628,7 @@ func testLifeRollback(t *testing.T, r *registry) {
 	enough := errors.New("enough")
 	err := r.Update(r.ctx, func(tx annona.Tx) error {
 		_, err := Load(r.ctx, tx, "tester", []annona.StoredRecord{digested(b)})
-		return errors.Join(err, r.deleting(r.individuals, 1, 2)(tx), tx.PutKey(r.ctx, a.RecordKey, 2),
+		return errors.Join(err, r.deleting(r.individuals, 1, 2)(tx), tx.PutKey(r.ctx, tester, a.RecordKey, 2),
 			tx.PutLoad(r.ctx, &annona.Load{ID: annona.NewUID(), Source: source, Mode: "full", State: "running"}), enough)
 	})
 	if err == nil || annona.KindOf(err) == annona.KindInternal && !errors.Is(err, enough) {

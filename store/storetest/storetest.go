@@ -33,6 +33,7 @@ type Store interface {
 	annona.Mappings
 	annona.ExportSpecs
 	annona.Indexes
+	annona.Merges
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -116,6 +117,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"views are kept as long as the log", testPruneViews},
 		{"a restored log is another one", testRenew},
 		{"areas move", testAreasMove},
+		{"what records consist of", testParts},
+		{"merges", testMerges},
+		{"match candidates", testCandidates},
 		{"a source is synchronized by one process at a time", testSyncs},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
