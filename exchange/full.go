@@ -240,7 +240,7 @@ func (x *Exchange) remove(ctx context.Context, tx annona.Tx, by annona.Author, g
 	}
 	for i, v := range gone {
 		d := annona.Deletion{
-			Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version + 1, Kept: v.before,
+			Dataset: v.known.Key.Dataset, Number: v.known.Number, Version: v.known.Version + 1, Into: v.into, Kept: v.before,
 			Before: annona.Former{Version: v.known.Version, Clear: sealed[i].Image, Sealed: v.known.Sealed}.Append(nil),
 		}
 		switch err := tx.Delete(ctx, by, d); {

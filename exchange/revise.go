@@ -23,6 +23,7 @@ type revision struct {
 	changed bool
 	before  []byte             // of an undo: what the record was, as an event keeps it
 	keys    []annona.RecordKey // under which a report was taken
+	into    []annona.Number    // what takes its place when it is deleted
 }
 
 // writes are what a transaction is about to write: records with their images, and after them keys.
@@ -181,6 +182,10 @@ func (x *Exchange) portray(revisions []*revision) error {
 func (l *Loading) take(v *revision, households map[string]annona.Number, o *outcome) {
 	for _, m := range v.reports {
 		reported := &m.known.Reported
+		if m.report.Dataset.Name == "households" && reported.Digest == mergedAway {
+			o.Unchanged++ // it is about a household that has become another one
+			continue
+		}
 		stale := l.stale(v.known.Number, reported, m.report.Dataset.Name) ||
 			v.known.Deleted && !v.changed && m.report.AsOf.Before(v.former.gone)
 		if stale {

@@ -34,6 +34,8 @@ type cli struct {
 	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
+	Household  householdCommand  `cmd:"" help:"What becomes of households: split, merge, head, join, leave, primary, move, birth."`
+	Record     recordCommand     `cmd:"" help:"Set fields of one record by hand."`
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, and who received their data."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`

@@ -112,7 +112,7 @@ CREATE TABLE successors (
 );
 
 -- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
--- where it is that of the individual's first key.
+-- where it is that of the individual's first key; decided: see annona.Membership.
 CREATE TABLE memberships (
 	household            bigint NOT NULL,
 	rank                 bigint NOT NULL,
@@ -127,6 +127,7 @@ CREATE TABLE memberships (
 	start_date           text COLLATE "C",
 	end_date             text COLLATE "C",
 	source               text COLLATE "C",
+	decided              boolean NOT NULL,
 	PRIMARY KEY (household, rank, number)
 );
 CREATE INDEX memberships_individual ON memberships (individual, number);
