@@ -77,8 +77,9 @@ func (x *Exchange) edit(ctx context.Context, caller annona.Caller, act string, w
 		if err := e.write(ctx); err != nil {
 			return err
 		}
+		err := e.record(ctx, caller, act, request)
 		done = e.done
-		return e.record(ctx, caller, act, request)
+		return err
 	})
 	return done, err
 }
