@@ -290,3 +290,144 @@ func TestHouseholdVerbsRefuse(t *testing.T) {
 		}
 	}
 }
+
+// TestSourcesAfterEdits lets the source speak after the registry has decided: what it repeats changes nothing,
+// what it says against the decision is flagged, and when it says the same it is heard again.
+func TestSourcesAfterEdits(t *testing.T) {
+	flagged := func(n int) map[string]int { return map[string]int{"individuals.memberships": n} }
+	news := func(key, home, role string) annona.Record {
+		return changed(member(key, home, role), "marital_status", "married") // an unchanged row would not be looked at
+	}
+	for _, g := range grounds(t) {
+		run := func(name string, do verb, f func(t *testing.T, p *place)) {
+			t.Run(g.name+"/"+name, func(t *testing.T) {
+				p := hamlet(t, g)
+				_, err := do(p.ctx, p)
+				check(t, err)
+				f(t, p)
+			})
+		}
+		says := func(t *testing.T, p *place, outside map[string]int, records ...annona.Record) {
+			t.Helper()
+			if r := p.report(t, records...); !maps.Equal(r.OutsideAuthority, outside) {
+				t.Errorf("against a decision: %v, want %v", r.OutsideAuthority, outside)
+			}
+		}
+		run("a split", split("h0", "p1"), func(t *testing.T, p *place) {
+			if r := p.report(t, member("p1", "h0", "child")); r.Unchanged != 1 {
+				t.Errorf("repeated: %+v", r)
+			}
+			says(t, p, flagged(1), news("p1", "h0", "child"))
+			p.wantLives(t, "the source knows nothing of it", "p0 h0:head", "p1 h3:child", "p2 h1:head", "p3 h2:head")
+			says(t, p, flagged(1), member("p1", "h1", "child")) // it has moved, says the source
+			p.wantLives(t, "the source says something else", "p0 h0:head", "p1 h3:child h1:child+", "p2 h1:head", "p3 h2:head")
+			says(t, p, flagged(1), news("p1", "h0", "child"))
+			p.wantLives(t, "and comes back to it", "p0 h0:head", "p1 h3:child h0:child+", "p2 h1:head", "p3 h2:head")
+		})
+		run("somebody moves to a household that the source knows", func(ctx context.Context, p *place) (exchange.Edited, error) {
+			if _, err := leave("p1", "h0")(ctx, p); err != nil {
+				return exchange.Edited{}, err
+			}
+			return join("p1", "h1", "child", false)(ctx, p)
+		}, func(t *testing.T, p *place) {
+			says(t, p, flagged(1), news("p1", "h0", "child"))
+			says(t, p, nil, member("p1", "h1", "child"))
+			p.wantLives(t, "the source has caught up", "p0 h0:head", "p1 h1:child", "p2 h1:head", "p3 h2:head")
+			says(t, p, nil, news("p1", "h2", "child"))
+			p.wantLives(t, "its word counts again", "p0 h0:head", "p1 h2:child", "p2 h1:head", "p3 h2:head")
+		})
+		run("another head", head("h0", "p1", "parent"), func(t *testing.T, p *place) {
+			says(t, p, flagged(2), news("p0", "h0", "head"), news("p1", "h0", "child"))
+			p.wantLives(t, "the source knows nothing of it", "p0 h0:parent!", "p1 h0:head!", "p2 h1:head", "p3 h2:head")
+			says(t, p, nil, member("p0", "h0", "parent"), member("p1", "h0", "head"))
+			p.wantLives(t, "the source has caught up", "p0 h0:parent", "p1 h0:head", "p2 h1:head", "p3 h2:head")
+		})
+		run("a merge", merged("h2", "h1"), func(t *testing.T, p *place) {
+			same := newRecord("households", "h2", "area_code", "XA-2", "poverty_score", "60")
+			if r := p.report(t, same, member("p3", "h2", "head")); r.Unchanged != 2 || r.Restored+r.Changed != 0 {
+				t.Errorf("repeated: %+v", r)
+			}
+			if r := p.report(t, changed(same, "poverty_score", "1")); r.Unchanged != 1 || r.Restored+r.Changed != 0 {
+				t.Errorf("of a household that is no more: %+v", r)
+			}
+			says(t, p, flagged(1), news("p3", "h2", "head"), member("p4", "h2", "child"))
+			p.wantLives(t, "who lives there lives in the other one", "p0 h0:head", "p1 h0:child", "p2 h1:head", "p3 h1!", "p4 h1:child")
+		})
+		run("somebody without a household", leave("p3", "h2"), func(t *testing.T, p *place) {
+			says(t, p, flagged(1), news("p3", "h2", "head"))
+			p.wantLives(t, "the source still reports it", "p0 h0:head", "p1 h0:child", "p2 h1:head", "p3")
+			alone := member("p3", "h2", "head")
+			alone.Memberships = nil
+			says(t, p, nil, alone)
+			says(t, p, nil, news("p3", "h2", "head"))
+			p.wantLives(t, "it came back after the source had heard of it", "p0 h0:head", "p1 h0:child", "p2 h1:head", "p3 h2:head")
+		})
+		run("a move", move("h0", "XA-2"), func(t *testing.T, p *place) {
+			says(t, p, map[string]int{"households.area_code": 1}, newRecord("households", "h0", "area_code", "XA-1", "poverty_score", "11"))
+			q := exchange.Question{Dataset: "households", Purpose: lawPurpose, Fields: []string{"area_code", "poverty_score"}}
+			caller, err := p.admit("law")
+			check(t, err)
+			answer, err := p.Search(p.ctx, caller, q, 1, "", exchange.Form{})
+			check(t, err)
+			if page := answer.Page.Page(); string(page.Cell(0, 0))+string(page.Cell(1, 0)) != "XA-211" {
+				t.Errorf("the area is %s, the score %s", page.Cell(0, 0), page.Cell(1, 0))
+			}
+		})
+	}
+}
+
+// TestSet says what fields are, and what is refused.
+func TestSet(t *testing.T) {
+	for _, g := range grounds(t) {
+		p := hamlet(t, g)
+		set := func(household bool, key string, pairs ...string) error {
+			s := exchange.Setting{Record: exchange.Subject{Source: "law", Key: key, Household: household}, Why: because}
+			for i := 0; i < len(pairs); i += 2 {
+				s.Values = append(s.Values, exchange.Assignment{Field: pairs[i], Text: pairs[i+1]})
+			}
+			_, err := p.Set(p.ctx, operator, s)
+			return err
+		}
+		for _, c := range []struct {
+			code  string
+			house bool
+			key   string
+			pairs []string
+		}{
+			{"unknown_field", false, "p0", []string{"colour", "red"}},
+			{"code_unknown", false, "p0", []string{"sex", "blue"}},
+			{"date_malformed", false, "p0", []string{"date_of_birth", "2006-02-30"}},
+			{"field_not_set", false, "p0", []string{"household_id", "h1"}},
+			{"field_not_set", false, "p0", []string{"identifiers", "1"}},
+			{"field_twice", false, "p0", []string{"sex", "male", "sex", "female"}},
+			{"nothing_said", false, "p0", nil},
+			{"text_malformed", false, "p0", []string{"full_name", "A\x00"}},
+			{"area_unknown", true, "h0", []string{"area_code", "XA-9"}},
+			{"not_found", false, "p9", []string{"sex", "male"}},
+		} {
+			if err := set(c.house, c.key, c.pairs...); annona.CodeOf(err) != c.code {
+				t.Errorf("%s, %v: %v, want %s", g.name, c.pairs, err, c.code)
+			}
+		}
+		check(t, set(false, "p0", "marital_status", "widowed"))
+		r := p.report(t, changed(member("p0", "h0", "head"), "date_of_birth", "2006-03-03"))
+		if want := map[string]int{"individuals.marital_status": 1}; !maps.Equal(r.OutsideAuthority, want) {
+			t.Errorf("%s: against it: %v", g.name, r.OutsideAuthority)
+		}
+		status := func() string {
+			t.Helper()
+			caller, err := p.admit("law")
+			check(t, err)
+			answer, err := p.Search(p.ctx, caller, exchange.Question{Dataset: "individuals", Purpose: lawPurpose, Fields: []string{"marital_status"}}, 1, "", exchange.Form{})
+			check(t, err)
+			return string(answer.Page.Page().Cell(0, 0))
+		}
+		if got := status(); got != "widowed" {
+			t.Errorf("%s: a load has taken the word of a person: %s", g.name, got)
+		}
+		check(t, set(false, "p0", "marital_status", ""))
+		if p.report(t, member("p0", "h0", "head")); status() != "single" {
+			t.Errorf("%s: taken back, and it is %s", g.name, status())
+		}
+	}
+}
