@@ -69,6 +69,7 @@ const (
 // The verbs of writing and administration.
 const (
 	VerbImport          Verb = "import"
+	VerbEdit            Verb = "edit" // of records, by a person
 	VerbApplyAgreement  Verb = "apply_agreement"
 	VerbCreateKey       Verb = "create_key"
 	VerbRevokeKey       Verb = "revoke_key"

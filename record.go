@@ -26,7 +26,13 @@ type Membership struct {
 	StartDate          Date
 	EndDate            Date // the first day on which it no longer holds
 	NotPrimary         bool
+	// Decided: the registry itself has decided how it stands. Until its source says the same, what
+	// that source reports of it does not count.
+	Decided bool
 }
+
+// OwnSource is the source of what the registry itself decides about records. No load is of it but edits.
+const OwnSource = "annona"
 
 // Relationship joins two individuals, as a source reports it.
 type Relationship struct {

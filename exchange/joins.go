@@ -10,30 +10,41 @@ import (
 // reports no more ends on the day of the report and stays as history; a new one starts on that day,
 // unless the source says when.
 
-// mergeMemberships returns the memberships of an individual after a report.
-func mergeMemberships(had []annona.Membership, r said) []annona.Membership {
+// mergeMemberships returns the memberships of an individual after a report. differs: the registry
+// itself has decided otherwise, and that holds.
+func mergeMemberships(had []annona.Membership, r said) (next []annona.Membership, differs bool) {
 	if !r.covers(unitMemberships) {
-		return had
+		return had, false
 	}
 	day := annona.DateOf(r.asOf.UTC())
 	taken := make([]bool, len(had))
 	var now []annona.Membership
 	for _, m := range r.memberships {
-		if at := continued(had, taken, m, r.source, day); at >= 0 {
-			taken[at] = true
-			now = append(now, goesOn(had[at], m))
+		at, known := standsFor(had, taken, m, r.source, day)
+		switch {
+		case !known:
+			if m.StartDate == "" {
+				m.StartDate = day
+			}
+			m.Source = r.source
+			if !m.NotPrimary && livesElsewhere(had, m, day) {
+				m.NotPrimary, differs = true, true
+			}
+		case had[at].Source != r.source && had[at].Source != annona.OwnSource: // another source's, and it is not so
+			differs = true
 			continue
+		default:
+			taken[at] = true
+			var other bool
+			m, other = goesOn(had[at], m, r.source)
+			differs = differs || other
 		}
-		if m.StartDate == "" {
-			m.StartDate = day
-		}
-		m.Source = r.source
 		now = append(now, m)
 	}
-	next := make([]annona.Membership, 0, len(had)+len(now))
+	next = make([]annona.Membership, 0, len(had)+len(now))
 	for i, m := range had {
-		if m.Source == r.source && !taken[i] {
-			m.EndDate = earlier(m.EndDate, day)
+		if m.Source == r.source && !taken[i] { // its source has heard of it, or it ends now
+			m.EndDate, m.Decided = earlier(m.EndDate, day), false
 		}
 		if !taken[i] && lasts(m) {
 			next = append(next, m)
@@ -44,7 +55,35 @@ func mergeMemberships(had []annona.Membership, r said) []annona.Membership {
 			next = append(next, m)
 		}
 	}
-	return next
+	return onePrimary(next, had, day), differs
+}
+
+// standsFor returns the membership on file that a reported one is about: the one that it continues, one
+// that the registry itself has made, or one that the registry has ended and the source still reports.
+func standsFor(had []annona.Membership, taken []bool, m annona.Membership, source string, day annona.Date) (at int, known bool) {
+	if at := continued(had, taken, m, source, day); at >= 0 {
+		return at, true
+	}
+	free := func(i int) bool { return !taken[i] && sameHousehold(had[i], m) }
+	for i, o := range had {
+		if free(i) && o.Source == annona.OwnSource && (o.EndDate == "" || o.EndDate > day) {
+			return i, true
+		}
+	}
+	for i, o := range had {
+		if free(i) && o.Decided && o.EndDate != "" && (m.StartDate == "" || m.StartDate < o.EndDate) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// livesElsewhere reports whether the registry itself has decided that somebody lives in another household
+// first of all.
+func livesElsewhere(had []annona.Membership, m annona.Membership, day annona.Date) bool {
+	return slices.ContainsFunc(had, func(o annona.Membership) bool {
+		return (o.Source == annona.OwnSource || o.Decided) && !o.NotPrimary && o.EndDate == "" && !sameHousehold(o, m)
+	})
 }
 
 // continued returns the membership on file of which m is a later word: of the same source and
@@ -72,13 +111,24 @@ func sameHousehold(a, b annona.Membership) bool {
 	return a.HouseholdKey == b.HouseholdKey
 }
 
-// goesOn is a membership on file after a further word of its source.
-func goesOn(old, m annona.Membership) annona.Membership {
-	m.Household, m.Source = old.Household, old.Source
-	if m.StartDate == "" {
+// goesOn is a membership on file after a further word of a source. What the registry has decided about it
+// holds until the source says the same; differs: it does not. That somebody has left is news all the same.
+func goesOn(old, m annona.Membership, source string) (next annona.Membership, differs bool) {
+	own := old.Source == annona.OwnSource
+	m.Household, m.Source = old.Household, source
+	if m.StartDate == "" || old.Decided || own {
 		m.StartDate = old.StartDate
 	}
-	return m
+	agrees := m.NotPrimary == old.NotPrimary && m.EndDate == old.EndDate && (m.Role == "" || m.Role == old.Role) &&
+		(own || m.RelationshipToHead == "" || m.RelationshipToHead == old.RelationshipToHead)
+	if agrees || !old.Decided && !own {
+		return m, false
+	}
+	old.Source, old.Decided = source, true
+	if old.EndDate == "" {
+		old.EndDate = m.EndDate
+	}
+	return old, true
 }
 
 func earlier(a, b annona.Date) annona.Date {
@@ -88,12 +138,59 @@ func earlier(a, b annona.Date) annona.Date {
 	return b
 }
 
-// lasts reports whether a membership held for a day at least.
-func lasts(m annona.Membership) bool { return m.EndDate == "" || m.StartDate < m.EndDate }
+// lasts reports whether a membership held for a day at least, or is kept because the registry has ended
+// it before.
+func lasts(m annona.Membership) bool {
+	return m.EndDate == "" || m.StartDate < m.EndDate || m.Decided
+}
 
 // overlap reports whether somebody would be in one household twice at a time.
-func overlap(a, b annona.Membership) bool {
-	return sameHousehold(a, b) && (a.EndDate == "" || b.StartDate < a.EndDate) && (b.EndDate == "" || a.StartDate < b.EndDate)
+func overlap(a, b annona.Membership) bool { return sameHousehold(a, b) && atOneTime(a, b) }
+
+func atOneTime(a, b annona.Membership) bool {
+	return (a.EndDate == "" || b.StartDate < a.EndDate) && (b.EndDate == "" || a.StartDate < b.EndDate)
+}
+
+// onePrimary leaves one of those memberships primary that hold at a time: one about which the registry
+// has decided, otherwise the one that stands first. When the primary one has ended by that day, the oldest
+// of those that hold takes its place.
+func onePrimary(all, had []annona.Membership, day annona.Date) []annona.Membership {
+	settled := func(m *annona.Membership) bool { return m.Decided || m.Source == annona.OwnSource }
+	for i := range all {
+		for j := range all[:i] {
+			a, b := &all[j], &all[i]
+			switch {
+			case a.NotPrimary || b.NotPrimary || !atOneTime(*a, *b):
+			case settled(b) && !settled(a):
+				a.NotPrimary = true
+			default:
+				b.NotPrimary = true
+			}
+		}
+	}
+	if slices.ContainsFunc(had, func(m annona.Membership) bool { return !m.NotPrimary }) {
+		promote(all, day)
+	}
+	return all
+}
+
+// promote makes the oldest of the memberships that hold on a day primary when none of them is. It returns
+// which one; -1: there was no need.
+func promote(all []annona.Membership, day annona.Date) int {
+	oldest := -1
+	for i, m := range all {
+		switch {
+		case m.EndDate != "" && m.EndDate <= day || m.StartDate > day:
+		case !m.NotPrimary:
+			return -1
+		case oldest < 0 || m.StartDate < all[oldest].StartDate:
+			oldest = i
+		}
+	}
+	if oldest >= 0 {
+		all[oldest].NotPrimary = false
+	}
+	return oldest
 }
 
 // mergeRelationships returns the relationships of an individual after a report.

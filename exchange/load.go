@@ -290,7 +290,8 @@ func (l *Loading) begin(r *prepared, k annona.Known, o *outcome) (prepared, erro
 	first.Number, first.Version = k.Number, 1
 	var died death
 	died.read(r.said.Values)
-	first.Memberships = died.end(first.Memberships, annona.DateOf(l.load.AsOf.UTC()))
+	day := annona.DateOf(l.load.AsOf.UTC())
+	first.Memberships = died.end(onePrimary(first.Memberships, nil, day), day)
 	ambiguous := len(k.Matched) > 1
 	if !ambiguous && !l.x.CurrentDictionary().HasAuthority(r.Dataset.Name) {
 		return first, nil

@@ -18,7 +18,8 @@ import (
 )
 
 // TestLoadsKeepTheirRules interleaves loads of two sources and of the registry's own corrections:
-// upserts, full loads, older ones, repeated ones, ones that break off or are killed, and undos. After each the
+// upserts, full loads, older ones, repeated ones, ones that break off or are killed, what a person
+// sets by hand, and undos. After each the
 // registry is what a plain model of the rules says. Without -rapid.checks it stops after lawTime on
 // each store.
 func TestLoadsKeepTheirRules(t *testing.T) {
@@ -94,6 +95,10 @@ func (w *lawOfLoads) step() {
 	w.place.now = w.place.now.Add(time.Second)
 	if len(w.loads) > 0 && rapid.IntRange(0, 3).Draw(w.rt, "undo") == 0 {
 		w.undo()
+		return
+	}
+	if rapid.IntRange(0, 4).Draw(w.rt, "edit") == 0 {
+		w.set()
 		return
 	}
 	source := rapid.SampledFrom([]string{"survey", "program", "registry"}).Draw(w.rt, "source")
@@ -195,6 +200,24 @@ func (w *lawOfLoads) undo() {
 	check(w.rt, err)
 	w.model.undo(id, info.ID)
 	w.loads = append(w.loads, info.ID)
+}
+
+// set lets a person say what a field is, or take that back.
+func (w *lawOfLoads) set() {
+	source := rapid.SampledFrom([]string{"survey", "program"}).Draw(w.rt, "whose key")
+	person := rapid.IntRange(1, 3).Draw(w.rt, "person")
+	text := rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(w.rt, "text")
+	done, err := w.place.Set(w.place.ctx, operator, exchange.Setting{
+		Record: exchange.Subject{Source: source, Key: fmt.Sprint("p", person)}, Why: exchange.Why{Reason: "law"},
+		Values: []exchange.Assignment{{Field: "occupation", Text: text}},
+	})
+	want := w.model.set(done.Load, source, person, text)
+	if (err == nil) != (want == "") || err != nil && annona.CodeOf(err) != want {
+		w.rt.Fatalf("set: %v, want %q", err, want)
+	}
+	if err == nil {
+		w.loads = append(w.loads, done.Load)
+	}
 }
 
 // compare holds what a partner sees against the model.
@@ -382,6 +405,42 @@ func (m *plainRegistry) spoke(r *plainRecord, source string) int {
 	return day
 }
 
+// set is what a person says of an occupation. It returns the code of its refusal.
+func (m *plainRegistry) set(id annona.UID, source string, person int, text string) string {
+	at := slices.IndexFunc(m.records, func(r *plainRecord) bool {
+		p, has := r.person[source]
+		return has && p == person && !r.deleted
+	})
+	if at < 0 {
+		return "not_found"
+	}
+	r := m.records[at]
+	before := plainChange{load: id, kind: "changed", words: cloneWords(r.words), told: map[string]*plainReport{}, gone: r.gone}
+	w := r.words["occupation"]
+	decided := false
+	if w != nil {
+		_, decided = w.by[m.decides["occupation"]]
+	}
+	switch {
+	case text == "" && w == nil:
+	case text == "":
+		if delete(w.by, annona.OwnSource); len(w.by) == 0 {
+			delete(r.words, "occupation")
+		}
+	case w != nil && w.text == text:
+		w.by[annona.OwnSource] = 1000 + len(r.history)
+	case decided:
+		return "outside_authority"
+	default:
+		r.words["occupation"] = &plainWord{text, map[string]int{annona.OwnSource: 1000 + len(r.history)}}
+	}
+	m.sources[id] = annona.OwnSource
+	if text != "" || !sameWords(before.words, r.words) {
+		r.history = append(r.history, before)
+	}
+	return ""
+}
+
 func sameWords(a, b map[string]*plainWord) bool {
 	return maps.EqualFunc(a, b, func(x, y *plainWord) bool { return x.text == y.text && maps.Equal(x.by, y.by) })
 }
@@ -401,6 +460,10 @@ func (m *plainRegistry) merge(r *plainRecord, source string, day int, said map[s
 		}
 		decider := m.decides[f]
 		_, decided := map[string]int{}[decider], false
+		held := false // by a person
+		if w != nil {
+			_, held = w.by[annona.OwnSource]
+		}
 		if w != nil && decider != "" {
 			_, decided = w.by[decider]
 		}
@@ -410,7 +473,7 @@ func (m *plainRegistry) merge(r *plainRecord, source string, day int, said map[s
 			w = &plainWord{t, map[string]int{source: day}}
 		case w.text == t:
 			w.by[source] = day
-		case source == decider || !decided && day >= youngest:
+		case source == decider || !decided && !held && day >= youngest:
 			w = &plainWord{t, map[string]int{source: day}}
 		}
 		if r.words[f] = w; w == nil {

@@ -20,6 +20,7 @@ const (
 	ModeUpsert = "upsert" // what rows say is written; who is not named stays
 	ModeFull   = "full"   // the rows are all that the source has: who is not named is deleted
 	ModeUndo   = "undo"   // takes another load back
+	ModeEdit   = "edit"   // what a person has decided, see edit.go
 )
 
 // The states of a load.
@@ -90,6 +91,7 @@ type LoadReport struct {
 	Reading          json.RawMessage `json:"reading,omitempty"`           // what the reader counted: rows, refused rows, flags
 	Repeats          []Repeat        `json:"repeats,omitempty"`           // where the rows stood that are counted in repeated, the first of them
 	Code             string          `json:"code,omitempty"`              // why it failed or was refused
+	Act              string          `json:"act,omitempty"`               // of an edit: what was decided
 
 	Mapping string    `json:"mapping,omitempty"` // on file, as name@version
 	Request string    `json:"request,omitempty"` // keyed digest of what a registrar asked for
@@ -246,6 +248,8 @@ func (x *Exchange) BeginLoad(ctx context.Context, caller annona.Caller, order Lo
 		return nil, err
 	}
 	switch {
+	case order.Source == annona.OwnSource:
+		return nil, annona.Invalid("source_reserved", "%s is the name of what the registry itself decides; give the source another one", annona.OwnSource).On("source")
 	case order.Mode != ModeUpsert && order.Mode != ModeFull:
 		return nil, annona.Invalid("mode_unknown", "a load has the mode upsert or full").On("mode")
 	case order.Guard < 0 || order.Guard > 100:

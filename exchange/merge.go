@@ -41,7 +41,7 @@ const (
 type authorities func(unit string) string
 
 // merge returns the record after the report, and the fields on which the report differs from
-// the word of their authority. A report must not be older than the last one of its key.
+// the word of their authority, or of the registry itself. A report must not be older than the last one of its key.
 func merge(was standing, r said, authority authorities) (next standing, outside []string) {
 	next = standing{source: was.source, asOf: was.asOf}
 	if r.first {
@@ -63,9 +63,13 @@ func merge(was standing, r said, authority authorities) (next standing, outside 
 			next.words = append(next.words, w)
 		}
 	}
+	memberships, differs := mergeMemberships(was.memberships, r)
+	if differs {
+		outside = append(outside, unitMemberships)
+	}
 	next.words = raiseOutside(next.words, outside, r)
 	next.mark(authority)
-	next.memberships = deathIn(next.words).end(mergeMemberships(was.memberships, r), annona.DateOf(r.asOf.UTC()))
+	next.memberships = deathIn(next.words).end(memberships, annona.DateOf(r.asOf.UTC()))
 	next.relationships = mergeRelationships(was.relationships, r)
 	return next, outside
 }
@@ -93,7 +97,7 @@ func (r *said) word(about *word) *word {
 
 // choose says which of two words about one thing counts. new is nil when the source does not
 // report it; the result is nil when nothing is left. differs: another word than that of the field's
-// authority was reported.
+// authority was reported, or, where it has not spoken, than that of the registry itself.
 func choose(old, new *word, r said, authority string) (kept *word, differs bool) {
 	if new == nil && !r.covers(old.unit) {
 		return old, false
@@ -117,12 +121,18 @@ func choose(old, new *word, r said, authority string) (kept *word, differs bool)
 		return &others, false
 	case !old.speaks(), authority == r.source:
 		return new, false
-	case slices.ContainsFunc(others.origins, func(o origin) bool { return o.source == authority }):
+	case others.saidBy(authority), others.saidBy(annona.OwnSource):
 		return &others, true
+	case r.source == annona.OwnSource:
+		return new, false
 	case slices.ContainsFunc(others.origins, func(o origin) bool { return r.asOf.Before(o.asOf) }):
 		return &others, false
 	}
 	return new, false
+}
+
+func (w *word) saidBy(source string) bool {
+	return slices.ContainsFunc(w.origins, func(o origin) bool { return o.source == source })
 }
 
 // describe returns an item that several sources know, as the youngest of them or who decides

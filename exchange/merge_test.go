@@ -155,7 +155,8 @@ func TestMembershipsEndAndStart(t *testing.T) {
 	live := func(had []annona.Membership, source string, day int, in ...annona.Membership) []annona.Membership {
 		r := reportOf(source, on(day), nil)
 		r.memberships = in
-		return mergeMemberships(had, r)
+		next, _ := mergeMemberships(had, r)
+		return next
 	}
 	at := func(n annona.Number) annona.Membership { return annona.Membership{Household: n} }
 	had := []annona.Membership{{Household: 1, Source: "survey"}}

@@ -24,7 +24,7 @@ type revision struct {
 	before  []byte             // of an undo: what the record was, as an event keeps it
 	keys    []annona.RecordKey // under which a report was taken
 	parts   []*part            // that it consists of; none: it is of one piece
-	into    []annona.Number    // of one that goes: what takes its place
+	into    []annona.Number    // what takes its place when it is deleted
 }
 
 // writes are what a transaction is about to write: records with their images, and after them keys
@@ -191,6 +191,10 @@ func (x *Exchange) portray(revisions []*revision) error {
 func (l *Loading) take(v *revision, households map[string]annona.Number, o *outcome) {
 	for _, m := range v.reports {
 		reported := &m.known.Reported
+		if m.report.Dataset.Name == "households" && reported.Digest == mergedAway {
+			o.Unchanged++ // it is about a household that has become another one
+			continue
+		}
 		stale := l.stale(v.known.Number, reported, m.report.Dataset.Name) ||
 			len(v.parts) > 0 && l.stale(l.x.partOf(v, &m.report.RecordKey).number, reported, m.report.Dataset.Name) ||
 			v.known.Deleted && !v.changed && m.report.AsOf.Before(v.former.gone)

@@ -139,10 +139,6 @@ func addMemberships(had, more []annona.Membership) []annona.Membership {
 	return had
 }
 
-func atOneTime(a, b annona.Membership) bool {
-	return (a.EndDate == "" || b.StartDate < a.EndDate) && (b.EndDate == "" || a.StartDate < b.EndDate)
-}
-
 // addRelationships adds those of another part, without those to the record itself and those that it
 // has.
 func (u unity) addRelationships(had, more []annona.Relationship) []annona.Relationship {

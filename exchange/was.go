@@ -57,7 +57,7 @@ func (w *was) append(b []byte) []byte {
 	some = nil
 	for _, m := range w.memberships {
 		some = annona.AppendItem(some, appendTexts(nil, strconv.FormatInt(int64(m.Household), 10), m.Source, m.Role, m.RoleSourceCode,
-			m.RelationshipToHead, m.RecipientType, string(m.StartDate), string(m.EndDate), strconv.FormatBool(m.NotPrimary)))
+			m.RelationshipToHead, m.RecipientType, string(m.StartDate), string(m.EndDate), strconv.FormatBool(m.NotPrimary), strconv.FormatBool(m.Decided)))
 	}
 	b = annona.AppendItem(b, some)
 	some = nil
@@ -247,7 +247,7 @@ func parseMemberships(b []byte) (all []annona.Membership, err error) {
 		return nil, errWas()
 	}
 	for _, item := range items {
-		t, err := texts(item, 9)
+		t, err := texts(item, 10)
 		if err != nil {
 			return nil, err
 		}
@@ -257,7 +257,7 @@ func parseMemberships(b []byte) (all []annona.Membership, err error) {
 		}
 		all = append(all, annona.Membership{
 			Household: annona.Number(number), Source: t[1], Role: t[2], RoleSourceCode: t[3], RelationshipToHead: t[4], RecipientType: t[5],
-			StartDate: annona.Date(t[6]), EndDate: annona.Date(t[7]), NotPrimary: t[8] == "true",
+			StartDate: annona.Date(t[6]), EndDate: annona.Date(t[7]), NotPrimary: t[8] == "true", Decided: t[9] == "true",
 		})
 	}
 	return all, nil

@@ -46,6 +46,7 @@ type shownLoad struct {
 	Mode       string              `json:"mode"`
 	State      string              `json:"state"`
 	By         string              `json:"by"`
+	Reason     string              `json:"reason,omitempty"`
 	AsOf       time.Time           `json:"as_of"`
 	StartedAt  time.Time           `json:"started_at"`
 	FinishedAt time.Time           `json:"finished_at,omitzero"`
@@ -56,7 +57,7 @@ type shownLoad struct {
 
 func showLoad(i exchange.LoadInfo) shownLoad {
 	s := shownLoad{
-		ID: i.ID.String(), Source: i.Source, Mode: i.Mode, State: i.State, By: i.Author.Operator, AsOf: i.AsOf.UTC(), StartedAt: i.StartedAt.UTC(),
+		ID: i.ID.String(), Source: i.Source, Mode: i.Mode, State: i.State, By: i.Author.Operator, Reason: i.Author.Reason, AsOf: i.AsOf.UTC(), StartedAt: i.StartedAt.UTC(),
 		FinishedAt: i.FinishedAt.UTC(), Seconds: i.Seconds(time.Now()), Report: i.Report,
 	}
 	if s.By == "" {
@@ -141,7 +142,13 @@ func printLoad(c console, load exchange.LoadInfo, asJSON bool) error {
 	if s.Report.Code != "" {
 		line("code", s.Report.Code)
 	}
+	if s.Report.Act != "" {
+		line("decided", s.Report.Act)
+	}
 	line("by", s.By)
+	if s.Reason != "" {
+		line("reason", s.Reason)
+	}
 	line("as of", s.AsOf.Format(time.RFC3339))
 	line("started", s.StartedAt.Format(time.RFC3339))
 	line("seconds", strconv.FormatFloat(s.Seconds, 'f', 1, 64))

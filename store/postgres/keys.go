@@ -164,8 +164,8 @@ func (t *tx) putKeys(tb *table, keys []*annona.RecordKey, numbers []int64, touch
 		sources, texts = append(sources, k.Source), append(texts, k.Key)
 		delete(t.known, householdKey{k.Source, k.Key})
 	}
-	taken, err := t.conn.integer(`SELECT count(*) FROM unnest($1::text[], $2::text[]) k (source, key)
-		JOIN `+tb.dataset+` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`, sources, texts)
+	taken, err := t.conn.integer(`SELECT count(*) FROM unnest($1::text[], $2::text[], $3::bigint[]) k (source, key, number)
+		JOIN `+tb.dataset+` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C" WHERE k.number > 0`, sources, texts, numbers)
 	if err != nil {
 		return err
 	}

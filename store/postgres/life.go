@@ -76,6 +76,24 @@ func (t *tx) lockWherever(tb *table, wanted map[annona.Number][]*found) error {
 	return nil
 }
 
+// MembersOf returns who belongs to a household. See annona.LifeTx.
+func (t *tx) MembersOf(ctx context.Context, household annona.Number, day annona.Date) (members []annona.Number, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := t.sendLater(); err != nil {
+		return nil, t.fault("find the members of a household", err)
+	}
+	err = t.conn.each("SELECT DISTINCT individual FROM memberships WHERE household = $1 AND (end_date IS NULL OR end_date > $2) ORDER BY individual", func(r row) error {
+		members = append(members, r.number(0))
+		return nil
+	}, household, day)
+	if err != nil {
+		return nil, t.fault("find the members of a household", err)
+	}
+	return members, nil
+}
+
 // Delete takes a record out of sight. See annona.LifeTx.
 func (t *tx) Delete(ctx context.Context, by annona.Author, d annona.Deletion) error {
 	if err := ctx.Err(); err != nil {

@@ -146,7 +146,7 @@ func readMemberships(c *conn, individuals []int64) (map[annona.Number][]membersh
 // membershipsInto asks for them, to be put into had.
 func membershipsInto(had map[annona.Number][]membership, individuals []int64) question {
 	const sql = `SELECT m.individual, m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
-		m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source)
+		m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source), m.decided
 		FROM memberships m JOIN households h ON h.number = m.household JOIN individuals i ON i.number = m.individual
 		WHERE m.individual = ANY ($1) ORDER BY m.individual, m.number`
 	return question{sql, []any{individuals}, func(r row) error {
@@ -155,7 +155,7 @@ func membershipsInto(had map[annona.Number][]membership, individuals []int64) qu
 			Membership: annona.Membership{
 				Household: r.number(3), Source: r.text(14),
 				Role: r.text(6), RoleSourceCode: r.text(7), RelationshipToHead: r.text(8), RecipientType: r.text(9),
-				NotPrimary: !r.truth(10), StartDate: r.date(11), EndDate: r.date(12),
+				NotPrimary: !r.truth(10), StartDate: r.date(11), EndDate: r.date(12), Decided: r.truth(15),
 			},
 		}
 		had[m.individual] = append(had[m.individual], m)
@@ -198,7 +198,7 @@ func continued(m *membership, had []membership, kept []bool) int {
 }
 
 var membershipColumns = []string{"household", "rank", "number", "individual", "uid", "is_primary", "role", "role_source_code",
-	"relationship_to_head", "recipient_type", "start_date", "end_date", "source"}
+	"relationship_to_head", "recipient_type", "start_date", "end_date", "source", "decided"}
 
 func (t *tx) writeDifference(d *difference) error {
 	if err := t.deleteMemberships(d.gone); err != nil {
@@ -220,7 +220,7 @@ func (t *tx) writeDifference(d *difference) error {
 	rows := make([][]any, len(d.added))
 	for i, m := range d.added {
 		rows[i] = []any{int64(m.household.number), m.rank(), m.number, int64(m.individual), m.uid[:], !m.NotPrimary, orNull(m.Role), orNull(m.RoleSourceCode),
-			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate)), m.ownSource()}
+			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate)), m.ownSource(), m.Decided}
 	}
 	return t.conn.copyIn("memberships", membershipColumns, rows)
 }

@@ -166,7 +166,7 @@ CREATE INDEX candidates_b ON candidates (b, dataset);
 CREATE INDEX candidates_state ON candidates (state, key);
 
 -- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
--- where it is that of the individual's first key.
+-- where it is that of the individual's first key; decided: see annona.Membership.
 CREATE TABLE memberships (
 	household            bigint NOT NULL,
 	rank                 bigint NOT NULL,
@@ -181,6 +181,7 @@ CREATE TABLE memberships (
 	start_date           text COLLATE "C",
 	end_date             text COLLATE "C",
 	source               text COLLATE "C",
+	decided              boolean NOT NULL,
 	PRIMARY KEY (household, rank, number)
 );
 CREATE INDEX memberships_individual ON memberships (individual, number);

@@ -111,7 +111,7 @@ func (t *tx) putKey(tb *table, key *annona.RecordKey, number annona.Number, touc
 	if err != nil {
 		return err
 	}
-	if first > 0 {
+	if first > 0 && number > 0 {
 		return annona.Conflict("key_taken", "the key is the one under which another record came on file; it leads nowhere else")
 	}
 	former, err := t.conn.integer("SELECT number FROM other_keys WHERE source = ? AND source_key = ? AND dataset = ?", key.Source, key.Key, tb.dataset)

@@ -47,6 +47,18 @@ func (t *tx) holdRecord(tb *table, number annona.Number) (known annona.Known, er
 	return known, err
 }
 
+// MembersOf returns who belongs to a household. See annona.LifeTx.
+func (t *tx) MembersOf(ctx context.Context, household annona.Number, day annona.Date) (members []annona.Number, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = t.conn.each("SELECT DISTINCT individual FROM memberships WHERE household = ? AND (end_date IS NULL OR end_date > ?) ORDER BY individual", func(s *sqlite.Stmt) error {
+		members = append(members, annona.Number(s.ColumnInt64(0)))
+		return nil
+	}, household, day)
+	return members, fault("find the members of a household", err)
+}
+
 // Delete takes a record out of sight. See annona.LifeTx.
 func (t *tx) Delete(ctx context.Context, by annona.Author, d annona.Deletion) error {
 	if err := ctx.Err(); err != nil {

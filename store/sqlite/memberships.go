@@ -66,7 +66,7 @@ next:
 }
 
 const selectMemberships = `SELECT m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
-	m.recipient_type, m.is_primary, m.start_date, m.end_date, coalesce(m.source, ?)
+	m.recipient_type, m.is_primary, m.start_date, m.end_date, coalesce(m.source, ?), m.decided
 	FROM memberships m JOIN households h ON h.number = m.household WHERE m.individual = ? ORDER BY m.number`
 
 // readMemberships returns the memberships of an individual. first is the source of its first key.
@@ -78,7 +78,7 @@ func readMemberships(c *conn, individual annona.Number, first string) (had []mem
 			Membership: annona.Membership{
 				Household: annona.Number(s.ColumnInt64(2)), Source: s.ColumnText(12),
 				Role: s.ColumnText(5), RoleSourceCode: s.ColumnText(6), RelationshipToHead: s.ColumnText(7), RecipientType: s.ColumnText(8),
-				NotPrimary: !s.ColumnBool(9), StartDate: columnDate(s, 10), EndDate: columnDate(s, 11),
+				NotPrimary: !s.ColumnBool(9), StartDate: columnDate(s, 10), EndDate: columnDate(s, 11), Decided: s.ColumnBool(13),
 			},
 		})
 		return nil
@@ -140,9 +140,9 @@ func (t *tx) insertMembership(m *membership) (err error) {
 		}
 	}
 	return t.conn.exec(`INSERT INTO memberships (household, rank, number, individual, uid, role, role_source_code, relationship_to_head,
-		recipient_type, is_primary, start_date, end_date, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		recipient_type, is_primary, start_date, end_date, source, decided) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		m.household.number, m.rank(), m.number, m.individual, m.uid, m.Role, m.RoleSourceCode, m.RelationshipToHead,
-		m.RecipientType, !m.NotPrimary, m.StartDate, m.EndDate, m.ownSource())
+		m.RecipientType, !m.NotPrimary, m.StartDate, m.EndDate, m.ownSource(), m.Decided)
 }
 
 func (t *tx) deleteMembership(m membership) error {

@@ -152,7 +152,7 @@ CREATE INDEX candidates_b ON candidates (b, dataset);
 CREATE INDEX candidates_state ON candidates (state, key);
 
 -- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
--- where it is that of the individual's first key.
+-- where it is that of the individual's first key; decided: see annona.Membership.
 CREATE TABLE memberships (
 	household            INTEGER NOT NULL,
 	rank                 INTEGER NOT NULL,
@@ -167,6 +167,7 @@ CREATE TABLE memberships (
 	start_date           TEXT,
 	end_date             TEXT,
 	source               TEXT,
+	decided              INTEGER NOT NULL,
 	PRIMARY KEY (household, rank, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX memberships_individual ON memberships (individual, number);
