@@ -113,6 +113,10 @@ func (l *Loading) writeAlone(ctx context.Context, b *Batch) (outcome, error) {
 	return s.outcome, err
 }
 
+// Alone reports whether nobody else wants to write to the registry, so that nobody waits for a long
+// transaction.
+func (l *Loading) Alone() bool { return l.x.Writer.Alone() }
+
 // complete adds to a prepared record what the load says of all its records.
 func (l *Loading) complete(r *prepared) {
 	r.AsOf = l.load.AsOf

@@ -23,7 +23,8 @@ type tx struct {
 	erased    bool                       // a record was erased
 	found     map[subject]*found         // records found and not written yet
 	elsewhere elsewhere
-	findable  map[uint64][]annona.Number // entries added to the finder, not written yet
+	findable  map[uint64][]annona.Number  // entries added to the finder, not written yet
+	here      map[recordKey]annona.Number // records that this transaction has brought on file, by first key
 }
 
 // subject is a record of a root dataset.
@@ -41,6 +42,7 @@ func newTx(ctx context.Context, w *writer) *tx {
 		known:    map[householdKey]household{},
 		found:    map[subject]*found{},
 		findable: map[uint64][]annona.Number{},
+		here:     map[recordKey]annona.Number{},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -14,6 +15,8 @@ const (
 	busyPause    = 700 * time.Microsecond // between two attempts: shorter than courtesy
 	courtesy     = 2 * time.Millisecond   // left free after a long change, so that others get their turn
 	longChange   = 10 * time.Millisecond
+	company      = 20 * time.Second       // how long whoever reads people, or another process, is expected to write again
+	encounter    = 500 * time.Millisecond // the same for a change of this process: a load itself makes some beside its batches
 	wipePatience = 500 * time.Millisecond // how long readers may keep an erasure from emptying the log
 	wipePause    = 5 * time.Millisecond
 )
@@ -27,6 +30,9 @@ type writer struct {
 	tree  tree
 	moved pulse     // of the log
 	free  time.Time // when the next change may begin
+
+	version int64        // of the file, as the last transaction has left it
+	others  atomic.Int64 // until when somebody else is expected to write, in nanoseconds since 1970
 
 	mu     sync.Mutex
 	queue  []*appending
@@ -52,8 +58,13 @@ func (w *writer) acquire(ctx context.Context) error {
 	}
 	select {
 	case w.baton <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		w.expect(encounter)
+		select {
+		case w.baton <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if w.closed {
 		w.release()
@@ -63,6 +74,17 @@ func (w *writer) acquire(ctx context.Context) error {
 }
 
 func (w *writer) release() { <-w.baton }
+
+// expect notes that somebody else has written, or waits to, and will again.
+func (w *writer) expect(again time.Duration) {
+	until := time.Now().Add(again).UnixNano()
+	for had := w.others.Load(); had < until && !w.others.CompareAndSwap(had, until); had = w.others.Load() {
+	}
+}
+
+// Alone reports whether nobody else is expected to write: no request of this process that waited a
+// moment ago, nobody who reads people, and no other process.
+func (s *Store) Alone() bool { return time.Now().UnixNano() > s.writer.others.Load() }
 
 func (w *writer) close() error {
 	w.baton <- struct{}{}
@@ -244,6 +266,7 @@ func (w *writer) flush() {
 	if len(batch) == 0 {
 		return
 	}
+	w.expect(company)
 	err := error(errBusy()) // when writing panics
 	defer func() {
 		for _, a := range batch {
@@ -269,12 +292,30 @@ func (w *writer) transaction(ctx context.Context, fn func(*tx) error) (err error
 			w.tree.forget()
 		}
 	}()
-	err = w.conn.transaction(ctx, func() error { return fn(newTx(ctx, w)) })
+	err = w.conn.transaction(ctx, func() error {
+		if err := w.look(); err != nil {
+			return err
+		}
+		return fn(newTx(ctx, w))
+	})
 	kept = err == nil
 	if kept {
 		w.moved.beat()
 	}
 	return err
+}
+
+// look notes whether another process has written since the last transaction.
+func (w *writer) look() error {
+	version, err := w.conn.integer("PRAGMA data_version")
+	if err != nil {
+		return err
+	}
+	if w.version > 0 && version != w.version {
+		w.expect(company)
+	}
+	w.version = version
+	return nil
 }
 
 // transaction runs fn between BEGIN IMMEDIATE and COMMIT. It rolls back when fn fails or
