@@ -129,7 +129,7 @@ type Dataset struct {
 
 	byName map[string]*Field
 	byTag  map[uint32]*Field
-	groups map[uint32]bool // image tags of the fields that are groups
+	groups []uint32 // image tags of the fields that are groups
 }
 
 // Field returns the field or companion of that name.
@@ -389,7 +389,7 @@ func (l *CodeList) check() error {
 func (s *Dataset) build(d *Dictionary) error {
 	s.byName = make(map[string]*Field, 2*len(s.Fields))
 	s.byTag = make(map[uint32]*Field, 2*len(s.Fields))
-	s.groups = map[uint32]bool{}
+	s.groups = nil
 	tags := map[uint32]bool{}
 	fields := make([]*Field, len(s.Fields))
 	for i, declared := range s.Fields {
@@ -414,7 +414,7 @@ func (s *Dataset) build(d *Dictionary) error {
 			s.byName[c.Code], s.byTag[c.ImageTag()] = c, c
 		}
 		if f.Type == TypeGroup {
-			s.groups[f.ImageTag()] = true
+			s.groups = append(s.groups, f.ImageTag())
 		}
 	}
 	return nil
