@@ -13,7 +13,8 @@ import (
 const (
 	busyPatience = 10 * time.Second       // how long another process may keep us from writing
 	busyPause    = 700 * time.Microsecond // between two attempts: shorter than courtesy
-	courtesy     = 2 * time.Millisecond   // left free after a long change, so that others get their turn
+	courtesy     = 2 * time.Millisecond   // left free after a long change, so that others get their turn: where they cannot say that they wait
+	mostCourtesy = 50 * time.Millisecond  // left to those who wait, where they can
 	longChange   = 10 * time.Millisecond
 	company      = 20 * time.Second       // how long whoever reads people, or another process, is expected to write again
 	encounter    = 500 * time.Millisecond // the same for a change of this process: a load itself makes some beside its batches
@@ -29,7 +30,7 @@ type writer struct {
 	clock annona.Clock
 	tree  tree
 	moved pulse     // of the log
-	free  time.Time // when the next change may begin
+	ended time.Time // the last long change
 
 	version int64        // of the file, as the last transaction has left it
 	others  atomic.Int64 // until when somebody else is expected to write, in nanoseconds since 1970
@@ -132,7 +133,7 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 	}
 	defer w.release()
 	w.flush()
-	time.Sleep(time.Until(w.free))
+	w.giveWay()
 	began := time.Now()
 	erased := false
 	err := w.transaction(ctx, func(t *tx) error {
@@ -149,9 +150,21 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 		w.wipe()
 	}
 	if now := time.Now(); now.Sub(began) > longChange {
-		w.free = now.Add(courtesy)
+		w.ended = now
 	}
 	return fault(doing, err)
+}
+
+// giveWay lets others have their turn behind a long change.
+func (w *writer) giveWay() {
+	if !tellsTurns {
+		time.Sleep(time.Until(w.ended.Add(courtesy)))
+		return
+	}
+	for time.Since(w.ended) < mostCourtesy && w.conn.turns.waiting() {
+		w.expect(company)
+		time.Sleep(busyPause)
+	}
 }
 
 // wipe empties the write-ahead log, which holds what pages were before an erasure. Whoever reads
@@ -344,10 +357,15 @@ func (c *conn) transaction(ctx context.Context, fn func() error) error {
 // begin waits for its turn among the processes that have the folder open.
 func (c *conn) begin(ctx context.Context) error {
 	deadline := time.Now().Add(busyPatience)
+	waits := false
 	for {
 		err := c.exec("BEGIN IMMEDIATE")
 		if err == nil || !isBusy(err) {
 			return err
+		}
+		if !waits && c.turns.wait() {
+			waits = true
+			defer c.turns.over()
 		}
 		if time.Now().After(deadline) {
 			return errBusy()
