@@ -138,7 +138,7 @@ type Dataset struct {
 
 	byName map[string]*Field
 	byTag  map[uint32]*Field
-	groups map[uint32]bool // image tags of the fields that are groups
+	groups []uint32 // image tags of the fields that are groups
 }
 
 // Field returns the field or companion of that name.
@@ -154,7 +154,7 @@ func (d *Dataset) FieldOfTag(tag uint32) *Field { return d.byTag[tag] }
 // and groups in this order. Each field names the one that it shows as its Origin, and has a code that
 // no other one has.
 func (s *Dataset) Showing(fields []*Field) *Dataset {
-	shown := &Dataset{Name: s.Name, Noun: s.Noun, Root: s.Root, Fields: fields, byName: map[string]*Field{}, groups: map[uint32]bool{}}
+	shown := &Dataset{Name: s.Name, Noun: s.Noun, Root: s.Root, Fields: fields, byName: map[string]*Field{}}
 	for _, f := range fields {
 		f.Dataset, f.Aspect, f.Base = s.Name, AspectValue, f
 		shown.byName[f.Code] = f
@@ -489,7 +489,7 @@ func (l *CodeList) follows(former *CodeList) error {
 func (s *Dataset) build(d *Dictionary) error {
 	s.byName = make(map[string]*Field, 2*len(s.Fields))
 	s.byTag = make(map[uint32]*Field, 2*len(s.Fields))
-	s.groups = map[uint32]bool{}
+	s.groups = nil
 	tags := map[uint32]bool{}
 	fields := make([]*Field, len(s.Fields))
 	for i, declared := range s.Fields {
@@ -514,7 +514,7 @@ func (s *Dataset) build(d *Dictionary) error {
 			s.byName[c.Code], s.byTag[c.ImageTag()] = c, c
 		}
 		if f.Type == TypeGroup {
-			s.groups[f.ImageTag()] = true
+			s.groups = append(s.groups, f.ImageTag())
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package annona
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // An Image is a record as it was written: the canonical text of each field that the record
@@ -115,15 +116,24 @@ func Items(items []byte, yield func(item Image) bool) error {
 
 // SplitGroups cuts an image of the dataset in two: the groups, and the rest.
 func (d *Dataset) SplitGroups(m Image) (rest, groups Image, err error) {
-	err = m.Values(func(tag uint32, text []byte) bool {
-		if d.groups[tag] {
-			groups = groups.AppendValue(tag, text)
-		} else {
-			rest = rest.AppendValue(tag, text)
+	for left := m; len(left) > 0; {
+		tag, text, behind, err := left.next()
+		if err != nil {
+			return rest, groups, err
 		}
-		return true
-	})
-	return rest, groups, err
+		part := &rest
+		if slices.Contains(d.groups, tag) {
+			part = &groups
+		}
+		if *part == nil && len(text) > 0 {
+			*part = make(Image, 0, len(left)) // the rest fits
+		}
+		if len(text) > 0 {
+			*part = append(*part, left[:len(left)-len(behind)]...)
+		}
+		left = behind
+	}
+	return rest, groups, nil
 }
 
 // JoinImages returns the image that was cut in two.

@@ -265,6 +265,10 @@ type Mappings interface {
 // it is kept.
 type Writer interface {
 	Update(ctx context.Context, fn func(Tx) error) error
+	// Alone reports whether nobody else has written for some time or waits to write, where writers
+	// take turns: whoever writes much then takes long ones. Where writers do not wait for each
+	// other it is always true.
+	Alone() bool
 }
 
 // Ledger appends entries of disclosures, durably: when Append returns, they are committed.

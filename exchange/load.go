@@ -73,12 +73,16 @@ func (l *Loading) MakeReady(records ...[]annona.Record) (*Batch, error) {
 	if l.order.Mode == ModeFull && !l.decided {
 		return nil, errUndecided()
 	}
-	b := newBatch()
+	count := 0
+	for _, some := range records {
+		count += len(some)
+	}
+	b, keys := newBatch(count), &recordKeys{hashes: l.x.Vault, known: map[batchKey]string{}}
 	b.moves = l.x.indexMoves()
 	for _, some := range records {
 		for i := range some {
 			l.note(&l.second, &some[i])
-			r, err := l.x.prepare(&some[i])
+			r, err := l.x.prepare(&some[i], keys)
 			if err != nil {
 				return nil, err
 			}
@@ -114,6 +118,10 @@ func (l *Loading) writeAlone(ctx context.Context, b *Batch) (outcome, error) {
 	err := group{s}.commit(ctx)
 	return s.outcome, err
 }
+
+// Alone reports whether nobody else wants to write to the registry, so that nobody waits for a long
+// transaction.
+func (l *Loading) Alone() bool { return l.x.Writer.Alone() }
 
 // complete adds to a prepared record what the load says of all its records.
 func (l *Loading) complete(r *prepared) {
@@ -234,7 +242,7 @@ type settling struct {
 // settle decides what becomes of each record of a batch that was found. Of what the source reports as
 // it is on file, nothing is sealed and nothing written.
 func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling, error) {
-	s := settling{outcome: outcome{tally: Tally{Misfits: b.misfits()}}}
+	s := settling{writes: newWrites(known), outcome: outcome{tally: Tally{Misfits: b.misfits()}}}
 	for _, again := range b.again {
 		first := b.records[again.first].said
 		s.repeat(&again.row, Place{File: first.File, Line: first.Line})
@@ -425,14 +433,20 @@ type repeated struct {
 
 type batchKey struct{ dataset, source, key string }
 
-func newBatch() *Batch { return &Batch{at: map[batchKey]int{}} }
+func newBatch(records int) *Batch {
+	return &Batch{records: make([]prepared, 0, records), keys: make([]annona.RecordKey, 0, records), at: make(map[batchKey]int, records)}
+}
 
 // joinBatches makes one of several.
 func joinBatches(batches []*Batch) *Batch {
 	if len(batches) == 1 {
 		return batches[0]
 	}
-	all := newBatch()
+	count := 0
+	for _, b := range batches {
+		count += len(b.records)
+	}
+	all := newBatch(count)
 	for i, b := range batches {
 		if i == 0 || b.moves < all.moves {
 			all.moves = b.moves
@@ -487,16 +501,16 @@ func (b *Batch) add(r prepared) {
 // prepare splits a record as the dictionary says: the clear image, the one to be sealed, and the
 // values that filters need beside them. The source's keys become record keys: what the source
 // calls somebody lies nowhere.
-func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
+func (x *Exchange) prepare(r *annona.Record, keys *recordKeys) (prepared, error) {
 	if r.Source == "" || r.Key == "" {
 		return prepared{}, annona.Invalid("record_without_key", "a record names its source and has a key there")
 	}
 	derive(r)
 	s := prepared{said: r, misfits: x.checkIdentifiers(r), StoredRecord: annona.StoredRecord{
-		RecordKey:   annona.RecordKey{Dataset: r.Dataset, Source: r.Source, Key: x.Vault.RecordKey(r.Dataset.Name, r.Source, r.Key)},
+		RecordKey:   annona.RecordKey{Dataset: r.Dataset, Source: r.Source, Key: keys.of(r.Dataset.Name, r.Source, r.Key)},
 		Memberships: slices.Clone(r.Memberships), Relationships: slices.Clone(r.Relationships),
 	}}
-	if err := x.hideKeys(&s); err != nil {
+	if err := keys.hide(&s); err != nil {
 		return s, err
 	}
 	if err := x.divide(&s, r.Values, r.Groups); err != nil {
@@ -508,7 +522,13 @@ func (x *Exchange) prepare(r *annona.Record) (prepared, error) {
 
 // divide divides values and groups into the two images, and picks out what filters and look-ups need.
 func (x *Exchange) divide(s *prepared, values []annona.Value, groups []annona.GroupItems) error {
-	parts := make([]imagePart, 0, len(values)+len(groups))
+	parts, indexed := make([]imagePart, 0, len(values)+len(groups)), 1
+	for _, v := range values {
+		if v.Field.Filter == annona.FilterRange {
+			indexed++
+		}
+	}
+	s.Index = make([]annona.Value, 0, indexed)
 	for _, v := range values {
 		parts = append(parts, imagePart{field: v.Field, text: v.Text})
 		if v.Field.Filter == annona.FilterRange && v.Text != "" {
@@ -555,10 +575,10 @@ func (x *Exchange) split(s prepared, words []word) (prepared, error) {
 }
 
 // hideKeys turns the keys of others that a record names into record keys.
-func (x *Exchange) hideKeys(s *prepared) error {
+func (k *recordKeys) hide(s *prepared) error {
 	for i := range s.Memberships {
 		m := &s.Memberships[i]
-		m.HouseholdKey = x.Vault.RecordKey("households", s.Source, m.HouseholdKey)
+		m.HouseholdKey = k.of("households", s.Source, m.HouseholdKey)
 		s.Joins = append(s.Joins, m.HouseholdKey)
 	}
 	for i := range s.Relationships {
@@ -566,9 +586,26 @@ func (x *Exchange) hideKeys(s *prepared) error {
 		if r.ToKey == "" {
 			return annona.Invalid("relationship_without_key", "a relationship names the other individual by its source key")
 		}
-		r.ToKey = x.Vault.RecordKey("individuals", s.Source, r.ToKey)
+		r.ToKey = k.of("individuals", s.Source, r.ToKey)
 	}
 	return nil
+}
+
+// recordKeys are the record keys of a batch: a household is named by all of its members, and they by
+// each other.
+type recordKeys struct {
+	hashes annona.Hashes
+	known  map[batchKey]string
+}
+
+func (k *recordKeys) of(dataset, source, key string) string {
+	name := batchKey{dataset, source, key}
+	hash, known := k.known[name]
+	if !known {
+		hash = k.hashes.RecordKey(dataset, source, key)
+		k.known[name] = hash
+	}
+	return hash
 }
 
 // imagePart is a value of an image: a text, or the items of a group.
@@ -589,8 +626,14 @@ func (p imagePart) append(m annona.Image) annona.Image {
 }
 
 func packItems(g annona.GroupItems) []byte {
-	var packed []byte
-	var image annona.Image
+	size := 0
+	for _, item := range g.Items {
+		size += binary.MaxVarintLen32
+		for _, v := range item {
+			size += imagePart{text: v.Text}.size()
+		}
+	}
+	packed, image := make([]byte, 0, size), make(annona.Image, 0, size)
 	for _, item := range g.Items {
 		if !slices.IsSortedFunc(item, byTag) {
 			item = slices.SortedFunc(slices.Values(item), byTag)

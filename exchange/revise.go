@@ -42,6 +42,17 @@ type leading struct {
 	number annona.Number
 }
 
+// newWrites has room for the records that differ.
+func newWrites(known []annona.Known) writes {
+	differing := 0
+	for i := range known {
+		if !known[i].Same && !known[i].Erased {
+			differing++
+		}
+	}
+	return writes{records: make([]annona.StoredRecord, 0, differing), images: make([]versions, 0, differing)}
+}
+
 func (w *writes) add(r annona.StoredRecord, image versions) {
 	w.records, w.images = append(w.records, r), append(w.images, image)
 }

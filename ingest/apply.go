@@ -29,7 +29,7 @@ func (b *builder) apply(r *rule, cells []string) {
 	}
 	o := b.outcome(r, text)
 	if r.birth != nil {
-		b.dateOfBirth(r, o, cells)
+		b.dateOfBirth(r, *o, cells)
 		return
 	}
 	b.put(r.field, o.value)
@@ -81,23 +81,41 @@ func (r *rule) text(cells []string) string {
 	return strings.Join(texts, listSeparator)
 }
 
-// outcome converts a cell, or remembers what became of the same text before.
-func (b *builder) outcome(r *rule, text string) outcome {
+// keptOutcomes are outcomes of one rule.
+type keptOutcomes struct {
+	last *keptOutcome // asked for: in many columns most rows say the same
+	all  map[string]*keptOutcome
+}
+
+type keptOutcome struct {
+	text string
+	outcome
+}
+
+// outcome converts a cell, or remembers what became of the same text before. The result is good until
+// the next call.
+func (b *builder) outcome(r *rule, text string) *outcome {
 	if r.field.Type == annona.TypeText || len(text) > maxKeptText {
-		return r.convert(text)
+		b.unkept = r.convert(text)
+		return &b.unkept
 	}
-	if o, ok := b.kept[r.id][text]; ok {
-		return o
+	k := &b.kept[r.id]
+	if k.last != nil && k.last.text == text {
+		return &k.last.outcome
 	}
-	text = strings.Clone(text) // a substring would keep its whole row
-	o := r.convert(text)
-	if b.kept[r.id] == nil {
-		b.kept[r.id] = map[string]outcome{}
+	o, known := k.all[text]
+	if !known {
+		text = strings.Clone(text) // a substring would keep its whole row
+		o = &keptOutcome{text, r.convert(text)}
+		if k.all == nil {
+			k.all = map[string]*keptOutcome{}
+		}
+		if len(k.all) < maxKept {
+			k.all[text] = o
+		}
 	}
-	if len(b.kept[r.id]) < maxKept {
-		b.kept[r.id][text] = o
-	}
-	return o
+	k.last = o
+	return &o.outcome
 }
 
 // dateOfBirth puts a date of birth with how exact it is; without a date, the middle of the
@@ -118,7 +136,7 @@ func (b *builder) dateOfBirth(r *rule, o outcome, cells []string) {
 	b.put(r.birth.precision, o.precision)
 	b.put(r.birth.recorded, o.recorded)
 	b.put(r.birth.calendar, o.calendar)
-	b.doubt(r, o)
+	b.doubt(r, &o)
 	if o.value == "" {
 		b.put(r.reason, o.reason)
 	}

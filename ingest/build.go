@@ -16,7 +16,9 @@ type builder struct {
 	declared map[string]bool // areas of the mapping
 	known    KnownAreas
 	areas    map[string]bool // what known has answered
-	kept     []map[string]outcome
+	kept     []keptOutcomes  // by rule
+	unkept   outcome         // the last one that is not kept
+	cells    []string        // of the views of one row
 	report   Report
 	flagged  map[flag]int
 	faults   map[flag]int // why dates were not taken
@@ -44,7 +46,7 @@ type frame struct {
 func newBuilder(ctx context.Context, m *Mapping, known KnownAreas) *builder {
 	b := &builder{
 		ctx: ctx, source: m.source, bare: m.bare, declared: map[string]bool{}, known: known, areas: map[string]bool{},
-		kept: make([]map[string]outcome, m.rules), flagged: map[flag]int{}, faults: map[flag]int{}, unmapped: map[string]map[string]int{},
+		kept: make([]keptOutcomes, m.rules), flagged: map[flag]int{}, faults: map[flag]int{}, unmapped: map[string]map[string]int{},
 	}
 	for _, a := range m.areas {
 		b.declared[a.Code] = true
@@ -173,7 +175,7 @@ func (b *builder) walk(v *view, f frame, name string, visit func(frame)) {
 		b.raise(flagValueMalformed, name)
 	}
 	for _, item := range items {
-		visit(frame{cells: jsonCells(v, item), node: item})
+		visit(frame{cells: b.jsonCells(v, item), node: item})
 	}
 }
 

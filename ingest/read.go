@@ -188,7 +188,8 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 		refused := fault{column: lines.column, reason: lines.fault}
 		if lines.fault == "" {
 			var err error
-			cells := jsonCells(f.in.root, lines.row)
+			r.cells = r.cells[:0]
+			cells := r.jsonCells(f.in.root, lines.row)
 			if read++; len(empty) > 0 {
 				empty = empty.see(func(column int) bool { return strings.TrimSpace(cells[column]) != "" })
 			}

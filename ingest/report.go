@@ -47,7 +47,7 @@ const (
 	maxUnmappedCode = 60
 )
 
-func (b *builder) doubt(r *rule, o outcome) {
+func (b *builder) doubt(r *rule, o *outcome) {
 	if o.flag != "" {
 		b.raise(o.flag, r.name)
 	}

@@ -97,7 +97,7 @@ func (r *reader) members(in *input, outer frame, household string, row rowCells)
 	}
 	members := make([]member, len(items))
 	for i, item := range items {
-		inner := frame{cells: jsonCells(e.view, item), node: item}
+		inner := frame{cells: r.jsonCells(e.view, item), node: item}
 		key, reason := household+"/"+strconv.Itoa(i+1), ""
 		if !e.ordinal {
 			key, reason = keyOf(e.key, inner.cells)
@@ -218,9 +218,15 @@ func joinKey(parts []string) (string, bool) {
 	return strings.Join(escaped, "/"), true
 }
 
-// jsonCells reads the columns of a view from a JSON object.
-func jsonCells(v *view, node *jsonValue) []string {
-	cells := make([]string, len(v.columns))
+// jsonCells reads the columns of a view from a JSON object. They are good until the next row: all of
+// one row lie in memory that is used again.
+func (b *builder) jsonCells(v *view, node *jsonValue) []string {
+	from, n := len(b.cells), len(v.columns)
+	if from+n > cap(b.cells) {
+		from, b.cells = 0, make([]string, 0, max(2*cap(b.cells), n)) // what was read of this row stays where it is
+	}
+	b.cells = b.cells[:from+n]
+	cells := b.cells[from : from+n : from+n]
 	for i, path := range v.paths {
 		cells[i] = jsonText(at(node, path))
 	}

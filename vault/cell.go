@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"crypto/cipher"
+	"encoding/binary"
 	"slices"
 
 	"github.com/annona-exchange/annona"
@@ -25,8 +26,9 @@ const sealedHead = 2
 // Seal seals images in place, each under the key of its subject. Keys of subjects that have none
 // are made, and durable, before it returns. An empty image stays empty.
 func (v *Vault) Seal(ctx context.Context, cells []annona.Cell) error {
+	var k cellKey
 	return v.withKeys(ctx, cells, v.make, func(c *annona.Cell, key []byte) (err error) {
-		k := cellKey{cell: c, aead: newCellAEAD(key)}
+		k = cellKey{cell: c, aead: newCellAEAD(key), data: k.data}
 		if c.Part == annona.PartSealed {
 			c.Image, err = k.sealRecord()
 		} else {
@@ -123,8 +125,15 @@ type cellKey struct {
 
 // seal returns an image sealed as that part of the record.
 func (k *cellKey) seal(part annona.CellPart, image []byte) []byte {
-	return append([]byte{sealedFormat, subjectKeyVersion}, seal(k.aead, image, k.bound(part))...)
+	return k.sealInto(make([]byte, 0, k.sealedSize(image)), part, image)
 }
+
+// sealInto appends an image sealed as that part of the record to dst.
+func (k *cellKey) sealInto(dst []byte, part annona.CellPart, image []byte) []byte {
+	return seal(append(dst, sealedFormat, subjectKeyVersion), k.aead, image, k.bound(part))
+}
+
+func (k *cellKey) sealedSize(image []byte) int { return sealedHead + sealedSize(k.aead, image) }
 
 // open appends the image that is sealed as that part of the record to dst.
 func (k *cellKey) open(dst []byte, part annona.CellPart, sealed []byte) ([]byte, error) {
@@ -157,11 +166,17 @@ func (k *cellKey) sealRecord() ([]byte, error) {
 	if err != nil {
 		return nil, annona.Internal("seal a record", err)
 	}
-	sealed := annona.AppendItem(nil, k.seal(annona.PartSealed, rest))
+	sealed := make([]byte, 0, 2*binary.MaxVarintLen32+k.sealedSize(rest)+k.sealedSize(groups))
+	sealed = k.sealItem(sealed, annona.PartSealed, rest)
 	if len(groups) > 0 {
-		sealed = annona.AppendItem(sealed, k.seal(partSealedGroups, groups))
+		sealed = k.sealItem(sealed, partSealedGroups, groups)
 	}
 	return sealed, nil
+}
+
+// sealItem appends an image that is sealed as that part, as annona.AppendItem does.
+func (k *cellKey) sealItem(items []byte, part annona.CellPart, image []byte) []byte {
+	return k.sealInto(binary.AppendUvarint(items, uint64(k.sealedSize(image))), part, image)
 }
 
 // openRecord returns the image of the record.

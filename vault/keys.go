@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -81,12 +82,17 @@ func newAEAD(key []byte) cipher.AEAD {
 	return aead
 }
 
-// seal encrypts and authenticates a message under a random nonce of 96 bits, which it puts in
+// seal appends a message to dst, encrypted and authenticated under a random nonce of 96 bits, which it puts in
 // front: one key seals at most 2³² messages. It is the one caller of an AEAD's Seal.
-func seal(aead cipher.AEAD, message, associated []byte) []byte {
-	sealed := make([]byte, 0, aead.NonceSize()+len(message)+aead.Overhead())
-	sealed = append(sealed, fresh(aead.NonceSize())...)
-	return aead.Seal(sealed, sealed, message, associated)
+func seal(dst []byte, aead cipher.AEAD, message, associated []byte) []byte {
+	dst = slices.Grow(dst, sealedSize(aead, message))
+	nonce := fresh(aead.NonceSize())
+	return aead.Seal(append(dst, nonce...), nonce, message, associated)
+}
+
+// sealedSize is how long a message is when it is sealed.
+func sealedSize(aead cipher.AEAD, message []byte) int {
+	return aead.NonceSize() + len(message) + aead.Overhead()
 }
 
 // open undoes seal. It fails when message or associated data are not those that were sealed.

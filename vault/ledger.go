@@ -26,7 +26,7 @@ func (v *Vault) SealEntry(row annona.LedgerRow) annona.LedgerRow {
 		}
 		message := make([]byte, 0, saltSize+len(p.Content))
 		message = append(append(message, p.Salt[:]...), p.Content...)
-		sealed := seal(aead, message, partData(secret.version, row.ID, p.Name))
+		sealed := seal(nil, aead, message, partData(secret.version, row.ID, p.Name))
 		p.Sealed = append([]byte{byte(secret.version)}, sealed...)
 		p.Salt, p.Content = [saltSize]byte{}, nil
 	}

@@ -17,7 +17,7 @@ var tokenEncoding = base64.RawURLEncoding.Strict()
 // the same context.
 func (v *Vault) SealPosition(context, position []byte) string {
 	version, aead := v.positions.newest()
-	sealed := seal(aead, position, positionData(version, context))
+	sealed := seal(nil, aead, position, positionData(version, context))
 	return tokenEncoding.EncodeToString(append(binary.AppendUvarint(nil, uint64(version)), sealed...))
 }
 

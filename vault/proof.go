@@ -15,7 +15,7 @@ func (v *Vault) Proof(use string, content []byte) []byte { return mac(v.proof.de
 
 // SealTombstone seals a tombstone for keeping it outside of the registry.
 func (v *Vault) SealTombstone(text []byte) []byte {
-	return seal(newAEAD(v.tombstone.derive()), text, bind(classTombstone.label, v.tombstone.version))
+	return seal(nil, newAEAD(v.tombstone.derive()), text, bind(classTombstone.label, v.tombstone.version))
 }
 
 // OpenTombstone undoes SealTombstone. It reports false for what this registry has not sealed.

@@ -62,7 +62,7 @@ func (v *Vault) HasRecoverySecret() (bool, error) {
 func sealRecovery(secret []byte, version int, root *rootKey) []byte {
 	aead := newAEAD(classSecret{label: classRecovery.label, version: version, secret: secret}.derive())
 	message := append(appendText(nil, string(root.kind)), root.key...)
-	return append([]byte{wrapFormat}, seal(aead, message, bind(classRecovery.label, version))...)
+	return seal([]byte{wrapFormat}, aead, message, bind(classRecovery.label, version))
 }
 
 // openRecovery undoes sealRecovery.

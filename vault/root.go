@@ -255,7 +255,7 @@ func (i Installation) installNextRoot() error {
 
 // wrap seals a class secret for the key store.
 func (r *rootKey) wrap(label string, version int, secret []byte) []byte {
-	return append([]byte{wrapFormat}, seal(r.aead, secret, r.bind(label, version))...)
+	return seal([]byte{wrapFormat}, r.aead, secret, r.bind(label, version))
 }
 
 // unwrap opens a class secret. It fails when another root key wrapped it, or when it was kept

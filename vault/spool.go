@@ -87,7 +87,7 @@ func (s *Spool) End() error {
 }
 
 func (s *Spool) put(last bool) error {
-	if _, err := s.file.Write(seal(s.aead, s.chunk, spoolPlace(s.chunks, last))); err != nil {
+	if _, err := s.file.Write(seal(nil, s.aead, s.chunk, spoolPlace(s.chunks, last))); err != nil {
 		return spoolFailed(err)
 	}
 	s.chunks++

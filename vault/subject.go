@@ -209,7 +209,7 @@ type generation struct {
 // sealBlock returns the wrapped bytes of a block: format, then AES-256-GCM of its keys with a random
 // nonce in front.
 func (g generation) sealBlock(b annona.KeyBlock, keys []byte) []byte {
-	return append([]byte{wrapFormat}, seal(g.aead, keys, g.appendData(nil, b))...)
+	return seal([]byte{wrapFormat}, g.aead, keys, g.appendData(nil, b))
 }
 
 // appendData appends what the wrapped keys of a block are bound to, each part behind its length.

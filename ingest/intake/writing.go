@@ -31,22 +31,25 @@ type Writing struct {
 }
 
 // How long a transaction of a load takes, about. In a file, writers take turns: whoever reads
-// people waits that long for the entry of the disclosure. In a database they do not wait for it, and
-// fewer transactions are cheaper.
+// people waits that long for the entry of the disclosure. Where nobody does, and in a database, fewer
+// transactions are cheaper: each writes the pages anew that all of them touch.
 const (
-	FileTurn     = 30 * time.Millisecond
+	FileTurn     = 15 * time.Millisecond
 	DatabaseTurn = 250 * time.Millisecond
 	mostRecords  = 4000 // of one transaction
 )
 
-// waitingBatches is how many batches may wait between two steps.
-const waitingBatches = 8
+// How many batches may wait: for being made ready, and for a transaction, which takes all it may hold.
+const (
+	waitingBatches = 4
+	readyBatches   = mostRecords / ingest.BatchRecords
+)
 
 // WriteBehind begins to write the batches of a load; of none, when load is nil. turn is FileTurn or
 // DatabaseTurn.
 func WriteBehind(ctx context.Context, load *exchange.Loading, turn time.Duration) *Writing {
 	w := &Writing{
-		load: load, turn: turn, batches: make(chan ingest.Batch, waitingBatches), ready: make(chan *exchange.Batch, waitingBatches),
+		load: load, turn: turn, batches: make(chan ingest.Batch, waitingBatches), ready: make(chan *exchange.Batch, readyBatches),
 		failed: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.makeReady()
@@ -99,8 +102,16 @@ func (w *Writing) writeAll(ctx context.Context) {
 			w.fail(err)
 			continue
 		}
-		most = min(mostRecords, int(float64(records)*float64(w.turn)/float64(time.Since(began))))
+		most = min(mostRecords, int(float64(records)*float64(w.longest())/float64(time.Since(began))))
 	}
+}
+
+// longest is how long the next transaction may take.
+func (w *Writing) longest() time.Duration {
+	if w.load.Alone() {
+		return DatabaseTurn
+	}
+	return w.turn
 }
 
 // join adds batches that are ready, as long as the records are no more than that.

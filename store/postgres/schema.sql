@@ -215,7 +215,7 @@ CREATE TABLE identifier_index (
 	shareable boolean NOT NULL
 );
 CREATE INDEX identifier_index_number ON identifier_index (number);
-CREATE INDEX identifier_index_hash ON identifier_index (hash); -- written all over, so nothing else is in it
+CREATE INDEX identifier_index_hash ON identifier_index USING hash (hash); -- half of what a tree costs that is written all over
 
 -- How the indexes of hashes stand: kept, of which version of their key, and how far they are made anew.
 CREATE TABLE indexes (

@@ -31,6 +31,9 @@ func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
 	return err
 }
 
+// Alone is always true: nobody waits for another one's transaction, unless both write the same record.
+func (s *Store) Alone() bool { return true }
+
 func (s *Store) update(ctx context.Context, doing string, fn func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ const maxStatements = 200
 type conn struct {
 	*sqlite.Conn
 	statements map[string]*sqlite.Stmt
+	turns      turns // of the connection that writes records
 }
 
 func open(path string, flags sqlite.OpenFlags) (*conn, error) {
@@ -32,7 +34,7 @@ func (c *conn) Close() error {
 	for _, s := range c.statements {
 		s.Finalize()
 	}
-	return c.Conn.Close()
+	return errors.Join(c.Conn.Close(), c.turns.close())
 }
 
 // prepare returns the statement with its arguments bound, ready to step.

@@ -35,30 +35,64 @@ func nameOf(k *annona.RecordKey) recordKey { return recordKey{k.Dataset.Name, k.
 // Find looks records up and sets numbers aside for new ones. Nobody else writes while the
 // transaction lasts, so that there is nothing to lock. See annona.RecordTx.
 func (t *tx) Find(ctx context.Context, keys []annona.RecordKey) ([]annona.Known, error) {
+	if err := checkKeys(keys); err != nil {
+		return nil, err
+	}
+	under, err := t.underKeys(keys)
+	if err != nil {
+		return nil, fault("find a record", err)
+	}
 	all := make([]annona.Known, len(keys))
-	seen := make(map[recordKey]bool, len(keys))
 	for i := range keys {
 		k := &keys[i]
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if k.Source == "" || k.Key == "" {
-			return nil, errWithoutKey()
-		}
 		tb, err := t.table(k.Dataset)
 		if err != nil {
 			return nil, fault("find a record", err)
 		}
-		name := nameOf(k)
-		if seen[name] {
-			return nil, annona.Internal("find a record", errKeyTwice)
-		}
-		seen[name] = true
-		if all[i], err = t.findRecord(tb, k); err != nil {
+		if all[i], err = t.findRecord(tb, k, under[keyHash(nameOf(k))]); err != nil {
 			return nil, fault("find a record", err)
 		}
 	}
 	return all, nil
+}
+
+func checkKeys(keys []annona.RecordKey) error {
+	seen := make(map[recordKey]bool, len(keys))
+	for i := range keys {
+		k := &keys[i]
+		if k.Source == "" || k.Key == "" {
+			return errWithoutKey()
+		}
+		name := nameOf(k)
+		if seen[name] {
+			return annona.Internal("find a record", errKeyTwice)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// underKeys returns the numbers that the finder has under the hashes of keys. They may be those of
+// other records, by chance.
+func (t *tx) underKeys(keys []annona.RecordKey) (map[uint64][]annona.Number, error) {
+	under := map[uint64][]annona.Number{}
+	if len(keys) == 0 {
+		return under, nil
+	}
+	hashes := make([]uint64, len(keys))
+	for i := range keys {
+		hash := keyHash(nameOf(&keys[i]))
+		hashes[i] = hash
+		if added := t.findable[hash]; len(added) > 0 {
+			under[hash] = slices.Clone(added)
+		}
+	}
+	slices.Sort(hashes)
+	err := t.conn.lookUpAll(0, slices.Compact(hashes), func(hash uint64, n annona.Number) { under[hash] = append(under[hash], n) })
+	return under, err
 }
 
 func errWithoutKey() error {
@@ -66,17 +100,20 @@ func errWithoutKey() error {
 }
 
 // findRecord follows the ways in which a key may lead to a record, the most frequent one first.
-func (t *tx) findRecord(tb *table, k *annona.RecordKey) (known annona.Known, err error) {
+// maybe are the numbers of the records that may have it as their first one.
+func (t *tx) findRecord(tb *table, k *annona.RecordKey, maybe []annona.Number) (known annona.Known, err error) {
 	var digest [16]byte
-	err = t.lookUp(keyHash(nameOf(k)), func(n annona.Number) (more bool, err error) {
+	for _, n := range maybe {
 		found, err := t.conn.one(tb.find, func(s *sqlite.Stmt) {
 			known.Number, known.Version = annona.Number(s.ColumnInt64(0)), int(s.ColumnInt64(2))
 			s.ColumnBytes(1, digest[:])
 		}, n, k.Source, k.Key)
-		return !found, err
-	})
-	if err != nil {
-		return known, err
+		if err != nil {
+			return known, err
+		}
+		if found {
+			break
+		}
 	}
 	if known.Number == 0 {
 		err = t.findElsewhere(tb, k, &known)

@@ -82,6 +82,36 @@ func (c *conn) lookUp(hash uint64, take func(annona.Number) (bool, error)) error
 	return nil
 }
 
+// lookUpAll calls take for each number that is on file under one of some hashes, which ascend: a block
+// that several of them lead to is read once.
+func (c *conn) lookUpAll(bits int, hashes []uint64, take func(hash uint64, n annona.Number)) error {
+	there, err := c.one(selectBlock, func(s *sqlite.Stmt) {
+		for _, hash := range hashes {
+			for _, n := range numbersIn(s, hash) {
+				take(hash, n)
+			}
+		}
+	}, blockOf(hashes[0], bits))
+	if err != nil || !there || bits == deepestBits {
+		return err
+	}
+	for len(hashes) > 0 {
+		end := endOfBlock(hashes, bits+stepBits, func(hash uint64) uint64 { return hash })
+		if err := c.lookUpAll(bits+stepBits, hashes[:end], take); err != nil {
+			return err
+		}
+		hashes = hashes[end:]
+	}
+	return nil
+}
+
+// endOfBlock returns how many elements of an ascending list belong to the block of the first one.
+func endOfBlock[E any](list []E, bits int, hashOf func(E) uint64) int {
+	block := blockOf(hashOf(list[0]), bits)
+	end, _ := slices.BinarySearchFunc(list, block+1, func(e E, b int64) int { return cmp.Compare(blockOf(hashOf(e), bits), b) })
+	return end
+}
+
 // numbersIn returns the numbers under a hash in the block that stmt stands on.
 func numbersIn(stmt *sqlite.Stmt, hash uint64) (numbers []annona.Number) {
 	entries := stmt.ColumnReader(0)
@@ -115,6 +145,9 @@ func (c *conn) numberOf(k recordKey) (number annona.Number, err error) {
 }
 
 func (t *tx) numberOf(k recordKey) (number annona.Number, err error) {
+	if n, ok := t.here[k]; ok {
+		return n, nil
+	}
 	err = t.lookUp(keyHash(k), func(n annona.Number) (bool, error) { return t.conn.isNumberOf(k, n, &number) })
 	return number, err
 }
@@ -162,8 +195,7 @@ func (c *conn) addEntries(bits int, added []finderEntry) error {
 		return err
 	}
 	for len(all) > 0 {
-		below := blockOf(all[0].hash, bits+stepBits)
-		end, _ := slices.BinarySearchFunc(all, below+1, func(e finderEntry, b int64) int { return cmp.Compare(blockOf(e.hash, bits+stepBits), b) })
+		end := endOfBlock(all, bits+stepBits, func(e finderEntry) uint64 { return e.hash })
 		if err := c.addEntries(bits+stepBits, all[:end]); err != nil {
 			return err
 		}
@@ -215,6 +247,7 @@ func (t *tx) forgetKey(dataset string, number annona.Number) error {
 	if err != nil || !found {
 		return err
 	}
+	delete(t.here, k)
 	return t.forgetFindable(keyHash(k), number)
 }
 

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/annona-exchange/annona"
@@ -59,8 +60,26 @@ func TestFinderFindsEverything(t *testing.T) {
 				return err
 			}
 		}
-		return nil
+		return allAreFound(t, x, hashes, forgotten)
 	})
+}
+
+// allAreFound checks that a look for all hashes at once finds what looks for each of them do.
+func allAreFound(t *testing.T, x *tx, hashes []uint64, forgotten map[int]bool) error {
+	t.Helper()
+	sorted := slices.Compact(slices.Sorted(slices.Values(hashes)))
+	found := map[annona.Number]int{}
+	err := x.conn.lookUpAll(0, sorted, func(hash uint64, n annona.Number) {
+		if hashes[n-1] == hash {
+			found[n]++
+		}
+	})
+	for i := range hashes {
+		if want := map[bool]int{false: 1}[forgotten[i]]; found[annona.Number(i+1)] != want {
+			t.Errorf("among all, number %d was found %d times, want %d", i+1, found[annona.Number(i+1)], want)
+		}
+	}
+	return err
 }
 
 // numbersAre checks whether a number is found under a hash exactly once, or not at all.

@@ -94,6 +94,10 @@ func Open(dir string, o Options) (*Store, error) {
 		c.Close()
 		return nil, err
 	}
+	if c.turns, err = openTurns(dir); err != nil {
+		c.Close()
+		return nil, err
+	}
 	s := &Store{clock: o.Clock, readers: newPool(path, o.Readers), writer: newWriter(c, o.Clock)}
 	if !o.Unfinished {
 		if err := s.checkFinished(context.Background()); err != nil {

@@ -23,9 +23,10 @@ type tx struct {
 	erased    bool                       // a record was erased
 	found     map[subject]*found         // records found and not written yet
 	elsewhere elsewhere
-	findable  map[uint64][]annona.Number // entries added to the finder, not written yet
-	names     bool                       // names are indexed
-	due       map[annona.Number]bool     // whose names are to be
+	names     bool                        // names are indexed
+	due       map[annona.Number]bool      // whose names are to be
+	findable  map[uint64][]annona.Number  // entries added to the finder, not written yet
+	here      map[recordKey]annona.Number // records that this transaction has brought on file, by first key
 }
 
 // subject is a record of a root dataset.
@@ -43,6 +44,7 @@ func newTx(ctx context.Context, w *writer) *tx {
 		known:    map[householdKey]household{},
 		found:    map[subject]*found{},
 		findable: map[uint64][]annona.Number{},
+		here:     map[recordKey]annona.Number{},
 	}
 }
 

@@ -115,7 +115,9 @@ func (t *tx) insertRow(tb *table, r *annona.StoredRecord, f *found, l line, rece
 	for i, a := range []any{f.number, f.uid, f.key.Source, f.key.Key, receivedAt} {
 		bind(stmt, tb.params+1+i, a)
 	}
-	t.makeFindable(keyHash(nameOf(&f.key)), f.number)
+	k := nameOf(&f.key)
+	t.makeFindable(keyHash(k), f.number)
+	t.here[k] = f.number
 	return run(stmt)
 }
 

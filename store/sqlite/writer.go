@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -12,8 +13,11 @@ import (
 const (
 	busyPatience = 10 * time.Second       // how long another process may keep us from writing
 	busyPause    = 700 * time.Microsecond // between two attempts: shorter than courtesy
-	courtesy     = 2 * time.Millisecond   // left free after a long change, so that others get their turn
+	courtesy     = 2 * time.Millisecond   // left free after a long change, so that others get their turn: where they cannot say that they wait
+	mostCourtesy = 50 * time.Millisecond  // left to those who wait, where they can
 	longChange   = 10 * time.Millisecond
+	company      = 20 * time.Second       // how long whoever reads people, or another process, is expected to write again
+	encounter    = 500 * time.Millisecond // the same for a change of this process: a load itself makes some beside its batches
 	wipePatience = 500 * time.Millisecond // how long readers may keep an erasure from emptying the log
 	wipePause    = 5 * time.Millisecond
 )
@@ -26,7 +30,10 @@ type writer struct {
 	clock annona.Clock
 	tree  tree
 	moved pulse     // of the log
-	free  time.Time // when the next change may begin
+	ended time.Time // the last long change
+
+	version int64        // of the file, as the last transaction has left it
+	others  atomic.Int64 // until when somebody else is expected to write, in nanoseconds since 1970
 
 	mu     sync.Mutex
 	queue  []*appending
@@ -52,8 +59,13 @@ func (w *writer) acquire(ctx context.Context) error {
 	}
 	select {
 	case w.baton <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		w.expect(encounter)
+		select {
+		case w.baton <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if w.closed {
 		w.release()
@@ -63,6 +75,17 @@ func (w *writer) acquire(ctx context.Context) error {
 }
 
 func (w *writer) release() { <-w.baton }
+
+// expect notes that somebody else has written, or waits to, and will again.
+func (w *writer) expect(again time.Duration) {
+	until := time.Now().Add(again).UnixNano()
+	for had := w.others.Load(); had < until && !w.others.CompareAndSwap(had, until); had = w.others.Load() {
+	}
+}
+
+// Alone reports whether nobody else is expected to write: no request of this process that waited a
+// moment ago, nobody who reads people, and no other process.
+func (s *Store) Alone() bool { return time.Now().UnixNano() > s.writer.others.Load() }
 
 func (w *writer) close() error {
 	w.baton <- struct{}{}
@@ -110,7 +133,7 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 	}
 	defer w.release()
 	w.flush()
-	time.Sleep(time.Until(w.free))
+	w.giveWay()
 	began := time.Now()
 	erased := false
 	err := w.transaction(ctx, func(t *tx) error {
@@ -127,9 +150,21 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 		w.wipe()
 	}
 	if now := time.Now(); now.Sub(began) > longChange {
-		w.free = now.Add(courtesy)
+		w.ended = now
 	}
 	return fault(doing, err)
+}
+
+// giveWay lets others have their turn behind a long change.
+func (w *writer) giveWay() {
+	if !tellsTurns {
+		time.Sleep(time.Until(w.ended.Add(courtesy)))
+		return
+	}
+	for time.Since(w.ended) < mostCourtesy && w.conn.turns.waiting() {
+		w.expect(company)
+		time.Sleep(busyPause)
+	}
 }
 
 // wipe empties the write-ahead log, which holds what pages were before an erasure. Whoever reads
@@ -244,6 +279,7 @@ func (w *writer) flush() {
 	if len(batch) == 0 {
 		return
 	}
+	w.expect(company)
 	err := error(errBusy()) // when writing panics
 	defer func() {
 		for _, a := range batch {
@@ -269,12 +305,30 @@ func (w *writer) transaction(ctx context.Context, fn func(*tx) error) (err error
 			w.tree.forget()
 		}
 	}()
-	err = w.conn.transaction(ctx, func() error { return fn(newTx(ctx, w)) })
+	err = w.conn.transaction(ctx, func() error {
+		if err := w.look(); err != nil {
+			return err
+		}
+		return fn(newTx(ctx, w))
+	})
 	kept = err == nil
 	if kept {
 		w.moved.beat()
 	}
 	return err
+}
+
+// look notes whether another process has written since the last transaction.
+func (w *writer) look() error {
+	version, err := w.conn.integer("PRAGMA data_version")
+	if err != nil {
+		return err
+	}
+	if w.version > 0 && version != w.version {
+		w.expect(company)
+	}
+	w.version = version
+	return nil
 }
 
 // transaction runs fn between BEGIN IMMEDIATE and COMMIT. It rolls back when fn fails or
@@ -303,10 +357,15 @@ func (c *conn) transaction(ctx context.Context, fn func() error) error {
 // begin waits for its turn among the processes that have the folder open.
 func (c *conn) begin(ctx context.Context) error {
 	deadline := time.Now().Add(busyPatience)
+	waits := false
 	for {
 		err := c.exec("BEGIN IMMEDIATE")
 		if err == nil || !isBusy(err) {
 			return err
+		}
+		if !waits && c.turns.wait() {
+			waits = true
+			defer c.turns.over()
 		}
 		if time.Now().After(deadline) {
 			return errBusy()
