@@ -1,6 +1,7 @@
 package annona
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"slices"
 	"strings"
@@ -96,8 +97,8 @@ type ShownToken struct {
 	Token       string
 	Proofs      []string // every header DPoP of the request
 	Method      string
-	Path        string // of the URL, as it was sent
-	Certificate []byte // the client's certificate of this connection, DER; empty: none
+	Path        string            // of the URL, as it was sent
+	Certificate *x509.Certificate // the client's certificate of this connection; nil: none
 	From        netip.Addr
 }
 
