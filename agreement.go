@@ -133,5 +133,6 @@ func (a *Agreement) Purpose(code string) (PurposeTerms, bool) {
 type Standing struct {
 	Agreement *Agreement
 	Client    *Client // nil for the operator
+	Token     *Token  // nil when the caller shows none
 	At        time.Time
 }

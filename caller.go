@@ -180,6 +180,7 @@ type Grant struct {
 	Fields     map[string][]FieldGrant // by dataset
 	Conditions map[string]Condition    // by root dataset; nil: every row
 	RowCeiling int64                   // rows of one answer; 0: no ceiling
+	Within     Authorization           // of the access token, when it narrows the fields
 	Raised     string                  // the reason why a cap of this credential was raised; empty: not raised
 }
 
