@@ -34,6 +34,7 @@ type cli struct {
 	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
+	Client     clientCommand     `cmd:"" help:"Clients of the authorization server: they get access tokens instead of keys."`
 	Subject    subjectCommand    `cmd:"" help:"Rights of individuals: restriction, objection, consent, erasure, and who received their data."`
 	Dictionary dictionaryCommand `cmd:"" help:"Print the dictionary, or extend it by a country's attributes."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the schema of a PostgreSQL database up to date, or print its version."`
