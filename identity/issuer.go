@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -151,10 +152,12 @@ func (i *Issuer) byAssertion(ctx context.Context, shown ShownClient) (known, err
 		return known{}, errClientMethod
 	}
 	claim, err := i.checkAssertion(s, client)
-	if err != nil && annona.KindOf(err) == annona.KindInternal && annona.CodeOf(err) == "internal" {
+	if own := (*annona.Error)(nil); errors.As(err, &own) {
+		return known{}, err
+	} else if err != nil {
 		return known{}, badAssertion(err)
 	}
-	return known{client, &claim}, err
+	return known{client, &claim}, nil
 }
 
 // byCertificate takes the certificate that this connection has, which an authority that the operator
