@@ -21,7 +21,8 @@ const TokenLife = 5 * time.Minute
 
 // Installation is what the authorization server and whoever recognizes its tokens are wired to.
 type Installation struct {
-	Standings annona.Standings
+	Standings annona.Standings // may be remembered for a second: whatever is read by it, the gate confirms
+	Store     annona.Standings // as they are at this moment
 	Claims    annona.Tokens
 	Keys      *Keys // checks what holds of every client: not revoked, not expired, its networks
 	Clock     annona.Clock
@@ -328,7 +329,7 @@ func (i *Issuer) Introspect(ctx context.Context, shown ShownClient, text string)
 	if client, err = i.identifyOnce(ctx, shown); err != nil {
 		return nil, nil, err
 	}
-	token, err = i.Standings.TokenByHash(ctx, i.HashToken([]byte(text)))
+	token, err = i.Store.TokenByHash(ctx, i.HashToken([]byte(text)))
 	if err != nil || token == nil || token.Client != client.ID || !isActive(token, i.clock()) {
 		return client, nil, err
 	}

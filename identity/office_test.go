@@ -147,7 +147,7 @@ func newOffice(t *testing.T) *office {
 	}}
 	clock := func() time.Time { return o.now }
 	i := Installation{
-		Standings: o.store, Claims: o.store, Clock: clock, Origin: officeURL,
+		Standings: o.store, Store: o.store, Claims: o.store, Clock: clock, Origin: officeURL,
 		Keys:       NewKeys(o.store, keyedHash, clock, false),
 		HashSecret: keyedHash,
 		HashToken:  func(b []byte) annona.TokenHash { return sha256.Sum256(b) },

@@ -22,8 +22,8 @@ type Terms struct {
 	fields    map[string][]annona.FieldGrant
 	rows      map[string]annona.Condition
 	roots     map[string]bool // names of the datasets that can be asked for by themselves
-	special   bool // some granted field is special
-	telling   bool // some condition names a special field: who is seen tells it
+	special   bool            // some granted field is special
+	telling   bool            // some condition names a special field: who is seen tells it
 }
 
 // Compile checks an agreement against the dictionary and resolves what it grants. It refuses

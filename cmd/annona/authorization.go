@@ -16,7 +16,7 @@ import (
 // authorization wires the authorization server, and whoever recognizes its tokens, to the registry.
 func (f *folder) authorization(public string, certificates bool) (*identity.Tokens, *oauth.Wire) {
 	i := identity.Installation{
-		Standings: f.remembered, Claims: f.store, Keys: f.keys, Clock: time.Now, Origin: public,
+		Standings: f.remembered, Store: f.store, Claims: f.store, Keys: f.keys, Clock: time.Now, Origin: public,
 		HashSecret: f.vault.KeyHash, HashToken: f.vault.TokenHash, HashNonce: f.vault.ProofNonce,
 		Signing: f.signingKeys, Admit: f.gate.AdmitToken,
 	}

@@ -95,7 +95,7 @@ func TestCertifiedClient(t *testing.T) {
 	if err := json.Unmarshal(client(string(keys.Private), "run", s.url, who.ClientID, eligibility), &met); err != nil {
 		t.Fatal(err)
 	}
-	if met.Type != "DPoP" || met.Expires != 300 || len(met.Details) != 1 || met.Details[0].Purpose != eligibility || met.Details[0].Agreement != "eligibility" {
+	if met.Type != "dpop" || met.Expires != 300 || len(met.Details) != 1 || met.Details[0].Purpose != eligibility || met.Details[0].Agreement != "eligibility" {
 		t.Errorf("the token is %+v", met)
 	}
 	if met.Read != 200 || !met.Active || !met.Signed || !met.Revoked || met.After != "invalid_token" {
