@@ -169,5 +169,6 @@ var ErrSpecVersion = Conflict("spec_version", "somebody has put this specificati
 type Standing struct {
 	Agreement *Agreement
 	Client    *Client // nil for the operator
+	Token     *Token  // nil when the caller shows none
 	At        time.Time
 }

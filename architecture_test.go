@@ -40,10 +40,11 @@ var mayImport = map[string][]string{
 	"encode":                      {"", "privacy"},
 	"exchange":                    {"", "policy", "privacy", "filter", "audit"},
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
+	"rest/oauth":                  {"", "identity"},
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "rest", "schema",
+	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "rest", "rest/oauth", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

@@ -1,6 +1,7 @@
 package annona
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,17 +31,34 @@ type Caller struct {
 	Agreement string // name of the agreement that the credential is bound to
 	Strength  Strength
 	Network   netip.Addr // where the request came from; zero for the operator
+	Token     TokenHash  // of the access token that was shown; zero for an API key and the operator
 	Operator  string     // account at the command line; empty for a client
 }
 
 // IsOperator reports whether the caller is the command line on the machine itself.
 func (c Caller) IsOperator() bool { return c.Strength == StrengthOperator }
 
-// Client is what is on file of one API key. The secret itself is not: only its keyed hash.
+// ClientMethod is how a client proves who it is. The words of OAuth 2.0 are those of its registry
+// of methods at the token endpoint.
+type ClientMethod string
+
+// The methods.
+const (
+	MethodAPIKey        ClientMethod = ""                    // shows its key with every request
+	MethodPrivateKeyJWT ClientMethod = "private_key_jwt"     // signs an assertion (RFC 7523)
+	MethodTLS           ClientMethod = "tls_client_auth"     // has a certificate with a known subject (RFC 8705)
+	MethodSecret        ClientMethod = "client_secret_basic" // knows a secret: the weaker rung
+)
+
+// Client is what is on file of one API key, or of one client of the authorization server. No secret
+// is: only its keyed hash.
 type Client struct {
 	ID        UID
-	KeyID     string // the public part of the key, by which it is found
-	Hash      []byte // keyed hash of the secret
+	KeyID     string // the public part of the key, by which it is found; the client_id of OAuth 2.0
+	Hash      []byte // keyed hash of the secret; of something random where there is none
+	Method    ClientMethod
+	Keys      []byte // JWK set with the public keys of MethodPrivateKeyJWT
+	Subject   string // of the certificate, RFC 4514, for MethodTLS
 	Agreement string
 	Label     string
 	Demo      bool
@@ -49,6 +67,50 @@ type Client struct {
 	ExpiresAt time.Time
 	RevokedAt time.Time // zero while it is not
 }
+
+// TokenHash is the keyed hash of an access token. The token itself is on file nowhere.
+type TokenHash [32]byte
+
+// Token is an access token as it is kept. A client holds it for some minutes in the place of what
+// it proves itself by.
+type Token struct {
+	Hash        TokenHash
+	Client      UID
+	Key         []byte // SHA-256 thumbprint (RFC 7638) of the key that must sign proofs of DPoP; empty: none must
+	Certificate []byte // SHA-256 of the certificate that the connection must have; empty: none must
+	Within      Authorization
+	IssuedAt    time.Time
+	ExpiresAt   time.Time
+	RevokedAt   time.Time // zero while it is not
+}
+
+// Authorization is what a token is good for, a part of what the client's agreement grants (RFC 9396).
+// The zero Authorization is all of it.
+type Authorization struct {
+	Purpose  string   // code; empty: every purpose of the agreement
+	Datasets []string // root datasets; none: every one of the agreement
+}
+
+// ShownToken is what a request shows of an access token, and what of the request its proof is about.
+type ShownToken struct {
+	Scheme      string // Bearer or DPoP, as it was written
+	Token       string
+	Proofs      []string // every header DPoP of the request
+	Method      string
+	Path        string            // of the URL, as it was sent
+	Certificate *x509.Certificate // the client's certificate of this connection; nil: none
+	From        netip.Addr
+}
+
+// Claim is something that a client may show once.
+type Claim struct {
+	Client UID
+	Hash   [32]byte  // of its name, the jti
+	Until  time.Time // from then on it is refused for another reason: at most MaxClaim from now
+}
+
+// MaxClaim is how long a claim must be remembered at most.
+const MaxClaim = 2 * time.Minute
 
 // Verb is something the gate does.
 type Verb string
@@ -73,6 +135,8 @@ const (
 	VerbApplyAgreement  Verb = "apply_agreement"
 	VerbCreateKey       Verb = "create_key"
 	VerbRevokeKey       Verb = "revoke_key"
+	VerbCreateClient    Verb = "create_client"
+	VerbRevokeClient    Verb = "revoke_client"
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbImportAreas     Verb = "import_areas"
 	VerbReorganize      Verb = "reorganize_areas"
@@ -123,6 +187,7 @@ type Grant struct {
 	Fields     map[string][]FieldGrant // by dataset
 	Conditions map[string]Condition    // by root dataset; nil: every row
 	RowCeiling int64                   // rows of one answer; 0: no ceiling
+	Within     Authorization           // of the access token, when it narrows the fields
 	Raised     string                  // the reason why a cap of this credential was raised; empty: not raised
 }
 

@@ -348,10 +348,42 @@ type Standings interface {
 	Agreement(ctx context.Context, name string) (*Agreement, error)
 	// Agreements returns the latest version of every agreement, by name.
 	Agreements(ctx context.Context) ([]Agreement, error)
-	// Epoch moves with every change of a client, agreement, restriction, consent or area. What
-	// was read under another epoch must be decided and read again.
+	// TokenByHash finds an access token; nil when there is none.
+	TokenByHash(ctx context.Context, hash TokenHash) (*Token, error)
+	// Epoch moves with every change of a client, agreement, restriction, consent or area, and with
+	// the revocation of a token. What was read under another epoch must be decided and read again.
 	Epoch(ctx context.Context) (int64, error)
 }
+
+// Tokens keeps access tokens, and remembers what may be shown once.
+//
+// Assertions are remembered durably. Proofs are too many for that: they are remembered under an
+// epoch, which ends when the memory is lost. All nodes share it, or each has its own.
+type Tokens interface {
+	// PutToken keeps a token and claims what it was asked with. The assertion or the proof may be nil.
+	// When one of them was shown before there is no token, and the other one may be claimed all the
+	// same. Errors: ErrClaimed, ErrProofEpoch. When it returns, the token and the claim of the assertion
+	// are durable.
+	PutToken(ctx context.Context, t Token, assertion, proof *Claim, epoch UID) error
+	// ClaimAssertion claims an assertion, durably. Of several who claim it at once, one succeeds; the
+	// others get ErrClaimed.
+	ClaimAssertion(ctx context.Context, c Claim) error
+	// ClaimProof claims a proof. Of several who claim it at once, one succeeds; the others get
+	// ErrClaimed. ErrProofEpoch says that the epoch is over: whoever made the proof makes another.
+	ClaimProof(ctx context.Context, c Claim, epoch UID) error
+	// ProofEpoch returns the epoch in force. It is never used again once it has ended.
+	ProofEpoch(ctx context.Context) (UID, error)
+	// RevokeToken revokes a token of that client. One that is revoked, or that is not there, stays so.
+	RevokeToken(ctx context.Context, hash TokenHash, client UID, at time.Time) error
+	// DropTokens removes tokens that expired before a moment, and claims whose time is over now.
+	DropTokens(ctx context.Context, expired, now time.Time) error
+}
+
+// ErrClaimed says that something was shown that may be shown once.
+var ErrClaimed = Unauthenticated("shown_before", "what proves the request was shown before; make another for each request")
+
+// ErrProofEpoch says that proofs of an epoch that has ended were claimed.
+var ErrProofEpoch = Unauthenticated("use_dpop_nonce", "the proof needs a nonce of this server that is younger than a minute: sign it again with the one in the header DPoP-Nonce")
 
 // Subjects finds the people whose rights are exercised, and what they have said.
 type Subjects interface {

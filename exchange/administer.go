@@ -64,7 +64,7 @@ func (x *Exchange) CreateClient(ctx context.Context, caller annona.Caller, c ann
 	if agreement == nil {
 		return annona.NotFound("no agreement of this name is on file; apply it first: annona agreement apply").On("agreement")
 	}
-	return x.putClient(ctx, caller, annona.VerbCreateKey, c)
+	return x.putClient(ctx, caller, verbOf(c, annona.VerbCreateKey, annona.VerbCreateClient), c)
 }
 
 // RevokeClient revokes a client. Revoking it again changes nothing.
@@ -83,13 +83,22 @@ func (x *Exchange) RevokeClient(ctx context.Context, caller annona.Caller, id an
 		return nil
 	}
 	c.RevokedAt = x.Clock()
-	return x.putClient(ctx, caller, annona.VerbRevokeKey, *c)
+	return x.putClient(ctx, caller, verbOf(*c, annona.VerbRevokeKey, annona.VerbRevokeClient), *c)
+}
+
+func verbOf(c annona.Client, ofKey, ofClient annona.Verb) annona.Verb {
+	if c.Method == annona.MethodAPIKey {
+		return ofKey
+	}
+	return ofClient
 }
 
 func (x *Exchange) putClient(ctx context.Context, caller annona.Caller, verb annona.Verb, c annona.Client) error {
-	entry := x.administration(caller, audit.Facts{Verb: verb, Agreement: c.Agreement, Details: map[string]string{
-		"client": c.ID.String(), "expires_at": annona.Instant(c.ExpiresAt),
-	}})
+	details := map[string]string{"client": c.ID.String(), "expires_at": annona.Instant(c.ExpiresAt)}
+	if c.Method != annona.MethodAPIKey {
+		details["method"] = string(c.Method)
+	}
+	entry := x.administration(caller, audit.Facts{Verb: verb, Agreement: c.Agreement, Details: details})
 	return x.Writer.Update(ctx, func(tx annona.Tx) error {
 		if err := tx.PutClient(ctx, c); err != nil {
 			return err

@@ -21,6 +21,7 @@ type compiled struct {
 type columnsKey struct {
 	terms             termsKey
 	strength          annona.Strength
+	datasets          string // of the access token
 	purpose, dataset  string
 	fields            string
 	nilReasons, plain bool
@@ -42,7 +43,7 @@ type questions struct {
 func (s *questions) compile(d *annona.Dictionary, grant *annona.Grant, caller annona.Caller, q Question) (*compiled, error) {
 	key := columnsKey{
 		terms:    termsKey{grant.Agreement.Name, grant.Agreement.Version, d.Version},
-		strength: caller.Strength, purpose: grant.Purpose.Code, dataset: q.Dataset,
+		strength: caller.Strength, datasets: strings.Join(grant.Within.Datasets, ","), purpose: grant.Purpose.Code, dataset: q.Dataset,
 		fields: strings.Join(q.Fields, ","), nilReasons: q.NilReasons, plain: q.Plain,
 	}
 	// A name with a comma in it is none, and would share its key with two that are.

@@ -37,6 +37,8 @@ type Config struct {
 	Views       annona.Views
 	Loads       annona.Loads
 	Mappings    annona.Mappings
+	Indexes     annona.Indexes // nil: names are not searched, and no index is made anew
+	Merges      annona.Merges
 	ExportSpecs annona.ExportSpecs
 	History     History // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
@@ -45,8 +47,6 @@ type Config struct {
 	Outside     annona.TombstoneKeeper // for erasure only
 	Clock       annona.Clock
 	Zone        *time.Location // of the installation: it decides which day is today
-	Indexes     annona.Indexes // nil: names are not searched, and no index is made anew
-	Merges      annona.Merges
 	// Process names this process among all, for Gone; empty: it has no name.
 	Process string
 	// Gone says whether a process that had a name has ended; known: it can tell. nil: nobody can.
@@ -126,7 +126,42 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 		return s, annona.Forbidden("agreement_not_active", "the agreement of this API key is not on file")
 	}
 	s.Client, s.Agreement = client, agreement
+	if caller.Token == (annona.TokenHash{}) {
+		return s, nil
+	}
+	s.Token, err = from.TokenByHash(ctx, caller.Token)
+	switch {
+	case err != nil:
+		return s, err
+	case s.Token == nil || !s.Token.RevokedAt.IsZero() || s.At.After(s.Token.ExpiresAt.Add(longestAnswer)):
+		return s, annona.Unauthenticated("invalid_token", "the access token was revoked, or its time is over: ask for another one at the token endpoint")
+	}
 	return s, nil
+}
+
+// longestAnswer is how long an answer may take that began before its access token expired. A token's
+// expiry does not cut what is running, its revocation does.
+const longestAnswer = time.Hour
+
+// DropTokens removes access tokens that not even a running answer depends on, and claims that are
+// over. A server asks for it each minute.
+func (x *Exchange) DropTokens(ctx context.Context, tokens annona.Tokens) error {
+	now := x.Clock()
+	return tokens.DropTokens(ctx, now.Add(-2*longestAnswer), now)
+}
+
+// AdmitToken says why a client may not have an access token for that. What the token is used for is
+// decided again, for every page.
+func (x *Exchange) AdmitToken(ctx context.Context, caller annona.Caller, within annona.Authorization) error {
+	standing, err := x.standing(ctx, x.Remembered, caller)
+	if err != nil {
+		return err
+	}
+	terms, err := x.compiledTerms(standing.Agreement)
+	if err != nil {
+		return err
+	}
+	return policy.Admit(terms, caller, within, x.today(standing.At))
 }
 
 // decide is the first step: a grant for one request under the caller's standing.
@@ -142,9 +177,11 @@ func (x *Exchange) decide(ctx context.Context, from annona.Standings, caller ann
 	if err != nil {
 		return nil, err
 	}
-	return policy.Decide(terms, policy.Request{
-		Caller: caller, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose, Today: x.today(standing.At),
-	})
+	r := policy.Request{Caller: caller, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose, Today: x.today(standing.At)}
+	if standing.Token != nil {
+		r.Within = standing.Token.Within
+	}
+	return policy.Decide(terms, r)
 }
 
 func (x *Exchange) compiledTerms(a *annona.Agreement) (*policy.Terms, error) {

@@ -215,6 +215,9 @@ func (x *Exchange) termsOf(ctx context.Context, caller annona.Caller) (*policy.T
 	if err != nil {
 		return nil, "", err
 	}
+	if t := standing.Token; t != nil && (t.Within.Purpose != "" || len(t.Within.Datasets) > 0) {
+		return nil, "", annona.Forbidden("imports_not_authorized", "the access token was asked for reading; ask for one without authorization_details")
+	}
 	terms, err := x.compiledTerms(standing.Agreement)
 	return terms, x.today(standing.At), err
 }

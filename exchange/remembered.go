@@ -14,7 +14,7 @@ const (
 	memorySize = 10_000      // clients; agreements are far fewer
 )
 
-// Remembered remembers clients and agreements under the policy epoch that they were read under.
+// Remembered remembers clients, agreements and access tokens under the policy epoch that they were read under.
 // What it says may be a second old. So a decision that was taken from it counts only when the epoch
 // beside the records that were read afterwards is still the same; otherwise it is taken again from
 // the store. A store that does not answer leaves nothing to decide from.
@@ -34,6 +34,7 @@ type memory struct {
 	byKeyID    map[string]*annona.Client
 	byID       map[annona.UID]*annona.Client
 	agreements map[string]*annona.Agreement
+	tokens     map[annona.TokenHash]*annona.Token
 }
 
 // Remember returns a memory of standings.
@@ -52,6 +53,11 @@ func (r *Remembered) ClientByID(ctx context.Context, id annona.UID) (*annona.Cli
 // Agreement returns the latest version of an agreement; nil when there is none.
 func (r *Remembered) Agreement(ctx context.Context, name string) (*annona.Agreement, error) {
 	return recall(ctx, r, func(m *memory) map[string]*annona.Agreement { return m.agreements }, name, r.Standings.Agreement)
+}
+
+// TokenByHash finds an access token; nil when there is none.
+func (r *Remembered) TokenByHash(ctx context.Context, hash annona.TokenHash) (*annona.Token, error) {
+	return recall(ctx, r, func(m *memory) map[annona.TokenHash]*annona.Token { return m.tokens }, hash, r.Standings.TokenByHash)
 }
 
 // recall returns what is remembered under a key, or asks the store. That there is nothing is never
@@ -108,6 +114,7 @@ func (r *Remembered) confirm(epoch int64, asked time.Time) *memory {
 	if r.memory == nil || r.memory.epoch != epoch {
 		r.memory = &memory{
 			epoch: epoch, byKeyID: map[string]*annona.Client{}, byID: map[annona.UID]*annona.Client{}, agreements: map[string]*annona.Agreement{},
+			tokens: map[annona.TokenHash]*annona.Token{},
 		}
 	}
 	if asked.After(r.memory.confirmed) {

@@ -1,9 +1,15 @@
-// Package identity establishes who is calling. In this version a caller shows an API key; what
-// comes out is an annona.Caller that names the client and the agreement it is bound to.
+// Package identity establishes who is calling. A caller shows an API key, or an access token that it
+// was given for what it proved itself by; what comes out is an annona.Caller that names the client and
+// the agreement it is bound to.
 //
-// The package knows how keys look, how one is minted and how one is checked. It does not know
-// what a caller may do (package policy does), where clients are stored, or the key of the hash
-// under which they are kept.
+//	key.go, mint.go, keys.go   API keys: how they look, how one is made, how one is checked
+//	client.go                  clients of the authorization server: how one is registered
+//	issuer.go, assertion.go    who asks for a token, and what it is given
+//	token.go, proof.go         who shows a token, and the proof that it is theirs (RFC 9449)
+//	signed.go                  signed texts from outside, of which nothing is believed
+//
+// The package does not know what a caller may do (package policy does), where clients and tokens are
+// stored, the keys of the hashes under which they are kept, or HTTP.
 package identity
 
 import (

@@ -63,9 +63,11 @@ func (k *Keys) holds(key Key, client *annona.Client) bool {
 	if client != nil {
 		kept = client.Hash
 	}
-	same := subtle.ConstantTimeCompare(hash, kept) == 1
-	return same && client != nil
+	return same(hash, kept) && client != nil && client.Method == annona.MethodAPIKey
 }
+
+// same compares what an attacker may want to guess byte by byte.
+func same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
 // Check decides whether a client whose key was recognized may still call: not revoked, not
 // expired, of this kind of installation, from a network it is allowed to use. It is asked

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/annona-exchange/annona"
 )
@@ -26,13 +27,15 @@ type Request struct {
 	Dataset string // a root dataset
 	Purpose string
 	Today   annona.Date
+	Within  annona.Authorization // of the access token that was shown
 }
 
 // Decide grants a request under the terms of the caller's agreement, or refuses it. The
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, dataset_not_granted, basis_lapsed (403).
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, dataset_not_granted, basis_lapsed,
+// purpose_not_authorized, dataset_not_authorized (403).
 func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	a := t.agreement
 	if err := inForce(a, r.Today); err != nil {
@@ -54,7 +57,62 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	if len(t.fields[r.Dataset]) == 0 {
 		return nil, annona.Forbidden("dataset_not_granted", "the agreement does not grant this dataset").On(r.Dataset)
 	}
-	return t.grant(r.Caller.Strength, purpose)
+	if err := authorized(r); err != nil {
+		return nil, err
+	}
+	g, err := t.grant(r.Caller.Strength, purpose)
+	if err == nil && len(r.Within.Datasets) > 0 {
+		g.Fields, g.Within = t.only(g.Fields, r.Within.Datasets), r.Within
+	}
+	return g, err
+}
+
+// authorized refuses what the agreement grants and the access token was not asked for.
+func authorized(r Request) error {
+	if r.Within.Purpose != "" && r.Within.Purpose != r.Purpose {
+		return annona.Forbidden("purpose_not_authorized", "the access token is for another purpose of the agreement; ask for one for this purpose").On("purpose")
+	}
+	if len(r.Within.Datasets) > 0 && !slices.Contains(r.Within.Datasets, r.Dataset) {
+		return annona.Forbidden("dataset_not_authorized", "the access token is not for this dataset; ask for one that is").On(r.Dataset)
+	}
+	return nil
+}
+
+// only leaves out the root datasets that an access token was not asked for: a token for households
+// shows nothing of the people in them.
+func (t *Terms) only(fields map[string][]annona.FieldGrant, datasets []string) map[string][]annona.FieldGrant {
+	out := make(map[string][]annona.FieldGrant, len(fields))
+	for dataset, granted := range fields {
+		if !t.roots[dataset] || slices.Contains(datasets, dataset) {
+			out[dataset] = granted
+		}
+	}
+	return out
+}
+
+// Admit decides whether a caller may get an access token for a part of its agreement. A token is for
+// nothing that the agreement does not grant.
+//
+// Refusals: agreement_not_active, credential_too_weak, purpose_not_granted, basis_lapsed,
+// dataset_not_granted (403), purpose_unknown (400).
+func Admit(t *Terms, caller annona.Caller, within annona.Authorization, today annona.Date) error {
+	if err := inForce(t.agreement, today); err != nil {
+		return err
+	}
+	if err := strongEnough(t.agreement, caller); err != nil {
+		return err
+	}
+	if within.Purpose != "" {
+		if _, err := purposeOf(t.agreement, Request{Purpose: within.Purpose, Today: today}); err != nil {
+			return err
+		}
+	}
+	for _, dataset := range within.Datasets {
+		if !t.roots[dataset] || len(t.fields[dataset]) == 0 {
+			return annona.Forbidden("dataset_not_granted", "the agreement does not grant one of these datasets").On("datasets")
+		}
+	}
+	return nil
 }
 
 func strongEnough(a *annona.Agreement, caller annona.Caller) error {

@@ -21,8 +21,9 @@ type Terms struct {
 	agreement *annona.Agreement
 	fields    map[string][]annona.FieldGrant
 	rows      map[string]annona.Condition
-	special   bool // some granted field is special
-	telling   bool // some condition names a special field: who is seen tells it
+	roots     map[string]bool // names of the datasets that can be asked for by themselves
+	special   bool            // some granted field is special
+	telling   bool            // some condition names a special field: who is seen tells it
 }
 
 // Compile checks an agreement against the dictionary and resolves what it grants. It refuses
@@ -31,7 +32,7 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 	if err := checkForm(a); err != nil {
 		return nil, err
 	}
-	t := &Terms{agreement: a, fields: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}}
+	t := &Terms{agreement: a, fields: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, roots: map[string]bool{}}
 	for name, terms := range a.Datasets {
 		dataset, ok := d.Dataset(name)
 		if !ok {
@@ -41,7 +42,7 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.fields[name] = granted
+		t.fields[name], t.roots[name] = granted, dataset.Root
 		t.special = t.special || slices.ContainsFunc(granted, isSpecial)
 		if err := t.compileCondition(d, dataset, terms.Condition); err != nil {
 			return nil, err

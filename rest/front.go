@@ -79,7 +79,7 @@ func (s *Server) screen(r *http.Request) error {
 	if keyInURL(r.URL) {
 		return errKeyInURL
 	}
-	if !plainPath(r.URL.EscapedPath()) {
+	if path := r.URL.EscapedPath(); path != wellKnown && !plainPath(path) {
 		return errNoRoute
 	}
 	if err := s.screenNames(r); err != nil {
@@ -208,7 +208,13 @@ func (w *response) WriteHeader(status int) {
 	h.Set("Annona-Request", w.visit.id.String())
 	switch status {
 	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", `ApiKey realm="annona", header="X-API-Key"`)
+		for _, challenge := range w.visit.challenges() {
+			h.Add("WWW-Authenticate", challenge)
+		}
+	case http.StatusForbidden:
+		if strings.HasSuffix(annona.CodeOf(w.visit.failure), "_not_authorized") {
+			h.Set("WWW-Authenticate", w.visit.challenges()[0])
+		}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", "5")
 	}

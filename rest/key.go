@@ -16,7 +16,8 @@ import (
 
 var (
 	errKeyInURL   = annona.Invalid("key_in_url", "an API key stands in the header X-API-Key, never in a URL: URLs are kept in logs and histories. Have this key revoked and take a new one")
-	errKeyMissing = annona.Unauthenticated("key_missing", "show your API key in the header X-API-Key")
+	errKeyMissing = annona.Unauthenticated("key_missing", "show your API key in the header X-API-Key, or an access token in the header Authorization")
+	errTwoWays    = annona.Invalid("credentials_repeated", "show an API key or an access token, not both")
 	errKeyTwice   = annona.Invalid("header_repeated", "show one API key").On("X-API-Key")
 	errForwarded  = annona.Invalid("header_malformed", "the proxy sent an X-Forwarded-For that is no list of addresses").On("X-Forwarded-For")
 )
@@ -46,8 +47,13 @@ func keyInURL(u *url.URL) bool {
 	return false
 }
 
-// keyScheme is the name of the one security scheme in the OpenAPI document.
+// keyScheme is the name of the security scheme of API keys in the OpenAPI document.
 const keyScheme = "api_key"
+
+// credentials documents that an operation needs an API key or an access token.
+func credentials() []map[string][]string {
+	return []map[string][]string{{keyScheme: {}}, {tokenScheme: {}}}
+}
 
 // authenticate establishes the caller of every operation that is not public.
 func (s *Server) authenticate(c huma.Context, next func(huma.Context)) {
@@ -56,7 +62,7 @@ func (s *Server) authenticate(c huma.Context, next func(huma.Context)) {
 		return
 	}
 	r, w := humago.Unwrap(c)
-	caller, err := s.callerOf(r)
+	caller, err := s.callerOf(w, r)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -65,8 +71,14 @@ func (s *Server) authenticate(c huma.Context, next func(huma.Context)) {
 	next(c)
 }
 
-func (s *Server) callerOf(r *http.Request) (annona.Caller, error) {
+func (s *Server) callerOf(w http.ResponseWriter, r *http.Request) (annona.Caller, error) {
 	keys := r.Header.Values("X-API-Key")
+	if shown := r.Header.Values("Authorization"); s.Tokens != nil && len(shown) > 0 {
+		if len(keys) > 0 {
+			return annona.Caller{}, errTwoWays
+		}
+		return s.tokenHolder(w, r, shown)
+	}
 	switch {
 	case len(keys) > 1:
 		return annona.Caller{}, errKeyTwice

@@ -40,7 +40,7 @@ func (s *Server) registerLedger() {
 // accountable completes an operation about the ledger itself: any valid key may use it.
 func accountable(o huma.Operation, errors ...int) huma.Operation {
 	o.Tags = []string{"ledger"}
-	o.Security = []map[string][]string{{keyScheme: {}}}
+	o.Security = credentials()
 	return refusable(o, append(errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusInternalServerError, http.StatusServiceUnavailable)...)
 }
 

@@ -67,7 +67,7 @@ func TestOpenAPIIsWellWritten(t *testing.T) {
 			}
 			ids[o.OperationID] = true
 			needsKey := aboutPeople(path) || strings.HasPrefix(path, "/v1/ledger/") || strings.HasPrefix(path, "/v1/subjects/") || strings.HasPrefix(path, importsPath) || strings.HasPrefix(path, specsPath)
-			if needsKey != (len(o.Security) == 1) {
+			if needsKey != (len(o.Security) == 2) {
 				t.Errorf("%s: security %v", name, o.Security)
 			}
 			for _, p := range o.Parameters {

@@ -16,7 +16,7 @@ import (
 const overview = `Annona exchanges household and individual data between a social registry and its partners.
 
 Every request about people names a **purpose** of your data sharing agreement and shows an **API key** in the header
-X-API-Key. The agreement decides which fields, rows and how many of them you get; what you get is entered in a ledger before it
+X-API-Key, or an **access token** of POST /oauth2/token in the header Authorization. The agreement decides which fields, rows and how many of them you get; what you get is entered in a ledger before it
 leaves. Ids are those of your agreement: another partner sees other ids for the same people.
 
 Nothing is ignored: an unknown parameter, field, filter, code or purpose is refused with 400, a known one that your
@@ -41,7 +41,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 			SecuritySchemes: map[string]*huma.SecurityScheme{keyScheme: {
 				Type: "apiKey", In: "header", Name: "X-API-Key",
 				Description: "The key that was shown when it was made: annona_live_… (annona_demo_… in a demonstration). Never in a URL.",
-			}},
+			}, tokenScheme: tokenSecurity()},
 		},
 	}
 	if baseURL != "" {
@@ -74,6 +74,11 @@ func (s *Server) register() {
 	s.registerLedger()
 	s.registerPublished()
 	s.registerReference()
+	if s.Authorization != nil {
+		for _, pattern := range s.Authorization.Patterns() {
+			s.mux.HandleFunc(pattern, s.authorization)
+		}
+	}
 	huma.Register(s.api, public(huma.Operation{
 		Method: http.MethodGet, Path: "/healthz", OperationID: "health", Tags: []string{"operation"},
 		Summary: "Does the process answer?",
@@ -138,7 +143,7 @@ func (s *Server) registerReference() {
 // ways that the gate knows.
 func people(o huma.Operation, errors ...int) huma.Operation {
 	o.Tags = []string{"people"}
-	o.Security = []map[string][]string{{keyScheme: {}}}
+	o.Security = credentials()
 	return refusable(o, append(errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
 		http.StatusNotAcceptable, http.StatusInternalServerError, http.StatusServiceUnavailable)...)
 }

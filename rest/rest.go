@@ -1,4 +1,4 @@
-// Package rest is the HTTP wire: records and files over REST, with an API key.
+// Package rest is the HTTP wire: records and files over REST, with an API key or an access token.
 //
 // It knows HTTP and no rule. A request becomes an exchange.Question, the gate answers it, and
 // package encode writes what came back. Who may see what, which rows an answer has and what
@@ -10,6 +10,7 @@
 //	front.go      request id, security headers, recovery, log line and metrics; no tricks in the
 //	              path, no key in the URL; 404 and 405
 //	key.go        X-API-Key → annona.Caller
+//	token.go      Authorization: DPoP or Bearer → annona.Caller
 //	query.go      each parameter known, given once and not empty
 //	search.go, record.go, names.go, export.go, changes.go, imports.go, published.go, health.go, reference.go: the operations
 //	upload.go     the body of a load on its way in: unpacked, bounded, each read with a deadline
@@ -43,10 +44,30 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, key string, from netip.Addr) (annona.Caller, error)
 }
 
+// Tokens recognizes callers by their access tokens. Package identity has it.
+type Tokens interface {
+	// Recognize returns the caller who shows a token, and proves what the token is bound to. Errors of
+	// kind KindUnauthenticated have the codes invalid_token, invalid_dpop_proof and use_dpop_nonce.
+	Recognize(ctx context.Context, shown annona.ShownToken) (annona.Caller, error)
+	// Nonce returns what the next proof must hold.
+	Nonce(ctx context.Context) (string, error)
+}
+
+// Wire is a wire of its own that this server lets in, logs and counts: the authorization server.
+type Wire interface {
+	// Patterns are those of its routes, for an http.ServeMux.
+	Patterns() []string
+	// Answer answers a request that came from that address. The error is what it has refused: it is
+	// written already.
+	Answer(w http.ResponseWriter, r *http.Request, from netip.Addr) error
+}
+
 // Options is what a server is wired to. Gate and Authenticator are required.
 type Options struct {
 	Gate          *exchange.Exchange
 	Authenticator Authenticator
+	Tokens        Tokens // nil: there are none
+	Authorization Wire   // nil: nobody gives tokens here
 
 	// Dictionary returns the dictionary in force; nil: the gate's.
 	Dictionary func() *annona.Dictionary

@@ -31,6 +31,9 @@ type visit struct {
 	rows    int64
 	failure error
 	aborted bool
+
+	scheme string // of Authorization, when a token was shown: DPoP or Bearer
+	told   bool   // the answer has its challenge already
 }
 
 // baseOf is the public address of the installation, or the one that a request came to.

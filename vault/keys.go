@@ -45,7 +45,11 @@ var (
 	classLedger     = keyClass{"ledger", "AES-256-GCM, one key per entry", "what ledger entries say", "content of the ledger; its proofs stand"}
 	classCheckpoint = keyClass{"checkpoint", "Ed25519", "checkpoints of the ledger", "no new checkpoints; old ones verify"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm, classLedger, classCheckpoint}
+	classToken  = keyClass{"token", "HMAC-SHA-256, 256 bits", "access tokens on file", "clients ask for another token"}
+	classNonce  = keyClass{"proof-nonce", "HMAC-SHA-256, 128 bits, one key per epoch of proofs", "nonces that proofs of DPoP must hold", "clients sign their proof again"}
+	classIssuer = keyClass{"issuer", "Ed25519", "what the authorization server says about tokens", "clients read the published keys again"}
+
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm, classLedger, classCheckpoint, classToken, classNonce, classIssuer}
 )
 
 // keySize is the length of every key and secret: 256 bits.

@@ -201,8 +201,8 @@ func (v *Vault) completeAt() (time.Time, error) {
 }
 
 // RotateClass makes a new version of the secret of a class for what is new. Those before it stay:
-// cursors are read and indexes searched under each, until DestroyClass. Classes are position, index
-// and name-search.
+// cursors are read, indexes searched and signatures verified under each, until DestroyClass. Classes
+// are position, index, name-search and issuer.
 func (v *Vault) RotateClass(class string) (version int, err error) {
 	if err := rotates(class); err != nil {
 		return 0, err
@@ -243,10 +243,10 @@ func (v *Vault) DestroyClass(class string) error {
 
 func rotates(class string) error {
 	switch class {
-	case classPosition.label, classIndex.label, classNameSearch.label:
+	case classPosition.label, classIndex.label, classNameSearch.label, classIssuer.label:
 		return nil
 	}
-	return annona.Invalid("class_unknown", "the classes whose secrets rotate are %s, %s and %s", classPosition.label, classIndex.label, classNameSearch.label).On("class")
+	return annona.Invalid("class_unknown", "the classes whose secrets rotate are %s, %s, %s and %s", classPosition.label, classIndex.label, classNameSearch.label, classIssuer.label).On("class")
 }
 
 // Status is the state of the keys that rotate, for whoever looks after the installation.

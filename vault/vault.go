@@ -49,6 +49,9 @@ type Vault struct {
 	keyHash    []byte
 	proof      classSecret // each use derives its own key
 	tombstone  classSecret
+	token      *macKey
+	nonce      classSecret // each epoch derives its own key
+	issuer     *ring[IssuerKey]
 
 	realmsMu sync.Mutex
 	realms   map[string]*realm
@@ -132,6 +135,7 @@ func (i Installation) vault(root *rootKey) *Vault {
 		nameSearch:  newRing(classNameSearch, func(s classSecret) *macKey { return newMACKey(s.derive()) }),
 		positions:   newRing(classPosition, func(s classSecret) cipher.AEAD { return newAEAD(s.derive()) }),
 		contents:    newRing(classLedger, func(s classSecret) classSecret { return s }),
+		issuer:      newRing(classIssuer, newIssuerKey),
 		realms:      map[string]*realm{},
 		generations: map[int]cipher.AEAD{},
 	}
@@ -143,14 +147,14 @@ func (v *Vault) Demo() bool { return v.root.kind == Demo }
 
 // load fetches the class secrets that every installation uses and makes those that are new.
 func (v *Vault) load() error {
-	for class, kept := range map[string]*classSecret{classProof.label: &v.proof, classTombstone.label: &v.tombstone} {
+	for class, kept := range map[string]*classSecret{classProof.label: &v.proof, classTombstone.label: &v.tombstone, classNonce.label: &v.nonce} {
 		secret, err := v.secret(class)
 		if err != nil {
 			return err
 		}
 		*kept = secret
 	}
-	for class, key := range map[string]**macKey{classRecordKey.label: &v.recordKey, classDigest.label: &v.digest, classTag.label: &v.tag} {
+	for class, key := range map[string]**macKey{classRecordKey.label: &v.recordKey, classDigest.label: &v.digest, classTag.label: &v.tag, classToken.label: &v.token} {
 		secret, err := v.secret(class)
 		if err != nil {
 			return err
@@ -173,9 +177,8 @@ func (v *Vault) load() error {
 
 // Refresh takes over what other processes have done to the keys that rotate: versions that were
 // made, versions that were destroyed.
-
 func (v *Vault) Refresh() error {
-	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load, v.contents.load} {
+	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load, v.contents.load, v.issuer.load} {
 		if err := load(v); err != nil {
 			return err
 		}

@@ -30,10 +30,12 @@ type folder struct {
 	vault    *vault.Vault
 	keys     *identity.Keys
 	gate     *exchange.Exchange
-	signer   *audit.Signer
-	metrics  *rest.Metrics
-	signing  atomic.Bool // this process signs the ledger: it serves
-	declared int         // extensions of the dictionary that are in force
+
+	remembered *exchange.Remembered // standings
+	signer     *audit.Signer
+	metrics    *rest.Metrics
+	signing    atomic.Bool // this process signs the ledger: it serves
+	declared   int         // extensions of the dictionary that are in force
 
 	replicaPages func() map[string]int64 // nil: the store has no replica
 	tombstones   string                  // file that keeps erased people away after a restore
@@ -137,8 +139,8 @@ func (f *folder) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	remembered := exchange.Remember(f.store)
-	f.keys = identity.NewKeys(remembered, f.vault.KeyHash, time.Now, f.vault.Demo())
+	f.remembered = exchange.Remember(f.store)
+	f.keys = identity.NewKeys(f.remembered, f.vault.KeyHash, time.Now, f.vault.Demo())
 	f.metrics = rest.NewMetrics()
 	if f.replicaPages != nil && f.roles.Replica != "" {
 		f.metrics.Replica(f.replicaPages)
@@ -146,7 +148,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	f.signer = &audit.Signer{Ledger: f.store, Checkpoints: f.store, Key: f.vault, Clock: time.Now}
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
-		Records:    f.store, Writer: f.store, Standings: f.store, Remembered: remembered, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, Past: f.store, Loads: f.store, Mappings: f.store, Merges: f.store, Indexes: f.store, ExportSpecs: f.store, History: f.store,
+		Records:    f.store, Writer: f.store, Standings: f.store, Remembered: f.remembered, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, Past: f.store, Loads: f.store, Mappings: f.store, Merges: f.store, Indexes: f.store, ExportSpecs: f.store, History: f.store,
 		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Outside: f.outside(), Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
 		Process: processName(), Gone: processGone,
 	})

@@ -92,6 +92,9 @@ func (k keyList) Run(ctx context.Context, c console) error {
 		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(w, "id\tagreement\tlabel\texpires\tstate")
 		for _, client := range clients {
+			if client.Method != annona.MethodAPIKey {
+				continue // annona client list
+			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", client.ID, client.Agreement, client.Label,
 				client.ExpiresAt.UTC().Format(time.DateOnly), state(client))
 		}

@@ -25,7 +25,7 @@ import (
 type keyRotate struct {
 	dataFlag
 	Force bool   `help:"Make a generation now, though the newest is not two weeks old."`
-	Class string `enum:"generation,position,index,name-search" default:"generation" help:"What to rotate: generation (wraps the keys of subjects; the server does it by itself), position (cursors), index (look-up of identifiers), name-search."`
+	Class string `enum:"generation,position,index,name-search,issuer" default:"generation" help:"What to rotate: generation (wraps the keys of subjects; the server does it by itself), position (cursors), index (look-up of identifiers), name-search, issuer (what the authorization server signs)."`
 }
 
 func (k keyRotate) Run(ctx context.Context, c console) error {

@@ -22,6 +22,10 @@ type serveCommand struct {
 	Profile      string    `type:"path" placeholder:"SOCKET" help:"Unix socket for profiles of the running server, which only this account can open. None: no profiles."`
 	Proxy        []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
 	MaxUpload    int64     `default:"4096" placeholder:"MIB" help:"How many MiB of rows one load over HTTP may bring, unpacked. They lie sealed in the data folder until they are loaded."`
+	PublicURL    string    `name:"public-url" placeholder:"URL" help:"Address under which clients know this server, as https://exchange.example. It names the authorization server, and proofs of DPoP are about it. None: that of the listener."`
+	TLSCert      string    `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate of the server with its chain, PEM. It is read again when it changes. None: plain HTTP."`
+	TLSKey       string    `name:"tls-key" type:"path" placeholder:"FILE" help:"Private key of the certificate, PEM, for this account only."`
+	ClientCA     string    `name:"client-ca" type:"path" placeholder:"FILE" help:"Authorities whose certificates clients may show, PEM. None: clients show none."`
 	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
 }
 
@@ -31,6 +35,14 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer listener.Close()
+	secured, err := secureListener(listener, tlsFiles{cert: s.TLSCert, key: s.TLSKey, authorities: s.ClientCA})
+	if err != nil {
+		return err
+	}
+	public, err := publicURL(s.PublicURL, listener.Addr(), s.TLSCert != "")
+	if err != nil {
+		return err
+	}
 	s.dataFlag.Replica = s.Replica
 	return s.with(ctx, func(f *folder) error {
 		if f.vault.Demo() {
@@ -38,7 +50,10 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 				return err
 			}
 		}
-		return serve(ctx, c, f, listener, serveOptions{metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention), upload: s.MaxUpload << 20})
+		return serve(ctx, c, f, secured, serveOptions{
+			metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention), upload: s.MaxUpload << 20,
+			public: public, certificates: s.ClientCA != "",
+		})
 	})
 }
 
@@ -78,6 +93,9 @@ type serveOptions struct {
 	proxies   []netip.Prefix
 	retention time.Duration // of the log; 0: it is not pruned
 	upload    int64         // bytes of rows of one load; 0: as many as usual
+
+	public       string // address that clients know; empty: http:// and that of the listener
+	certificates bool   // clients may show certificates
 }
 
 // serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
@@ -97,8 +115,12 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 		return err
 	}
 	defer imports.Close()
+	if o.public == "" {
+		o.public = "http://" + listener.Addr().String()
+	}
+	tokens, authorization := f.authorization(o.public, o.certificates)
 	server, err := rest.New(rest.Options{
-		Gate: f.gate, Authenticator: f.keys, Dictionary: f.gate.CurrentDictionary, Log: log,
+		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
 	})
 	if err != nil {
@@ -113,6 +135,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	signing := f.keepSigned(ctx, log)
 	defer func() { stop(); <-signing }()
 	go f.keepRotating(ctx, log)
+	go f.keepTokens(ctx, log)
 	if o.metrics != "" {
 		if err := serveMetrics(ctx, o.metrics, server.Metrics()); err != nil {
 			return err

@@ -98,8 +98,10 @@ func (d *dumper) dump(begin func(annona.StoreState) (annona.TableSink, error)) e
 }
 
 // forgotten are the tables that no backup has: a restore makes every position of the log void, and
-// with it what was remembered of followers.
-func forgotten() []string { return []string{"followers", "follower_views", "follower_ranges"} }
+// with it what was remembered of followers; tokens live for minutes.
+func forgotten() []string {
+	return []string{"followers", "follower_views", "follower_ranges", "tokens", "assertion_claims", "proof_claims", "proof_epoch"}
+}
 
 // state says where the store stands in this snapshot.
 func (c *dumper) state() (annona.StoreState, error) {

@@ -223,6 +223,9 @@ var grants = []struct{ rights, tables string }{
 	{"UPDATE", "log_epoch"},
 	{"INSERT, UPDATE, DELETE", "followers"},
 	{"INSERT, DELETE", "follower_ranges, follower_views, departed"},
+	{"INSERT, UPDATE, DELETE", "tokens"},
+	{"INSERT, DELETE", "assertion_claims, proof_claims"},
+	{"INSERT", "proof_epoch"},
 }
 
 // keysSchema is where the keys lie, apart from what they open.

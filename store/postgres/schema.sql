@@ -406,7 +406,42 @@ CREATE TABLE clients (
 	networks   text COLLATE "C",
 	created_at bigint,
 	expires_at bigint,
-	revoked_at bigint
+	revoked_at bigint,
+	method     text COLLATE "C",
+	keys       bytea,
+	subject    text COLLATE "C"
+);
+
+-- Access tokens by their keyed hash, and what may be shown once. Proofs of DPoP are many: after a
+-- crash PostgreSQL empties what is unlogged, and with it the epoch without which no older proof is
+-- taken.
+CREATE TABLE tokens (
+	hash        bytea PRIMARY KEY,
+	client      uuid NOT NULL,
+	key         bytea,
+	certificate bytea,
+	purpose     text COLLATE "C",
+	datasets    text COLLATE "C",
+	issued_at   bigint NOT NULL,
+	expires_at  bigint NOT NULL,
+	revoked_at  bigint
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX tokens_expiry ON tokens (expires_at);
+CREATE TABLE assertion_claims (
+	client uuid NOT NULL,
+	hash   bytea NOT NULL,
+	until  bigint NOT NULL,
+	PRIMARY KEY (client, hash)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE UNLOGGED TABLE proof_claims (
+	client uuid NOT NULL,
+	hash   bytea NOT NULL,
+	until  bigint NOT NULL,
+	PRIMARY KEY (client, hash)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE UNLOGGED TABLE proof_epoch (
+	one   boolean PRIMARY KEY,
+	epoch uuid NOT NULL
 );
 
 CREATE TABLE extensions (

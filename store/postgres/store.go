@@ -74,6 +74,7 @@ var (
 	_ annona.Checkpoints  = (*Store)(nil)
 	_ annona.LedgerPruner = (*Store)(nil)
 	_ annona.Standings    = (*Store)(nil)
+	_ annona.Tokens       = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)
 	_ annona.Log          = (*Store)(nil)

@@ -82,8 +82,10 @@ func dump(ctx context.Context, path, doing string, begin func(annona.StoreState)
 }
 
 // forgotten are the tables that no backup has: a restore makes every position of the log void, and
-// with it what was remembered of followers.
-func forgotten() []string { return []string{"followers", "follower_views", "follower_ranges"} }
+// with it what was remembered of followers; tokens live for minutes.
+func forgotten() []string {
+	return []string{"followers", "follower_views", "follower_ranges", "tokens", "assertion_claims"}
+}
 
 // state says where the store stands at the moment of the transaction.
 func (c *conn) state() (annona.StoreState, error) {

@@ -371,8 +371,33 @@ CREATE TABLE clients (
 	networks   TEXT,
 	created_at INTEGER,
 	expires_at INTEGER,
-	revoked_at INTEGER
+	revoked_at INTEGER,
+	method     TEXT,
+	keys       BLOB,
+	subject    TEXT
 ) STRICT;
+
+-- Access tokens by their keyed hash, and assertions that were shown. Proofs of DPoP are remembered
+-- in memory.
+CREATE TABLE tokens (
+	hash        BLOB PRIMARY KEY,
+	client      BLOB NOT NULL,
+	key         BLOB,
+	certificate BLOB,
+	purpose     TEXT,
+	datasets    TEXT,
+	issued_at   INTEGER NOT NULL,
+	expires_at  INTEGER NOT NULL,
+	revoked_at  INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_expiry ON tokens (expires_at);
+CREATE TABLE assertion_claims (
+	client BLOB NOT NULL,
+	hash   BLOB NOT NULL,
+	until  INTEGER NOT NULL,
+	PRIMARY KEY (client, hash)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX assertion_claims_until ON assertion_claims (until);
 
 CREATE TABLE extensions (
 	position INTEGER PRIMARY KEY,

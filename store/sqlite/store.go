@@ -49,6 +49,7 @@ type Store struct {
 	readers *pool
 	writer  *writer
 	clock   annona.Clock
+	proofs  *proofs // that were shown
 
 	agreements sync.Map // name → *annona.Agreement, as last decoded: a version never changes
 }
@@ -63,6 +64,7 @@ var (
 	_ annona.Checkpoints  = (*Store)(nil)
 	_ annona.LedgerPruner = (*Store)(nil)
 	_ annona.Standings    = (*Store)(nil)
+	_ annona.Tokens       = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)
 	_ annona.Log          = (*Store)(nil)
@@ -98,7 +100,7 @@ func Open(dir string, o Options) (*Store, error) {
 		c.Close()
 		return nil, err
 	}
-	s := &Store{clock: o.Clock, readers: newPool(path, o.Readers), writer: newWriter(c, o.Clock)}
+	s := &Store{clock: o.Clock, readers: newPool(path, o.Readers), writer: newWriter(c, o.Clock), proofs: newProofs()}
 	if !o.Unfinished {
 		if err := s.checkFinished(context.Background()); err != nil {
 			return nil, errors.Join(err, s.Close())

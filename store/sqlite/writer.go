@@ -40,9 +40,12 @@ type writer struct {
 	closed bool
 }
 
-// appending is one call of Append that waits for its commit.
+// appending is one call of Append, or something as small, that waits for its commit.
 type appending struct {
-	rows      []annona.LedgerRow
+	rows []annona.LedgerRow
+	// write writes something else in that commit. What it refuses is its own affair, and must leave
+	// nothing behind; what fails takes all others of the commit with it. nil: nothing.
+	write     func(*tx) (refused, failed error)
 	done      bool
 	err       error
 	committed chan struct{} // closed when done
@@ -184,7 +187,7 @@ func (s *Store) Append(ctx context.Context, rows ...annona.LedgerRow) error {
 	if err := checkEntries(rows); err != nil || len(rows) == 0 {
 		return err
 	}
-	return s.writer.append(ctx, rows)
+	return s.writer.append(ctx, &appending{rows: rows})
 }
 
 // AppendLater appends entries that wait a little for a commit that they can share.
@@ -192,21 +195,21 @@ func (s *Store) AppendLater(ctx context.Context, rows ...annona.LedgerRow) error
 	if err := checkEntries(rows); err != nil || len(rows) == 0 {
 		return err
 	}
-	return s.writer.appendLater(ctx, rows)
+	return s.writer.appendLater(ctx, &appending{rows: rows})
 }
 
 // leisure is how long entries that nobody waits for leave it to others to begin a commit.
 const leisure = 20 * time.Millisecond
 
-func (w *writer) append(ctx context.Context, rows []annona.LedgerRow) error {
-	return w.await(ctx, w.enqueue(rows))
+func (w *writer) append(ctx context.Context, a *appending) error {
+	return w.await(ctx, w.enqueue(a))
 }
 
-func (w *writer) appendLater(ctx context.Context, rows []annona.LedgerRow) error {
+func (w *writer) appendLater(ctx context.Context, a *appending) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	a := w.enqueue(rows)
+	w.enqueue(a)
 	patience := time.NewTimer(leisure)
 	defer patience.Stop()
 	select {
@@ -217,8 +220,8 @@ func (w *writer) appendLater(ctx context.Context, rows []annona.LedgerRow) error
 	}
 }
 
-func (w *writer) enqueue(rows []annona.LedgerRow) *appending {
-	a := &appending{rows: rows, committed: make(chan struct{})}
+func (w *writer) enqueue(a *appending) *appending {
+	a.committed = make(chan struct{})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queue = append(w.queue, a)
@@ -283,7 +286,9 @@ func (w *writer) flush() {
 	err := error(errBusy()) // when writing panics
 	defer func() {
 		for _, a := range batch {
-			a.done, a.err = true, fault("append to the ledger", err)
+			if a.done = true; err != nil || a.err == nil {
+				a.err = fault("append to the ledger", err)
+			}
 			close(a.committed)
 		}
 	}()
@@ -291,6 +296,13 @@ func (w *writer) flush() {
 		for _, a := range batch {
 			if err := t.appendEntries(a.rows); err != nil {
 				return err
+			}
+			if a.write == nil {
+				continue
+			}
+			var failed error
+			if a.err, failed = a.write(t); failed != nil {
+				return failed
 			}
 		}
 		return t.finish()

@@ -23,6 +23,7 @@ type Store interface {
 	annona.LedgerPruner
 	annona.Checkpoints
 	annona.Standings
+	annona.Tokens
 	annona.Subjects
 	annona.Reference
 	annona.Log
@@ -121,6 +122,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"merges", testMerges},
 		{"match candidates", testCandidates},
 		{"a source is synchronized by one process at a time", testSyncs},
+		{"access tokens", testTokens},
+		{"what may be shown once", testClaims},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
 	}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/rest/oauth"
+)
+
+// authorization wires the authorization server, and whoever recognizes its tokens, to the registry.
+func (f *folder) authorization(public string, certificates bool) (*identity.Tokens, *oauth.Wire) {
+	i := identity.Installation{
+		Standings: f.remembered, Store: f.store, Claims: f.store, Keys: f.keys, Clock: time.Now, Origin: public,
+		HashSecret: f.vault.KeyHash, HashToken: f.vault.TokenHash, HashNonce: f.vault.ProofNonce,
+		Signing: f.signingKeys, Admit: f.gate.AdmitToken,
+	}
+	proofs := identity.NewProofs(i)
+	return identity.NewTokens(i, proofs), oauth.New(identity.NewIssuer(i, proofs), certificates)
+}
+
+func (f *folder) signingKeys() (keys []identity.SigningKey) {
+	for _, k := range f.vault.IssuerKeys() {
+		keys = append(keys, identity.SigningKey{ID: k.ID, Private: k.Private})
+	}
+	return keys
+}
+
+// keepTokens removes each minute what is over of access tokens and of what may be shown once.
+func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := f.gate.DropTokens(ctx, f.store); err != nil && ctx.Err() == nil {
+				log.Error("expired access tokens could not be removed", "code", annona.CodeOf(err))
+			}
+		}
+	}
+}
+
+var errPublicURL = annona.Invalid("public_url_malformed", "the public address is written https://host or https://host:port, without a path; plain http only for a loopback address").On("public-url")
+
+// publicURL returns the address under which clients know the server: what they write into proofs,
+// whatever a proxy does to their requests.
+func publicURL(text string, listener net.Addr, secured bool) (string, error) {
+	if text == "" {
+		scheme := "http://"
+		if secured {
+			scheme = "https://"
+		}
+		return scheme + listener.String(), nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", errPublicURL
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		return "", errPublicURL
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/identity"
+)
+
+type clientCommand struct {
+	Create clientCreate `cmd:"" help:"Register a client of the authorization server."`
+	Revoke clientRevoke `cmd:"" help:"Revoke a client; its tokens stop working within 5 seconds."`
+	List   clientList   `cmd:"" help:"List the clients of the authorization server."`
+}
+
+type clientCreate struct {
+	dataFlag
+	Agreement string    `required:"" placeholder:"NAME" help:"Agreement that the client is bound to."`
+	Label     string    `placeholder:"TEXT" help:"What the client is for; no personal data."`
+	Days      int       `default:"365" help:"Days until the registration expires, 1 to 366."`
+	Network   []network `placeholder:"NETWORK" help:"Network or address that it may call from, as 192.0.2.0/24; may be repeated. None: anywhere."`
+	Keys      string    `xor:"way" required:"" type:"path" placeholder:"FILE" help:"JWK set with its public keys: it signs assertions (private_key_jwt)."`
+	Subject   string    `xor:"way" required:"" placeholder:"NAME" help:"Subject of its certificate, as CN=…,O=…: it connects with it (tls_client_auth)."`
+	Secret    bool      `xor:"way" required:"" help:"Give it a secret, which is shown once (client_secret_basic): the weaker rung."`
+	JSON      bool      `name:"json" help:"Print JSON."`
+}
+
+func (k clientCreate) Run(ctx context.Context, c console) error {
+	return k.with(ctx, func(f *folder) error {
+		now := time.Now()
+		r := identity.Registration{
+			Agreement: k.Agreement, Label: k.Label, Networks: prefixes(k.Network), Expires: now.AddDate(0, 0, k.Days),
+			Subject: k.Subject, Secret: k.Secret,
+		}
+		if k.Keys != "" {
+			var err error
+			if r.Keys, err = os.ReadFile(k.Keys); err != nil {
+				return annona.Invalid("file_unreadable", "the file cannot be read: %s", reason(err)).On("keys")
+			}
+		}
+		secret, client, err := identity.RegisterClient(f.vault.KeyHash, f.vault.Demo(), now, r)
+		if err != nil {
+			return err
+		}
+		if err := f.gate.CreateClient(ctx, operator(), client); err != nil {
+			return err
+		}
+		return k.show(c, secret, client)
+	})
+}
+
+func (k clientCreate) show(c console, secret string, client annona.Client) error {
+	expires := client.ExpiresAt.UTC().Format(time.RFC3339)
+	if k.JSON {
+		told := map[string]string{"client_id": client.KeyID, "id": client.ID.String(), "method": string(client.Method), "expires_at": expires}
+		if secret != "" {
+			told["client_secret"] = secret
+		}
+		return json.NewEncoder(c.out).Encode(told)
+	}
+	_, err := fmt.Fprintf(c.out, "client_id: %s\nid:        %s\nmethod:    %s\nexpires:   %s\n", client.KeyID, client.ID, client.Method, expires)
+	if err != nil || secret == "" {
+		return err
+	}
+	_, err = fmt.Fprintf(c.out, "secret:    %s\nThe secret is not shown again. Send it by another way than the data.\n", secret)
+	return err
+}
+
+type clientRevoke struct {
+	dataFlag
+	ID string `arg:"" help:"Id of the client, as client create and client list print it."`
+}
+
+func (k clientRevoke) Run(ctx context.Context, c console) error {
+	id, err := annona.ParseUID(k.ID)
+	if err != nil {
+		return err
+	}
+	return k.with(ctx, func(f *folder) error {
+		if err := f.gate.RevokeClient(ctx, operator(), id); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(c.out, "The client is revoked, and its tokens with it.")
+		return err
+	})
+}
+
+type clientList struct{ dataFlag }
+
+func (k clientList) Run(ctx context.Context, c console) error {
+	return k.with(ctx, func(f *folder) error {
+		clients, err := f.store.Clients(ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "id\tclient_id\tmethod\tagreement\tlabel\texpires\tstate")
+		for _, client := range clients {
+			if client.Method == annona.MethodAPIKey {
+				continue
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", client.ID, client.KeyID, client.Method, client.Agreement, client.Label,
+				client.ExpiresAt.UTC().Format(time.DateOnly), state(client))
+		}
+		return w.Flush()
+	})
+}

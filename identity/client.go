@@ -1,0 +1,140 @@
+package identity
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-jose/go-jose/v4"
+	strict "github.com/go-jose/go-jose/v4/json"
+
+	"github.com/annona-exchange/annona"
+)
+
+// maxKeys is how many keys a client may have: one in use, one to come, and some for several machines.
+const maxKeys = 10
+
+// Registration is what a client of the authorization server is registered with. Exactly one of Keys,
+// Subject and Secret says how it proves who it is.
+type Registration struct {
+	Agreement string
+	Label     string
+	Networks  []netip.Prefix
+	Expires   time.Time // at most MaxLife from now
+
+	Keys    []byte // JWK set of public keys: private_key_jwt
+	Subject string // of its certificate, as RFC 4514 writes it: tls_client_auth
+	Secret  bool   // it gets a secret: client_secret_basic, the weaker rung
+}
+
+// RegisterClient makes a client of the authorization server. secret is empty unless one was asked
+// for; it is returned once and kept nowhere. The client_id is KeyID.
+//
+// Errors: those of Mint, method_required, keys_malformed, subject_malformed.
+func RegisterClient(hash func([]byte) []byte, demo bool, now time.Time, r Registration) (secret string, client annona.Client, err error) {
+	// Every client has a secret, also one that is told none: its hash is never that of nothing.
+	_, client, err = Mint(hash, demo, now, r.Expires, r.Agreement, r.Label, r.Networks)
+	if err != nil {
+		return "", annona.Client{}, err
+	}
+	ways := 0
+	if r.Keys != nil {
+		ways++
+		client.Method = annona.MethodPrivateKeyJWT
+		if client.Keys, err = plainKeys(r.Keys); err != nil {
+			return "", annona.Client{}, err
+		}
+	}
+	if r.Subject != "" {
+		ways++
+		client.Method, client.Subject = annona.MethodTLS, r.Subject
+		if !isSubject(r.Subject) {
+			return "", annona.Client{}, annona.Invalid("subject_malformed", "the subject of a certificate is written as openssl x509 -noout -subject -nameopt RFC2253 prints it: CN=…,O=…,C=…")
+		}
+	}
+	if r.Secret {
+		ways++
+		client.Method = annona.MethodSecret
+		secret = newSecret(client.KeyID)
+		client.Hash = hash([]byte(secret))
+	}
+	if ways != 1 {
+		return "", annona.Client{}, annona.Invalid("method_required", "say in one way how the client proves who it is: by keys, by the subject of its certificate, or by a secret")
+	}
+	return secret, client, nil
+}
+
+// newSecret returns a client secret: annona_client_<id>_<secret><checksum>, in the letters of a key.
+// Its hash is never that of an API key, whose text begins otherwise.
+func newSecret(id string) string {
+	body := "annona_client_" + id + "_" + keyDigits.EncodeToString(fresh(secretBytes))
+	return body + checksum(body)
+}
+
+// plainKeys checks a JWK set and writes it anew: public keys, of the algorithms that are taken, and
+// nothing else. A single key counts as a set of one.
+func plainKeys(text []byte) ([]byte, error) {
+	malformed := func(why string) error {
+		return annona.Invalid("keys_malformed", "%s: it is a JWK set of 1 to %d public keys, Ed25519, P-256 or RSA of %d to %d bits, each with a kid of its own when there are several", why, maxKeys, minRSABits, maxRSABits)
+	}
+	if len(text) > 64<<10 {
+		return nil, malformed("the file is too long")
+	}
+	var given jose.JSONWebKeySet
+	if err := strict.Unmarshal(text, &given); err != nil || len(given.Keys) == 0 {
+		var one jose.JSONWebKey
+		if err := strict.Unmarshal(text, &one); err != nil {
+			return nil, malformed("the file cannot be read")
+		}
+		given.Keys = []jose.JSONWebKey{one}
+	}
+	if len(given.Keys) > maxKeys {
+		return nil, malformed("the file has too many keys")
+	}
+	kept, ids := jose.JSONWebKeySet{}, map[string]bool{}
+	for _, key := range given.Keys {
+		switch {
+		case key.Key == nil || !key.IsPublic():
+			return nil, malformed("the file has a private or secret key, which belongs nowhere but to the client")
+		case algorithmOf(key.Key) == "" || key.Algorithm != "" && key.Algorithm != algorithmOf(key.Key):
+			return nil, malformed("a key of the file is of another kind")
+		case len(key.KeyID) > maxNameLen || ids[key.KeyID]:
+			return nil, malformed("two keys have the same kid, or one that is too long")
+		}
+		ids[key.KeyID] = true
+		kept.Keys = append(kept.Keys, jose.JSONWebKey{Key: key.Key, KeyID: key.KeyID, Algorithm: algorithmOf(key.Key), Use: "sig"})
+	}
+	plain, err := json.Marshal(kept)
+	if err != nil {
+		return nil, annona.Internal("write the keys of a client", err)
+	}
+	return plain, nil
+}
+
+// isSubject reports whether a text can be the subject of a certificate.
+func isSubject(text string) bool {
+	return len(text) <= 1024 && strings.Contains(text, "=") && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// decodeBasic reads the credentials of client_secret_basic. Neither our ids nor our secrets hold
+// anything that a form writes otherwise.
+func decodeBasic(encoded string) (id, secret string, ok bool) {
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(raw), ":")
+}
+
+// readStrictly reads JSON that has each member once, in its own case, and none that we do not know.
+func readStrictly(text string, into any) error {
+	if err := strict.Unmarshal([]byte(text), into); err != nil {
+		return err
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}

@@ -1,0 +1,357 @@
+package identity
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Each case changes one thing of an assertion that holds.
+func TestAssertionsThatAreRefused(t *testing.T) {
+	for name, change := range map[string]func(o *office, s *statement){
+		"FA-08 aud as a list":       func(_ *office, s *statement) { s.claims["aud"] = []string{officeURL} },
+		"FA-08 aud is the endpoint": func(_ *office, s *statement) { s.claims["aud"] = officeURL + tokenPath },
+		"FA-08 a second aud":        func(_ *office, s *statement) { s.claims["aud"] = []string{officeURL, "https://other.example"} },
+		"FA-08 no aud":              func(_ *office, s *statement) { delete(s.claims, "aud") },
+		"FA-08 aud with a slash":    func(_ *office, s *statement) { s.claims["aud"] = officeURL + "/" },
+		"FA-12 iat 11 s ahead":      func(o *office, s *statement) { s.claims["iat"] = o.now.Unix() + 11 },
+		"FA-12 nbf 11 s ahead":      func(o *office, s *statement) { s.claims["nbf"] = o.now.Unix() + 11 },
+		"T-17 expired":              func(o *office, s *statement) { s.claims["exp"] = o.now.Unix() },
+		"T-17 exp of an hour":       func(o *office, s *statement) { s.claims["exp"] = o.now.Unix() + 3600 },
+		"T-17 exp of 71 s":          func(o *office, s *statement) { s.claims["exp"] = o.now.Unix() + 71 },
+		"T-17 no exp":               func(_ *office, s *statement) { delete(s.claims, "exp") },
+		"FA-29 no jti":              func(_ *office, s *statement) { delete(s.claims, "jti") },
+		"FA-29 long jti":            func(_ *office, s *statement) { s.claims["jti"] = strings.Repeat("x", 257) },
+		"T-16 iss":                  func(o *office, s *statement) { s.claims["iss"] = o.other.KeyID },
+		"T-16 sub":                  func(o *office, s *statement) { s.claims["sub"] = o.other.KeyID },
+		"T-16 nobody's":             func(_ *office, s *statement) { s.claims["iss"], s.claims["sub"] = "nobody", "nobody" },
+		"T-16 typ of a proof":       func(_ *office, s *statement) { s.header["typ"] = "dpop+jwt" },
+		"FA-25 RS256":               func(_ *office, s *statement) { s.header["alg"] = "RS256" },
+		"T-12 none": func(_ *office, s *statement) {
+			s.header["alg"] = "none"
+			s.cut = func(x string) string { return x[:strings.LastIndex(x, ".")+1] }
+		},
+		"T-13 HS256 by a public key": func(_ *office, s *statement) { s.header["alg"] = "HS256" },
+		"T-14 kid as a path":         func(_ *office, s *statement) { s.header["kid"] = "../../etc/passwd" },
+		"T-14 kid as SQL":            func(_ *office, s *statement) { s.header["kid"] = "' OR 1=1 --" },
+		"T-15 embedded jwk":          func(o *office, s *statement) { s.header["jwk"], s.key = jwkOf(o.T, o.otherKey.Public()), o.otherKey },
+		"T-15 jku":                   func(o *office, s *statement) { s.header["jku"], s.key = "https://evil.example/keys", o.otherKey },
+		"T-18 claims twice": func(o *office, s *statement) {
+			s.claimText = `{"iss":"nobody","iss":"` + o.signer.KeyID + `"}`
+		},
+		"T-18 crit": func(_ *office, s *statement) { s.header["crit"] = []string{"exp"} },
+		"T-18 huge": func(_ *office, s *statement) { s.claims["x"] = strings.Repeat("x", 10_000) },
+		"T-18 encrypted": func(_ *office, s *statement) {
+			s.header["enc"] = "A256GCM"
+			s.cut = func(x string) string { return x + ".a.b" }
+		},
+		"T-19 signature of zero": func(_ *office, s *statement) { s.cut = zeroSignature },
+		"another's key":          func(o *office, s *statement) { s.key = o.otherKey },
+	} {
+		o := newOffice(t)
+		s := o.assertion()
+		change(o, &s)
+		r := o.ask(o.signerKey)
+		r.Client.Assertion = s.text(t)
+		_, err := o.issuer.GiveToken(t.Context(), r)
+		refuses(t, name, err, "invalid_client")
+		if len(o.store.claimed)+len(o.store.tokens) != 0 {
+			t.Errorf("%s: something was kept", name)
+		}
+	}
+}
+
+func TestAssertionsThatHold(t *testing.T) {
+	o := newOffice(t)
+	for name, change := range map[string]func(s *statement){
+		"FA-12 10 s ahead": func(s *statement) {
+			s.claims["iat"], s.claims["nbf"], s.claims["exp"] = o.now.Unix()+10, o.now.Unix()+10, o.now.Unix()+70
+		},
+		"no iat and no typ": func(s *statement) { delete(s.claims, "iat"); delete(s.header, "typ") },
+		"its own typ":       func(s *statement) { s.header["typ"] = "client-authentication+jwt" },
+	} {
+		s := o.assertion()
+		change(&s)
+		r := o.ask(o.signerKey)
+		r.Client.Assertion = s.text(t)
+		if _, err := o.issuer.GiveToken(t.Context(), r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FA-29: of 100 parallel uses of one assertion one succeeds.
+func TestAssertionsCountOnce(t *testing.T) {
+	o := newOffice(t)
+	first := o.ask(o.signerKey)
+	requests := make([]TokenRequest, 100)
+	for i := range requests {
+		requests[i] = o.ask(o.signerKey)
+		requests[i].Client = first.Client
+	}
+	var given atomic.Int64
+	var many sync.WaitGroup
+	for _, r := range requests {
+		many.Go(func() {
+			if _, err := o.issuer.GiveToken(context.Background(), r); err == nil {
+				given.Add(1)
+			}
+		})
+	}
+	many.Wait()
+	if given.Load() != 1 {
+		t.Errorf("one assertion gives %d tokens", given.Load())
+	}
+	_, _, err := o.issuer.Introspect(t.Context(), first.Client, "x")
+	refuses(t, "and then an introspection", err, "invalid_client")
+	refuses(t, "and a revocation", o.issuer.Revoke(t.Context(), first.Client, "x"), "invalid_client")
+}
+
+func basic(id, secret string) string {
+	return base64.StdEncoding.EncodeToString([]byte(id + ":" + secret))
+}
+
+// Who asks in the wrong way, or is somebody else, gets nothing.
+func TestClientsThatAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		shown func(o *office, s *ShownClient)
+		code  string
+	}{
+		"nothing at all":               {func(_ *office, s *ShownClient) { *s = ShownClient{} }, "invalid_client"},
+		"FA-03 a client_id alone":      {func(o *office, s *ShownClient) { *s = ShownClient{ID: o.signer.KeyID} }, "invalid_client"},
+		"two ways":                     {func(o *office, s *ShownClient) { s.Basic = basic(o.secretive.KeyID, o.secret) }, "invalid_request"},
+		"another type":                 {func(_ *office, s *ShownClient) { s.AssertionType = "urn:x" }, "invalid_request"},
+		"client_id of another":         {func(o *office, s *ShownClient) { s.ID = o.other.KeyID }, "invalid_client"},
+		"FA-06 another's secret":       {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.signer.KeyID, o.secret)} }, "invalid_client"},
+		"wrong secret":                 {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.secretive.KeyID, o.secret+"x")} }, "invalid_client"},
+		"nobody's secret":              {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic("nobody", o.secret)} }, "invalid_client"},
+		"no base64":                    {func(_ *office, s *ShownClient) { *s = ShownClient{Basic: "!"} }, "invalid_client"},
+		"MT-04 expired":                {func(o *office, s *ShownClient) { o.connect(s, "loader", -time.Hour) }, "invalid_client"},
+		"MT-02 another's certificate":  {func(o *office, s *ShownClient) { o.connect(s, "reader", time.Hour) }, "invalid_client"},
+		"a certificate in place of it": {func(o *office, s *ShownClient) { o.connect(s, "loader", time.Hour); s.ID = o.signer.KeyID }, "invalid_client"},
+		"no certificate":               {func(o *office, s *ShownClient) { *s = ShownClient{ID: o.certified.KeyID} }, "invalid_client"},
+		"revoked":                      {func(o *office, _ *ShownClient) { o.signer.RevokedAt = o.now }, "invalid_client"},
+		"expired":                      {func(o *office, _ *ShownClient) { o.signer.ExpiresAt = o.now }, "invalid_client"},
+		"another network": {func(o *office, _ *ShownClient) {
+			o.signer.Networks = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+		}, "network_not_allowed"},
+	} {
+		o := newOffice(t)
+		r := o.ask(o.signerKey)
+		c.shown(o, &r.Client)
+		_, err := o.issuer.GiveToken(t.Context(), r)
+		refuses(t, name, err, c.code)
+		if len(o.store.tokens) != 0 {
+			t.Errorf("%s: a token was kept", name)
+		}
+	}
+}
+
+// connect is a connection with a certificate that is valid for so long.
+func (o *office) connect(s *ShownClient, name string, valid time.Duration) {
+	*s = ShownClient{ID: o.certified.KeyID, Certificate: certificate(o.T, name, o.now.Add(-2*time.Hour), o.now.Add(valid))}
+}
+
+// What a request asks for is refused where it is not to be had.
+func TestRequestsThatAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(o *office, r *TokenRequest)
+		code   string
+	}{
+		"FA-02 password grant":   {func(_ *office, r *TokenRequest) { r.Grant = "password" }, "unsupported_grant_type"},
+		"no grant":               {func(_ *office, r *TokenRequest) { r.Grant = "" }, "unsupported_grant_type"},
+		"scope":                  {func(_ *office, r *TokenRequest) { r.Scope = "everything" }, "invalid_scope"},
+		"FA-04 bound to nothing": {func(_ *office, r *TokenRequest) { r.Proofs = nil }, "invalid_request"},
+		"details, no JSON":       {func(_ *office, r *TokenRequest) { r.Details = "x" }, "invalid_authorization_details"},
+		"details, none":          {func(_ *office, r *TokenRequest) { r.Details = "[]" }, "invalid_authorization_details"},
+		"details, two": {func(_ *office, r *TokenRequest) {
+			r.Details = `[{"type":"annona_exchange"},{"type":"annona_exchange"}]`
+		}, "invalid_authorization_details"},
+		"details of another type": {func(_ *office, r *TokenRequest) { r.Details = `[{"type":"payment"}]` }, "invalid_authorization_details"},
+		"details, unknown member": {func(_ *office, r *TokenRequest) { r.Details = `[{"type":"annona_exchange","fields":["sex"]}]` }, "invalid_authorization_details"},
+		"details, member twice": {func(_ *office, r *TokenRequest) {
+			r.Details = `[{"type":"annona_exchange","purpose":"a","purpose":"b"}]`
+		}, "invalid_authorization_details"},
+		"details, another agreement": {func(_ *office, r *TokenRequest) { r.Details = `[{"type":"annona_exchange","agreement":"other"}]` }, "invalid_authorization_details"},
+		"the gate says no": {func(o *office, _ *TokenRequest) {
+			o.admit = annona.Forbidden("purpose_not_granted", "no")
+		}, "purpose_not_granted"},
+	} {
+		o := newOffice(t)
+		r := o.ask(o.signerKey)
+		c.change(o, &r)
+		_, err := o.issuer.GiveToken(t.Context(), r)
+		refuses(t, name, err, c.code)
+		if len(o.store.tokens)+len(o.store.claimed) != 0 {
+			t.Errorf("%s: something was kept", name)
+		}
+	}
+}
+
+// How strong a caller is, and what its token is bound to.
+func TestTokensAreBound(t *testing.T) {
+	o := newOffice(t)
+	bySecret := TokenRequest{Client: ShownClient{Basic: basic(o.secretive.KeyID, o.secret)}, Grant: "client_credentials", Method: "POST", Path: tokenPath}
+	plain := o.issued(bySecret)
+	if plain.Type() != "Bearer" || plain.Key != nil || plain.ExpiresAt.Sub(o.now) > 5*time.Minute {
+		t.Errorf("by a secret: %+v", plain)
+	}
+	bearer := annona.ShownToken{Scheme: "Bearer", Token: plain.Text, Method: "GET", Path: readPath}
+	caller, err := o.tokens.Recognize(t.Context(), bearer)
+	if err != nil || caller.Strength != annona.StrengthOAuth || caller.Client != o.secretive.ID || caller.Agreement != "eligibility" || caller.Token != plain.Hash {
+		t.Errorf("by a secret: %+v, %v", caller, err)
+	}
+	refuses(t, "DP-17 a proof with it", o.recognize(o.show(o.signerKey, plain.Text)), "invalid_token")
+	proved := bearer
+	proved.Proofs = o.show(o.signerKey, plain.Text).Proofs
+	refuses(t, "DP-17 a proof beside it", o.recognize(proved), "invalid_token")
+
+	withProof := bySecret
+	withProof.Proofs = []string{o.proofFor(o.signerKey, "POST", tokenPath, "").text(t)}
+	if caller, err := o.tokens.Recognize(t.Context(), o.show(o.signerKey, o.issued(withProof).Text)); err != nil || caller.Strength != annona.StrengthOAuth {
+		t.Errorf("a secret and a proof: %v, %v", caller.Strength, err)
+	}
+	bound := o.issued(o.ask(o.signerKey))
+	if caller, err := o.tokens.Recognize(t.Context(), o.show(o.signerKey, bound.Text)); err != nil || caller.Strength != annona.StrengthSenderConstrained || bound.Type() != "DPoP" {
+		t.Errorf("an assertion and a proof: %v, %v", caller.Strength, err)
+	}
+	if strings.Contains(bound.Text, string(bound.Hash[:])) || !strings.HasPrefix(bound.Text, "annona_token_") {
+		t.Error("the token does not look like one")
+	}
+}
+
+// MT-01 to MT-05: a token that is bound to a certificate works on connections that have it.
+func TestTokensOfCertificates(t *testing.T) {
+	o := newOffice(t)
+	own := certificate(t, "loader", o.now.Add(-time.Hour), o.now.Add(time.Minute))
+	renewed := certificate(t, "loader", o.now.Add(-time.Hour), o.now.Add(time.Hour))
+	r := TokenRequest{Client: ShownClient{ID: o.certified.KeyID, Certificate: own}, Grant: "client_credentials", Method: "POST", Path: tokenPath}
+	token := o.issued(r)
+	shown := annona.ShownToken{Scheme: "Bearer", Token: token.Text, Method: "GET", Path: readPath, Certificate: own}
+	if caller, err := o.tokens.Recognize(t.Context(), shown); err != nil || caller.Strength != annona.StrengthSenderConstrained || token.Type() != "Bearer" {
+		t.Errorf("MT-01: %v, %v", caller.Strength, err)
+	}
+	stolen := shown
+	stolen.Certificate = certificate(t, "reader", o.now.Add(-time.Hour), o.now.Add(time.Hour))
+	refuses(t, "MT-02 another client's certificate", o.recognize(stolen), "invalid_token")
+	stolen.Certificate = renewed
+	refuses(t, "MT-03 a renewed certificate", o.recognize(stolen), "invalid_token")
+	stolen.Certificate = nil
+	refuses(t, "MT-05 none", o.recognize(stolen), "invalid_token")
+	o.now = o.now.Add(2 * time.Minute)
+	refuses(t, "MT-04 expired meanwhile", o.recognize(shown), "invalid_token")
+}
+
+// A token ends by its time, by revocation, and with its client.
+func TestTokensThatAreRefused(t *testing.T) {
+	o := newOffice(t)
+	token := o.issued(o.ask(o.signerKey))
+	for name, text := range map[string]string{
+		"none": "", "an API key": "annona_live_aaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaAAAAAA", "a longer one": token.Text + "x",
+		"a mistyped one": token.Text[:20] + flip(token.Text[20]) + token.Text[21:], "an unknown one": newToken(),
+	} {
+		refuses(t, name, o.recognize(o.show(o.signerKey, text)), "invalid_token")
+	}
+	began := o.now
+	o.now = began.Add(TokenLife - time.Second)
+	if err := o.recognize(o.show(o.signerKey, token.Text)); err != nil {
+		t.Errorf("in its last second: %v", err)
+	}
+	o.now = began.Add(TokenLife)
+	refuses(t, "expired", o.recognize(o.show(o.signerKey, token.Text)), "invalid_token")
+	o.now = began
+	if err := o.issuer.Revoke(t.Context(), o.ask(o.signerKey).Client, newToken()); err != nil {
+		t.Errorf("revoking what is nobody's: %v", err)
+	}
+	if err := o.issuer.Revoke(t.Context(), ShownClient{Basic: basic(o.secretive.KeyID, o.secret)}, token.Text); err != nil {
+		t.Errorf("revoking another's: %v", err)
+	}
+	if err := o.recognize(o.show(o.signerKey, token.Text)); err != nil {
+		t.Errorf("another client has revoked it: %v", err)
+	}
+	if err := o.issuer.Revoke(t.Context(), o.ask(o.signerKey).Client, token.Text); err != nil {
+		t.Error(err)
+	}
+	refuses(t, "revoked", o.recognize(o.show(o.signerKey, token.Text)), "invalid_token")
+	other := o.issued(o.ask(o.signerKey))
+	o.signer.RevokedAt = o.now
+	refuses(t, "its client is revoked", o.recognize(o.show(o.signerKey, other.Text)), "invalid_token")
+	o.signer.RevokedAt = time.Time{}
+	o.signer.Networks = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	refuses(t, "from another network", o.recognize(o.show(o.signerKey, other.Text)), "network_not_allowed")
+}
+
+// A client is told about its own tokens only.
+func TestIntrospection(t *testing.T) {
+	o := newOffice(t)
+	token := o.issued(o.ask(o.signerKey))
+	if _, got, err := o.issuer.Introspect(t.Context(), o.ask(o.signerKey).Client, token.Text); err != nil || got == nil || got.Client != o.signer.ID {
+		t.Errorf("its own: %v, %v", got, err)
+	}
+	if _, got, err := o.issuer.Introspect(t.Context(), ShownClient{Basic: basic(o.secretive.KeyID, o.secret)}, token.Text); err != nil || got != nil {
+		t.Errorf("another's: %v, %v", got, err)
+	}
+	o.now = o.now.Add(TokenLife)
+	if _, got, err := o.issuer.Introspect(t.Context(), o.ask(o.signerKey).Client, token.Text); err != nil || got != nil {
+		t.Errorf("expired: %v, %v", got, err)
+	}
+	_, _, err := o.issuer.Introspect(t.Context(), ShownClient{}, token.Text)
+	refuses(t, "of nobody", err, "invalid_client")
+}
+
+// A client of the authorization server is no API key, and a key is no client.
+func TestClientsAreNoKeys(t *testing.T) {
+	o := newOffice(t)
+	if _, err := Parse(o.secret); err == nil {
+		t.Error("a client secret parses as an API key")
+	}
+	text, key, err := Mint(keyedHash, false, o.now, o.now.AddDate(0, 1, 0), "eligibility", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.store.clients[key.KeyID] = &key
+	parsed, _ := Parse(text)
+	r := TokenRequest{Client: ShownClient{Basic: basic(key.KeyID, parsed.body)}, Grant: "client_credentials"}
+	_, err = o.issuer.GiveToken(t.Context(), r)
+	refuses(t, "a token for an API key", err, "invalid_client")
+	key.Method = annona.MethodPrivateKeyJWT // as if it were one
+	_, err = o.issuer.Keys.Authenticate(t.Context(), text, netip.MustParseAddr("192.0.2.7"))
+	refuses(t, "an API key whose client is one of the authorization server", err, "key_invalid")
+}
+
+func TestRegistrationsThatAreRefused(t *testing.T) {
+	key, rsa := ecKey(t), rsaKey(t, 1024)
+	jwk := string(jwkSet(t, key.Public()))
+	for name, c := range map[string]struct {
+		change func(r *Registration)
+		code   string
+	}{
+		"no way":           {func(*Registration) {}, "method_required"},
+		"two ways":         {func(r *Registration) { r.Secret, r.Subject = true, "CN=x" }, "method_required"},
+		"no keys":          {func(r *Registration) { r.Keys = []byte(`{"keys":[]}`) }, "keys_malformed"},
+		"no JSON":          {func(r *Registration) { r.Keys = []byte("x") }, "keys_malformed"},
+		"a private key":    {func(r *Registration) { r.Keys = jwkSet(t, key) }, "keys_malformed"},
+		"a secret key":     {func(r *Registration) { r.Keys = []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`) }, "keys_malformed"},
+		"FA-26 short RSA":  {func(r *Registration) { r.Keys = jwkSet(t, rsa.Public()) }, "keys_malformed"},
+		"another alg":      {func(r *Registration) { r.Keys = []byte(strings.Replace(jwk, `"kty"`, `"alg":"RS256","kty"`, 1)) }, "keys_malformed"},
+		"two without kid":  {func(r *Registration) { r.Keys = jwkSet(t, key.Public(), ecKey(t).Public()) }, "keys_malformed"},
+		"a subject of air": {func(r *Registration) { r.Subject = "loader" }, "subject_malformed"},
+		"no expiry":        {func(r *Registration) { r.Secret, r.Expires = true, time.Time{} }, "expiry_required"},
+	} {
+		r := Registration{Agreement: "eligibility", Expires: noon.AddDate(0, 1, 0)}
+		c.change(&r)
+		_, _, err := RegisterClient(keyedHash, false, noon, r)
+		refuses(t, name, err, c.code)
+	}
+	if _, err := readKeys([]byte("x")); !errors.As(err, new(*annona.Error)) {
+		t.Errorf("keys on file that do not decode: %v", err)
+	}
+}
