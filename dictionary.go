@@ -184,7 +184,7 @@ type Code struct {
 	Code  string
 	Label string
 	DCI   string // what the DCI wire writes for it; empty when it has no code there
-	// Deprecated: it means what it did, and is to be written no more. ReplacedBy is the code of the same
+	// A code that is deprecated means what it did, and is to be written no more. ReplacedBy is the code of the same
 	// list that is written instead; a code that has one is deprecated. Such a code stays in its list: it is
 	// on file, and never means anything else.
 	Deprecated bool   `json:",omitempty"`

@@ -27,11 +27,8 @@ func migrations() sqlitemigration.Schema {
 // dictionary their columns.
 func prepareSchema(c *conn, d *annona.Dictionary) error {
 	const doing = "bring the registry's schema up to date"
-	if err := checkSchema(c, migrations()); err != nil {
+	if err := migrate(c, migrations(), doing); err != nil {
 		return err
-	}
-	if err := sqlitemigration.Migrate(context.Background(), c.Conn, migrations()); err != nil {
-		return fault(doing, err)
 	}
 	if d == nil {
 		return nil
@@ -43,27 +40,38 @@ func prepareSchema(c *conn, d *annona.Dictionary) error {
 	return fault(doing, c.transaction(context.Background(), func() error { return addColumns(c, d) }))
 }
 
-// checkSchema refuses a file of something else, and one that a newer version has written.
-func checkSchema(c *conn, schema sqlitemigration.Schema) error {
+// migrate brings a file's schema up to date. One that is, is only read: to migrate takes a turn to write,
+// and behind an import that would be a long wait.
+func migrate(c *conn, schema sqlitemigration.Schema, doing string) error {
+	current, err := checkSchema(c, schema)
+	if err != nil || current {
+		return err
+	}
+	return fault(doing, sqlitemigration.Migrate(context.Background(), c.Conn, schema))
+}
+
+// checkSchema refuses a file of something else, and one that a newer version has written. It reports
+// whether the schema is up to date.
+func checkSchema(c *conn, schema sqlitemigration.Schema) (current bool, err error) {
 	version, err := c.integer("PRAGMA user_version")
 	if err != nil {
-		return fault("open the registry", err)
+		return false, fault("open the registry", err)
 	}
 	owner, err := c.integer("PRAGMA application_id")
 	if err != nil {
-		return fault("open the registry", err)
+		return false, fault("open the registry", err)
 	}
 	tables, err := c.integer("SELECT count(*) FROM sqlite_master")
 	if err != nil {
-		return fault("open the registry", err)
+		return false, fault("open the registry", err)
 	}
 	switch {
 	case tables > 0 && owner != int64(schema.AppID):
-		return annona.Conflict("store_foreign", "the registry's file in the data folder was not written by Annona; choose another folder")
+		return false, annona.Conflict("store_foreign", "the registry's file in the data folder was not written by Annona; choose another folder")
 	case version > int64(len(schema.Migrations)):
-		return annona.Conflict("store_too_new", "the data folder was written by a newer version of Annona; use that version or a newer one")
+		return false, annona.Conflict("store_too_new", "the data folder was written by a newer version of Annona; use that version or a newer one")
 	}
-	return nil
+	return tables > 0 && version == int64(len(schema.Migrations)), nil
 }
 
 // column is a column of the index of filters.

@@ -67,14 +67,9 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	schema := secretsMigrations()
-	if err := checkSchema(c, schema); err != nil {
+	if err := migrate(c, secretsMigrations(), "open the file of keys"); err != nil {
 		c.Close()
 		return nil, err
-	}
-	if err := sqlitemigration.Migrate(context.Background(), c.Conn, schema); err != nil {
-		c.Close()
-		return nil, fault("open the file of keys", err)
 	}
 	c.SetBusyTimeout(0) // taking turns is done in begin
 	return &Secrets{conn: c, readers: newPool(path, runtime.GOMAXPROCS(0)+1)}, nil

@@ -92,11 +92,11 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareSchema(c, o.Dictionary); err != nil {
+	if c.turns, err = openTurns(dir); err != nil {
 		c.Close()
 		return nil, err
 	}
-	if c.turns, err = openTurns(dir); err != nil {
+	if err := prepareSchema(c, o.Dictionary); err != nil {
 		c.Close()
 		return nil, err
 	}
