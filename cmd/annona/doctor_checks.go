@@ -40,7 +40,8 @@ func (x *examination) modes() {
 // The least free space: what an import of a large file or a repack needs without anybody looking.
 const (
 	leastFree      = 1 << 30
-	leastFreeShare = 10 // one part in
+	leastFreeShare = 10       // one part in
+	enoughFree     = 10 << 30 // on a disk of any size
 )
 
 func (x *examination) space() {
@@ -48,7 +49,7 @@ func (x *examination) space() {
 	switch {
 	case !known:
 		x.found("disk_space", note, "the free space of the disk is not known here; watch it: when the ledger cannot be written, nothing leaves")
-	case free < leastFree || free < size/leastFreeShare:
+	case free < max(leastFree, min(size/leastFreeShare, enoughFree)):
 		x.found("disk_space", problem, "the disk of the data folder has %d MiB left of %d; make room: when it is full, nothing is written and nothing leaves", free>>20, size>>20)
 	default:
 		x.found("disk_space", well, "the disk of the data folder has %d MiB left", free>>20)
