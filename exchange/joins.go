@@ -144,6 +144,11 @@ func lasts(m annona.Membership) bool {
 	return m.EndDate == "" || m.StartDate < m.EndDate || m.Decided
 }
 
+// lasting returns those memberships that lasted.
+func lasting(all []annona.Membership) []annona.Membership {
+	return slices.DeleteFunc(slices.Clone(all), func(m annona.Membership) bool { return !lasts(m) })
+}
+
 // overlap reports whether somebody would be in one household twice at a time.
 func overlap(a, b annona.Membership) bool { return sameHousehold(a, b) && atOneTime(a, b) }
 
@@ -153,7 +158,7 @@ func atOneTime(a, b annona.Membership) bool {
 
 // onePrimary leaves one of those memberships primary that hold at a time: one about which the registry
 // has decided, otherwise the one that stands first. When the primary one has ended by that day, the oldest
-// of those that hold takes its place.
+// of those that hold takes its place; whether it ended with this report or in one before makes no difference.
 func onePrimary(all, had []annona.Membership, day annona.Date) []annona.Membership {
 	settled := func(m *annona.Membership) bool { return m.Decided || m.Source == annona.OwnSource }
 	for i := range all {
@@ -168,7 +173,8 @@ func onePrimary(all, had []annona.Membership, day annona.Date) []annona.Membersh
 			}
 		}
 	}
-	if slices.ContainsFunc(had, func(m annona.Membership) bool { return !m.NotPrimary }) {
+	was := func(m annona.Membership) bool { return !m.NotPrimary && lasts(m) }
+	if slices.ContainsFunc(had, was) || slices.ContainsFunc(all, was) {
 		promote(all, day)
 	}
 	return all

@@ -299,7 +299,7 @@ func (l *Loading) begin(r *prepared, k annona.Known, o *outcome) (prepared, erro
 	var died death
 	died.read(r.said.Values)
 	day := annona.DateOf(l.load.AsOf.UTC())
-	first.Memberships = died.end(onePrimary(first.Memberships, nil, day), day)
+	first.Memberships = died.end(onePrimary(lasting(first.Memberships), nil, day), day)
 	ambiguous := len(k.Matched) > 1
 	if !ambiguous && !l.x.CurrentDictionary().HasAuthority(r.Dataset.Name) {
 		return first, nil

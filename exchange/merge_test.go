@@ -301,3 +301,28 @@ func TestWhatARecordWasComesBack(t *testing.T) {
 		}
 	})
 }
+
+// Where the primary membership has ended, the oldest of the others takes its place, whether that was on
+// file before or is in the first report; one that held for no day was never primary.
+func TestAnEndedPrimaryHandsOver(t *testing.T) {
+	const day = annona.Date("2024-03-01")
+	ended := annona.Membership{Household: 1, StartDate: "2020-01-01", EndDate: "2023-01-01"}
+	never := annona.Membership{Household: 1, StartDate: day, EndDate: day}
+	second := annona.Membership{Household: 2, StartDate: "2021-01-01", NotPrimary: true}
+	for _, c := range []struct {
+		name     string
+		all, had []annona.Membership
+		primary  bool
+	}{
+		{name: "ended in the first report", all: []annona.Membership{ended, second}, primary: true},
+		{name: "ended before", all: []annona.Membership{second}, had: []annona.Membership{ended, second}, primary: true},
+		{name: "never held in the first report", all: lasting([]annona.Membership{never, second})},
+		{name: "never held before", all: []annona.Membership{second}, had: []annona.Membership{never}},
+		{name: "none was primary", all: []annona.Membership{second}, had: []annona.Membership{second}},
+	} {
+		next := onePrimary(slices.Clone(c.all), c.had, day)
+		if last := next[len(next)-1]; last.NotPrimary == c.primary {
+			t.Errorf("%s: primary is %t", c.name, !last.NotPrimary)
+		}
+	}
+}

@@ -24,7 +24,7 @@ func drawOther(rt *rapid.T, w *world, t lawTerms) (*world, []string) {
 		name := even(names).Draw(rt, "change")
 		other := w.clone()
 		secrets[name](&change{T: rt, w: other, t: t, s: sightOf(other, t)})
-		if slices.Equal(sightOf(other, t).seen(), seen) { // otherwise it was no secret
+		if slices.Equal(sightOf(other, t).seen(), seen) && !other.handsOver(w) { // otherwise it was no secret
 			w, changes = other, append(changes, name)
 		}
 	}

@@ -62,14 +62,44 @@ func activeOn(m annona.Membership, day annona.Date) bool {
 	return m.StartDate <= day && (m.EndDate == "" || m.EndDate > day)
 }
 
-// primary returns the primary active membership.
+// primary returns the primary active membership: where the primary one has ended, the oldest of
+// those that are active.
 func (p *person) primary() *annona.Membership {
+	var oldest *annona.Membership
 	for i, m := range p.memberships {
-		if activeOn(m, lawToday) && !m.NotPrimary {
+		switch {
+		case !activeOn(m, lawToday):
+		case !m.NotPrimary:
 			return &p.memberships[i]
+		case oldest == nil || m.StartDate < oldest.StartDate:
+			oldest = &p.memberships[i]
 		}
 	}
+	if p.hadPrimary() {
+		return oldest
+	}
 	return nil
+}
+
+// hadPrimary reports whether a primary membership lasted for a day at least.
+func (p *person) hadPrimary() bool {
+	return slices.ContainsFunc(p.memberships, func(m annona.Membership) bool {
+		return !m.NotPrimary && (m.EndDate == "" || m.StartDate < m.EndDate)
+	})
+}
+
+// handsOver reports whether somebody's primary membership passes to another one when a world becomes w:
+// which one it is depends on what came before, and such a change is no secret.
+func (w *world) handsOver(before *world) bool {
+	return slices.ContainsFunc(w.people, func(p *person) bool {
+		active := func(m annona.Membership) bool { return activeOn(m, lawToday) }
+		named := func(m annona.Membership) bool { return active(m) && !m.NotPrimary }
+		if !slices.ContainsFunc(p.memberships, active) || slices.ContainsFunc(p.memberships, named) {
+			return false
+		}
+		was := slices.IndexFunc(before.people, func(o *person) bool { return o.key == p.key })
+		return was >= 0 && !slices.Equal(before.people[was].memberships, p.memberships) && (p.hadPrimary() || before.people[was].hadPrimary())
+	})
 }
 
 // rowOf is a person or a household as a condition of an agreement looks at it: as it is.

@@ -64,6 +64,20 @@ func (w *world) clone() *world {
 	return c
 }
 
+// withRightsOf returns the world with what another one says about everybody's rights: an export as of
+// a moment shows what was on file then to whoever may see it now.
+func (w *world) withRightsOf(other *world) *world {
+	c := w.clone()
+	for _, p := range c.people {
+		for _, o := range other.people {
+			if o.key == p.key {
+				p.restricted, p.elsewhere, p.consented = o.restricted, o.elsewhere, o.consented
+			}
+		}
+	}
+	return c
+}
+
 func (w *world) home(key string) *home {
 	i := slices.IndexFunc(w.homes, func(h *home) bool { return h.key == key })
 	return w.homes[i]
