@@ -26,7 +26,10 @@ build: ## leave the program in bin/annona
 	$(GO) build -trimpath -o $(BIN) ./cmd/annona
 
 test: tools check build ## everything: formatting, vet, lint, all tests with what they need
-	$(GO) test -timeout 30m ./...
+	@GO="$(GO)" scripts/test
+
+laws: ## the property tests for 20 minutes or more, with worlds of chance
+	$(GO) test -timeout 3h ./rest ./exchange -run 'Law' -rapid.checks=2000
 
 lint: ## staticcheck
 	$(GO) tool staticcheck ./...
@@ -53,4 +56,4 @@ crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED=
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test lint check race fuzz bench outsider crash tools
+.PHONY: help run build test laws lint check race fuzz bench outsider crash tools
