@@ -33,10 +33,78 @@ type Caller struct {
 	Network   netip.Addr // where the request came from; zero for the operator
 	Token     TokenHash  // of the access token that was shown; zero for an API key and the operator
 	Operator  string     // account at the command line; empty for a client
+	Acting    SignedIn   // the person for whom the client acts; zero: it acts for itself
 }
 
 // IsOperator reports whether the caller is the command line on the machine itself.
 func (c Caller) IsOperator() bool { return c.Strength == StrengthOperator }
+
+// SignedIn is a person who has proved who they are. The zero SignedIn is nobody.
+type SignedIn struct {
+	Person    UID // opaque: no name and no e-mail address
+	Assurance Assurance
+	At        time.Time // of the proof
+}
+
+// Meets reports whether somebody has signed in as a demand wants it, at that moment.
+func (s SignedIn) Meets(d Demand, now time.Time) bool {
+	return s.Person != (UID{}) && s.Assurance >= d.Assurance && (d.MaxAge == 0 || now.Sub(s.At) <= d.MaxAge)
+}
+
+// Demand says how somebody must have signed in (RFC 9470). The zero Demand takes everybody who has.
+type Demand struct {
+	Assurance Assurance
+	MaxAge    time.Duration // since the proof; 0: however long ago
+}
+
+// Assurance orders the ways in which people prove who they are.
+type Assurance uint8
+
+// The assurances, weakest first.
+const (
+	AssuranceNone       Assurance = iota
+	AssuranceOutside              // another issuer says so
+	AssuranceTwoFactors           // a password and a second factor
+	AssurancePasskey              // a passkey, which no other site can ask for
+)
+
+// assuranceWords are values of acr: mfa is of RFC 8176, phr of the OpenID profile of phishing resistance.
+var assuranceWords = [...]string{"", "outside", "mfa", "phr"}
+
+func (a Assurance) String() string { return assuranceWords[a] }
+
+// ParseAssurance reads a value of acr.
+func ParseAssurance(word string) (a Assurance, ok bool) {
+	i := slices.Index(assuranceWords[1:], word)
+	return Assurance(i + 1), i >= 0
+}
+
+// Delegation is a person's leave for a client to act for them. The client pushes a request, the person
+// allows it, the client takes the delegation up with a code, and refreshes its access tokens by it until
+// it ends.
+type Delegation struct {
+	ID      UID
+	Client  UID
+	Stage   DelegationStage
+	Hash    TokenHash // of what the client shows next: the request_uri, the code, the refresh token
+	Code    TokenHash // of the code that the delegation was taken up with; zero before
+	Request []byte    // what the client has pushed, as package identity writes it
+	Within  Authorization
+	Acting  SignedIn // zero until the person has allowed it
+	BeganAt time.Time
+	Until   time.Time // the end of the stage
+	EndedAt time.Time // zero while it has not ended; its access tokens end with it
+}
+
+// DelegationStage is how far a delegation has come.
+type DelegationStage string
+
+// The stages, in order.
+const (
+	DelegationPushed  DelegationStage = "pushed"
+	DelegationAllowed DelegationStage = "allowed"
+	DelegationTaken   DelegationStage = "taken"
+)
 
 // ClientMethod is how a client proves who it is. The words of OAuth 2.0 are those of its registry
 // of methods at the token endpoint.
@@ -57,8 +125,9 @@ type Client struct {
 	KeyID     string // the public part of the key, by which it is found; the client_id of OAuth 2.0
 	Hash      []byte // keyed hash of the secret; of something random where there is none
 	Method    ClientMethod
-	Keys      []byte // JWK set with the public keys of MethodPrivateKeyJWT
-	Subject   string // of the certificate, RFC 4514, for MethodTLS
+	Keys      []byte   // JWK set with the public keys of MethodPrivateKeyJWT
+	Subject   string   // of the certificate, RFC 4514, for MethodTLS
+	Redirects []string // where a browser may be sent back to; none: it acts for nobody
 	Agreement string
 	Label     string
 	Demo      bool
@@ -79,9 +148,11 @@ type Token struct {
 	Key         []byte // SHA-256 thumbprint (RFC 7638) of the key that must sign proofs of DPoP; empty: none must
 	Certificate []byte // SHA-256 of the certificate that the connection must have; empty: none must
 	Within      Authorization
+	Acting      SignedIn // the person for whom the client acts; zero: it acts for itself
+	Delegation  UID      // that it comes of, and ends with; zero: of none
 	IssuedAt    time.Time
 	ExpiresAt   time.Time
-	RevokedAt   time.Time // zero while it is not
+	RevokedAt   time.Time // zero while it is not, nor its delegation has ended
 }
 
 // Authorization is what a token is good for, a part of what the client's agreement grants (RFC 9396).
@@ -137,6 +208,7 @@ const (
 	VerbRevokeKey       Verb = "revoke_key"
 	VerbCreateClient    Verb = "create_client"
 	VerbRevokeClient    Verb = "revoke_client"
+	VerbDelegate        Verb = "delegate" // a person lets a client act for them
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbImportAreas     Verb = "import_areas"
 	VerbReorganize      Verb = "reorganize_areas"

@@ -379,6 +379,25 @@ type Tokens interface {
 	DropTokens(ctx context.Context, expired, now time.Time) error
 }
 
+// Delegations keeps which clients act for which people.
+type Delegations interface {
+	// PutDelegation keeps a new one.
+	PutDelegation(ctx context.Context, d Delegation) error
+	// DelegationByHash finds the one with that hash, also that of the code it was taken up with; nil when
+	// there is none.
+	DelegationByHash(ctx context.Context, hash TokenHash) (*Delegation, error)
+	// MoveDelegation writes d in the place of the one with its ID, if that has the hash from and has not
+	// ended, and keeps the token with it, if there is one. Of several who do so at once, one succeeds; the
+	// others get ErrClaimed. When it returns, both are durable.
+	MoveDelegation(ctx context.Context, from TokenHash, d Delegation, token *Token) error
+	// EndDelegation ends one, and with it its access tokens. One that has ended, or is not there, stays so.
+	EndDelegation(ctx context.Context, id UID, at time.Time) error
+	// DelegationsOf returns those of a person that were taken up and have not ended, the newest first.
+	DelegationsOf(ctx context.Context, person UID) ([]Delegation, error)
+	// DropDelegations removes those whose stage ended before a moment.
+	DropDelegations(ctx context.Context, before time.Time) error
+}
+
 // ErrClaimed says that something was shown that may be shown once.
 var ErrClaimed = Unauthenticated("shown_before", "what proves the request was shown before; make another for each request")
 

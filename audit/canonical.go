@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/annona-exchange/annona"
 )
@@ -187,11 +188,15 @@ type callerDetails struct {
 	Strength  string `json:"strength"`
 	Network   string `json:"network,omitempty"`
 	Operator  string `json:"operator,omitempty"`
+	Person    string `json:"person,omitempty"`
+	Assurance string `json:"assurance,omitempty"`
+	SignedIn  string `json:"signed_in_at,omitempty"`
 }
 
 func encodeCaller(c annona.Caller) []byte {
 	o := object(make([]byte, 0, 192))
 	o.text("agreement", c.Agreement)
+	o.text("assurance", c.Acting.Assurance.String())
 	if c.Client != (annona.UID{}) {
 		o.text("client", c.Client.String())
 	}
@@ -199,6 +204,10 @@ func encodeCaller(c annona.Caller) []byte {
 		o.text("network", c.Network.String())
 	}
 	o.text("operator", c.Operator)
+	if c.Acting.Person != (annona.UID{}) {
+		o.text("person", c.Acting.Person.String())
+		o.text("signed_in_at", annona.Instant(c.Acting.At))
+	}
 	o.text("strength", c.Strength.String())
 	return o.end()
 }
@@ -223,7 +232,28 @@ func decodeCaller(b []byte) (*annona.Caller, error) {
 			return nil, annona.Invalid("part_malformed", "the network of the caller is no address")
 		}
 	}
+	if c.Acting, err = d.acting(); err != nil {
+		return nil, err
+	}
 	return &c, nil
+}
+
+// acting reads the person for whom a client acted.
+func (d callerDetails) acting() (who annona.SignedIn, err error) {
+	if d.Person == "" {
+		return who, nil
+	}
+	if who.Person, err = annona.ParseUID(d.Person); err != nil {
+		return who, err
+	}
+	if who.At, err = time.Parse(annona.InstantLayout, d.SignedIn); err != nil {
+		return who, annona.Invalid("part_malformed", "the moment at which the person signed in is none")
+	}
+	known := false
+	if who.Assurance, known = annona.ParseAssurance(d.Assurance); !known {
+		return who, annona.Invalid("part_malformed", "the way in which the person signed in is unknown to this version")
+	}
+	return who, nil
 }
 
 func parseStrength(word string) (annona.Strength, error) {

@@ -37,6 +37,12 @@ func drawCaller(t *rapid.T) annona.Caller {
 	copy(c.Client[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "client"))
 	addr, _ := netip.AddrFromSlice(rapid.SliceOfN(rapid.Byte(), 0, 16).Draw(t, "network"))
 	c.Network = addr
+	if rapid.Bool().Draw(t, "acts for somebody") {
+		c.Acting.Assurance = rapid.SampledFrom([]annona.Assurance{annona.AssuranceOutside, annona.AssuranceTwoFactors, annona.AssurancePasskey}).Draw(t, "assurance")
+		c.Acting.At = time.UnixMilli(rapid.Int64Range(0, 1<<40).Draw(t, "signed in")).UTC()
+		copy(c.Acting.Person[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "person"))
+		c.Acting.Person[0] |= 1
+	}
 	return c
 }
 
@@ -106,7 +112,7 @@ func TestFactsAreWrittenCanonically(t *testing.T) {
 			t.Fatalf("facts are written %s, want %s", got, want)
 		}
 		back, err := decodeCaller(encodeCaller(caller))
-		if err != nil || back.Client != caller.Client || back.Operator != caller.Operator {
+		if err != nil || back.Client != caller.Client || back.Operator != caller.Operator || back.Acting != caller.Acting {
 			t.Fatalf("%+v came back as %+v, %v", caller, back, err)
 		}
 	})

@@ -28,6 +28,7 @@ type shownEntry struct {
 	Facts    *audit.Facts     `json:"facts,omitempty"`
 	Client   string           `json:"client,omitempty"`
 	Operator string           `json:"operator,omitempty"`
+	Person   string           `json:"person,omitempty"`  // for whom the client acted
 	People   map[string]int   `json:"people,omitempty"`  // by noun
 	Deleted  []string         `json:"deleted,omitempty"` // parts whose content is gone
 }
@@ -67,6 +68,9 @@ func shown(e audit.Entry) shownEntry {
 		s.Operator = e.Caller.Operator
 		if e.Caller.Client != (annona.UID{}) {
 			s.Client = e.Caller.Client.String()
+		}
+		if e.Caller.Acting.Person != (annona.UID{}) {
+			s.Person = e.Caller.Acting.Person.String()
 		}
 	}
 	people := map[string]map[annona.Number]bool{}
