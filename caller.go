@@ -129,6 +129,7 @@ type Client struct {
 	Subject   string   // of the certificate, RFC 4514, for MethodTLS
 	Redirects []string // where a browser may be sent back to; none: it acts for nobody
 	Agreement string
+	Role      string // of the policy, in which it acts; empty: RolePartner
 	Label     string
 	Demo      bool
 	Networks  []netip.Prefix // where it may be used from; empty: anywhere
@@ -251,6 +252,50 @@ type FieldGrant struct {
 	Band      int64 // for TreatBand: the width of a band, in whole units
 }
 
+// RolePartner is the role of a client for which none is named: what its agreement grants, unless the
+// policy says less.
+const RolePartner = "partner"
+
+// Policy is what each role may do, all of it in one document. A version never changes. A role only
+// narrows: nobody may do what the agreement does not grant. In files it is written in snake_case.
+type Policy struct {
+	Version  int                       `json:"version" yaml:"-"`                             // from 1; 0: what Annona comes with
+	Networks map[string][]netip.Prefix `json:"networks,omitempty" yaml:"networks,omitempty"` // by name, for conditions on a request
+	Roles    []Role                    `json:"roles" yaml:"roles"`
+
+	PutAt time.Time `json:"put_at,omitzero" yaml:"-"`
+	Hash  string    `json:"hash,omitempty" yaml:"-"` // SHA-256 of what it says, hexadecimal
+}
+
+// Role is what somebody may do in one capacity. What no rule allows is denied.
+type Role struct {
+	Name  string     `json:"name" yaml:"name"`
+	Title string     `json:"title,omitempty" yaml:"title,omitempty"`
+	Rules []RoleRule `json:"rules" yaml:"rules"`
+}
+
+// RoleRule allows something in a role, or denies it. A rule that denies wins over all that allow.
+type RoleRule struct {
+	Name     string   `json:"name" yaml:"name"` // unique within its role
+	Deny     bool     `json:"deny,omitempty" yaml:"deny,omitempty"`
+	Verbs    []Verb   `json:"verbs,omitempty" yaml:"verbs,omitempty"`       // none: each
+	Purposes []string `json:"purposes,omitempty" yaml:"purposes,omitempty"` // none: each
+	// Datasets says which fields and rows; none: all. Terms that are empty are all of that dataset.
+	Datasets   map[string]DatasetTerms `json:"datasets,omitempty" yaml:"datasets,omitempty"`
+	When       string                  `json:"when,omitempty" yaml:"when,omitempty"` // filter language, about the request
+	ValidFrom  Date                    `json:"valid_from,omitempty" yaml:"valid_from,omitempty"`
+	ValidUntil Date                    `json:"valid_until,omitempty" yaml:"valid_until,omitempty"` // last day
+	RowCeiling int64                   `json:"row_ceiling,omitempty" yaml:"row_ceiling,omitempty"` // rows of one answer; 0: none
+}
+
+// Decision is why something was granted: which policy, role and rules.
+type Decision struct {
+	Policy int // version
+	Role   string
+	Rules  []string // names of those that matched, in the order of the policy
+	Inputs [32]byte // SHA-256 of all that it was decided from
+}
+
 // Grant is a permission that policy has given to one request: which fields of which datasets
 // may leave, for which rows, for which purpose and how many.
 type Grant struct {
@@ -261,6 +306,7 @@ type Grant struct {
 	RowCeiling int64                   // rows of one answer; 0: no ceiling
 	Within     Authorization           // of the access token, when it narrows the fields
 	Raised     string                  // the reason why a cap of this credential was raised; empty: not raised
+	Decision   Decision
 }
 
 // Field returns the grant of a field.

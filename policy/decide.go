@@ -20,23 +20,14 @@ var (
 	}
 )
 
-// Request is what a decision is about.
-type Request struct {
-	Caller  annona.Caller
-	Verb    annona.Verb
-	Dataset string // a root dataset
-	Purpose string
-	Today   annona.Date
-	Within  annona.Authorization // of the access token that was shown
-}
-
-// Decide grants a request under the terms of the caller's agreement, or refuses it. The
+// Decide grants a request under the terms of the caller's agreement and in its role, or refuses it. The
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
 // credential_too_weak, disclosures_not_granted, name_search_not_granted, dataset_not_granted, basis_lapsed,
-// purpose_not_authorized, dataset_not_authorized (403).
-func Decide(t *Terms, r Request) (*annona.Grant, error) {
+// purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies, role_not_granted,
+// condition_special (403).
+func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	a := t.agreement
 	if err := inForce(a, r.Today); err != nil {
 		return nil, err
@@ -60,11 +51,19 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	if err := authorized(r); err != nil {
 		return nil, err
 	}
-	g, err := t.grant(r.Caller.Strength, purpose)
-	if err == nil && len(r.Within.Datasets) > 0 {
+	n, err := p.narrow(t, &r)
+	if err != nil {
+		return nil, err
+	}
+	g, err := t.grant(n, r.Caller.Strength, purpose)
+	if err != nil {
+		return nil, err
+	}
+	g.Decision = annona.Decision{Policy: p.policy.Version, Role: r.role(), Rules: n.rules, Inputs: r.inputs(a.Name, a.Version, p.policy.Version)}
+	if len(r.Within.Datasets) > 0 {
 		g.Fields, g.Within = t.only(g.Fields, r.Within.Datasets), r.Within
 	}
-	return g, err
+	return g, nil
 }
 
 // authorized refuses what the agreement grants and the access token was not asked for.
@@ -154,9 +153,9 @@ func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
 	return purpose, nil
 }
 
-// grant cuts what the agreement grants down to the caps of the credential's strength.
-func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) (*annona.Grant, error) {
-	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: t.fields, Conditions: t.rows, RowCeiling: t.agreement.RowCeiling}
+// grant cuts what the agreement and the role grant down to the caps of the credential's strength.
+func (t *Terms) grant(n *narrowed, strength annona.Strength, purpose annona.PurposeTerms) (*annona.Grant, error) {
+	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: n.fields, Conditions: n.rows, RowCeiling: tighter(t.agreement.RowCeiling, n.ceiling)}
 	if strength > annona.StrengthAPIKey {
 		return g, nil
 	}
@@ -166,12 +165,12 @@ func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) (*a
 		g.Raised = caps.Reason
 	}
 	g.RowCeiling = tighter(g.RowCeiling, caps.RowCeiling)
-	if t.telling && !caps.SpecialFields {
+	if n.telling && !caps.SpecialFields {
 		return nil, annona.Forbidden("credential_too_weak",
-			"the agreement selects people by a special field, and a plain API key gets none; use a stronger credential, or have special fields raised in the agreement")
+			"the agreement or the role selects people by a special field, and a plain API key gets none; use a stronger credential, or have special fields raised in the agreement")
 	}
-	if t.special && !caps.SpecialFields {
-		g.Fields = withoutSpecial(t.fields)
+	if n.special && !caps.SpecialFields {
+		g.Fields = withoutSpecial(n.fields)
 	}
 	return g, nil
 }

@@ -1,0 +1,258 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
+)
+
+// narrowed is what a role leaves of an agreement for one request.
+type narrowed struct {
+	fields  map[string][]annona.FieldGrant
+	rows    map[string]annona.Condition
+	ceiling int64
+	special bool
+	telling bool // some condition names a special field
+	untold  bool // and the agreement does not grant it
+	rules   []string // that matched
+}
+
+// matching are the rules of a role that hold for a request.
+func (p *Roles) matching(r *Request) (*role, []int, error) {
+	in := p.roles[r.role()]
+	if in == nil {
+		return nil, nil, annona.Forbidden("role_unknown", "the policy in force has no such role; ask the registry for one that it has")
+	}
+	about := facts{r, p.networks}
+	var held []int
+	for i := range in.rules {
+		if in.rules[i].holds(r, about) {
+			held = append(held, i)
+		}
+	}
+	return in, held, nil
+}
+
+// holds reports whether a rule is about a request.
+func (a *rule) holds(r *Request, about facts) bool { return a.misses(r, about) == "" }
+
+// misses says what of a request a rule is not about; empty: it holds.
+func (a *rule) misses(r *Request, about facts) string {
+	switch {
+	case len(a.Verbs) > 0 && !slices.Contains(a.Verbs, r.Verb):
+		return "verb"
+	case r.Dataset != "" && a.portion(r.Dataset) == nil:
+		return "dataset"
+	case len(a.Purposes) > 0 && !slices.Contains(a.Purposes, r.Purpose):
+		return "purpose"
+	case r.Today < a.ValidFrom || a.ValidUntil != "" && r.Today > a.ValidUntil:
+		return "day"
+	case !filter.Eval(a.when, about, r.Today):
+		return "when"
+	}
+	return ""
+}
+
+// narrow cuts an agreement down to the caller's role. Refusals (403): role_unknown, role_denies,
+// role_not_granted, condition_special.
+func (p *Roles) narrow(t *Terms, r *Request) (*narrowed, error) {
+	in, held, err := p.matching(r)
+	if err != nil {
+		return nil, err
+	}
+	allowed := false
+	for _, i := range held {
+		a := &in.rules[i]
+		if of := a.portion(r.Dataset); a.Deny && (a.datasets == nil || of != nil && of.whole && of.rows == nil) {
+			return nil, annona.Forbidden("role_denies", "a rule of the policy denies this to your role").On(a.Name)
+		}
+		allowed = allowed || !a.Deny
+	}
+	if !allowed {
+		return nil, annona.Forbidden("role_not_granted", "no rule of the policy lets your role do this")
+	}
+	n := p.narrowed.of(t, in, held, func() *narrowed { return p.cut(t, in, held) })
+	if n.untold {
+		return nil, annona.Forbidden("condition_special", "your role selects people by a special field that the agreement does not grant, so that whoever is seen would tell it")
+	}
+	if len(n.fields[r.Dataset]) == 0 {
+		return nil, annona.Forbidden("role_not_granted", "no rule of the policy lets your role see any field of this dataset").On(r.Dataset)
+	}
+	return n, nil
+}
+
+// cut puts together what the rules that hold leave of an agreement.
+func (p *Roles) cut(t *Terms, in *role, held []int) *narrowed {
+	n := &narrowed{fields: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, telling: t.telling}
+	for _, i := range held {
+		n.rules = append(n.rules, in.rules[i].Name)
+		n.ceiling = tighter(n.ceiling, in.rules[i].RowCeiling)
+	}
+	for dataset, granted := range t.fields {
+		of := in.join(dataset, held)
+		if of == nil {
+			continue
+		}
+		if fields := of.narrow(granted); len(fields) > 0 {
+			n.fields[dataset] = fields
+			n.special = n.special || slices.ContainsFunc(fields, isSpecial)
+		}
+		if of.rows != nil {
+			n.rows[dataset] = of.rows
+			n.tell(t, of.rows)
+		}
+	}
+	for _, root := range p.roots {
+		if agreed := t.rows[root]; agreed != nil {
+			n.rows[root] = both(agreed, n.rows[root])
+		}
+	}
+	return n
+}
+
+// tell notes what a condition of the role tells about whoever is seen.
+func (n *narrowed) tell(t *Terms, c annona.Condition) {
+	for path := range filter.Paths(c) {
+		if path.Field.Sensitivity == annona.Special {
+			n.telling = true
+			n.untold = n.untold || !slices.ContainsFunc(t.fields[path.Field.Dataset], func(g annona.FieldGrant) bool { return g.Field.Code == path.Field.Code })
+		}
+	}
+}
+
+// joined is what the rules that hold say about one dataset together.
+type joined struct {
+	whole  bool
+	fields []annona.FieldGrant
+	denied []annona.FieldGrant
+	rows   annona.Condition
+}
+
+// join puts together what rules say about a dataset; nil: none of them allows anything of it.
+func (in *role) join(dataset string, held []int) *joined {
+	var of joined
+	var rows annona.Or
+	var not annona.And
+	allowed, every := false, false
+	for _, i := range held {
+		a := &in.rules[i]
+		said := a.portion(dataset)
+		switch {
+		case said == nil:
+		case !a.Deny:
+			allowed, of.whole, of.fields = true, of.whole || said.whole, append(of.fields, said.fields...)
+			if every = every || said.rows == nil; !every && !holdsAlready(rows, said.rows) {
+				rows = append(rows, said.rows)
+			}
+		case said.rows != nil:
+			not = append(not, annona.Not{Of: said.rows})
+		case said.whole:
+			return nil
+		default:
+			of.denied = append(of.denied, said.fields...)
+		}
+	}
+	if !allowed {
+		return nil
+	}
+	if !every {
+		of.rows = rows
+		if len(rows) == 1 {
+			of.rows = rows[0]
+		}
+	}
+	if len(not) > 0 {
+		of.rows = both(not, of.rows)
+	}
+	return &of
+}
+
+func holdsAlready(rows annona.Or, c annona.Condition) bool {
+	return slices.ContainsFunc(rows, func(o annona.Condition) bool { return filter.Format(o) == filter.Format(c) })
+}
+
+// narrow leaves of what an agreement grants what the rules allow too, under the stricter treatment.
+func (of *joined) narrow(granted []annona.FieldGrant) []annona.FieldGrant {
+	if of.whole && len(of.denied) == 0 {
+		return granted
+	}
+	named := func(list []annona.FieldGrant, f *annona.Field) (annona.FieldGrant, bool) {
+		i := slices.IndexFunc(list, func(g annona.FieldGrant) bool { return g.Field.Code == f.Code })
+		if i < 0 {
+			return annona.FieldGrant{}, false
+		}
+		return list[i], true
+	}
+	var left []annona.FieldGrant
+	for _, g := range granted {
+		if _, denied := named(of.denied, g.Field); denied {
+			continue
+		}
+		if !of.whole {
+			allowed, ok := named(of.fields, g.Field)
+			if !ok {
+				continue
+			}
+			if g, ok = stricter(g, allowed); !ok {
+				continue
+			}
+		}
+		left = append(left, g)
+	}
+	return left
+}
+
+// stricter returns a field under both of two treatments; ok: there is one treatment that is both.
+func stricter(a, b annona.FieldGrant) (annona.FieldGrant, bool) {
+	switch {
+	case b.Treatment == annona.TreatPass:
+		return a, true
+	case a.Treatment == annona.TreatPass:
+		return b, true
+	case a.Treatment == b.Treatment && (a.Band == b.Band || a.Band > 0 && b.Band%a.Band == 0):
+		return b, true
+	case a.Treatment == b.Treatment && b.Band > 0 && a.Band%b.Band == 0:
+		return a, true
+	case a.Treatment == annona.TreatYear && b.Treatment == annona.TreatMonth:
+		return a, true
+	case a.Treatment == annona.TreatMonth && b.Treatment == annona.TreatYear:
+		return b, true
+	}
+	return annona.FieldGrant{}, false
+}
+
+// narrowings keeps what roles leave of agreements: the same few requests come again and again.
+type narrowings struct {
+	mu   sync.Mutex
+	kept map[narrowing]*narrowed
+}
+
+type narrowing struct {
+	terms *Terms
+	role  *role
+	held  string
+}
+
+const keptNarrowings = 1000
+
+func (k *narrowings) of(t *Terms, in *role, held []int, cut func() *narrowed) *narrowed {
+	var b strings.Builder
+	for _, i := range held {
+		b.WriteRune(rune(i))
+	}
+	key := narrowing{t, in, b.String()}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n := k.kept[key]; n != nil {
+		return n
+	}
+	if k.kept == nil || len(k.kept) >= keptNarrowings {
+		k.kept = map[narrowing]*narrowed{}
+	}
+	n := cut()
+	k.kept[key] = n
+	return n
+}
