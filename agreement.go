@@ -164,10 +164,14 @@ type SpecField struct {
 // ErrSpecVersion says that somebody else has put a version of the specification in the same moment.
 var ErrSpecVersion = Conflict("spec_version", "somebody has put this specification in this moment; try again")
 
+// ErrPolicyVersion says that somebody else has put a version of the policy in the same moment.
+var ErrPolicyVersion = Conflict("policy_version", "somebody has changed the policy in this moment; look at it and try again")
+
 // Standing is what decides about a caller at one moment: the agreement in force and the
 // state of the credential. It is read anew for every page.
 type Standing struct {
 	Agreement *Agreement
+	Policy    *Policy // nil: what Annona comes with
 	Client    *Client // nil for the operator
 	Token     *Token  // nil when the caller shows none
 	At        time.Time

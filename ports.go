@@ -33,6 +33,7 @@ type Tx interface {
 	SpecTx
 	IndexTx
 	NameTx
+	PolicyTx
 	// PutLoad writes a load. One without a key is new, and gets one; code load_taken when its id is on
 	// file.
 	PutLoad(ctx context.Context, l *Load) error
@@ -45,6 +46,13 @@ type Tx interface {
 	PutClient(ctx context.Context, c Client) error
 	// AppendEntry appends to the ledger.
 	AppendEntry(ctx context.Context, rows ...LedgerRow) error
+}
+
+// PolicyTx writes what decides.
+type PolicyTx interface {
+	// PutPolicy writes a version of the policy and moves the epoch. Code policy_version when it is on file:
+	// somebody else has put one in the same moment.
+	PutPolicy(ctx context.Context, p Policy) error
 }
 
 // RecordTx writes households and individuals within a transaction.
@@ -342,17 +350,25 @@ type Standings interface {
 	ClientByKeyID(ctx context.Context, keyID string) (*Client, error)
 	// ClientByID finds a client; nil when there is none.
 	ClientByID(ctx context.Context, id UID) (*Client, error)
-	// Clients returns all clients, newest first.
-	Clients(ctx context.Context) ([]Client, error)
 	// Agreement returns the latest version of an agreement; nil when there is none.
 	Agreement(ctx context.Context, name string) (*Agreement, error)
-	// Agreements returns the latest version of every agreement, by name.
-	Agreements(ctx context.Context) ([]Agreement, error)
+	// Policy returns the policy in force; nil when none is on file.
+	Policy(ctx context.Context) (*Policy, error)
 	// TokenByHash finds an access token; nil when there is none.
 	TokenByHash(ctx context.Context, hash TokenHash) (*Token, error)
-	// Epoch moves with every change of a client, agreement, restriction, consent or area, and with
+	// Epoch moves with every change of a client, agreement, policy, restriction, consent or area, and with
 	// the revocation of a token. What was read under another epoch must be decided and read again.
 	Epoch(ctx context.Context) (int64, error)
+}
+
+// Roster lists what standings are read from.
+type Roster interface {
+	// Clients returns all clients, newest first.
+	Clients(ctx context.Context) ([]Client, error)
+	// Agreements returns the latest version of every agreement, by name.
+	Agreements(ctx context.Context) ([]Agreement, error)
+	// Policies returns the versions of the policy, newest first.
+	Policies(ctx context.Context) ([]Policy, error)
 }
 
 // Tokens keeps access tokens, and remembers what may be shown once.

@@ -44,6 +44,13 @@ type Facts struct {
 	SchemaVersion int         `json:"schema_version,omitempty"`
 	Raised        string      `json:"raised,omitempty"` // the reason why a cap of the credential was raised
 
+	// Why it was granted: the version of the policy (left out: what Annona comes with), the role, the
+	// rules that matched, and the SHA-256 of all that it was decided from, hexadecimal.
+	PolicyVersion int      `json:"policy_version,omitempty"`
+	Role          string   `json:"role,omitempty"`
+	Rules         []string `json:"rules,omitempty"`
+	Inputs        string   `json:"inputs,omitempty"`
+
 	Page    int    `json:"page,omitempty"`    // of a release, from 1
 	Pages   int    `json:"pages,omitempty"`   // of an outcome: pages handed over
 	Rows    int64  `json:"rows,omitempty"`    // of a release: rows of the page; of an outcome: rows handed over

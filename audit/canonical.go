@@ -110,23 +110,24 @@ func encodeFacts(f Facts, list hash) []byte {
 	}
 	o.text("fields", list.String())
 	o.text("format", f.Format)
+	o.text("inputs", f.Inputs)
 	o.text("layout", f.Layout)
 	o.text("legal_basis", string(f.Basis))
 	o.text("outcome", string(f.Outcome))
 	o.number("page", int64(f.Page))
 	o.number("pages", int64(f.Pages))
 	o.text("partner", f.Partner)
+	o.number("policy_version", int64(f.PolicyVersion))
 	o.text("purpose", f.Purpose)
 	o.text("raised", f.Raised)
 	o.text("reason", f.Reason)
+	o.text("role", f.Role)
 	o.number("rows", f.Rows)
+	o.texts("rules", f.Rules)
 	o.number("schema_version", int64(f.SchemaVersion))
 	o.text("specification", f.Specification)
 	o.text("verb", string(f.Verb))
-	if len(f.Withheld) > 0 {
-		o.name("withheld")
-		o = append(appendTexts(append(o, '['), f.Withheld), ']')
-	}
+	o.texts("withheld", f.Withheld)
 	return o.end()
 }
 
@@ -161,6 +162,13 @@ func (o *object) number(name string, n int64) {
 	if n != 0 {
 		o.name(name)
 		*o = strconv.AppendInt(*o, n, 10)
+	}
+}
+
+func (o *object) texts(name string, texts []string) {
+	if len(texts) > 0 {
+		o.name(name)
+		*o = append(appendTexts(append(*o, '['), texts), ']')
 	}
 }
 

@@ -22,7 +22,7 @@ func drawFacts(t *rapid.T) Facts {
 		Agreement: text.Draw(t, "agreement"), AgreementVersion: rapid.Int().Draw(t, "version"), Partner: text.Draw(t, "partner"),
 		Basis: annona.Basis(text.Draw(t, "basis")), Fields: rapid.SliceOf(text).Draw(t, "fields"), Withheld: rapid.SliceOf(text).Draw(t, "withheld"),
 		Format: text.Draw(t, "format"), Layout: text.Draw(t, "layout"), Specification: text.Draw(t, "specification"), AsOf: annona.Date(text.Draw(t, "as of")),
-		SchemaVersion: rapid.Int().Draw(t, "schema"), Raised: text.Draw(t, "raised"), Page: rapid.Int().Draw(t, "page"),
+		SchemaVersion: rapid.Int().Draw(t, "schema"), Raised: text.Draw(t, "raised"), Role: text.Draw(t, "role"), Rules: rapid.SliceOfN(text, 0, 3).Draw(t, "rules"), Inputs: text.Draw(t, "inputs"), PolicyVersion: rapid.Int().Draw(t, "policy"), Page: rapid.Int().Draw(t, "page"),
 		Pages: rapid.Int().Draw(t, "pages"), Rows: rapid.Int64().Draw(t, "rows"), Outcome: Ending(text.Draw(t, "outcome")),
 		Reason: text.Draw(t, "reason"), Details: rapid.MapOf(text, text).Draw(t, "details"),
 	}

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"encoding/hex"
 	"strconv"
 
 	"github.com/annona-exchange/annona"
@@ -75,6 +76,7 @@ func (i *inquiry) facts() audit.Facts {
 	return audit.Facts{
 		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,
 		Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Raised: i.grant.Raised,
+		PolicyVersion: i.grant.Decision.Policy, Role: i.grant.Decision.Role, Rules: i.grant.Decision.Rules, Inputs: hex.EncodeToString(i.grant.Decision.Inputs[:]),
 		AsOf: i.asOf, SchemaVersion: i.schema,
 		Format: i.form.Format, Layout: i.form.Layout, Specification: i.form.Spec, Details: details,
 	}

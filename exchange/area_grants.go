@@ -31,7 +31,7 @@ func (x *Exchange) WaitingAgreements(ctx context.Context, caller annona.Caller) 
 	if err != nil {
 		return nil, err
 	}
-	agreements, err := x.Standings.Agreements(ctx)
+	agreements, err := x.Roster.Agreements(ctx)
 	if err != nil {
 		return nil, err
 	}

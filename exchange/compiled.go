@@ -20,6 +20,8 @@ type compiled struct {
 // columnsKey is all that the columns of a question depend on.
 type columnsKey struct {
 	terms             termsKey
+	policy            int // version
+	role, rules       string
 	strength          annona.Strength
 	datasets          string // of the access token
 	purpose, dataset  string
@@ -42,7 +44,8 @@ type questions struct {
 // compile returns the columns of a question under a grant.
 func (s *questions) compile(d *annona.Dictionary, grant *annona.Grant, caller annona.Caller, q Question) (*compiled, error) {
 	key := columnsKey{
-		terms:    termsKey{grant.Agreement.Name, grant.Agreement.Version, d.Version},
+		terms:  termsKey{grant.Agreement.Name, grant.Agreement.Version, d.Version},
+		policy: grant.Decision.Policy, role: grant.Decision.Role, rules: strings.Join(grant.Decision.Rules, ","),
 		strength: caller.Strength, datasets: strings.Join(grant.Within.Datasets, ","), purpose: grant.Purpose.Code, dataset: q.Dataset,
 		fields: strings.Join(q.Fields, ","), nilReasons: q.NilReasons, plain: q.Plain,
 	}

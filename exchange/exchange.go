@@ -29,6 +29,7 @@ type Config struct {
 	Writer      annona.Writer
 	Ledger      annona.Ledger
 	Standings   annona.Standings
+	Roster      annona.Roster
 	Remembered  *Remembered // of Standings, for small requests; nil: one of the gate's own
 	Subjects    annona.Subjects
 	Reference   annona.Reference
@@ -70,6 +71,7 @@ type Exchange struct {
 	Config
 	dictionary atomic.Pointer[annona.Dictionary]
 	terms      sync.Map // termsKey → *policy.Terms
+	roles      atomic.Pointer[compiledRoles]
 	questions  questions
 	outcomes   sync.WaitGroup
 	areas      atomic.Pointer[areas] // as they were last read
@@ -120,6 +122,9 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 	}
 	agreement, err := from.Agreement(ctx, client.Agreement)
 	if err != nil {
+		return s, err
+	}
+	if s.Policy, err = from.Policy(ctx); err != nil {
 		return s, err
 	}
 	if agreement == nil {
@@ -177,11 +182,56 @@ func (x *Exchange) decide(ctx context.Context, from annona.Standings, caller ann
 	if err != nil {
 		return nil, err
 	}
-	r := policy.Request{Caller: caller, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose, Today: x.today(standing.At)}
-	if standing.Token != nil {
-		r.Within = standing.Token.Within
+	roles, err := x.compiledRoles(standing.Policy)
+	if err != nil {
+		return nil, err
 	}
-	return policy.Decide(terms, r)
+	return policy.Decide(terms, roles, x.requestOf(standing, caller, verb, q))
+}
+
+// requestOf is what a decision is about: who asks what, when, and how it is bound.
+func (x *Exchange) requestOf(s annona.Standing, caller annona.Caller, verb annona.Verb, q Question) policy.Request {
+	r := policy.Request{
+		Caller: caller, Role: s.Client.Role, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose,
+		Today: x.today(s.At), At: s.At.In(x.Zone), Binding: policy.BoundToNothing,
+	}
+	if s.Token == nil {
+		return r
+	}
+	r.Within = s.Token.Within
+	switch {
+	case len(s.Token.Key) > 0:
+		r.Binding = policy.BoundToKey
+	case len(s.Token.Certificate) > 0:
+		r.Binding = policy.BoundToCertificate
+	}
+	return r
+}
+
+// compiledRoles is the policy in force, as it was last compiled.
+type compiledRoles struct {
+	*policy.Roles
+	version, dictionary int
+}
+
+func (x *Exchange) compiledRoles(p *annona.Policy) (*policy.Roles, error) {
+	d, version := x.CurrentDictionary(), 0
+	if p != nil {
+		version = p.Version
+	}
+	if c := x.roles.Load(); c != nil && c.version == version && c.dictionary == d.Version {
+		return c.Roles, nil
+	}
+	if version == 0 {
+		shipped := policy.Shipped()
+		p = &shipped
+	}
+	roles, err := policy.CompilePolicy(p, d)
+	if err != nil {
+		return nil, err
+	}
+	x.roles.Store(&compiledRoles{roles, p.Version, d.Version})
+	return roles, nil
 }
 
 func (x *Exchange) compiledTerms(a *annona.Agreement) (*policy.Terms, error) {

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -213,8 +214,12 @@ func (e *Export) decideAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if grant.Agreement.Version != e.i.grant.Agreement.Version {
+	was := e.i.grant
+	switch {
+	case grant.Agreement.Version != was.Agreement.Version:
 		return annona.Conflict("agreement_changed", "the agreement changed while the export ran; run it again")
+	case grant.Decision.Policy != was.Decision.Policy, grant.Decision.Role != was.Decision.Role, !slices.Equal(grant.Decision.Rules, was.Decision.Rules):
+		return annona.Conflict("policy_changed", "the policy, or which of its rules hold now, changed while the export ran; run it again")
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type anyStore interface {
 	annona.Ledger
 	annona.LedgerReader
 	annona.Standings
+	annona.Roster
 	annona.Subjects
 	annona.Reference
 	annona.Log
@@ -141,7 +142,7 @@ func (g ground) open(ctx context.Context) (*place, error) {
 		return nil, err
 	}
 	p.Exchange = exchange.New(exchange.Config{
-		Dictionary: annona.Standard(), Records: p.store, Writer: p.store, Ledger: p.store, Standings: p.store,
+		Dictionary: annona.Standard(), Records: p.store, Writer: p.store, Ledger: p.store, Standings: p.store, Roster: p.store,
 		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Past: p.store, Loads: p.store, Indexes: p.store, Merges: p.store, Vault: g.vault, Shredder: keeper{}, Outside: &outside{}, Clock: clock, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {

@@ -172,11 +172,11 @@ func (x *Exchange) BeginReceived(ctx context.Context, caller annona.Caller, r *R
 
 // sourcesOf returns the sources whose registrar a client is.
 func (x *Exchange) sourcesOf(ctx context.Context, caller annona.Caller) ([]string, error) {
-	terms, at, err := x.termsOf(ctx, caller)
+	terms, roles, request, err := x.importing(ctx, caller)
 	if err != nil {
 		return nil, err
 	}
-	return policy.Sources(terms, caller, at)
+	return policy.Sources(terms, roles, request)
 }
 
 // mayLoad refuses what neither the operator nor a registrar may do at this moment.
@@ -190,7 +190,7 @@ func (x *Exchange) mayLoad(ctx context.Context, caller annona.Caller, order Load
 }
 
 func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order LoadOrder, guard *annona.Percent) (annona.Percent, error) {
-	terms, today, err := x.termsOf(ctx, caller)
+	terms, roles, request, err := x.importing(ctx, caller)
 	if err != nil {
 		return 0, err
 	}
@@ -200,24 +200,27 @@ func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order L
 		}
 		guard = nil
 	}
-	granted, err := policy.DecideLoad(terms, policy.Load{Caller: caller, Source: order.Source, Mode: order.Mode, Guard: guard, Today: today})
+	granted, err := policy.DecideLoad(terms, roles, policy.Load{Request: request, Source: order.Source, Mode: order.Mode, Guard: guard})
 	if order.Mode != ModeFull {
 		granted = 0
 	}
 	return granted, err
 }
 
-func (x *Exchange) termsOf(ctx context.Context, caller annona.Caller) (*policy.Terms, annona.Date, error) {
+// importing is what decides whether a client may import.
+func (x *Exchange) importing(ctx context.Context, caller annona.Caller) (*policy.Terms, *policy.Roles, policy.Request, error) {
+	var none policy.Request
 	if caller.IsOperator() {
-		return nil, "", annona.Forbidden("clients_only", "a registrar is a client with an API key; the operator has annona import")
+		return nil, nil, none, annona.Forbidden("clients_only", "a registrar is a client with an API key; the operator has annona import")
 	}
 	standing, err := x.standing(ctx, x.Standings, caller)
 	if err != nil {
-		return nil, "", err
-	}
-	if t := standing.Token; t != nil && (t.Within.Purpose != "" || len(t.Within.Datasets) > 0) {
-		return nil, "", annona.Forbidden("imports_not_authorized", "the access token was asked for reading; ask for one without authorization_details")
+		return nil, nil, none, err
 	}
 	terms, err := x.compiledTerms(standing.Agreement)
-	return terms, x.today(standing.At), err
+	if err != nil {
+		return nil, nil, none, err
+	}
+	roles, err := x.compiledRoles(standing.Policy)
+	return terms, roles, x.requestOf(standing, caller, annona.VerbImport, Question{}), err
 }

@@ -35,6 +35,7 @@ type memory struct {
 	byID       map[annona.UID]*annona.Client
 	agreements map[string]*annona.Agreement
 	tokens     map[annona.TokenHash]*annona.Token
+	policies   map[struct{}]*annona.Policy // at most one
 }
 
 // Remember returns a memory of standings.
@@ -58,6 +59,18 @@ func (r *Remembered) Agreement(ctx context.Context, name string) (*annona.Agreem
 // TokenByHash finds an access token; nil when there is none.
 func (r *Remembered) TokenByHash(ctx context.Context, hash annona.TokenHash) (*annona.Token, error) {
 	return recall(ctx, r, func(m *memory) map[annona.TokenHash]*annona.Token { return m.tokens }, hash, r.Standings.TokenByHash)
+}
+
+// Policy returns the policy in force; one of version 0 that says nothing when none is on file.
+func (r *Remembered) Policy(ctx context.Context) (*annona.Policy, error) {
+	in := func(m *memory) map[struct{}]*annona.Policy { return m.policies }
+	return recall(ctx, r, in, struct{}{}, func(ctx context.Context, _ struct{}) (*annona.Policy, error) {
+		p, err := r.Standings.Policy(ctx)
+		if p == nil && err == nil {
+			p = &annona.Policy{}
+		}
+		return p, err
+	})
 }
 
 // recall returns what is remembered under a key, or asks the store. That there is nothing is never
@@ -114,7 +127,7 @@ func (r *Remembered) confirm(epoch int64, asked time.Time) *memory {
 	if r.memory == nil || r.memory.epoch != epoch {
 		r.memory = &memory{
 			epoch: epoch, byKeyID: map[string]*annona.Client{}, byID: map[annona.UID]*annona.Client{}, agreements: map[string]*annona.Agreement{},
-			tokens: map[annona.TokenHash]*annona.Token{},
+			tokens: map[annona.TokenHash]*annona.Token{}, policies: map[struct{}]*annona.Policy{},
 		}
 	}
 	if asked.After(r.memory.confirmed) {

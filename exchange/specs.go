@@ -67,7 +67,12 @@ func (x *Exchange) CheckExportSpec(ctx context.Context, caller annona.Caller, sp
 		return nil, err
 	}
 	strongest := annona.Caller{Strength: annona.StrengthSenderConstrained, Agreement: spec.Agreement}
-	grant, err := policy.Decide(terms, policy.Request{Caller: strongest, Verb: annona.VerbExport, Dataset: spec.Dataset, Purpose: spec.Purpose, Today: x.today(x.Clock())})
+	shipped := policy.Shipped() // what a role leaves of it is for each export to say
+	roles, err := policy.CompilePolicy(&shipped, x.CurrentDictionary())
+	if err != nil {
+		return nil, err
+	}
+	grant, err := policy.Decide(terms, roles, policy.Request{Caller: strongest, Verb: annona.VerbExport, Dataset: spec.Dataset, Purpose: spec.Purpose, Today: x.today(x.Clock())})
 	if err != nil {
 		return nil, err
 	}

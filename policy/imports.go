@@ -15,22 +15,20 @@ const (
 // usualGuard is the delete guard of an agreement that names none.
 const usualGuard annona.Percent = 2
 
-// Load is a load that a client asks for.
+// Load is a load that a client asks for: a Request with the verb of imports, and no dataset.
 type Load struct {
-	Caller annona.Caller
+	Request
 	Source string
 	Mode   string          // upsert or full
 	Guard  *annona.Percent // of a full load; nil: as the agreement says, and not above the usual one
-	Today  annona.Date
 }
 
-// DecideLoad lets a client load a source under the terms of its agreement, or refuses it, and returns
-// the delete guard that holds. The credential itself was checked before.
+// DecideLoad lets a client load a source under the terms of its agreement and in its role, or refuses it,
+// and returns the delete guard that holds. The credential itself was checked before.
 //
-// Refusals (403): agreement_not_active, credential_too_weak, imports_not_granted, source_not_granted,
-// mode_not_granted, delete_guard_not_granted.
-func DecideLoad(t *Terms, l Load) (annona.Percent, error) {
-	sources, err := Sources(t, l.Caller, l.Today)
+// Refusals (403): those of Sources, source_not_granted, mode_not_granted, delete_guard_not_granted.
+func DecideLoad(t *Terms, p *Roles, l Load) (annona.Percent, error) {
+	sources, err := Sources(t, p, l.Request)
 	if err != nil {
 		return 0, err
 	}
@@ -55,16 +53,23 @@ func DecideLoad(t *Terms, l Load) (annona.Percent, error) {
 }
 
 // Sources returns the sources whose registrar a client is: those that it may load, and whose loads it
-// is told of. Refusals (403): agreement_not_active, credential_too_weak, imports_not_granted.
-func Sources(t *Terms, caller annona.Caller, today annona.Date) ([]string, error) {
-	if err := inForce(t.agreement, today); err != nil {
+// is told of. Refusals (403): agreement_not_active, credential_too_weak, imports_not_granted,
+// imports_not_authorized, role_unknown, role_denies, role_not_granted.
+func Sources(t *Terms, p *Roles, r Request) ([]string, error) {
+	if err := inForce(t.agreement, r.Today); err != nil {
 		return nil, err
 	}
-	if err := strongEnough(t.agreement, caller); err != nil {
+	if err := strongEnough(t.agreement, r.Caller); err != nil {
 		return nil, err
 	}
 	if t.agreement.Imports == nil {
 		return nil, annona.Forbidden("imports_not_granted", "the agreement does not let you import")
+	}
+	if r.Within.Purpose != "" || len(r.Within.Datasets) > 0 {
+		return nil, annona.Forbidden("imports_not_authorized", "the access token was asked for reading; ask for one without authorization_details")
+	}
+	if _, _, err := p.permits(&r); err != nil {
+		return nil, err
 	}
 	return t.agreement.Imports.Sources, nil
 }

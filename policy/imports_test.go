@@ -12,7 +12,13 @@ import (
 func registrar() (annona.Agreement, policy.Load) {
 	a := agreement()
 	a.Imports = &annona.ImportTerms{Sources: []string{"office", "clinic"}, Modes: []string{"upsert", "full"}, DeleteGuard: percent(5)}
-	return a, policy.Load{Caller: request.Caller, Source: "office", Mode: "full", Today: request.Today}
+	return a, policy.Load{Request: importing(), Source: "office", Mode: "full"}
+}
+
+func importing() policy.Request {
+	r := request
+	r.Verb, r.Dataset, r.Purpose = annona.VerbImport, "", ""
+	return r
 }
 
 func percent(p annona.Percent) *annona.Percent { return &p }
@@ -23,7 +29,7 @@ func decideLoad(t *testing.T, a annona.Agreement, l policy.Load) (annona.Percent
 	if err != nil {
 		t.Fatalf("the agreement does not compile: %v", err)
 	}
-	return policy.DecideLoad(terms, l)
+	return policy.DecideLoad(terms, roles(t, policy.Shipped()), l)
 }
 
 // Whoever the agreement does not name as a registrar loads nothing.
@@ -91,7 +97,7 @@ func TestImportTermsThatContradictThemselves(t *testing.T) {
 	if err != nil {
 		t.Fatalf("an agreement to import only: %v", err)
 	}
-	if _, err := policy.Decide(terms, request); annona.CodeOf(err) != "dataset_not_granted" {
+	if _, err := policy.Decide(terms, roles(t, policy.Shipped()), request); annona.CodeOf(err) != "dataset_not_granted" {
 		t.Errorf("it grants something to read: %v", err)
 	}
 }

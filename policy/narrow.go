@@ -15,8 +15,8 @@ type narrowed struct {
 	rows    map[string]annona.Condition
 	ceiling int64
 	special bool
-	telling bool // some condition names a special field
-	untold  bool // and the agreement does not grant it
+	telling bool     // some condition names a special field
+	untold  bool     // and the agreement does not grant it
 	rules   []string // that matched
 }
 
@@ -36,7 +36,8 @@ func (p *Roles) matching(r *Request) (*role, []int, error) {
 	return in, held, nil
 }
 
-// holds reports whether a rule is about a request.
+// holds reports whether a rule is about a request. Which datasets it names makes no difference: an answer
+// about households holds people too.
 func (a *rule) holds(r *Request, about facts) bool { return a.misses(r, about) == "" }
 
 // misses says what of a request a rule is not about; empty: it holds.
@@ -44,8 +45,6 @@ func (a *rule) misses(r *Request, about facts) string {
 	switch {
 	case len(a.Verbs) > 0 && !slices.Contains(a.Verbs, r.Verb):
 		return "verb"
-	case r.Dataset != "" && a.portion(r.Dataset) == nil:
-		return "dataset"
 	case len(a.Purposes) > 0 && !slices.Contains(a.Purposes, r.Purpose):
 		return "purpose"
 	case r.Today < a.ValidFrom || a.ValidUntil != "" && r.Today > a.ValidUntil:
@@ -59,20 +58,9 @@ func (a *rule) misses(r *Request, about facts) string {
 // narrow cuts an agreement down to the caller's role. Refusals (403): role_unknown, role_denies,
 // role_not_granted, condition_special.
 func (p *Roles) narrow(t *Terms, r *Request) (*narrowed, error) {
-	in, held, err := p.matching(r)
+	in, held, err := p.permits(r)
 	if err != nil {
 		return nil, err
-	}
-	allowed := false
-	for _, i := range held {
-		a := &in.rules[i]
-		if of := a.portion(r.Dataset); a.Deny && (a.datasets == nil || of != nil && of.whole && of.rows == nil) {
-			return nil, annona.Forbidden("role_denies", "a rule of the policy denies this to your role").On(a.Name)
-		}
-		allowed = allowed || !a.Deny
-	}
-	if !allowed {
-		return nil, annona.Forbidden("role_not_granted", "no rule of the policy lets your role do this")
 	}
 	n := p.narrowed.of(t, in, held, func() *narrowed { return p.cut(t, in, held) })
 	if n.untold {
@@ -82,6 +70,27 @@ func (p *Roles) narrow(t *Terms, r *Request) (*narrowed, error) {
 		return nil, annona.Forbidden("role_not_granted", "no rule of the policy lets your role see any field of this dataset").On(r.Dataset)
 	}
 	return n, nil
+}
+
+// permits returns the rules of the caller's role that hold, when one of them allows what is asked for and
+// none denies it whole. Refusals (403): role_unknown, role_denies, role_not_granted.
+func (p *Roles) permits(r *Request) (*role, []int, error) {
+	in, held, err := p.matching(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	allowed := false
+	for _, i := range held {
+		a := &in.rules[i]
+		if of := a.portion(r.Dataset); a.Deny && of != nil && of.whole && of.rows == nil {
+			return nil, nil, annona.Forbidden("role_denies", "a rule of the policy denies this to your role").On(a.Name)
+		}
+		allowed = allowed || !a.Deny && (r.Dataset == "" || a.portion(r.Dataset) != nil)
+	}
+	if !allowed {
+		return nil, nil, annona.Forbidden("role_not_granted", "no rule of the policy lets your role do this")
+	}
+	return in, held, nil
 }
 
 // cut puts together what the rules that hold leave of an agreement.
@@ -100,14 +109,14 @@ func (p *Roles) cut(t *Terms, in *role, held []int) *narrowed {
 			n.fields[dataset] = fields
 			n.special = n.special || slices.ContainsFunc(fields, isSpecial)
 		}
-		if of.rows != nil {
-			n.rows[dataset] = of.rows
-			n.tell(t, of.rows)
-		}
 	}
 	for _, root := range p.roots {
 		if agreed := t.rows[root]; agreed != nil {
-			n.rows[root] = both(agreed, n.rows[root])
+			n.rows[root] = agreed
+		}
+		if of := in.join(root, held); of != nil && of.rows != nil {
+			n.tell(t, of.rows)
+			n.rows[root] = both(of.rows, n.rows[root])
 		}
 	}
 	return n

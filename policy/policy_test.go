@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -37,7 +38,17 @@ func decide(t *testing.T, a annona.Agreement, r policy.Request) (*annona.Grant, 
 	if err != nil {
 		t.Fatalf("the agreement does not compile: %v", err)
 	}
-	return policy.Decide(terms, r)
+	return policy.Decide(terms, roles(t, policy.Shipped()), r)
+}
+
+// roles compiles a policy that is in order.
+func roles(t *testing.T, p annona.Policy) *policy.Roles {
+	t.Helper()
+	compiled, err := policy.CompilePolicy(&p, annona.Standard())
+	if err != nil {
+		t.Fatalf("the policy does not compile: %v", err)
+	}
+	return compiled
 }
 
 func TestOneFactorFlipsTheDecision(t *testing.T) {
@@ -256,14 +267,38 @@ func TestAgreementsThatAreRefused(t *testing.T) {
 	}
 }
 
+// manyRoles is a policy of 100 roles with 50 rules each, all of which are about the same request; half
+// of them hold.
+func manyRoles() *annona.Policy {
+	p := policy.Shipped()
+	for i := range 100 {
+		role := annona.Role{Name: fmt.Sprintf("role-%d", i)}
+		for j := range 50 {
+			role.Rules = append(role.Rules, annona.RoleRule{
+				Name: fmt.Sprintf("rule-%d", j), Verbs: []annona.Verb{annona.VerbExport, annona.VerbGet}, Purposes: []string{"eligibility-assessment"},
+				Datasets: map[string]annona.DatasetTerms{"individuals": {Sensitivities: []annona.Sensitivity{annona.Public, annona.Personal}}},
+				When:     fmt.Sprintf(`request.hour >= %d && request.strength in ["api_key", "oauth"]`, j%2),
+			})
+		}
+		p.Roles = append(p.Roles, role)
+	}
+	return &p
+}
+
 func BenchmarkDecide(b *testing.B) {
 	a := agreement()
 	terms, err := policy.Compile(&a, annona.Standard())
 	if err != nil {
 		b.Fatal(err)
 	}
+	roles, err := policy.CompilePolicy(manyRoles(), annona.Standard())
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := request
+	r.Role = "role-50"
 	for b.Loop() {
-		if _, err := policy.Decide(terms, request); err != nil {
+		if _, err := policy.Decide(terms, roles, r); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -42,8 +42,8 @@ func (r *Request) role() string {
 
 // requests is what a condition of a rule can name about a request, as request.hour.
 var requests = annona.Dataset{Name: "requests", Noun: "request", Root: true, Fields: []*annona.Field{
-	fact(1, "hour", annona.TypeInt),     // 0 to 23, in the zone of the installation
-	fact(2, "weekday", annona.TypeInt),  // 1, Monday, to 7
+	fact(1, "hour", annona.TypeInt),      // 0 to 23, in the zone of the installation
+	fact(2, "weekday", annona.TypeInt),   // 1, Monday, to 7
 	fact(3, "strength", annona.TypeText), // api_key, oauth, sender_constrained
 	fact(4, "binding", annona.TypeText),
 	fact(5, "network", annona.TypeText), // the policy's name of the narrowest network that the request came from; absent: none

@@ -38,9 +38,9 @@ type rule struct {
 
 // portion is what a rule says about one dataset.
 type portion struct {
-	whole  bool                 // every field
-	fields []annona.FieldGrant  // otherwise
-	rows   annona.Condition     // nil: every row
+	whole  bool                // every field
+	fields []annona.FieldGrant // otherwise
+	rows   annona.Condition    // nil: every row
 }
 
 // Version returns the version of the policy.

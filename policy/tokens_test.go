@@ -36,7 +36,7 @@ func TestTokensNarrow(t *testing.T) {
 		"another dataset": {annona.Authorization{Datasets: []string{"households"}}, "individuals", "eligibility", "dataset_not_authorized"},
 		"beyond both":     {annona.Authorization{Purpose: "research"}, "individuals", "research", "purpose_not_granted"},
 	} {
-		grant, err := policy.Decide(terms, policy.Request{Caller: machine, Verb: annona.VerbSearch, Dataset: c.dataset, Purpose: c.purpose, Today: today, Within: c.within})
+		grant, err := policy.Decide(terms, roles(t, policy.Shipped()), policy.Request{Caller: machine, Verb: annona.VerbSearch, Dataset: c.dataset, Purpose: c.purpose, Today: today, Within: c.within})
 		if got := codeOf(err); got != c.code {
 			t.Errorf("%s: %q, want %q", name, got, c.code)
 		}

@@ -56,7 +56,7 @@ func newKeep(t *testing.T) *keep {
 func (k *keep) searchNames(s *sqlite.Store) {
 	now := lawToday.Time()
 	gate := exchange.New(exchange.Config{
-		Dictionary: annona.Standard(), Records: s, Writer: s, Ledger: s, Standings: s, Subjects: s, Reference: s, Log: s, Views: s, Loads: s, Indexes: s,
+		Dictionary: annona.Standard(), Records: s, Writer: s, Ledger: s, Standings: s, Roster: s, Subjects: s, Reference: s, Log: s, Views: s, Loads: s, Indexes: s,
 		Vault: k.vault, Rotator: k.vault, Clock: func() time.Time { return now }, Zone: time.UTC,
 	})
 	_, err := gate.SwitchNameSearch(k.Context(), operator, true)
@@ -103,13 +103,19 @@ func (k *keep) open(t lawTerms) *installation {
 	in.check(err)
 	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
 	in.gate = exchange.New(exchange.Config{
-		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store,
+		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store, Roster: in.store,
 		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, Merges: in.store, Indexes: in.store, ExportSpecs: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
 	})
 	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
 	in.check(err)
-	in.key = in.admit(t.agreement)
+	in.key = in.admit(t.agreement, t.role)
 	in.check(in.store.Update(k.Context(), func(tx annona.Tx) error {
+		if t.role != annona.RolePartner {
+			t.policy.Version = 1
+			if err := tx.PutPolicy(k.Context(), t.policy); err != nil {
+				return err
+			}
+		}
 		for _, spec := range t.specs() {
 			if err := tx.PutExportSpec(k.Context(), spec); err != nil {
 				return err
@@ -123,11 +129,12 @@ func (k *keep) open(t lawTerms) *installation {
 func (in *installation) close() { in.check(in.store.Close()) }
 
 // admit puts an agreement in force and mints a key of it.
-func (in *installation) admit(a annona.Agreement) (key string) {
+func (in *installation) admit(a annona.Agreement, role string) (key string) {
 	_, err := in.gate.ApplyAgreement(in.Context(), operator, a)
 	in.check(err)
 	key, client, err := identity.Mint(in.vault.KeyHash, false, in.now, in.now.AddDate(0, 0, 30), a.Name, "law", nil)
 	in.check(err)
+	client.Role = role
 	in.check(in.gate.CreateClient(in.Context(), operator, client))
 	return key
 }

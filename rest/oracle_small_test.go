@@ -66,7 +66,12 @@ func (s secret) agree(t *testing.T) lawTerms {
 	if err != nil {
 		t.Fatal(err)
 	}
-	grant, err := policy.Decide(compiled, policy.Request{Caller: annona.Caller{Strength: annona.StrengthAPIKey}, Dataset: "individuals", Purpose: lawPurpose, Today: lawToday})
+	shipped := policy.Shipped()
+	roles, err := policy.CompilePolicy(&shipped, annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant, err := policy.Decide(compiled, roles, policy.Request{Caller: annona.Caller{Strength: annona.StrengthAPIKey}, Dataset: "individuals", Purpose: lawPurpose, Today: lawToday})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,11 @@ import (
 
 const lawPurpose = "law-purpose"
 
-// lawTerms is an agreement and what it grants to an API key.
+// lawTerms is an agreement and what it grants to an API key in its role.
 type lawTerms struct {
 	agreement annona.Agreement
+	policy    annona.Policy
+	role      string
 	grant     *annona.Grant
 	named     []*annona.Field // by the agreement's conditions
 	focus     focus
@@ -48,17 +50,38 @@ func drawTerms(rt *rapid.T) lawTerms {
 	for _, name := range []string{"individuals", "households"} {
 		t.drawCondition(rt, name)
 	}
+	t.policy, t.role = policy.Shipped(), annona.RolePartner
+	if rapid.Bool().Draw(rt, "by a role") {
+		t.moveToRole()
+	}
 	compiled, err := policy.Compile(&t.agreement, d)
 	if err != nil {
 		rt.Fatal(err)
 	}
-	t.grant, err = policy.Decide(compiled, policy.Request{
-		Caller: annona.Caller{Strength: annona.StrengthAPIKey}, Verb: annona.VerbSearch, Dataset: "individuals", Purpose: lawPurpose, Today: lawToday,
+	roles, err := policy.CompilePolicy(&t.policy, d)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	t.grant, err = policy.Decide(compiled, roles, policy.Request{
+		Caller: annona.Caller{Strength: annona.StrengthAPIKey}, Role: t.role, Verb: annona.VerbSearch, Dataset: "individuals", Purpose: lawPurpose, Today: lawToday,
 	})
 	if err != nil {
 		rt.Fatal(err)
 	}
 	return t
+}
+
+// moveToRole lets the agreement grant more, and a role say what it said.
+func (t *lawTerms) moveToRole() {
+	t.role = "law-role"
+	t.policy.Roles = append(t.policy.Roles, annona.Role{Name: t.role, Rules: []annona.RoleRule{{Name: "law", Datasets: t.agreement.Datasets}}})
+	wider := map[string]annona.DatasetTerms{}
+	for name, terms := range t.agreement.Datasets {
+		terms.Sensitivities = []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}
+		terms.Except, terms.Treatments, terms.Bands, terms.Condition = nil, nil, nil, ""
+		wider[name] = terms
+	}
+	t.agreement.Datasets = wider
 }
 
 // drawDatasetTerms grants whole classes but for some fields, or a few fields by name. Every
@@ -103,8 +126,13 @@ func fieldCodes(s *annona.Dataset) (codes []string) {
 // String says what the agreement grants, shortly.
 func (t lawTerms) String() string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "role %s, ", t.role)
 	fmt.Fprintf(&b, "basis %s, areas %v, ceiling %d", t.agreement.Purposes[0].Basis, t.agreement.Areas, t.grant.RowCeiling)
-	for name, terms := range t.agreement.Datasets {
+	said := t.agreement.Datasets
+	if t.role != annona.RolePartner {
+		said = t.policy.Roles[len(t.policy.Roles)-1].Rules[0].Datasets
+	}
+	for name, terms := range said {
 		fmt.Fprintf(&b, "\n  %s: %v but %v and %v, treated %v, where %s", name, terms.Sensitivities, terms.Except, terms.Fields, terms.Treatments, terms.Condition)
 	}
 	return b.String()

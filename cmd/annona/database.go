@@ -24,6 +24,7 @@ type store interface {
 	annona.LedgerPruner
 	annona.Checkpoints
 	annona.Standings
+	annona.Roster
 	annona.Tokens
 	annona.Subjects
 	annona.Reference

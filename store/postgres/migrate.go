@@ -217,7 +217,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting, parts"},
 	{"UPDATE (dropped)", "mappings, export_specs"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
-	{"INSERT", "agreements, crosswalks, mappings, export_specs, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
+	{"INSERT", "agreements, policies, crosswalks, mappings, export_specs, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
 	{"UPDATE", "counters"},
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
 	{"UPDATE", "log_epoch"},

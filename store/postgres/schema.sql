@@ -395,6 +395,11 @@ CREATE TABLE agreements (
 	PRIMARY KEY (name, version)
 );
 
+CREATE TABLE policies (
+	version bigint PRIMARY KEY,
+	body    text COLLATE "C" NOT NULL
+);
+
 CREATE TABLE clients (
 	id         uuid PRIMARY KEY,
 	position   bigint GENERATED ALWAYS AS IDENTITY,
@@ -409,7 +414,8 @@ CREATE TABLE clients (
 	revoked_at bigint,
 	method     text COLLATE "C",
 	keys       bytea,
-	subject    text COLLATE "C"
+	subject    text COLLATE "C",
+	role       text COLLATE "C"
 );
 
 -- Access tokens by their keyed hash, and what may be shown once. Proofs of DPoP are many: after a

@@ -61,7 +61,8 @@ type Store struct {
 	prepared  preparedTables
 	linesDay  atomic.Int64 // the day up to which all household lines are right, as far as known
 
-	agreements sync.Map // name → *annona.Agreement, as last decoded: a version never changes
+	agreements sync.Map                      // name → *annona.Agreement, as last decoded: a version never changes
+	policy     atomic.Pointer[annona.Policy] // in force, as last decoded
 }
 
 var (
@@ -74,6 +75,7 @@ var (
 	_ annona.Checkpoints  = (*Store)(nil)
 	_ annona.LedgerPruner = (*Store)(nil)
 	_ annona.Standings    = (*Store)(nil)
+	_ annona.Roster       = (*Store)(nil)
 	_ annona.Tokens       = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)

@@ -361,6 +361,11 @@ CREATE TABLE agreements (
 	PRIMARY KEY (name, version)
 ) STRICT;
 
+CREATE TABLE policies (
+	version INTEGER PRIMARY KEY,
+	body    TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE clients (
 	id         BLOB PRIMARY KEY,
 	key_id     TEXT NOT NULL UNIQUE,
@@ -374,7 +379,8 @@ CREATE TABLE clients (
 	revoked_at INTEGER,
 	method     TEXT,
 	keys       BLOB,
-	subject    TEXT
+	subject    TEXT,
+	role       TEXT
 ) STRICT;
 
 -- Access tokens by their keyed hash, and assertions that were shown. Proofs of DPoP are remembered

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -51,7 +52,8 @@ type Store struct {
 	clock   annona.Clock
 	proofs  *proofs // that were shown
 
-	agreements sync.Map // name → *annona.Agreement, as last decoded: a version never changes
+	agreements sync.Map                      // name → *annona.Agreement, as last decoded: a version never changes
+	policy     atomic.Pointer[annona.Policy] // in force, as last decoded
 }
 
 var (
@@ -64,6 +66,7 @@ var (
 	_ annona.Checkpoints  = (*Store)(nil)
 	_ annona.LedgerPruner = (*Store)(nil)
 	_ annona.Standings    = (*Store)(nil)
+	_ annona.Roster       = (*Store)(nil)
 	_ annona.Tokens       = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)

@@ -23,6 +23,7 @@ type Store interface {
 	annona.LedgerPruner
 	annona.Checkpoints
 	annona.Standings
+	annona.Roster
 	annona.Tokens
 	annona.Subjects
 	annona.Reference

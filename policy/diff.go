@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
+)
+
+// Change is something that one policy allows and another one does not, in the terms of a rule. Lists
+// that are empty stand for all.
+type Change struct {
+	Role     string
+	Verbs    []annona.Verb
+	Purposes []string
+	Dataset  string   // empty: every one
+	Fields   []string // of the dataset, with their treatment as date_of_birth:year
+	Rows     string   // filter; empty: every row
+	When     string   // filter on the request; empty: always
+	From     annona.Date
+	Until    annona.Date
+	Ceiling  int64 // rows of one answer; 0: none
+	// Undenied says that a rule denied it, and does so no more. What the role's other rules allow of it
+	// is allowed now.
+	Undenied bool
+}
+
+// Widened returns what a policy would newly allow against the one before, role by role. A role whose
+// name is new is new with all that it allows. What it lists may be allowed already by rules that
+// overlap: it never leaves out what is new.
+func Widened(before, after *Roles) []Change {
+	var changes []Change
+	for _, name := range slices.Sorted(maps.Keys(after.roles)) {
+		was := before.roles[name]
+		if was == nil {
+			was = &role{Role: &annona.Role{Name: name}}
+		}
+		is := after.roles[name]
+		changes = append(changes, gather(name, uncovered(is.claims(after, false), was.claims(before, false)), false)...)
+		changes = append(changes, gather(name, uncovered(was.claims(before, true), is.claims(after, true)), true)...)
+	}
+	return changes
+}
+
+// claim is the smallest part of what a rule says: one verb, one purpose, one field. Empty parts stand
+// for all.
+type claim struct {
+	verb        annona.Verb
+	purpose     string
+	dataset     string
+	field       string // with its treatment
+	rows, when  string
+	networks    string // all that when can name, if it does
+	from, until annona.Date
+	ceiling     int64
+}
+
+// claims takes apart the rules of a role that allow, or those that deny.
+func (r *role) claims(in *Roles, deny bool) (all []claim) {
+	for i := range r.rules {
+		a := &r.rules[i]
+		if a.Deny != deny {
+			continue
+		}
+		about := claim{when: a.When, networks: in.networksNamed(a.when), from: a.ValidFrom, until: a.ValidUntil, ceiling: a.RowCeiling}
+		for _, verb := range orAll(a.Verbs) {
+			for _, purpose := range orAll(a.Purposes) {
+				about.verb, about.purpose = verb, purpose
+				all = append(all, a.claims(about)...)
+			}
+		}
+	}
+	return all
+}
+
+// networksNamed writes down the networks of a policy when a condition names one: what it means depends
+// on all of them.
+func (p *Roles) networksNamed(c annona.Condition) string {
+	for path := range filter.Paths(c) {
+		if path.Field.Code == "network" {
+			return fmt.Sprint(p.networks)
+		}
+	}
+	return ""
+}
+
+func orAll[T comparable](list []T) []T {
+	if len(list) == 0 {
+		var every T
+		return []T{every}
+	}
+	return list
+}
+
+func (a *rule) claims(about claim) (all []claim) {
+	if a.datasets == nil {
+		return []claim{about}
+	}
+	for dataset, p := range a.datasets {
+		about.dataset, about.rows = dataset, a.Datasets[dataset].Condition
+		if p.whole {
+			about.field = ""
+			all = append(all, about)
+			continue
+		}
+		for _, g := range p.fields {
+			about.field = g.Field.Code
+			if g.Treatment != annona.TreatPass {
+				about.field += ":" + string(g.Treatment)
+			}
+			if g.Treatment == annona.TreatBand {
+				about.field += fmt.Sprint("/", g.Band)
+			}
+			all = append(all, about)
+		}
+	}
+	return all
+}
+
+// uncovered returns those claims that none of the others covers.
+func uncovered(claims, others []claim) []claim {
+	known := map[claim]bool{}
+	for _, o := range others {
+		known[o] = true
+	}
+	return slices.DeleteFunc(claims, func(c claim) bool {
+		return known[c] || slices.ContainsFunc(others, func(o claim) bool { return o.covers(c) })
+	})
+}
+
+// covers reports whether c says nothing that o does not say.
+func (o claim) covers(c claim) bool {
+	name, _, _ := strings.Cut(c.field, ":")
+	return (o.verb == "" || o.verb == c.verb) && (o.purpose == "" || o.purpose == c.purpose) &&
+		(o.dataset == "" || o.dataset == c.dataset && (o.field == "" || o.field == c.field || o.field == name)) &&
+		(o.rows == "" || o.rows == c.rows) && (o.when == "" || o.when == c.when && o.networks == c.networks) && (o.ceiling == 0 || c.ceiling != 0 && c.ceiling <= o.ceiling) &&
+		o.from <= c.from && (o.until == "" || c.until != "" && c.until <= o.until)
+}
+
+// gather puts claims together that differ in their verb, their purpose or their field only.
+func gather(role string, claims []claim, undenied bool) (changes []Change) {
+	type rest struct {
+		dataset, rows, when string
+		from, until         annona.Date
+		ceiling             int64
+	}
+	slices.SortFunc(claims, func(a, b claim) int {
+		return cmp.Or(cmp.Compare(a.dataset, b.dataset), cmp.Compare(a.rows, b.rows), cmp.Compare(a.when, b.when), cmp.Compare(a.from, b.from), cmp.Compare(a.until, b.until), cmp.Compare(a.ceiling, b.ceiling),
+			cmp.Compare(a.verb, b.verb), cmp.Compare(a.purpose, b.purpose), cmp.Compare(a.field, b.field))
+	})
+	type heading struct {
+		rest
+		verb    annona.Verb
+		purpose string
+	}
+	var order []heading
+	fields := map[heading][]string{}
+	for _, c := range claims {
+		h := heading{rest{c.dataset, c.rows, c.when, c.from, c.until, c.ceiling}, c.verb, c.purpose}
+		if fields[h] == nil {
+			order = append(order, h)
+			fields[h] = []string{}
+		}
+		if c.field != "" {
+			fields[h] = append(fields[h], c.field)
+		}
+	}
+	for _, h := range order {
+		next := Change{Role: role, Dataset: h.dataset, Fields: fields[h], Rows: h.rows, When: h.when, From: h.from, Until: h.until, Ceiling: h.ceiling, Undenied: undenied}
+		if h.purpose != "" {
+			next.Purposes = []string{h.purpose}
+		}
+		if h.verb != "" {
+			next.Verbs = []annona.Verb{h.verb}
+		}
+		if i := slices.IndexFunc(changes, next.sameButVerbs); i >= 0 {
+			changes[i].Verbs = append(changes[i].Verbs, next.Verbs...)
+			continue
+		}
+		changes = append(changes, next)
+	}
+	return changes
+}
+
+func (c Change) sameButVerbs(o Change) bool {
+	return len(c.Verbs) > 0 && len(o.Verbs) > 0 && c.Dataset == o.Dataset && c.Rows == o.Rows && c.When == o.When && c.From == o.From && c.Until == o.Until && c.Ceiling == o.Ceiling &&
+		slices.Equal(c.Purposes, o.Purposes) && slices.Equal(c.Fields, o.Fields)
+}
+
+// String says a change in plain words.
+func (c Change) String() string {
+	var b strings.Builder
+	list := func(all string, names []string) string {
+		if len(names) == 0 {
+			return all
+		}
+		return strings.Join(names, ", ")
+	}
+	verbs := make([]string, len(c.Verbs))
+	for i, v := range c.Verbs {
+		verbs[i] = string(v)
+	}
+	does := " may newly "
+	if c.Undenied {
+		does = " is no more denied to "
+	}
+	fmt.Fprintf(&b, "%s%s%s", c.Role, does, list("do everything with", verbs))
+	switch {
+	case c.Dataset == "":
+		b.WriteString(" all that its agreement grants")
+	case len(c.Fields) == 0:
+		fmt.Fprintf(&b, " %s, all that its agreement grants of them", c.Dataset)
+	default:
+		fmt.Fprintf(&b, " %s (%s)", c.Dataset, strings.Join(c.Fields, ", "))
+	}
+	if c.Rows != "" {
+		fmt.Fprintf(&b, ", where %s", c.Rows)
+	}
+	fmt.Fprintf(&b, ", for %s", list("every purpose", c.Purposes))
+	if c.When != "" {
+		fmt.Fprintf(&b, ", when %s", c.When)
+	}
+	if c.From != "" {
+		fmt.Fprintf(&b, ", from %s", c.From)
+	}
+	if c.Until != "" {
+		fmt.Fprintf(&b, ", until %s", c.Until)
+	}
+	if c.Ceiling > 0 {
+		fmt.Fprintf(&b, ", at most %d rows of one answer", c.Ceiling)
+	}
+	return b.String()
+}
