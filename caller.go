@@ -210,6 +210,8 @@ const (
 	VerbCreateClient    Verb = "create_client"
 	VerbRevokeClient    Verb = "revoke_client"
 	VerbDelegate        Verb = "delegate" // a person lets a client act for them
+	VerbApplyPolicy     Verb = "apply_policy"
+	VerbSetRole         Verb = "set_role"
 	VerbApplyDictionary Verb = "apply_dictionary"
 	VerbImportAreas     Verb = "import_areas"
 	VerbReorganize      Verb = "reorganize_areas"

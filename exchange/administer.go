@@ -64,6 +64,9 @@ func (x *Exchange) CreateClient(ctx context.Context, caller annona.Caller, c ann
 	if agreement == nil {
 		return annona.NotFound("no agreement of this name is on file; apply it first: annona agreement apply").On("agreement")
 	}
+	if err := x.checkPolicyHas(ctx, c.Role); err != nil {
+		return err
+	}
 	return x.putClient(ctx, caller, verbOf(c, annona.VerbCreateKey, annona.VerbCreateClient), c)
 }
 
@@ -94,7 +97,7 @@ func verbOf(c annona.Client, ofKey, ofClient annona.Verb) annona.Verb {
 }
 
 func (x *Exchange) putClient(ctx context.Context, caller annona.Caller, verb annona.Verb, c annona.Client) error {
-	details := map[string]string{"client": c.ID.String(), "expires_at": annona.Instant(c.ExpiresAt)}
+	details := map[string]string{"client": c.ID.String(), "expires_at": annona.Instant(c.ExpiresAt), "role": roleOf(c)}
 	if c.Method != annona.MethodAPIKey {
 		details["method"] = string(c.Method)
 	}

@@ -43,8 +43,16 @@ type portion struct {
 	rows   annona.Condition    // nil: every row
 }
 
-// Version returns the version of the policy.
-func (p *Roles) Version() int { return p.policy.Version }
+// Has reports whether the policy has a role; empty: annona.RolePartner.
+func (p *Roles) Has(name string) bool { return p.roles[cmp.Or(name, annona.RolePartner)] != nil }
+
+// Allows reports whether some rule of a role allows something on a day.
+func (p *Roles) Allows(name string, today annona.Date) bool {
+	in := p.roles[cmp.Or(name, annona.RolePartner)]
+	return in != nil && slices.ContainsFunc(in.rules, func(a rule) bool {
+		return !a.Deny && a.ValidFrom <= today && (a.ValidUntil == "" || today <= a.ValidUntil)
+	})
+}
 
 // CompilePolicy checks a policy against the dictionary. It refuses what is unknown and what contradicts
 // itself. Codes: policy_malformed, role_contradicts, unknown_dataset, unknown_field, condition_misplaced,

@@ -72,6 +72,7 @@ func (s *Server) register() {
 	s.registerChanges()
 	s.registerImports()
 	s.registerLedger()
+	s.registerDecisions()
 	s.registerPublished()
 	s.registerReference()
 	if s.Authorization != nil {

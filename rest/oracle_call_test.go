@@ -57,6 +57,9 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 		c.path, c.query = "/v1/subjects/{id}/disclosures", url.Values{"purpose": {lawPurpose}}
 		return c
 	}
+	table["GET /v1/decisions/{id}"] = func(*rapid.T) call {
+		return call{method: http.MethodGet, path: "/v1/decisions/" + annona.NewUID().String()}
+	}
 	table["GET "+specsPath] = func(*rapid.T) call { return call{method: http.MethodGet, path: specsPath} }
 	table["GET "+specsPath+"/{name}"] = func(rt *rapid.T) call { return call{method: http.MethodGet, path: specsPath + "/" + specOf(rt)} }
 	table["GET "+specsPath+"/{name}/export"] = func(rt *rapid.T) call {

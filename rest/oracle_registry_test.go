@@ -108,14 +108,12 @@ func (k *keep) open(t lawTerms) *installation {
 	})
 	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
 	in.check(err)
+	if t.role != annona.RolePartner {
+		_, err = in.gate.ApplyPolicy(k.Context(), operator, t.policy)
+		in.check(err)
+	}
 	in.key = in.admit(t.agreement, t.role)
 	in.check(in.store.Update(k.Context(), func(tx annona.Tx) error {
-		if t.role != annona.RolePartner {
-			t.policy.Version = 1
-			if err := tx.PutPolicy(k.Context(), t.policy); err != nil {
-				return err
-			}
-		}
 		for _, spec := range t.specs() {
 			if err := tx.PutExportSpec(k.Context(), spec); err != nil {
 				return err

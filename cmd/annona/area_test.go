@@ -174,7 +174,7 @@ func newRegional(t *testing.T, f *folder, name string, areas ...string) *regiona
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, client, err := f.createKey(t.Context(), name, "", 30, nil)
+	_, client, err := f.createKey(t.Context(), name, "", "", 30, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

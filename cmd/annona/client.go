@@ -21,6 +21,7 @@ type clientCommand struct {
 type clientCreate struct {
 	dataFlag
 	Agreement string    `required:"" placeholder:"NAME" help:"Agreement that the client is bound to."`
+	Role      string    `placeholder:"NAME" help:"Role of the policy, in which it acts. Without it: all that the agreement grants, unless the policy says less."`
 	Label     string    `placeholder:"TEXT" help:"What the client is for; no personal data."`
 	Days      int       `default:"365" help:"Days until the registration expires, 1 to 366."`
 	Network   []network `placeholder:"NETWORK" help:"Network or address that it may call from, as 192.0.2.0/24; may be repeated. None: anywhere."`
@@ -47,6 +48,7 @@ func (k clientCreate) Run(ctx context.Context, c console) error {
 		if err != nil {
 			return err
 		}
+		client.Role = k.Role
 		if err := f.gate.CreateClient(ctx, operator(), client); err != nil {
 			return err
 		}

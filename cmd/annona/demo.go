@@ -211,7 +211,7 @@ func (f *folder) agree(ctx context.Context, name string) (demoCredential, error)
 	if _, err := f.gate.ApplyAgreement(ctx, operator(), agreement); err != nil {
 		return demoCredential{}, err
 	}
-	key, client, err := f.createKey(ctx, name, "demo", 366, nil)
+	key, client, err := f.createKey(ctx, name, "", "demo", 366, nil)
 	if err != nil {
 		return demoCredential{}, err
 	}

@@ -29,6 +29,7 @@ type keyCommand struct {
 type keyCreate struct {
 	dataFlag
 	Agreement string    `required:"" placeholder:"NAME" help:"Agreement that the key is bound to."`
+	Role      string    `placeholder:"NAME" help:"Role of the policy, in which it acts. Without it: all that the agreement grants, unless the policy says less."`
 	Label     string    `placeholder:"TEXT" help:"What the key is for; no personal data."`
 	Days      int       `default:"90" help:"Days until it expires, 1 to 366."`
 	Network   []network `placeholder:"NETWORK" help:"Network or address that it may be used from, as 192.0.2.0/24; may be repeated. None: anywhere."`
@@ -37,7 +38,7 @@ type keyCreate struct {
 
 func (k keyCreate) Run(ctx context.Context, c console) error {
 	return k.with(ctx, func(f *folder) error {
-		key, client, err := f.createKey(ctx, k.Agreement, k.Label, k.Days, prefixes(k.Network))
+		key, client, err := f.createKey(ctx, k.Agreement, k.Role, k.Label, k.Days, prefixes(k.Network))
 		if err != nil {
 			return err
 		}
@@ -51,12 +52,13 @@ func (k keyCreate) Run(ctx context.Context, c console) error {
 	})
 }
 
-func (f *folder) createKey(ctx context.Context, agreement, label string, days int, networks []netip.Prefix) (string, annona.Client, error) {
+func (f *folder) createKey(ctx context.Context, agreement, role, label string, days int, networks []netip.Prefix) (string, annona.Client, error) {
 	now := time.Now()
 	key, client, err := identity.Mint(f.vault.KeyHash, f.vault.Demo(), now, now.AddDate(0, 0, days), agreement, label, networks)
 	if err != nil {
 		return "", client, err
 	}
+	client.Role = role
 	return key, client, f.gate.CreateClient(ctx, operator(), client)
 }
 

@@ -30,6 +30,7 @@ type cli struct {
 	Load       loadCommand       `cmd:"" help:"Loads: what each import did, and taking one back."`
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
+	Policy     policyCommand     `cmd:"" help:"What roles may do: versions, what they newly allow, and why something was granted."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
 	ExportSpec exportSpecCommand `cmd:"" help:"What exports hold and how they are written: the recipient's names and codes."`
 	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`

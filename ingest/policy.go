@@ -1,0 +1,25 @@
+package ingest
+
+import (
+	"io"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/annona-exchange/annona"
+)
+
+// ParsePolicy reads a policy: what each role may do. It checks the form only: that its fields and
+// conditions exist is checked when it is applied.
+func ParsePolicy(r io.Reader) (annona.Policy, error) {
+	var p annona.Policy
+	err := decodeYAML(r, "policy", &p)
+	return p, err
+}
+
+// WritePolicy writes a policy as ParsePolicy reads it.
+func WritePolicy(w io.Writer, p annona.Policy) error {
+	if err := yaml.NewEncoder(w, yaml.Indent(2)).Encode(p); err != nil {
+		return annona.Internal("write the policy", err)
+	}
+	return nil
+}
