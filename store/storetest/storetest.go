@@ -107,6 +107,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"crosswalks and codes without a meaning", testCrosswalks},
 		{"mappings in versions", testMappings},
 		{"export specifications in versions", testExportSpecs},
+		{"the policy in versions", testPolicies},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},

@@ -1,0 +1,149 @@
+package exchange_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/policy"
+)
+
+// narrower is the policy that Annona comes with, and one role more.
+func narrower(name string, rules ...annona.RoleRule) annona.Policy {
+	p := policy.Shipped()
+	p.Roles = append(p.Roles, annona.Role{Name: name, Rules: rules})
+	return p
+}
+
+func TestPoliciesAreVersions(t *testing.T) {
+	r := newRegistry(t, 10)
+	same, err := r.ApplyPolicy(t.Context(), operator, policy.Shipped())
+	if err != nil || same.Changed || same.Version != 0 {
+		t.Fatalf("what is in force: %+v, %v", same, err)
+	}
+	first, err := r.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}}))
+	if err != nil || !first.Changed || first.Version != 1 || len(first.Widened) != 1 || first.Widened[0].Role != "desk" {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	again, err := r.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}}))
+	if err != nil || again.Changed || again.Version != 1 {
+		t.Errorf("the same again: %+v, %v", again, err)
+	}
+	looked, err := r.ComparePolicy(t.Context(), operator, narrower("desk"))
+	if err != nil || !looked.Changed || len(looked.Widened) != 0 {
+		t.Errorf("a comparison with less: %+v, %v", looked, err)
+	}
+	old, err := r.PolicyVersion(t.Context(), operator, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := r.ApplyPolicy(t.Context(), operator, *old)
+	if err != nil || back.Version != 2 || len(back.Widened) != 0 {
+		t.Errorf("rolled back: %+v, %v", back, err)
+	}
+	all, err := r.Policies(t.Context(), operator)
+	if err != nil || len(all) != 3 || all[0].Version != 2 || all[2].Version != 0 || all[0].Hash == all[1].Hash {
+		t.Errorf("the versions: %+v, %v", all, err)
+	}
+	if _, err := r.PolicyVersion(t.Context(), operator, 7); annona.KindOf(err) != annona.KindNotFound {
+		t.Errorf("a version that is not there: %v", err)
+	}
+	entries := 0
+	for _, e := range r.entries(t) {
+		if e.Facts != nil && e.Facts.Verb == annona.VerbApplyPolicy {
+			entries++
+			if e.Facts.PolicyVersion != entries || len(e.Facts.Details["hash"]) != 64 {
+				t.Errorf("an entry: %+v", e.Facts)
+			}
+		}
+	}
+	if entries != 2 {
+		t.Errorf("the ledger has %d entries of two policies", entries)
+	}
+	for name, act := range map[string]func() error{
+		"apply":   func() error { _, err := r.ApplyPolicy(t.Context(), r.caller, policy.Shipped()); return err },
+		"compare": func() error { _, err := r.ComparePolicy(t.Context(), r.caller, policy.Shipped()); return err },
+		"list":    func() error { _, err := r.Policies(t.Context(), r.caller); return err },
+		"role":    func() error { return r.SetRole(t.Context(), r.caller, r.caller.Client, "partner") },
+	} {
+		if err := act(); annona.KindOf(err) != annona.KindForbidden {
+			t.Errorf("%s by a client: %v", name, err)
+		}
+	}
+}
+
+// A policy under which somebody who may do something today could do nothing, for want of a role, is refused, and one
+// under which nobody could do anything.
+func TestAPolicyLocksNobodyOut(t *testing.T) {
+	r := newRegistry(t, 10)
+	if _, err := r.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{Name: "reads"})); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetRole(t.Context(), operator, r.caller.Client, "clerk"); annona.CodeOf(err) != "role_unknown" {
+		t.Errorf("a role that is not there: %v", err)
+	}
+	if err := r.SetRole(t.Context(), operator, r.caller.Client, "desk"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ApplyPolicy(t.Context(), operator, policy.Shipped()); annona.CodeOf(err) != "role_in_use" || !strings.Contains(err.Error(), "desk") {
+		t.Errorf("without the role: %v", err)
+	}
+	for name, rules := range map[string][]annona.RoleRule{
+		"no rule": nil, "only denials": {{Name: "no", Deny: true}}, "rules of former days": {{Name: "reads", ValidUntil: "2020-01-01"}}, "rules of days to come": {{Name: "reads", ValidFrom: "2099-01-01"}},
+	} {
+		if _, err := r.ApplyPolicy(t.Context(), operator, narrower("desk", rules...)); annona.CodeOf(err) != "policy_locks_out" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := r.RevokeClient(t.Context(), operator, r.caller.Client); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ApplyPolicy(t.Context(), operator, policy.Shipped()); err != nil {
+		t.Errorf("when its last client is revoked: %v", err)
+	}
+}
+
+// What runs is decided anew by the policy of that moment.
+func TestAChangedPolicyEndsARunningExport(t *testing.T) {
+	for name, change := range map[string]struct {
+		do   func(r *registry) error
+		code string
+	}{
+		"another version": {func(r *registry) error {
+			_, err := r.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{Name: "reads"}))
+			return err
+		}, "policy_changed"},
+		"a role that may not": {func(r *registry) error { return r.SetRole(t.Context(), operator, r.caller.Client, "auditor") }, "role_not_granted"},
+		"a role that may":     {func(r *registry) error { return r.SetRole(t.Context(), operator, r.caller.Client, "exporter") }, "policy_changed"},
+	} {
+		r := newRegistry(t, 3000)
+		to := &receiver{}
+		to.onPage = func(n int) error {
+			if n == 1 {
+				return change.do(r)
+			}
+			return nil
+		}
+		if _, err := r.download(t, everybody, to); annona.CodeOf(err) != change.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A store that does not say which policy is in force decides nothing.
+func TestNoPolicyNoAnswer(t *testing.T) {
+	r := newRegistry(t, 10)
+	r.Standings = mute{r.Standings}
+	r.Remembered = exchange.Remember(r.Standings)
+	if _, err := r.download(t, everybody, &receiver{}); annona.KindOf(err) != annona.KindUnavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
+type mute struct{ annona.Standings }
+
+func (mute) Policy(context.Context) (*annona.Policy, error) {
+	return nil, annona.Unavailable("store_unavailable", "the store does not answer")
+}
