@@ -36,6 +36,7 @@ type store interface {
 	annona.ExportSpecs
 	annona.Indexes
 	annona.Merges
+	annona.Users
 	annona.Dumper
 	annona.Reviver
 	Close() error

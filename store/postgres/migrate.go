@@ -226,6 +226,8 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE, DELETE", "tokens"},
 	{"INSERT, DELETE", "assertion_claims, proof_claims"},
 	{"INSERT", "proof_epoch"},
+	{"INSERT, UPDATE", "users"},
+	{"INSERT, UPDATE, DELETE", "factors, sessions, attempts"},
 }
 
 // keysSchema is where the keys lie, apart from what they open.

@@ -444,6 +444,48 @@ CREATE UNLOGGED TABLE proof_epoch (
 	epoch uuid NOT NULL
 );
 
+-- Those who sign in, what they have registered (sealed), where they are signed in, and what was tried.
+CREATE TABLE users (
+	id            uuid PRIMARY KEY,
+	name          text COLLATE "C" NOT NULL UNIQUE,
+	display       text COLLATE "C",
+	partner       text COLLATE "C",
+	roles         text COLLATE "C",
+	status        text COLLATE "C" NOT NULL,
+	version       bigint NOT NULL,
+	invitation    bytea UNIQUE,
+	invited_until bigint,
+	created_at    bigint NOT NULL
+);
+CREATE TABLE factors (
+	id         uuid PRIMARY KEY,
+	person     uuid NOT NULL,
+	kind       text COLLATE "C" NOT NULL,
+	label      text COLLATE "C",
+	sealed     bytea NOT NULL,
+	counter    bigint NOT NULL,
+	created_at bigint NOT NULL,
+	used_at    bigint
+);
+CREATE INDEX factors_user ON factors (person);
+CREATE TABLE sessions (
+	hash         bytea PRIMARY KEY,
+	person       uuid NOT NULL,
+	user_version bigint NOT NULL,
+	assurance    bigint NOT NULL,
+	device       bytea,
+	label        text COLLATE "C",
+	created_at   bigint NOT NULL,
+	proved_at    bigint NOT NULL,
+	seen_at      bigint NOT NULL
+);
+CREATE INDEX sessions_user ON sessions (person);
+CREATE TABLE attempts (
+	lane   bytea PRIMARY KEY,
+	failed bigint NOT NULL,
+	at     bigint NOT NULL
+);
+
 CREATE TABLE extensions (
 	position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	body     text COLLATE "C" NOT NULL

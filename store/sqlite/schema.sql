@@ -399,6 +399,48 @@ CREATE TABLE assertion_claims (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX assertion_claims_until ON assertion_claims (until);
 
+-- Those who sign in, what they have registered (sealed), where they are signed in, and what was tried.
+CREATE TABLE users (
+	id            BLOB PRIMARY KEY,
+	name          TEXT NOT NULL UNIQUE,
+	display       TEXT,
+	partner       TEXT,
+	roles         TEXT,
+	status        TEXT NOT NULL,
+	version       INTEGER NOT NULL,
+	invitation    BLOB UNIQUE,
+	invited_until INTEGER,
+	created_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE factors (
+	id         BLOB PRIMARY KEY,
+	person     BLOB NOT NULL,
+	kind       TEXT NOT NULL,
+	label      TEXT,
+	sealed     BLOB NOT NULL,
+	counter    INTEGER NOT NULL,
+	created_at INTEGER NOT NULL,
+	used_at    INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX factors_user ON factors (person);
+CREATE TABLE sessions (
+	hash         BLOB PRIMARY KEY,
+	person       BLOB NOT NULL,
+	user_version INTEGER NOT NULL,
+	assurance    INTEGER NOT NULL,
+	device       BLOB,
+	label        TEXT,
+	created_at   INTEGER NOT NULL,
+	proved_at    INTEGER NOT NULL,
+	seen_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_user ON sessions (person);
+CREATE TABLE attempts (
+	lane   BLOB PRIMARY KEY,
+	failed INTEGER NOT NULL,
+	at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE extensions (
 	position INTEGER PRIMARY KEY,
 	body     TEXT NOT NULL
