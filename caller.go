@@ -313,6 +313,9 @@ const (
 	TreatYear  Treatment = "year"  // a date becomes the first of January of its year
 	TreatMonth Treatment = "month" // a date becomes the first of its month
 	TreatBand  Treatment = "band"  // a number becomes the lower end of its band, see FieldGrant.Band
+	// TreatDerive lets a field be named by the derived columns of export specifications. It does not
+	// leave, and no filter names it. In agreements only.
+	TreatDerive Treatment = "derive"
 )
 
 // FieldGrant is a field that may leave, and how.
@@ -328,6 +331,7 @@ type Grant struct {
 	Agreement  *Agreement
 	Purpose    PurposeTerms
 	Fields     map[string][]FieldGrant // by dataset
+	Derivable  map[string][]FieldGrant // by dataset: granted for derived columns only; they are not among Fields
 	Conditions map[string]Condition    // by root dataset; nil: every row
 	RowCeiling int64                   // rows of one answer; 0: no ceiling
 	Within     Authorization           // of the access token, when it narrows the fields
@@ -342,6 +346,20 @@ func (g *Grant) Field(f *Field) (FieldGrant, bool) {
 		}
 	}
 	return FieldGrant{}, false
+}
+
+// Derives reports whether a derived column may be computed from a field: it passes unaltered, or is
+// granted for that alone.
+func (g *Grant) Derives(f *Field) bool {
+	if granted, ok := g.Field(f); ok && granted.Treatment == TreatPass {
+		return true
+	}
+	return g.DerivesOnly(f)
+}
+
+// DerivesOnly reports whether a field is granted for derived columns and for nothing else.
+func (g *Grant) DerivesOnly(f *Field) bool {
+	return slices.ContainsFunc(g.Derivable[f.Dataset], func(in FieldGrant) bool { return in.Field.Code == f.Code })
 }
 
 // Passes reports whether the grant gives a field of d unaltered. The name is one of a column, of

@@ -45,12 +45,16 @@ func compileSpec(d *annona.Dictionary, grant *annona.Grant, spec *annona.ExportS
 			return nil, annona.Invalid("unknown_field", "groups are not nested that deep").On(spec.Fields[i].Field)
 		}
 	}
+	if c.derived, err = c.rules(dataset, spec.Derived); err != nil {
+		return nil, err
+	}
 	c.shown, err = c.shape(dataset, columns, false)
 	return c.specification, err
 }
 
 type specCompiler struct {
-	grant *annona.Grant
+	grant   *annona.Grant
+	derived []*annona.Field // columns behind the others
 	*specification
 }
 
@@ -89,6 +93,9 @@ func (c specCompiler) shape(dataset *annona.Dataset, columns []specColumn, neste
 		shown.Origin = f
 		shape.Groups = append(shape.Groups, annona.GroupShape{Field: &shown, Shape: inner})
 		fields = append(fields, &shown)
+	}
+	if !nested {
+		shape.Columns, fields = append(shape.Columns, c.derived...), append(fields, c.derived...)
 	}
 	if err := distinct(dataset, fields); err != nil {
 		return nil, err
@@ -139,7 +146,7 @@ func (c specCompiler) show(f *annona.Field, column specColumn) (*annona.Field, e
 	if column.As != "" {
 		shown.Code = column.As
 		if !recipientName.MatchString(column.As) {
-			return nil, annona.Invalid("name_malformed", "a name is made of letters, digits and underscores, begins with a letter and is at most 60 characters long").On(column.Field)
+			return nil, nameMalformed(column.Field)
 		}
 	}
 	change := privacy.Change{Treatment: column.Treatment, Band: column.Band, Codes: column.Codes}
@@ -160,6 +167,10 @@ func (c specCompiler) show(f *annona.Field, column specColumn) (*annona.Field, e
 	}
 	c.changes[&shown] = change
 	return &shown, nil
+}
+
+func nameMalformed(column string) error {
+	return annona.Invalid("name_malformed", "a name is made of letters, digits and underscores, begins with a letter and is at most 60 characters long").On(column)
 }
 
 // checkCodes refuses codes that would lose a value or make two of them one.

@@ -11,7 +11,7 @@ import (
 
 // SpecChange is one difference between two versions of an export specification.
 type SpecChange struct {
-	// What is adds, removes, alters (the treatment of a field), renames, recodes, or the name of a part of
+	// What is adds, removes, alters (the treatment of a field), derives, renames, recodes, or the name of a part of
 	// the specification: filter, as_of, purpose, dataset, form, title, order.
 	What   string `json:"what"`
 	Field  string `json:"field,omitempty"`
@@ -24,7 +24,7 @@ type SpecChange struct {
 
 // CompareSpecs lists what a later version of a specification changes, what it newly discloses first.
 func CompareSpecs(before, after *annona.ExportSpec) []SpecChange {
-	changes := compareFields(before.Fields, after.Fields)
+	changes := append(compareFields(before.Fields, after.Fields), compareRules(before.Derived, after.Derived)...)
 	part := func(what, was, is string, discloses bool) {
 		if was != is {
 			changes = append(changes, SpecChange{What: what, Before: was, After: is, Discloses: discloses})
@@ -79,6 +79,28 @@ func compareFields(before, after []annona.SpecField) []SpecChange {
 	}
 	if len(changes) == 0 && !slices.EqualFunc(before, after, func(a, b annona.SpecField) bool { return a.Field == b.Field }) {
 		changes = append(changes, SpecChange{What: "order"})
+	}
+	return changes
+}
+
+// compareRules lists what changes of the derived columns. A rule that differs tells something new.
+func compareRules(before, after []annona.SpecRule) []SpecChange {
+	var changes []SpecChange
+	named := func(rules []annona.SpecRule, as string) int {
+		return slices.IndexFunc(rules, func(r annona.SpecRule) bool { return r.As == as })
+	}
+	for _, r := range after {
+		switch i := named(before, r.As); {
+		case i < 0:
+			changes = append(changes, SpecChange{What: "derives", Field: r.As, After: r.Rule, Discloses: true})
+		case before[i].Rule != r.Rule:
+			changes = append(changes, SpecChange{What: "derives", Field: r.As, Before: before[i].Rule, After: r.Rule, Discloses: true})
+		}
+	}
+	for _, r := range before {
+		if named(after, r.As) < 0 {
+			changes = append(changes, SpecChange{What: "removes", Field: r.As, Before: r.Rule})
+		}
 	}
 	return changes
 }

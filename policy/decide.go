@@ -62,7 +62,7 @@ func Decide(t *Terms, r Request) (*annona.Grant, error) {
 	}
 	g, err := t.grant(r.Caller.Strength, purpose)
 	if err == nil && len(r.Within.Datasets) > 0 {
-		g.Fields, g.Within = t.only(g.Fields, r.Within.Datasets), r.Within
+		g.Fields, g.Derivable, g.Within = t.only(g.Fields, r.Within.Datasets), t.only(g.Derivable, r.Within.Datasets), r.Within
 	}
 	return g, err
 }
@@ -156,7 +156,7 @@ func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
 
 // grant cuts what the agreement grants down to the caps of the credential's strength.
 func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) (*annona.Grant, error) {
-	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: t.fields, Conditions: t.rows, RowCeiling: t.agreement.RowCeiling}
+	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: t.fields, Derivable: t.derivable, Conditions: t.rows, RowCeiling: t.agreement.RowCeiling}
 	if strength > annona.StrengthAPIKey {
 		return g, nil
 	}
@@ -171,7 +171,7 @@ func (t *Terms) grant(strength annona.Strength, purpose annona.PurposeTerms) (*a
 			"the agreement selects people by a special field, and a plain API key gets none; use a stronger credential, or have special fields raised in the agreement")
 	}
 	if t.special && !caps.SpecialFields {
-		g.Fields = withoutSpecial(t.fields)
+		g.Fields, g.Derivable = withoutSpecial(t.fields), withoutSpecial(t.derivable)
 	}
 	return g, nil
 }
