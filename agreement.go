@@ -159,7 +159,8 @@ type SpecField struct {
 	As        string            `json:"as,omitempty" yaml:"as,omitempty"`               // the recipient's name; empty: the field's
 	Codes     map[string]string `json:"codes,omitempty" yaml:"codes,omitempty"`         // the recipient's code for each of the list
 	Treatment Treatment         `json:"treatment,omitempty" yaml:"treatment,omitempty"` // beside that of the agreement; empty: pass
-	Band      int64             `json:"band,omitempty" yaml:"band,omitempty"`           // for TreatBand
+	Band      int64             `json:"band,omitempty" yaml:"band,omitempty"`           // for TreatBand, TreatRound and TreatAge: the width
+	Level     int               `json:"level,omitempty" yaml:"level,omitempty"`         // for TreatArea: from 1
 }
 
 // SpecRule is a column of an export specification that is derived from what does not leave: a yes or

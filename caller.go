@@ -313,6 +313,10 @@ const (
 	TreatYear  Treatment = "year"  // a date becomes the first of January of its year
 	TreatMonth Treatment = "month" // a date becomes the first of its month
 	TreatBand  Treatment = "band"  // a number becomes the lower end of its band, see FieldGrant.Band
+	// These three stand in export specifications only.
+	TreatRound Treatment = "round" // a number becomes the nearest multiple of a width
+	TreatAge   Treatment = "age"   // a date becomes the completed years since then, in bands of a width
+	TreatArea  Treatment = "area"  // an area becomes the one of a level in which it lies
 	// TreatDerive lets a field be named by the derived columns of export specifications. It does not
 	// leave, and no filter names it. In agreements only.
 	TreatDerive Treatment = "derive"

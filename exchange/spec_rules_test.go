@@ -245,7 +245,10 @@ func TestRulesThatAreRefused(t *testing.T) {
 			t.Errorf("%v: %v", rules, err)
 		}
 	}
-	r.partner(t, func(a *annona.Agreement) { derivesOnly(a); delete(a.Datasets["households"].Treatments, "x"); a.APIKey.SpecialFields = false })
+	r.partner(t, func(a *annona.Agreement) {
+		derivesOnly(a)
+		a.APIKey.SpecialFields = false
+	})
 	r.follow(t, annona.ExportSpec{Name: "few", Derived: threeRules[:2]})
 	spec := complete(annona.ExportSpec{Name: "special", Derived: threeRules})
 	if _, _, err := r.PutExportSpec(t.Context(), operator, spec); err != nil {
@@ -291,5 +294,53 @@ func TestCompareSpecsNamesDerivedColumns(t *testing.T) {
 	}
 	if want := []string{"derives children_under_5 true", "derives has_disabled_member true", "removes female_head false"}; !slices.Equal(said, want) {
 		t.Errorf("it says %v", said)
+	}
+}
+
+// An area becomes the one of a level, a date of birth an age class. A treatment that does not fit is
+// refused.
+func TestTreatmentsOfAreasAndAges(t *testing.T) {
+	r := newRegistry(t, 300)
+	plain := r.ask(t, exchange.Question{Dataset: "individuals", Purpose: purpose, AsOf: "2026-06-30", Fields: []string{"individual_id", "area_code", "date_of_birth"}})
+	fields := []annona.SpecField{
+		{Field: "individual_id"}, {Field: "date_of_birth", As: "AGE", Treatment: annona.TreatAge, Band: 10},
+		{Field: "area_code", As: "REGION", Treatment: annona.TreatArea, Level: 1},
+	}
+	treated := r.follow(t, annona.ExportSpec{Dataset: "individuals", Fields: fields})
+	if treated.shape.Columns[1].Type != annona.TypeInt {
+		t.Errorf("an age is of type %s", treated.shape.Columns[1].Type)
+	}
+	areas, err := r.Areas(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	regions := map[string]bool{}
+	for i, row := range treated.rows {
+		before, age := plain.rows[i], ""
+		birth, area := before[plain.shape.Column("date_of_birth")], before[plain.shape.Column("area_code")]
+		if day, err := annona.ParseDate(birth); err == nil {
+			age = strconv.Itoa(annona.AgeOn(day, "2026-06-30") / 10 * 10)
+		}
+		if area == "" && row[2] == "" && row[1] == age {
+			continue // somebody without a household
+		}
+		region, known := areas.Area(row[2])
+		if row[1] != age || !known || region.Level != 1 || !areas.Inside(area, row[2]) {
+			t.Fatalf("%s becomes %s (expected %s), %s becomes %s", birth, row[1], age, area, row[2])
+		}
+		regions[row[2]] = true
+	}
+	if len(regions) < 2 {
+		t.Errorf("the regions are %v", regions)
+	}
+	for _, f := range []annona.SpecField{
+		{Field: "date_of_birth", Treatment: annona.TreatAge}, {Field: "date_of_birth", Treatment: annona.TreatAge, Band: -1}, {Field: "date_of_birth", Treatment: annona.TreatArea, Level: 1},
+		{Field: "area_code", Treatment: annona.TreatArea}, {Field: "area_code", Treatment: annona.TreatArea, Level: 99}, {Field: "area_code", Treatment: annona.TreatRound, Band: 5},
+		{Field: "area_code", Level: 1}, {Field: "date_of_birth", Band: 5}, {Field: "area_code", Treatment: annona.TreatDerive}, {Field: "income_amount", Treatment: annona.TreatRound},
+	} {
+		spec := complete(annona.ExportSpec{Dataset: "individuals", Fields: []annona.SpecField{f}})
+		if _, err := r.CheckExportSpec(t.Context(), operator, spec); annona.CodeOf(err) != "treatment_misplaced" {
+			t.Errorf("%+v: %v", f, err)
+		}
 	}
 }

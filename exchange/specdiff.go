@@ -119,7 +119,9 @@ func treatmentText(f annona.SpecField) string {
 	switch f.Treatment {
 	case "":
 		return string(annona.TreatPass)
-	case annona.TreatBand:
+	case annona.TreatArea:
+		return fmt.Sprintf("%s of level %d", f.Treatment, f.Level)
+	case annona.TreatBand, annona.TreatRound, annona.TreatAge:
 		return fmt.Sprintf("%s of %d", f.Treatment, f.Band)
 	default:
 		return string(f.Treatment)
@@ -133,8 +135,10 @@ func stricter(before, after annona.SpecField) bool {
 		return true
 	case annona.TreatMonth:
 		return after.Treatment == annona.TreatYear
-	case annona.TreatBand:
-		return after.Treatment == annona.TreatBand && after.Band%before.Band == 0
+	case annona.TreatBand, annona.TreatAge:
+		return after.Treatment == before.Treatment && after.Band%before.Band == 0
+	case annona.TreatArea:
+		return after.Treatment == annona.TreatArea && after.Level < before.Level
 	default:
 		return false
 	}

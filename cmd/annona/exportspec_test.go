@@ -71,13 +71,20 @@ func TestDerivedColumnsInEveryFormat(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := filepath.Join(t.TempDir(), "spec.yaml")
-		writeFile(t, file, []byte(strings.Replace(strings.Replace(string(example), "format: csv", "format: "+format, 1), "name: school-feeding", "name: in-"+format, 1)))
+		writeFile(t, file, []byte(strings.NewReplacer("name: school-feeding", "name: in-"+format, "format: csv\nlayout: flat", layoutOf(format)).Replace(string(example))))
 		must(t, "export-spec", "put", "--data", data, file)
 		a := s.get("/v1/export-specs/in-"+format+"/export", nil)
 		if a.status != http.StatusOK || a.err != nil || !strings.Contains(string(a.body), holds) {
 			t.Errorf("%s: %d %s %.300s", format, a.status, a.code(), a.body)
 		}
 	}
+}
+
+func layoutOf(format string) string {
+	if format == "csv" {
+		return "format: csv\nlayout: flat"
+	}
+	return "format: " + format
 }
 
 // expectedTransfer makes the rows of the example out of the plain export.
