@@ -25,6 +25,7 @@ type store interface {
 	annona.Checkpoints
 	annona.Standings
 	annona.Tokens
+	annona.Delegations
 	annona.Subjects
 	annona.Reference
 	annona.Log

@@ -409,7 +409,8 @@ CREATE TABLE clients (
 	revoked_at bigint,
 	method     text COLLATE "C",
 	keys       bytea,
-	subject    text COLLATE "C"
+	subject    text COLLATE "C",
+	redirects  text COLLATE "C"
 );
 
 -- Access tokens by their keyed hash, and what may be shown once. Proofs of DPoP are many: after a
@@ -422,11 +423,36 @@ CREATE TABLE tokens (
 	certificate bytea,
 	purpose     text COLLATE "C",
 	datasets    text COLLATE "C",
+	person      uuid,
+	assurance   bigint NOT NULL,
+	signed_in   bigint,
+	delegation  uuid,
 	issued_at   bigint NOT NULL,
 	expires_at  bigint NOT NULL,
 	revoked_at  bigint
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX tokens_expiry ON tokens (expires_at);
+
+-- Which clients act for which people. hash is of what the client shows next, code of the code that was
+-- shown once.
+CREATE TABLE delegations (
+	id        uuid PRIMARY KEY,
+	client    uuid NOT NULL,
+	stage     text COLLATE "C" NOT NULL,
+	hash      bytea NOT NULL UNIQUE,
+	code      bytea UNIQUE,
+	request   bytea,
+	purpose   text COLLATE "C",
+	datasets  text COLLATE "C",
+	person    uuid,
+	assurance bigint NOT NULL,
+	signed_in bigint,
+	began_at  bigint NOT NULL,
+	until     bigint NOT NULL,
+	ended_at  bigint
+);
+CREATE INDEX delegations_person ON delegations (person);
+CREATE INDEX delegations_until ON delegations (until);
 CREATE TABLE assertion_claims (
 	client uuid NOT NULL,
 	hash   bytea NOT NULL,

@@ -374,7 +374,8 @@ CREATE TABLE clients (
 	revoked_at INTEGER,
 	method     TEXT,
 	keys       BLOB,
-	subject    TEXT
+	subject    TEXT,
+	redirects  TEXT
 ) STRICT;
 
 -- Access tokens by their keyed hash, and assertions that were shown. Proofs of DPoP are remembered
@@ -386,11 +387,36 @@ CREATE TABLE tokens (
 	certificate BLOB,
 	purpose     TEXT,
 	datasets    TEXT,
+	person      BLOB,
+	assurance   INTEGER NOT NULL,
+	signed_in   INTEGER,
+	delegation  BLOB,
 	issued_at   INTEGER NOT NULL,
 	expires_at  INTEGER NOT NULL,
 	revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_expiry ON tokens (expires_at);
+
+-- Which clients act for which people. hash is of what the client shows next, code of the code that was
+-- shown once.
+CREATE TABLE delegations (
+	id        BLOB PRIMARY KEY,
+	client    BLOB NOT NULL,
+	stage     TEXT NOT NULL,
+	hash      BLOB NOT NULL UNIQUE,
+	code      BLOB UNIQUE,
+	request   BLOB,
+	purpose   TEXT,
+	datasets  TEXT,
+	person    BLOB,
+	assurance INTEGER NOT NULL,
+	signed_in INTEGER,
+	began_at  INTEGER NOT NULL,
+	until     INTEGER NOT NULL,
+	ended_at  INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delegations_person ON delegations (person);
+CREATE INDEX delegations_until ON delegations (until);
 CREATE TABLE assertion_claims (
 	client BLOB NOT NULL,
 	hash   BLOB NOT NULL,

@@ -24,6 +24,7 @@ type Store interface {
 	annona.Checkpoints
 	annona.Standings
 	annona.Tokens
+	annona.Delegations
 	annona.Subjects
 	annona.Reference
 	annona.Log
@@ -129,6 +130,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"what users have registered", testFactors},
 		{"where people are signed in", testSessions},
 		{"what was tried in vain", testAttempts},
+		{"delegations", testDelegations},
+		{"delegations are moved once", testDelegationsMoveOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
 	}
