@@ -142,6 +142,7 @@ type ExportSpec struct {
 	Purpose   string      `json:"purpose" yaml:"purpose"`
 	Dataset   string      `json:"dataset" yaml:"dataset"` // households or individuals
 	Fields    []SpecField `json:"fields" yaml:"fields"`
+	Derived   []SpecRule  `json:"derived,omitempty" yaml:"derived,omitempty"` // columns behind those of Fields
 	Filter    string      `json:"filter,omitempty" yaml:"filter,omitempty"`
 	AsOf      Date        `json:"as_of,omitempty" yaml:"as_of,omitempty"` // empty: the day of the export
 	Format    string      `json:"format" yaml:"format"`
@@ -158,8 +159,23 @@ type SpecField struct {
 	As        string            `json:"as,omitempty" yaml:"as,omitempty"`               // the recipient's name; empty: the field's
 	Codes     map[string]string `json:"codes,omitempty" yaml:"codes,omitempty"`         // the recipient's code for each of the list
 	Treatment Treatment         `json:"treatment,omitempty" yaml:"treatment,omitempty"` // beside that of the agreement; empty: pass
-	Band      int64             `json:"band,omitempty" yaml:"band,omitempty"`           // for TreatBand
+	Band      int64             `json:"band,omitempty" yaml:"band,omitempty"`           // for TreatBand, TreatRound and TreatAge: the width
+	Level     int               `json:"level,omitempty" yaml:"level,omitempty"`         // for TreatArea: from 1
 }
+
+// SpecRule is a column of an export specification that is derived from what does not leave: a yes or
+// no, or a number of members.
+type SpecRule struct {
+	As   string `json:"as" yaml:"as"`
+	Rule string `json:"rule" yaml:"rule"`                     // filter language; members.count(m, …) alone is a number
+	Type string `json:"type,omitempty" yaml:"type,omitempty"` // yes_no or count; empty: what the rule is
+}
+
+// The types of derived columns.
+const (
+	RuleYesNo = "yes_no"
+	RuleCount = "count"
+)
 
 // ErrSpecVersion says that somebody else has put a version of the specification in the same moment.
 var ErrSpecVersion = Conflict("spec_version", "somebody has put this specification in this moment; try again")

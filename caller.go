@@ -184,6 +184,75 @@ type Claim struct {
 // MaxClaim is how long a claim must be remembered at most.
 const MaxClaim = 2 * time.Minute
 
+// User is somebody who signs in: an administrator, or somebody who works for a partner.
+type User struct {
+	ID      UID
+	Name    string // by which they sign in; nobody else ever gets it
+	Display string // what pages and lists call them
+	Partner string // name of the partner they work for; empty: the registry itself
+	Roles   []string
+	Status  UserStatus
+	// Version moves with every change that ends what they are signed in to: of roles, status or ways to
+	// sign in that somebody else has changed.
+	Version      int
+	Invitation   TokenHash // of the invitation that waits for them; zero: none
+	InvitedUntil time.Time
+	CreatedAt    time.Time
+}
+
+// UserStatus says whether somebody may sign in.
+type UserStatus string
+
+// The states of users.
+const (
+	UserInvited  UserStatus = "invited" // has no way to sign in yet
+	UserActive   UserStatus = "active"
+	UserDisabled UserStatus = "disabled"
+)
+
+// FactorKind is a kind of proof of who somebody is.
+type FactorKind string
+
+// The kinds of factors. A password proves nothing without a one-time code or a recovery code.
+const (
+	FactorPasskey  FactorKind = "passkey"
+	FactorPassword FactorKind = "password"
+	FactorTOTP     FactorKind = "totp"          // one-time codes of an app (RFC 6238)
+	FactorRecovery FactorKind = "recovery_code" // in the place of a one-time code, once
+)
+
+// Factor is one proof that a user has registered.
+type Factor struct {
+	ID        UID
+	User      UID
+	Kind      FactorKind
+	Label     string // what its owner calls it
+	Sealed    []byte // what it is checked by, sealed by the vault for this factor of this user
+	Counter   int64  // of a passkey: of its signatures; of one-time codes: the last time step that was used
+	CreatedAt time.Time
+	UsedAt    time.Time // zero: never
+}
+
+// Session is one browser in which somebody is signed in.
+type Session struct {
+	Hash        TokenHash // of its id, which is on file nowhere
+	User        UID
+	UserVersion int // it ends when the user has another one
+	Assurance   Assurance
+	Device      TokenHash // of what the browser keeps beyond the session
+	Label       string    // what kind of browser it is
+	CreatedAt   time.Time // when the first session of this sign-in began
+	ProvedAt    time.Time // when they last proved who they are
+	SeenAt      time.Time
+}
+
+// Attempts counts what went wrong in one lane: one account tried from one place.
+type Attempts struct {
+	Lane   TokenHash
+	Failed int
+	At     time.Time // of the last one
+}
+
 // Verb is something the gate does.
 type Verb string
 
@@ -233,6 +302,8 @@ const (
 	VerbBackup          Verb = "backup"
 	VerbCopyKeys        Verb = "copy_keys"
 	VerbRestore         Verb = "restore"
+	VerbUser            Verb = "user"    // somebody who signs in is invited, changed, disabled, reset
+	VerbSignIn          Verb = "sign_in" // and what people do about it themselves
 )
 
 // Treatment says what becomes of a field on its way out.
@@ -245,6 +316,13 @@ const (
 	TreatYear  Treatment = "year"  // a date becomes the first of January of its year
 	TreatMonth Treatment = "month" // a date becomes the first of its month
 	TreatBand  Treatment = "band"  // a number becomes the lower end of its band, see FieldGrant.Band
+	// These three stand in export specifications only.
+	TreatRound Treatment = "round" // a number becomes the nearest multiple of a width
+	TreatAge   Treatment = "age"   // a date becomes the completed years since then, in bands of a width
+	TreatArea  Treatment = "area"  // an area becomes the one of a level in which it lies
+	// TreatDerive lets a field be named by the derived columns of export specifications. It does not
+	// leave, and no filter names it. In agreements only.
+	TreatDerive Treatment = "derive"
 )
 
 // FieldGrant is a field that may leave, and how.
@@ -304,6 +382,7 @@ type Grant struct {
 	Agreement  *Agreement
 	Purpose    PurposeTerms
 	Fields     map[string][]FieldGrant // by dataset
+	Derivable  map[string][]FieldGrant // by dataset: granted for derived columns only; they are not among Fields
 	Conditions map[string]Condition    // by root dataset; nil: every row
 	RowCeiling int64                   // rows of one answer; 0: no ceiling
 	Within     Authorization           // of the access token, when it narrows the fields
@@ -319,6 +398,20 @@ func (g *Grant) Field(f *Field) (FieldGrant, bool) {
 		}
 	}
 	return FieldGrant{}, false
+}
+
+// Derives reports whether a derived column may be computed from a field: it passes unaltered, or is
+// granted for that alone.
+func (g *Grant) Derives(f *Field) bool {
+	if granted, ok := g.Field(f); ok && granted.Treatment == TreatPass {
+		return true
+	}
+	return g.DerivesOnly(f)
+}
+
+// DerivesOnly reports whether a field is granted for derived columns and for nothing else.
+func (g *Grant) DerivesOnly(f *Field) bool {
+	return slices.ContainsFunc(g.Derivable[f.Dataset], func(in FieldGrant) bool { return in.Field.Code == f.Code })
 }
 
 // Passes reports whether the grant gives a field of d unaltered. The name is one of a column, of

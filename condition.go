@@ -101,6 +101,13 @@ func (Within) condition()  {}
 func (Exists) condition()  {}
 func (Count) condition()   {}
 
+// Derivation is the rule of a column that an export specification derives: whether a condition holds
+// of the record or, with Count, how many visible active members of the household satisfy it.
+type Derivation struct {
+	Of    Condition
+	Count bool
+}
+
 // Bind turns an Age into comparisons of the date itself, for the given as-of date.
 func (a Age) Bind(asOf Date) Condition {
 	compare := func(op Op, d Date) Condition {

@@ -103,6 +103,9 @@ type Field struct {
 	Aspect          Aspect
 	Base            *Field // the field that a companion accompanies; itself for a value
 	Origin          *Field // the field that a column of an export specification shows; nil: itself
+	// Rule computes a column that an export specification derives; such a field is Derived, and in no
+	// dictionary. nil: the field is one of the dictionary.
+	Rule *Derivation
 }
 
 // Shows returns the field of the dictionary that f is or shows.

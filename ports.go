@@ -34,6 +34,8 @@ type Tx interface {
 	IndexTx
 	NameTx
 	PolicyTx
+	UserTx
+	SignInTx
 	// PutLoad writes a load. One without a key is new, and gets one; code load_taken when its id is on
 	// file.
 	PutLoad(ctx context.Context, l *Load) error
@@ -413,6 +415,56 @@ type Delegations interface {
 	// DropDelegations removes those whose stage ended before a moment.
 	DropDelegations(ctx context.Context, before time.Time) error
 }
+
+// Users tells who signs in, by what, and where they are signed in: always as it is at this moment.
+type Users interface {
+	// UserByID returns a user; nil when there is none.
+	UserByID(ctx context.Context, id UID) (*User, error)
+	// UserByName returns the user with that name; nil when there is none.
+	UserByName(ctx context.Context, name string) (*User, error)
+	// UserByInvitation returns the user whom an invitation waits for; nil when there is none.
+	UserByInvitation(ctx context.Context, hash TokenHash) (*User, error)
+	// Users returns all users, by name.
+	Users(ctx context.Context) ([]User, error)
+	// Factors returns what a user has registered, the oldest first.
+	Factors(ctx context.Context, user UID) ([]Factor, error)
+	// SessionByHash returns a session; nil when there is none.
+	SessionByHash(ctx context.Context, hash TokenHash) (*Session, error)
+	// SessionsOf returns where a user is signed in, the newest first.
+	SessionsOf(ctx context.Context, user UID) ([]Session, error)
+}
+
+// UserTx writes users within a transaction.
+type UserTx interface {
+	// HoldUser locks a user and returns it, with what it has registered; nil when there is none.
+	// Nobody else changes anything of it before the transaction ends.
+	HoldUser(ctx context.Context, id UID) (*User, []Factor, error)
+	// PutUser writes a user by its ID: code user_name_taken when another one has its name.
+	PutUser(ctx context.Context, u User) error
+	// PutFactor writes a factor by its ID; DropFactor removes one. Their user is held.
+	PutFactor(ctx context.Context, f Factor) error
+	DropFactor(ctx context.Context, user, factor UID) error
+}
+
+// SignInTx writes where people are signed in, and what went wrong on the way, within a transaction.
+type SignInTx interface {
+	// PutSession begins a session. TouchSession says when its browser was last seen, while it is there.
+	PutSession(ctx context.Context, s Session) error
+	TouchSession(ctx context.Context, hash TokenHash, seen time.Time) error
+	// DropSession ends a session of a user and reports whether it was there; DropSessions ends all of
+	// them.
+	DropSession(ctx context.Context, user UID, hash TokenHash) (bool, error)
+	DropSessions(ctx context.Context, user UID) error
+	// HoldAttempts locks a lane and returns what is counted there; nobody else counts there before the
+	// transaction ends. PutAttempts writes it, and forgets the lane when nothing failed.
+	HoldAttempts(ctx context.Context, lane TokenHash) (Attempts, error)
+	PutAttempts(ctx context.Context, a Attempts) error
+	// DropSignIns removes sessions that nobody has seen, and lanes in which nothing failed, since then.
+	DropSignIns(ctx context.Context, seen, failed time.Time) error
+}
+
+// ErrUserName says that a name belongs to another user.
+var ErrUserName = Conflict("user_name_taken", "another user has this name, or had it: choose another one")
 
 // ErrClaimed says that something was shown that may be shown once.
 var ErrClaimed = Unauthenticated("shown_before", "what proves the request was shown before; make another for each request")

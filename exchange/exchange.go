@@ -14,11 +14,13 @@ package exchange
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
 	"github.com/annona-exchange/annona/policy"
 )
 
@@ -54,6 +56,9 @@ type Config struct {
 	Gone func(process string) (gone, known bool)
 	// Check says whether a client may still be used at that moment, from that network.
 	Check func(client *annona.Client, now time.Time, from netip.Addr) error
+	// Persons says why a person may not act at this moment; it is asked for every page of a client that
+	// acts for one. nil: nobody acts for anybody.
+	Persons func(ctx context.Context, who annona.SignedIn) error
 	// Covered says why nothing may be disclosed: the ledger's tree or its signer have failed for
 	// too long. nil: nobody watches, as at the command line.
 	Covered func() error
@@ -131,6 +136,9 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 		return s, annona.Forbidden("agreement_not_active", "the agreement of this API key is not on file")
 	}
 	s.Client, s.Agreement = client, agreement
+	if err := x.mayAct(ctx, caller.Acting); err != nil {
+		return s, err
+	}
 	if caller.Token == (annona.TokenHash{}) {
 		return s, nil
 	}
@@ -144,15 +152,42 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 	return s, nil
 }
 
+// mayAct refuses a client that acts for somebody who may not act. Nobody is fine: it acts for itself.
+func (x *Exchange) mayAct(ctx context.Context, who annona.SignedIn) error {
+	if who == (annona.SignedIn{}) {
+		return nil
+	}
+	if x.Persons == nil {
+		return annona.Unauthenticated("invalid_token", "nobody signs in here for whom a client could act")
+	}
+	return x.Persons(ctx, who)
+}
+
 // longestAnswer is how long an answer may take that began before its access token expired. A token's
 // expiry does not cut what is running, its revocation does.
 const longestAnswer = time.Hour
 
-// DropTokens removes access tokens that not even a running answer depends on, and claims that are
-// over. A server asks for it each minute.
-func (x *Exchange) DropTokens(ctx context.Context, tokens annona.Tokens) error {
+// DropTokens removes access tokens that not even a running answer depends on, delegations that have been
+// over for as long, and claims that are over. A server asks for it each minute.
+func (x *Exchange) DropTokens(ctx context.Context, tokens annona.Tokens, delegations annona.Delegations) error {
 	now := x.Clock()
-	return tokens.DropTokens(ctx, now.Add(-2*longestAnswer), now)
+	over := now.Add(-2 * longestAnswer)
+	if err := tokens.DropTokens(ctx, over, now); err != nil {
+		return err
+	}
+	return delegations.DropDelegations(ctx, over)
+}
+
+// RecordDelegation records that a person lets a client act for them. It comes before the client can.
+func (x *Exchange) RecordDelegation(ctx context.Context, caller annona.Caller, d annona.Delegation) error {
+	facts := audit.Facts{Verb: annona.VerbDelegate, Agreement: caller.Agreement, Purpose: d.Within.Purpose, Details: map[string]string{"delegation": d.ID.String()}}
+	if len(d.Within.Datasets) > 0 {
+		facts.Details["datasets"] = strings.Join(d.Within.Datasets, " ")
+	}
+	if err := x.Ledger.Append(ctx, x.administration(caller, facts)); err != nil {
+		return unrecorded(err)
+	}
+	return nil
 }
 
 // AdmitToken says why a client may not have an access token for that. What the token is used for is

@@ -55,7 +55,11 @@ func (x *Exchange) export(ctx context.Context, caller annona.Caller, q Question,
 	}
 	i.form = form
 	if spec != nil {
-		if err := i.follow(x.CurrentDictionary(), spec); err != nil {
+		on, err := x.surroundingsOf(ctx, spec, i.asOf)
+		if err != nil {
+			return nil, err
+		}
+		if err := i.follow(x.CurrentDictionary(), spec, on); err != nil {
 			return nil, err
 		}
 	}

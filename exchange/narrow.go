@@ -83,8 +83,8 @@ func (i *inquiry) scope(shape *annona.Shape, today annona.Date) annona.Scope {
 }
 
 // follow lets the columns be those of a specification.
-func (i *inquiry) follow(d *annona.Dictionary, spec *annona.ExportSpec) (err error) {
-	i.spec, err = compileSpec(d, i.grant, spec)
+func (i *inquiry) follow(d *annona.Dictionary, spec *annona.ExportSpec, on surroundings) (err error) {
+	i.spec, err = compileSpec(d, i.grant, spec, on)
 	if err != nil {
 		return err
 	}

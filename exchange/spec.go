@@ -1,12 +1,14 @@
 package exchange
 
 import (
+	"context"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
 	"github.com/annona-exchange/annona/privacy"
 )
 
@@ -26,7 +28,7 @@ const maxSpecDepth = 3
 // compileSpec resolves the columns of a specification under a grant. It refuses what the dictionary
 // does not know, what the grant does not give, two columns of one name, and codes that would lose
 // or confuse values.
-func compileSpec(d *annona.Dictionary, grant *annona.Grant, spec *annona.ExportSpec) (*specification, error) {
+func compileSpec(d *annona.Dictionary, grant *annona.Grant, spec *annona.ExportSpec, on surroundings) (*specification, error) {
 	dataset, err := rootDataset(d, spec.Dataset)
 	if err != nil {
 		return nil, err
@@ -36,6 +38,7 @@ func compileSpec(d *annona.Dictionary, grant *annona.Grant, spec *annona.ExportS
 	}
 	c := specCompiler{
 		grant:         grant,
+		on:            on,
 		specification: &specification{dictionary: d, changes: map[*annona.Field]privacy.Change{}},
 	}
 	columns := make([]specColumn, len(spec.Fields))
@@ -45,13 +48,35 @@ func compileSpec(d *annona.Dictionary, grant *annona.Grant, spec *annona.ExportS
 			return nil, annona.Invalid("unknown_field", "groups are not nested that deep").On(spec.Fields[i].Field)
 		}
 	}
+	if c.derived, err = c.rules(dataset, spec.Derived); err != nil {
+		return nil, err
+	}
 	c.shown, err = c.shape(dataset, columns, false)
 	return c.specification, err
 }
 
 type specCompiler struct {
-	grant *annona.Grant
+	grant   *annona.Grant
+	on      surroundings
+	derived []*annona.Field // columns behind the others
 	*specification
+}
+
+// surroundings are what treatments look at beside a value: the day of the export and the areas.
+type surroundings struct {
+	asOf  annona.Date
+	areas *filter.AreaTree // nil: no treatment needs it
+}
+
+// surroundingsOf reads what the treatments of a specification look at.
+func (x *Exchange) surroundingsOf(ctx context.Context, spec *annona.ExportSpec, asOf annona.Date) (surroundings, error) {
+	on := surroundings{asOf: asOf}
+	if !slices.ContainsFunc(spec.Fields, func(f annona.SpecField) bool { return f.Treatment == annona.TreatArea }) {
+		return on, nil
+	}
+	var err error
+	on.areas, err = x.Areas(ctx)
+	return on, err
 }
 
 // specColumn is a column on its way down: path is what is left of its field.
@@ -89,6 +114,9 @@ func (c specCompiler) shape(dataset *annona.Dataset, columns []specColumn, neste
 		shown.Origin = f
 		shape.Groups = append(shape.Groups, annona.GroupShape{Field: &shown, Shape: inner})
 		fields = append(fields, &shown)
+	}
+	if !nested {
+		shape.Columns, fields = append(shape.Columns, c.derived...), append(fields, c.derived...)
 	}
 	if err := distinct(dataset, fields); err != nil {
 		return nil, err
@@ -139,10 +167,10 @@ func (c specCompiler) show(f *annona.Field, column specColumn) (*annona.Field, e
 	if column.As != "" {
 		shown.Code = column.As
 		if !recipientName.MatchString(column.As) {
-			return nil, annona.Invalid("name_malformed", "a name is made of letters, digits and underscores, begins with a letter and is at most 60 characters long").On(column.Field)
+			return nil, nameMalformed(column.Field)
 		}
 	}
-	change := privacy.Change{Treatment: column.Treatment, Band: column.Band, Codes: column.Codes}
+	change := privacy.Change{Treatment: column.Treatment, Band: column.Band, Codes: column.Codes, AsOf: c.on.asOf}
 	switch {
 	case column.Codes != nil && column.Treatment != "":
 		return nil, annona.Invalid("change_twice", "a field has other codes or a treatment, not both").On(column.Field)
@@ -152,14 +180,26 @@ func (c specCompiler) show(f *annona.Field, column specColumn) (*annona.Field, e
 		}
 		shown.Type, shown.CodeList = annona.TypeText, ""
 	case column.Treatment != "":
-		if err := checkTreatment(f, column); err != nil {
+		if err := c.checkTreatment(f, column); err != nil {
 			return nil, err
 		}
+		switch column.Treatment {
+		case annona.TreatAge:
+			shown.Type, shown.Unit = annona.TypeInt, years
+		case annona.TreatArea:
+			change.Area = func(code string) string { return c.on.areas.AtLevel(code, column.Level) }
+		}
+	case column.Band != 0 || column.Level != 0:
+		return nil, annona.Invalid("treatment_misplaced", "band and level belong to a treatment").On(column.Field)
 	default:
 		return &shown, nil
 	}
 	c.changes[&shown] = change
 	return &shown, nil
+}
+
+func nameMalformed(column string) error {
+	return annona.Invalid("name_malformed", "a name is made of letters, digits and underscores, begins with a letter and is at most 60 characters long").On(column)
 }
 
 // checkCodes refuses codes that would lose a value or make two of them one.
@@ -189,8 +229,13 @@ func (c specCompiler) checkCodes(f *annona.Field, column specColumn) error {
 	return nil
 }
 
-func checkTreatment(f *annona.Field, column specColumn) error {
-	fits := false
+// years is how UCUM writes the unit.
+const years = "a"
+
+// checkTreatment refuses a treatment that does not fit the field.
+func (c specCompiler) checkTreatment(f *annona.Field, column specColumn) error {
+	fits, width := false, false
+	isNumber := f.Type == annona.TypeInt || f.Type == annona.TypeDec
 	switch column.Treatment {
 	case annona.TreatPass:
 		fits = true
@@ -198,11 +243,16 @@ func checkTreatment(f *annona.Field, column specColumn) error {
 		fits = f.Type == annona.TypeText && !f.Many
 	case annona.TreatYear, annona.TreatMonth:
 		fits = f.Type == annona.TypeDate
-	case annona.TreatBand:
-		fits = (f.Type == annona.TypeInt || f.Type == annona.TypeDec) && column.Band > 0
+	case annona.TreatBand, annona.TreatRound:
+		fits, width = isNumber, true
+	case annona.TreatAge:
+		fits, width = f.Type == annona.TypeDate, true
+	case annona.TreatArea:
+		fits = f.CodeList == filter.AreaList && !f.Many
 	}
-	if !fits || column.Band != 0 && column.Treatment != annona.TreatBand {
-		return annona.Invalid("treatment_misplaced", "mask is for text, year and month for dates, band with its width for numbers").On(column.Field)
+	isArea := column.Treatment == annona.TreatArea
+	if !fits || width != (column.Band > 0) || column.Band < 0 || isArea != (column.Level > 0) || column.Level < 0 || column.Level > annona.MaxAreaLevel {
+		return annona.Invalid("treatment_misplaced", "mask is for text, year and month for dates, age with its band for dates, band and round with their width for numbers, area with its level for areas").On(column.Field)
 	}
 	return nil
 }

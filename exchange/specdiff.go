@@ -11,7 +11,7 @@ import (
 
 // SpecChange is one difference between two versions of an export specification.
 type SpecChange struct {
-	// What is adds, removes, alters (the treatment of a field), renames, recodes, or the name of a part of
+	// What is adds, removes, alters (the treatment of a field), derives, renames, recodes, or the name of a part of
 	// the specification: filter, as_of, purpose, dataset, form, title, order.
 	What   string `json:"what"`
 	Field  string `json:"field,omitempty"`
@@ -24,7 +24,7 @@ type SpecChange struct {
 
 // CompareSpecs lists what a later version of a specification changes, what it newly discloses first.
 func CompareSpecs(before, after *annona.ExportSpec) []SpecChange {
-	changes := compareFields(before.Fields, after.Fields)
+	changes := append(compareFields(before.Fields, after.Fields), compareRules(before.Derived, after.Derived)...)
 	part := func(what, was, is string, discloses bool) {
 		if was != is {
 			changes = append(changes, SpecChange{What: what, Before: was, After: is, Discloses: discloses})
@@ -83,6 +83,28 @@ func compareFields(before, after []annona.SpecField) []SpecChange {
 	return changes
 }
 
+// compareRules lists what changes of the derived columns. A rule that differs tells something new.
+func compareRules(before, after []annona.SpecRule) []SpecChange {
+	var changes []SpecChange
+	named := func(rules []annona.SpecRule, as string) int {
+		return slices.IndexFunc(rules, func(r annona.SpecRule) bool { return r.As == as })
+	}
+	for _, r := range after {
+		switch i := named(before, r.As); {
+		case i < 0:
+			changes = append(changes, SpecChange{What: "derives", Field: r.As, After: r.Rule, Discloses: true})
+		case before[i].Rule != r.Rule:
+			changes = append(changes, SpecChange{What: "derives", Field: r.As, Before: before[i].Rule, After: r.Rule, Discloses: true})
+		}
+	}
+	for _, r := range before {
+		if named(after, r.As) < 0 {
+			changes = append(changes, SpecChange{What: "removes", Field: r.As, Before: r.Rule})
+		}
+	}
+	return changes
+}
+
 func byField(fields []annona.SpecField) map[string]annona.SpecField {
 	m := map[string]annona.SpecField{}
 	for _, f := range fields {
@@ -97,7 +119,9 @@ func treatmentText(f annona.SpecField) string {
 	switch f.Treatment {
 	case "":
 		return string(annona.TreatPass)
-	case annona.TreatBand:
+	case annona.TreatArea:
+		return fmt.Sprintf("%s of level %d", f.Treatment, f.Level)
+	case annona.TreatBand, annona.TreatRound, annona.TreatAge:
 		return fmt.Sprintf("%s of %d", f.Treatment, f.Band)
 	default:
 		return string(f.Treatment)
@@ -111,8 +135,10 @@ func stricter(before, after annona.SpecField) bool {
 		return true
 	case annona.TreatMonth:
 		return after.Treatment == annona.TreatYear
-	case annona.TreatBand:
-		return after.Treatment == annona.TreatBand && after.Band%before.Band == 0
+	case annona.TreatBand, annona.TreatAge:
+		return after.Treatment == before.Treatment && after.Band%before.Band == 0
+	case annona.TreatArea:
+		return after.Treatment == annona.TreatArea && after.Level < before.Level
 	default:
 		return false
 	}

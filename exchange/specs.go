@@ -76,7 +76,7 @@ func (x *Exchange) CheckExportSpec(ctx context.Context, caller annona.Caller, sp
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := compileSpec(x.CurrentDictionary(), grant, &spec)
+	compiled, err := compileSpec(x.CurrentDictionary(), grant, &spec, surroundings{})
 	if err != nil {
 		return nil, err
 	}

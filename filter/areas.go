@@ -95,6 +95,22 @@ func (t *AreaTree) Inside(code, area string) bool {
 	return false
 }
 
+// AtLevel returns the area of a level, or above it where a country leaves that level out, in which a
+// code lies; a code that is above the level itself stays. Empty: it lies in none, or is not on file.
+func (t *AreaTree) AtLevel(code string, level int) string {
+	for range len(t.order) + 1 {
+		a := t.areas[code]
+		if a == nil {
+			break
+		}
+		if a.Level <= level && !a.IsClosed() {
+			return code
+		}
+		code = a.Around()
+	}
+	return ""
+}
+
 // zoneLevel is the level of the areas within which names are searched.
 const zoneLevel = 2
 

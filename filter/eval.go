@@ -2,6 +2,8 @@ package filter
 
 import (
 	"cmp"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/annona-exchange/annona"
@@ -25,6 +27,14 @@ type Row interface {
 // holds. A comparison with an absent value is false and its negation true.
 func Eval(c annona.Condition, row Row, asOf annona.Date) bool {
 	return view{self: row, asOf: asOf}.holds(c)
+}
+
+// Derive returns what a derived column says of the row, as canonical text: true or false, or a number.
+func Derive(rule *annona.Derivation, row Row, asOf annona.Date) string {
+	if !rule.Count {
+		return strconv.FormatBool(Eval(rule.Of, row, asOf))
+	}
+	return strconv.Itoa(view{self: row, asOf: asOf}.count(rule.Of, math.MaxInt))
 }
 
 // view is what a condition sees: the record and, inside members, one of them.

@@ -17,7 +17,11 @@
 // a constant of the filter: it may be somebody's personal data.
 package filter
 
-import "github.com/annona-exchange/annona"
+import (
+	"cel.dev/cel-go/common/ast"
+
+	"github.com/annona-exchange/annona"
+)
 
 // The limits of a filter. What exceeds one is refused with the code filter_too_large.
 const (
@@ -47,17 +51,40 @@ const (
 //	unknown_code          the field's code list has no such code
 //	field_not_filterable  the field exists and cannot be used in a filter
 func Compile(d *annona.Dictionary, dataset *annona.Dataset, text string) (annona.Condition, error) {
-	if !dataset.Root {
-		return nil, annona.Invalid("filter_unsupported", "records of this dataset are chosen through the household or individual they belong to").On(dataset.Name)
-	}
-	e, source, err := parse(text)
+	c, e, err := begin(d, dataset, text)
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{dictionary: d, dataset: dataset, source: source}
 	condition, err := c.condition(e)
 	if err != nil {
 		return nil, err
 	}
 	return condition, nil
+}
+
+// CompileRule reads text as the rule of a derived column on the records of a root dataset: a
+// condition, or members.count(m, …) without a comparison. It refuses as Compile does.
+func CompileRule(d *annona.Dictionary, dataset *annona.Dataset, text string) (*annona.Derivation, error) {
+	c, e, err := begin(d, dataset, text)
+	if err != nil {
+		return nil, err
+	}
+	rule := &annona.Derivation{Count: isCount(e)}
+	if rule.Count {
+		rule.Of, err = c.ofMember(e)
+	} else {
+		rule.Of, err = c.condition(e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rule, nil
+}
+
+func begin(d *annona.Dictionary, dataset *annona.Dataset, text string) (*compiler, ast.Expr, error) {
+	if !dataset.Root {
+		return nil, nil, annona.Invalid("filter_unsupported", "records of this dataset are chosen through the household or individual they belong to").On(dataset.Name)
+	}
+	e, source, err := parse(text)
+	return &compiler{dictionary: d, dataset: dataset, source: source}, e, err
 }

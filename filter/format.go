@@ -16,6 +16,14 @@ import (
 // may refuse the text: a comparison of an amount without its currency, text beyond the limits.
 func Format(c annona.Condition) string { return string(appendCondition(nil, c)) }
 
+// FormatRule writes the rule of a derived column as CompileRule reads it.
+func FormatRule(rule *annona.Derivation) string {
+	if !rule.Count {
+		return Format(rule.Of)
+	}
+	return "members.count(m, " + Format(rule.Of) + ")"
+}
+
 func appendCondition(b []byte, c annona.Condition) []byte {
 	switch c := c.(type) {
 	case annona.And:

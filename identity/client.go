@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -28,6 +29,8 @@ type Registration struct {
 	Keys    []byte // JWK set of public keys: private_key_jwt
 	Subject string // of its certificate, as RFC 4514 writes it: tls_client_auth
 	Secret  bool   // it gets a secret: client_secret_basic, the weaker rung
+
+	Redirects []string // where a browser may be sent back to; none: it acts for nobody but itself
 }
 
 // RegisterClient makes a client of the authorization server. secret is empty unless one was asked
@@ -61,10 +64,36 @@ func RegisterClient(hash func([]byte) []byte, demo bool, now time.Time, r Regist
 		secret = newSecret(client.KeyID)
 		client.Hash = hash([]byte(secret))
 	}
+	client.Redirects = r.Redirects
+	if err := checkRedirects(r); err != nil {
+		return "", annona.Client{}, err
+	}
 	if ways != 1 {
 		return "", annona.Client{}, annona.Invalid("method_required", "say in one way how the client proves who it is: by keys, by the subject of its certificate, or by a secret")
 	}
 	return secret, client, nil
+}
+
+// maxRedirects is how many addresses a client may have that a browser is sent back to.
+const maxRedirects = 10
+
+// checkRedirects holds the addresses of a client to what RFC 9700 and FAPI 2.0 say: https, complete, and
+// without anything that a browser keeps to itself.
+func checkRedirects(r Registration) error {
+	if len(r.Redirects) > 0 && r.Secret {
+		return annona.Invalid("redirect_malformed", "a client with a secret acts for nobody but itself: register keys or a certificate").On("redirect")
+	}
+	malformed := annona.Invalid("redirect_malformed", "a client has at most %d addresses to be sent back to, each written https://host/path, without a fragment, of at most 512 characters", maxRedirects).On("redirect")
+	if len(r.Redirects) > maxRedirects {
+		return malformed
+	}
+	for _, text := range r.Redirects {
+		u, err := url.Parse(text)
+		if err != nil || len(text) > 512 || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Contains(text, "#") || u.String() != text {
+			return malformed
+		}
+	}
+	return nil
 }
 
 // newSecret returns a client secret: annona_client_<id>_<secret><checksum>, in the letters of a key.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -24,8 +25,10 @@ type Installation struct {
 	Standings annona.Standings // may be remembered for a second: whatever is read by it, the gate confirms
 	Store     annona.Standings // as they are at this moment
 	Claims    annona.Tokens
-	Keys      *Keys // checks what holds of every client: not revoked, not expired, its networks
-	Clock     annona.Clock
+	// Delegations are what people let clients do for them.
+	Delegations annona.Delegations
+	Keys        *Keys // checks what holds of every client: not revoked, not expired, its networks
+	Clock       annona.Clock
 	// Origin is the public address, https://host: the name of the issuer, and the beginning of every htu.
 	Origin string
 	// HashSecret and HashToken are the keyed hashes of what clients know; HashNonce has a key of its own
@@ -37,6 +40,8 @@ type Installation struct {
 	Signing func() []SigningKey
 	// Admit says why a client may not have a token for that. The gate answers: it knows agreements.
 	Admit func(ctx context.Context, caller annona.Caller, within annona.Authorization) error
+	// Delegated records that a person lets a client act for them.
+	Delegated func(ctx context.Context, caller annona.Caller, d annona.Delegation) error
 }
 
 // SigningKey is a key of the authorization server.
@@ -203,6 +208,11 @@ type TokenRequest struct {
 	Proofs  []string // every header DPoP of the request
 	Method  string
 	Path    string
+
+	Code, Redirect, Verifier string // of authorization_code
+	Refresh                  string // of refresh_token
+	Subject, SubjectType     string // of a token exchange
+	Requested                string // requested_token_type of a token exchange
 }
 
 // Issued is a token that was given out. Text is the token itself, told once.
@@ -211,6 +221,7 @@ type Issued struct {
 	Text     string
 	ClientID string
 	Details  json.RawMessage // as granted; nil: none were asked for
+	Refresh  string          // refresh token, told once; empty: there is none
 }
 
 // Type returns the token_type: DPoP when a proof must come with the token.
@@ -222,7 +233,7 @@ func (t Issued) Type() string {
 }
 
 var (
-	errGrantType = annona.Invalid("unsupported_grant_type", "this server gives tokens for grant_type=client_credentials")
+	errGrantType = annona.Invalid("unsupported_grant_type", "this server gives tokens for grant_type=client_credentials, authorization_code, refresh_token and "+exchangeGrant)
 	errScope     = annona.Invalid("invalid_scope", "there are no scopes here; say what the token is for in authorization_details")
 	errUnbound   = annona.Invalid("invalid_request", "a client that proves who it is by a key gets tokens that are bound to one: send a DPoP proof, or connect with a client certificate")
 )
@@ -232,39 +243,85 @@ var (
 // that is bound to nothing.
 //
 // Errors: unsupported_grant_type, invalid_scope, invalid_authorization_details, invalid_request,
-// invalid_client, invalid_dpop_proof, use_dpop_nonce, network_not_allowed, and those of Admit.
+// invalid_client, invalid_grant, invalid_dpop_proof, use_dpop_nonce, network_not_allowed, and those of Admit.
 func (i *Issuer) GiveToken(ctx context.Context, r TokenRequest) (Issued, error) {
-	switch {
-	case r.Grant != "client_credentials":
-		return Issued{}, errGrantType
-	case r.Scope != "":
+	if r.Scope != "" {
 		return Issued{}, errScope
 	}
-	k, err := i.identify(ctx, r.Client)
+	switch r.Grant {
+	case "client_credentials":
+		return i.forItself(ctx, r)
+	case "authorization_code":
+		return i.takeUp(ctx, r)
+	case "refresh_token":
+		return i.refresh(ctx, r)
+	case exchangeGrant:
+		return i.exchange(ctx, r)
+	}
+	return Issued{}, errGrantType
+}
+
+// forItself gives a token to a client that acts for nobody else.
+func (i *Issuer) forItself(ctx context.Context, r TokenRequest) (Issued, error) {
+	a, err := i.begin(ctx, r)
 	if err != nil {
 		return Issued{}, err
+	}
+	if a.token.Within, err = readDetails(r.Details, a.client.Agreement); err != nil {
+		return Issued{}, err
+	}
+	if err := i.admit(ctx, &a); err != nil {
+		return Issued{}, err
+	}
+	issued := i.write(&a, r.Details != "")
+	return issued, i.keep(ctx, &a, issued.Token)
+}
+
+// asking is a request for a token whose client has proved who it is. What it was proved by is not
+// claimed yet.
+type asking struct {
+	known
+	token   annona.Token
+	network netip.Addr
+	made    proof
+	claim   *annona.Claim // of the proof
+}
+
+// begin identifies the client of a request, and binds the token that it is going to get.
+func (i *Issuer) begin(ctx context.Context, r TokenRequest) (a asking, err error) {
+	if a.known, err = i.identify(ctx, r.Client); err != nil {
+		return a, err
 	}
 	now := i.clock()
-	token := annona.Token{Client: k.client.ID, Certificate: thumbprint(r.Client.Certificate), IssuedAt: now, ExpiresAt: now.Add(TokenLife)}
-	made, claim, err := i.bind(ctx, r, k, &token)
-	if err != nil {
-		return Issued{}, err
+	a.network = plainAddr(r.Client.From)
+	a.token = annona.Token{Client: a.client.ID, Certificate: thumbprint(r.Client.Certificate), IssuedAt: now, ExpiresAt: now.Add(TokenLife)}
+	a.made, a.claim, err = i.bind(ctx, r, a.known, &a.token)
+	return a, err
+}
+
+// admit asks the gate whether the client may have the token.
+func (i *Issuer) admit(ctx context.Context, a *asking) error {
+	return i.Admit(ctx, annona.Caller{
+		Client: a.client.ID, Agreement: a.client.Agreement, Strength: strengthOf(a.client, &a.token), Network: a.network, Acting: a.token.Acting,
+	}, a.token.Within)
+}
+
+// write makes the text of a token. detailed says whether the client is told what it is for.
+func (i *Issuer) write(a *asking, detailed bool) Issued {
+	text := newSecretText(tokenPrefix)
+	a.token.Hash = i.HashToken([]byte(text))
+	issued := Issued{Token: a.token, Text: text, ClientID: a.client.KeyID}
+	if detailed {
+		issued.Details = Details(a.token.Within, a.client.Agreement)
 	}
-	if token.Within, err = readDetails(r.Details, k.client.Agreement); err != nil {
-		return Issued{}, err
-	}
-	caller := annona.Caller{Client: k.client.ID, Agreement: k.client.Agreement, Strength: strengthOf(k.client, &token), Network: plainAddr(r.Client.From)}
-	if err := i.Admit(ctx, caller, token.Within); err != nil {
-		return Issued{}, err
-	}
-	text := newToken()
-	token.Hash = i.HashToken([]byte(text))
-	err = i.Claims.PutToken(ctx, token, k.assertion, claim, made.epoch)
-	i.ended(made.epoch, err)
-	if err != nil {
-		return Issued{}, replayed(err)
-	}
-	return Issued{Token: token, Text: text, ClientID: k.client.KeyID, Details: writeDetails(token.Within, r.Details, k.client.Agreement)}, nil
+	return issued
+}
+
+// keep keeps a token and claims, with it, what it was asked with.
+func (i *Issuer) keep(ctx context.Context, a *asking, token annona.Token) error {
+	err := i.Claims.PutToken(ctx, token, a.assertion, a.claim, a.made.epoch)
+	i.ended(a.made.epoch, err)
+	return replayed(err)
 }
 
 // bind binds a token to the key of the proof that the request shows.
@@ -304,9 +361,9 @@ func strengthOf(client *annona.Client, t *annona.Token) annona.Strength {
 // tokenPrefix lets scanners for leaked secrets recognize a token.
 const tokenPrefix = "annona_token_"
 
-// newToken makes an access token: 160 random bits and a checksum, as in a key.
-func newToken() string {
-	body := tokenPrefix + keyDigits.EncodeToString(fresh(secretBytes))
+// newSecretText makes a token: 160 random bits and a checksum, as in a key.
+func newSecretText(prefix string) string {
+	body := prefix + keyDigits.EncodeToString(fresh(secretBytes))
 	return body + checksum(body)
 }
 
@@ -324,12 +381,21 @@ func (i *Issuer) identifyOnce(ctx context.Context, shown ShownClient) (*annona.C
 	return k.client, nil
 }
 
-// Introspect tells a client about a token of its own (RFC 7662). nil: it is not active, or another's.
+// Introspect tells a client about a token of its own (RFC 7662). nil: it is not active, or another's. A
+// refresh token is told as a token that is bound to nothing.
 func (i *Issuer) Introspect(ctx context.Context, shown ShownClient, text string) (client *annona.Client, token *annona.Token, err error) {
 	if client, err = i.identifyOnce(ctx, shown); err != nil {
 		return nil, nil, err
 	}
-	token, err = i.Store.TokenByHash(ctx, i.HashToken([]byte(text)))
+	hash := i.HashToken([]byte(text))
+	if strings.HasPrefix(text, refreshPrefix) {
+		d, err := i.ownDelegation(ctx, client, hash)
+		if d == nil || err != nil || !holds(d, i.clock()) {
+			return client, nil, err
+		}
+		return client, &annona.Token{Client: client.ID, Within: d.Within, Acting: d.Acting, Delegation: d.ID, IssuedAt: d.BeganAt, ExpiresAt: d.Until}, nil
+	}
+	token, err = i.Store.TokenByHash(ctx, hash)
 	if err != nil || token == nil || token.Client != client.ID || !isActive(token, i.clock()) {
 		return client, nil, err
 	}
@@ -340,13 +406,31 @@ func isActive(t *annona.Token, now time.Time) bool {
 	return t.RevokedAt.IsZero() && now.Before(t.ExpiresAt)
 }
 
-// Revoke revokes a token of the client that asks (RFC 7009). Another's stays, and nobody is told.
+// ownDelegation finds what a client refreshes tokens by; nil when there is none, or it is another's.
+func (i *Issuer) ownDelegation(ctx context.Context, client *annona.Client, hash annona.TokenHash) (*annona.Delegation, error) {
+	d, err := i.Delegations.DelegationByHash(ctx, hash)
+	if err != nil || d == nil || d.Client != client.ID || d.Stage != annona.DelegationTaken || !sameHash(d.Hash, hash) {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Revoke revokes a token of the client that asks (RFC 7009). A refresh token takes with it all access
+// tokens that came of it. Another's stays, and nobody is told.
 func (i *Issuer) Revoke(ctx context.Context, shown ShownClient, text string) error {
 	client, err := i.identifyOnce(ctx, shown)
 	if err != nil {
 		return err
 	}
-	return i.Claims.RevokeToken(ctx, i.HashToken([]byte(text)), client.ID, i.clock())
+	hash := i.HashToken([]byte(text))
+	if !strings.HasPrefix(text, refreshPrefix) {
+		return i.Claims.RevokeToken(ctx, hash, client.ID, i.clock())
+	}
+	d, err := i.ownDelegation(ctx, client, hash)
+	if d == nil || err != nil {
+		return err
+	}
+	return i.Delegations.EndDelegation(ctx, d.ID, i.clock())
 }
 
 // Sign signs a statement of the authorization server, of that typ, by the key in use.
@@ -411,14 +495,6 @@ func readDetails(text, agreement string) (annona.Authorization, error) {
 	}
 	slices.Sort(d.Datasets)
 	return annona.Authorization{Purpose: d.Purpose, Datasets: slices.Compact(d.Datasets)}, nil
-}
-
-// writeDetails says what was granted; nil when nothing was asked for.
-func writeDetails(within annona.Authorization, asked, agreement string) json.RawMessage {
-	if asked == "" {
-		return nil
-	}
-	return Details(within, agreement)
 }
 
 // Details writes what a token is good for as authorization_details.

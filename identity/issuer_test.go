@@ -256,7 +256,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 	token := o.issued(o.ask(o.signerKey))
 	for name, text := range map[string]string{
 		"none": "", "an API key": "annona_live_aaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaAAAAAA", "a longer one": token.Text + "x",
-		"a mistyped one": token.Text[:20] + flip(token.Text[20]) + token.Text[21:], "an unknown one": newToken(),
+		"a mistyped one": token.Text[:20] + flip(token.Text[20]) + token.Text[21:], "an unknown one": newSecretText(tokenPrefix),
 	} {
 		refuses(t, name, o.recognize(o.show(o.signerKey, text)), "invalid_token")
 	}
@@ -268,7 +268,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 	o.now = began.Add(TokenLife)
 	refuses(t, "expired", o.recognize(o.show(o.signerKey, token.Text)), "invalid_token")
 	o.now = began
-	if err := o.issuer.Revoke(t.Context(), o.ask(o.signerKey).Client, newToken()); err != nil {
+	if err := o.issuer.Revoke(t.Context(), o.ask(o.signerKey).Client, newSecretText(tokenPrefix)); err != nil {
 		t.Errorf("revoking what is nobody's: %v", err)
 	}
 	if err := o.issuer.Revoke(t.Context(), ShownClient{Basic: basic(o.secretive.KeyID, o.secret)}, token.Text); err != nil {

@@ -69,6 +69,8 @@ func (k *Keys) holds(key Key, client *annona.Client) bool {
 // same compares what an attacker may want to guess byte by byte.
 func same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
+func sameHash(a, b annona.TokenHash) bool { return same(a[:], b[:]) }
+
 // Check decides whether a client whose key was recognized may still call: not revoked, not
 // expired, of this kind of installation, from a network it is allowed to use. It is asked
 // again for every page of an answer; client is nil when it is no longer on file.

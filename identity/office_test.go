@@ -41,6 +41,10 @@ type office struct {
 	now    time.Time
 	admit  error
 
+	admitted   annona.Caller // who the gate was asked about last
+	recorded   []annona.Delegation
+	unrecorded error
+
 	signer, other, secretive, certified *annona.Client
 	signerKey, otherKey                 crypto.Signer
 	secret                              string
@@ -50,6 +54,7 @@ type office struct {
 type shelf struct {
 	annona.Standings
 	annona.Tokens
+	*delegations
 
 	mu      sync.Mutex
 	clients map[string]*annona.Client
@@ -76,7 +81,25 @@ func (s *shelf) ClientByID(_ context.Context, id annona.UID) (*annona.Client, er
 func (s *shelf) TokenByHash(_ context.Context, hash annona.TokenHash) (*annona.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tokens[hash], nil
+	token := s.tokens[hash]
+	if token == nil || !token.RevokedAt.IsZero() {
+		return token, nil
+	}
+	seen := *token
+	seen.RevokedAt = s.endOf(token.Delegation)
+	return &seen, nil
+}
+
+func (s *shelf) MoveDelegation(_ context.Context, from annona.TokenHash, d annona.Delegation, token *annona.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.move(from, d); err != nil {
+		return err
+	}
+	if token != nil {
+		s.tokens[token.Hash] = token
+	}
+	return nil
 }
 
 func (s *shelf) claim(c annona.Claim) error {
@@ -143,11 +166,11 @@ func (s *shelf) RevokeToken(_ context.Context, hash annona.TokenHash, client ann
 
 func newOffice(t *testing.T) *office {
 	o := &office{T: t, now: noon, store: &shelf{
-		clients: map[string]*annona.Client{}, tokens: map[annona.TokenHash]*annona.Token{}, claimed: map[annona.Claim]bool{}, epoch: annona.NewUID(),
+		clients: map[string]*annona.Client{}, tokens: map[annona.TokenHash]*annona.Token{}, claimed: map[annona.Claim]bool{}, epoch: annona.NewUID(), delegations: &delegations{all: map[annona.UID]annona.Delegation{}},
 	}}
 	clock := func() time.Time { return o.now }
 	i := Installation{
-		Standings: o.store, Store: o.store, Claims: o.store, Clock: clock, Origin: officeURL,
+		Standings: o.store, Store: o.store, Claims: o.store, Delegations: o.store, Clock: clock, Origin: officeURL,
 		Keys:       NewKeys(o.store, keyedHash, clock, false),
 		HashSecret: keyedHash,
 		HashToken:  func(b []byte) annona.TokenHash { return sha256.Sum256(b) },
@@ -157,12 +180,19 @@ func newOffice(t *testing.T) *office {
 			return h.Sum(nil)[:16]
 		},
 		Signing: func() []SigningKey { return nil },
-		Admit:   func(context.Context, annona.Caller, annona.Authorization) error { return o.admit },
+		Admit: func(_ context.Context, caller annona.Caller, _ annona.Authorization) error {
+			o.admitted = caller
+			return o.admit
+		},
+		Delegated: func(_ context.Context, caller annona.Caller, d annona.Delegation) error {
+			o.recorded = append(o.recorded, d)
+			return o.unrecorded
+		},
 	}
 	proofs := NewProofs(i)
 	o.issuer, o.tokens = NewIssuer(i, proofs), NewTokens(i, proofs)
 	o.signerKey, o.otherKey = ecKey(t), ecKey(t)
-	o.signer, _ = o.register(Registration{Keys: jwkSet(t, o.signerKey.Public())})
+	o.signer, _ = o.register(Registration{Keys: jwkSet(t, o.signerKey.Public()), Redirects: []string{redirect}})
 	o.other, _ = o.register(Registration{Keys: jwkSet(t, o.otherKey.Public())})
 	o.secretive, o.secret = o.register(Registration{Secret: true})
 	o.certified, _ = o.register(Registration{Subject: "CN=loader,O=Program"})

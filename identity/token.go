@@ -57,7 +57,7 @@ func (t *Tokens) Recognize(ctx context.Context, shown annona.ShownToken) (annona
 	}
 	return annona.Caller{
 		Client: client.ID, Agreement: client.Agreement, Strength: strengthOf(client, token),
-		Network: plainAddr(shown.From), Token: token.Hash,
+		Network: plainAddr(shown.From), Token: token.Hash, Acting: token.Acting,
 	}, nil
 }
 

@@ -61,7 +61,7 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	}
 	g.Decision = annona.Decision{Policy: p.policy.Version, Role: r.role(), Rules: n.rules, Inputs: r.inputs(a.Name, a.Version, p.policy.Version)}
 	if len(r.Within.Datasets) > 0 {
-		g.Fields, g.Within = t.only(g.Fields, r.Within.Datasets), r.Within
+		g.Fields, g.Derivable, g.Within = t.only(g.Fields, r.Within.Datasets), t.only(g.Derivable, r.Within.Datasets), r.Within
 	}
 	return g, nil
 }
@@ -155,7 +155,7 @@ func purposeOf(a *annona.Agreement, r Request) (annona.PurposeTerms, error) {
 
 // grant cuts what the agreement and the role grant down to the caps of the credential's strength.
 func (t *Terms) grant(n *narrowed, strength annona.Strength, purpose annona.PurposeTerms) (*annona.Grant, error) {
-	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: n.fields, Conditions: n.rows, RowCeiling: tighter(t.agreement.RowCeiling, n.ceiling)}
+	g := &annona.Grant{Agreement: t.agreement, Purpose: purpose, Fields: n.fields, Derivable: n.derivable, Conditions: n.rows, RowCeiling: tighter(t.agreement.RowCeiling, n.ceiling)}
 	if strength > annona.StrengthAPIKey {
 		return g, nil
 	}
@@ -170,7 +170,7 @@ func (t *Terms) grant(n *narrowed, strength annona.Strength, purpose annona.Purp
 			"the agreement or the role selects people by a special field, and a plain API key gets none; use a stronger credential, or have special fields raised in the agreement")
 	}
 	if n.special && !caps.SpecialFields {
-		g.Fields = withoutSpecial(n.fields)
+		g.Fields, g.Derivable = withoutSpecial(n.fields), withoutSpecial(n.derivable)
 	}
 	return g, nil
 }

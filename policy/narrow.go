@@ -11,13 +11,14 @@ import (
 
 // narrowed is what a role leaves of an agreement for one request.
 type narrowed struct {
-	fields  map[string][]annona.FieldGrant
-	rows    map[string]annona.Condition
-	ceiling int64
-	special bool
-	telling bool     // some condition names a special field
-	untold  bool     // and the agreement does not grant it
-	rules   []string // that matched
+	fields    map[string][]annona.FieldGrant
+	derivable map[string][]annona.FieldGrant
+	rows      map[string]annona.Condition
+	ceiling   int64
+	special   bool
+	telling   bool     // some condition names a special field
+	untold    bool     // and the agreement does not grant it
+	rules     []string // that matched
 }
 
 // matching are the rules of a role that hold for a request.
@@ -95,19 +96,23 @@ func (p *Roles) permits(r *Request) (*role, []int, error) {
 
 // cut puts together what the rules that hold leave of an agreement.
 func (p *Roles) cut(t *Terms, in *role, held []int) *narrowed {
-	n := &narrowed{fields: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, telling: t.telling}
+	n := &narrowed{fields: map[string][]annona.FieldGrant{}, derivable: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, telling: t.telling}
 	for _, i := range held {
 		n.rules = append(n.rules, in.rules[i].Name)
 		n.ceiling = tighter(n.ceiling, in.rules[i].RowCeiling)
 	}
-	for dataset, granted := range t.fields {
+	for dataset := range t.fields {
 		of := in.join(dataset, held)
 		if of == nil {
 			continue
 		}
-		if fields := of.narrow(granted); len(fields) > 0 {
+		left := of.narrow(slices.Concat(t.fields[dataset], t.derivable[dataset]))
+		n.special = n.special || slices.ContainsFunc(left, isSpecial)
+		if fields := leaving(left); len(fields) > 0 {
 			n.fields[dataset] = fields
-			n.special = n.special || slices.ContainsFunc(fields, isSpecial)
+		}
+		if fields := derivable(left); len(fields) > 0 {
+			n.derivable[dataset] = fields
 		}
 	}
 	for _, root := range p.roots {

@@ -254,6 +254,9 @@ func TestAgreementsThatAreRefused(t *testing.T) {
 			d.Treatments = map[string]annona.Treatment{"full_name": annona.TreatYear}
 		})},
 		"unknown treatment": {"treatment_misplaced", change(func(d *annona.DatasetTerms) { d.Treatments = map[string]annona.Treatment{"full_name": "blur"} })},
+		"derived from a name": {"treatment_misplaced", change(func(d *annona.DatasetTerms) {
+			d.Treatments = map[string]annona.Treatment{"full_name": annona.TreatDerive}
+		})},
 		"band without width": {"treatment_misplaced", change(func(d *annona.DatasetTerms) {
 			d.Treatments = map[string]annona.Treatment{"income_amount": annona.TreatBand}
 		})},

@@ -108,6 +108,8 @@ func TestWhatARoleLeaves(t *testing.T) {
 		"nothing that the agreement does not grant": {rules: []annona.RoleRule{{Name: "a", Datasets: terms("sex", "religion")}}, fields: "sex", ceiling: 10_000},
 		"a treatment": {rules: []annona.RoleRule{{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {
 			Fields: []string{"date_of_birth"}, Treatments: map[string]annona.Treatment{"date_of_birth": annona.TreatYear}}}}}, fields: "date_of_birth:year", ceiling: 10_000},
+		"for derived columns only": {rules: []annona.RoleRule{{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {
+			Fields: []string{"sex", "in_school"}, Treatments: map[string]annona.Treatment{"in_school": annona.TreatDerive}}}}}, fields: "sex derives in_school", ceiling: 10_000},
 	} {
 		g, err := decideIn(t, inOffice(), c.rules...)
 		if err != nil {
@@ -125,6 +127,9 @@ func TestWhatARoleLeaves(t *testing.T) {
 			}
 		}
 		slices.Sort(fields)
+		for _, f := range g.Derivable["individuals"] {
+			fields = append(fields, "derives "+f.Field.Code)
+		}
 		rows := ""
 		if cond := g.Conditions["individuals"]; cond != nil {
 			rows = filter.Format(cond)

@@ -20,9 +20,9 @@ import (
 type Terms struct {
 	agreement *annona.Agreement
 	fields    map[string][]annona.FieldGrant
+	derivable map[string][]annona.FieldGrant // that derived columns may be computed from, and that do not leave
 	rows      map[string]annona.Condition
 	roots     map[string]bool // names of the datasets that can be asked for by themselves
-	special   bool            // some granted field is special
 	telling   bool            // some condition names a special field: who is seen tells it
 }
 
@@ -32,7 +32,7 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 	if err := checkForm(a); err != nil {
 		return nil, err
 	}
-	t := &Terms{agreement: a, fields: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, roots: map[string]bool{}}
+	t := &Terms{agreement: a, fields: map[string][]annona.FieldGrant{}, derivable: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, roots: map[string]bool{}}
 	for name, terms := range a.Datasets {
 		dataset, ok := d.Dataset(name)
 		if !ok {
@@ -42,8 +42,7 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.fields[name], t.roots[name] = granted, dataset.Root
-		t.special = t.special || slices.ContainsFunc(granted, isSpecial)
+		t.fields[name], t.derivable[name], t.roots[name] = leaving(granted), derivable(granted), dataset.Root
 		if err := t.compileCondition(d, dataset, terms.Condition); err != nil {
 			return nil, err
 		}
@@ -72,6 +71,17 @@ func (t *Terms) checkTelling() error {
 	}
 	return nil
 }
+
+// leaving and derivable part what is granted: what may leave, and what may only be derived from.
+func leaving(granted []annona.FieldGrant) []annona.FieldGrant {
+	return slices.DeleteFunc(slices.Clone(granted), isDerivable)
+}
+
+func derivable(granted []annona.FieldGrant) []annona.FieldGrant {
+	return slices.DeleteFunc(slices.Clone(granted), func(g annona.FieldGrant) bool { return !isDerivable(g) })
+}
+
+func isDerivable(g annona.FieldGrant) bool { return g.Treatment == annona.TreatDerive }
 
 func isSpecial(g annona.FieldGrant) bool { return g.Field.Sensitivity == annona.Special }
 
@@ -212,13 +222,19 @@ func checkTreatment(g annona.FieldGrant) error {
 		annona.TreatYear:  g.Field.Type == annona.TypeDate,
 		annona.TreatMonth: g.Field.Type == annona.TypeDate,
 		annona.TreatBand:  (g.Field.Type == annona.TypeInt || g.Field.Type == annona.TypeDec) && g.Band > 0,
+		annona.TreatDerive: g.Field.Filter == annona.FilterRange && g.Field.Sensitivity != annona.Identifies && !g.Field.IsSealed() ||
+			slices.Contains(leadsOn, g.Field.Code),
 	}
 	if !fits[g.Treatment] {
 		return annona.Invalid("treatment_misplaced",
-			"mask is for text, year and month for dates, band with its width for numbers").On(g.Field.Code)
+			"mask is for text, year and month for dates, band with its width for numbers, derive for what a filter can name").On(g.Field.Code)
 	}
 	return nil
 }
+
+// leadsOn are the fields through which a condition reaches other records. They may be granted for
+// that alone.
+var leadsOn = []string{"members", "household_id"}
 
 func checkForm(a *annona.Agreement) error {
 	fault := func(format string, args ...any) error {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/filter"
 )
 
 // Plan is the column plan of one shape under one grant: what happens to each column. It is
@@ -54,6 +55,9 @@ func Compile(shape *annona.Shape, grant *annona.Grant, realm annona.Realm) *Plan
 }
 
 func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) transform {
+	if f.Rule != nil {
+		return derived(f.Rule, grant)
+	}
 	granted, ok := grant.Field(f)
 	if !ok {
 		return withhold // the gate never asks for it; nothing leaves if it did
@@ -67,6 +71,16 @@ func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) trans
 		}
 	}
 	return treatmentOf(granted.Treatment, granted.Band)
+}
+
+// derived lets a derived column pass when the grant gives all that its rule names for that.
+func derived(rule *annona.Derivation, grant *annona.Grant) transform {
+	for path := range filter.Paths(rule.Of) {
+		if !grant.Derives(path.Field) {
+			return withhold
+		}
+	}
+	return nil
 }
 
 func treatmentOf(t annona.Treatment, band int64) transform {

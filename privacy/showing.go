@@ -9,8 +9,10 @@ import (
 // Change is what an export specification does to a column, behind what the grant does to it.
 type Change struct {
 	Treatment annona.Treatment
-	Band      int64             // for annona.TreatBand
-	Codes     map[string]string // the recipient's code for each, in place of a treatment; nil: they stay
+	Band      int64                    // the width, for annona.TreatBand, TreatRound and TreatAge
+	AsOf      annona.Date              // for annona.TreatAge
+	Area      func(code string) string // for annona.TreatArea; empty: it is not shown
+	Codes     map[string]string        // the recipient's code for each, in place of a treatment; nil: they stay
 }
 
 // Show makes pages look as a specification says: their columns have the names of shape, which has the
@@ -31,6 +33,14 @@ func (p *Plan) Show(shape *annona.Shape, changes map[*annona.Field]Change) {
 func (c Change) transform() transform {
 	if c.Codes != nil {
 		return c.recode
+	}
+	switch c.Treatment {
+	case annona.TreatRound:
+		return toMultiple(c.Band)
+	case annona.TreatAge:
+		return toAge(c.AsOf, c.Band)
+	case annona.TreatArea:
+		return func(dst, cell []byte) []byte { return append(dst, c.Area(string(cell))...) }
 	}
 	return treatmentOf(c.Treatment, c.Band)
 }

@@ -190,6 +190,7 @@ func (t lawTerms) specs() []annona.ExportSpec {
 		}
 		if dataset == "households" && t.grants(dataset, "members") {
 			spec.Fields = append(spec.Fields, t.specFields("individuals", "members.")...)
+			spec.Derived = []annona.SpecRule{{As: "D_members", Rule: "members.count(m, true)"}}
 		}
 		if len(spec.Fields) > 0 {
 			specs = append(specs, spec)

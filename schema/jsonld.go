@@ -81,6 +81,9 @@ func propertyIRI(f *annona.Field, shared map[string]bool) string {
 	if f.IRI != "" && !shared[f.IRI] {
 		return f.IRI
 	}
+	if f.Rule != nil {
+		return Vocabulary + f.Dataset + ".derived." + f.Code
+	}
 	return Vocabulary + f.Dataset + "." + f.Shows().Code
 }
 

@@ -13,15 +13,21 @@ import (
 	"github.com/annona-exchange/annona/rest/oauth"
 )
 
-// authorization wires the authorization server, and whoever recognizes its tokens, to the registry.
-func (f *folder) authorization(public string, certificates bool) (*identity.Tokens, *oauth.Wire) {
+// authorization wires the authorization server, and whoever recognizes its tokens, to the registry. signIn
+// makes the pages on which people sign in; nil: nobody does.
+func (f *folder) authorization(public string, certificates bool, signIn func(*identity.Issuer) oauth.SignIn) (*identity.Tokens, *oauth.Wire) {
 	i := identity.Installation{
-		Standings: f.remembered, Store: f.store, Claims: f.store, Keys: f.keys, Clock: time.Now, Origin: public,
+		Standings: f.remembered, Store: f.store, Claims: f.store, Delegations: f.store, Keys: f.keys, Clock: time.Now, Origin: public,
 		HashSecret: f.vault.KeyHash, HashToken: f.vault.TokenHash, HashNonce: f.vault.ProofNonce,
-		Signing: f.signingKeys, Admit: f.gate.AdmitToken,
+		Signing: f.signingKeys, Admit: f.gate.AdmitToken, Delegated: f.gate.RecordDelegation,
 	}
 	proofs := identity.NewProofs(i)
-	return identity.NewTokens(i, proofs), oauth.New(identity.NewIssuer(i, proofs), certificates)
+	issuer := identity.NewIssuer(i, proofs)
+	var pages oauth.SignIn
+	if signIn != nil {
+		pages = signIn(issuer)
+	}
+	return identity.NewTokens(i, proofs), oauth.New(issuer, pages, certificates)
 }
 
 func (f *folder) signingKeys() (keys []identity.SigningKey) {
@@ -40,7 +46,7 @@ func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := f.gate.DropTokens(ctx, f.store); err != nil && ctx.Err() == nil {
+			if err := f.gate.DropTokens(ctx, f.store, f.store); err != nil && ctx.Err() == nil {
 				log.Error("expired access tokens could not be removed", "code", annona.CodeOf(err))
 			}
 		}

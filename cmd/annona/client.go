@@ -28,6 +28,7 @@ type clientCreate struct {
 	Keys      string    `xor:"way" required:"" type:"path" placeholder:"FILE" help:"JWK set with its public keys: it signs assertions (private_key_jwt)."`
 	Subject   string    `xor:"way" required:"" placeholder:"NAME" help:"Subject of its certificate, as CN=…,O=…: it connects with it (tls_client_auth)."`
 	Secret    bool      `xor:"way" required:"" help:"Give it a secret, which is shown once (client_secret_basic): the weaker rung."`
+	Redirect  []string  `placeholder:"URL" help:"Address that a browser may be sent back to, as https://cases.example/back, when the client acts for people who sign in here; may be repeated. None: it acts for itself."`
 	JSON      bool      `name:"json" help:"Print JSON."`
 }
 
@@ -36,7 +37,7 @@ func (k clientCreate) Run(ctx context.Context, c console) error {
 		now := time.Now()
 		r := identity.Registration{
 			Agreement: k.Agreement, Label: k.Label, Networks: prefixes(k.Network), Expires: now.AddDate(0, 0, k.Days),
-			Subject: k.Subject, Secret: k.Secret,
+			Subject: k.Subject, Secret: k.Secret, Redirects: k.Redirect,
 		}
 		if k.Keys != "" {
 			var err error

@@ -26,6 +26,7 @@ type store interface {
 	annona.Standings
 	annona.Roster
 	annona.Tokens
+	annona.Delegations
 	annona.Subjects
 	annona.Reference
 	annona.Log
@@ -37,6 +38,7 @@ type store interface {
 	annona.ExportSpecs
 	annona.Indexes
 	annona.Merges
+	annona.Users
 	annona.Dumper
 	annona.Reviver
 	Close() error

@@ -57,6 +57,36 @@ func TestExportBySpecification(t *testing.T) {
 	}
 }
 
+// Derived columns are columns as any other, in every format.
+func TestDerivedColumnsInEveryFormat(t *testing.T) {
+	t.Parallel()
+	data := copyOfCountry(t)
+	s := serveFolder(t, data, createKey(t, data, "eligibility").Key)
+	for format, holds := range map[string]string{
+		"csv": "HH_ID,DISTRICT,SCHOOL_CHILDREN,HAS_YOUNG_CHILD,FEMALE_HEAD\r\n", "json": `"HAS_YOUNG_CHILD":true`, "ndjson": `"SCHOOL_CHILDREN":2`,
+		"xml": "<FEMALE_HEAD>true<", "jsonld": "households.derived.SCHOOL_CHILDREN", "xlsx": "PK", "parquet": "FEMALE_HEAD",
+	} {
+		example, err := os.ReadFile("../../examples/export-specs/school-feeding.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "spec.yaml")
+		writeFile(t, file, []byte(strings.NewReplacer("name: school-feeding", "name: in-"+format, "format: csv\nlayout: flat", layoutOf(format)).Replace(string(example))))
+		must(t, "export-spec", "put", "--data", data, file)
+		a := s.get("/v1/export-specs/in-"+format+"/export", nil)
+		if a.status != http.StatusOK || a.err != nil || !strings.Contains(string(a.body), holds) {
+			t.Errorf("%s: %d %s %.300s", format, a.status, a.code(), a.body)
+		}
+	}
+}
+
+func layoutOf(format string) string {
+	if format == "csv" {
+		return "format: csv\nlayout: flat"
+	}
+	return "format: " + format
+}
+
 // expectedTransfer makes the rows of the example out of the plain export.
 func expectedTransfer(t *testing.T, s *server) [][]string {
 	sexes := map[string]string{"male": "1", "female": "2", "other": "3", "unknown": "9", "": ""}

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/rest"
+	"github.com/annona-exchange/annona/rest/oauth"
 )
 
 type serveCommand struct {
@@ -96,6 +98,8 @@ type serveOptions struct {
 
 	public       string // address that clients know; empty: http:// and that of the listener
 	certificates bool   // clients may show certificates
+
+	signIn func(*identity.Issuer) oauth.SignIn // the pages on which people sign in; nil: nobody does
 }
 
 // serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
@@ -118,7 +122,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	if o.public == "" {
 		o.public = "http://" + listener.Addr().String()
 	}
-	tokens, authorization := f.authorization(o.public, o.certificates)
+	tokens, authorization := f.authorization(o.public, o.certificates, o.signIn)
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,

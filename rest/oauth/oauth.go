@@ -1,8 +1,11 @@
-// Package oauth is the wire of the authorization server: OAuth 2.0 for machines.
+// Package oauth is the wire of the authorization server: OAuth 2.0 for machines, and for people who let
+// an application act for them.
 //
 //	GET  /.well-known/oauth-authorization-server   what this server can do (RFC 8414)
 //	GET  /oauth2/jwks                              the public keys of what it signs
 //	POST /oauth2/token                             an access token (RFC 6749, 8705, 9449, 9396)
+//	POST /oauth2/par                               what an application wants to do for somebody (RFC 9126)
+//	GET  /oauth2/authorize                         the browser of that somebody
 //	POST /oauth2/introspect                        what a token is good for (RFC 7662, 9701)
 //	POST /oauth2/revoke                            a token that is not needed any more (RFC 7009)
 //
@@ -15,6 +18,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -31,9 +35,14 @@ const (
 	MetadataPath   = "/.well-known/oauth-authorization-server"
 	KeysPath       = "/oauth2/jwks"
 	TokenPath      = "/oauth2/token"
+	PushPath       = "/oauth2/par"
+	AuthorizePath  = "/oauth2/authorize"
 	IntrospectPath = "/oauth2/introspect"
 	RevokePath     = "/oauth2/revoke"
 )
+
+// exchangeGrant is the grant_type of RFC 8693.
+const exchangeGrant = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 // maxForm bounds a request: an assertion of 8 KiB, details, and some air.
 const maxForm = 32 << 10
@@ -41,19 +50,25 @@ const maxForm = 32 << 10
 // Wire answers requests to the authorization server.
 type Wire struct {
 	issuer *identity.Issuer
-	tls    bool // clients may show certificates
+	signIn SignIn // nil: nobody signs in here
+	tls    bool   // clients may show certificates
 	routes map[string]func(http.ResponseWriter, *http.Request, netip.Addr) error
 }
 
-// New returns the wire of an issuer. certificates says whether the listener asks clients for one.
-func New(issuer *identity.Issuer, certificates bool) *Wire {
-	w := &Wire{issuer: issuer, tls: certificates}
+// New returns the wire of an issuer. signIn may be nil: then clients act for themselves only. certificates
+// says whether the listener asks clients for one.
+func New(issuer *identity.Issuer, signIn SignIn, certificates bool) *Wire {
+	w := &Wire{issuer: issuer, signIn: signIn, tls: certificates}
 	w.routes = map[string]func(http.ResponseWriter, *http.Request, netip.Addr) error{
 		"GET " + MetadataPath:    w.metadata,
 		"GET " + KeysPath:        w.keys,
 		"POST " + TokenPath:      w.token,
 		"POST " + IntrospectPath: w.introspect,
 		"POST " + RevokePath:     w.revoke,
+	}
+	if signIn != nil {
+		w.routes["POST "+PushPath] = w.push
+		w.routes["GET "+AuthorizePath] = w.authorize
 	}
 	return w
 }
@@ -75,7 +90,8 @@ func (w *Wire) Answer(out http.ResponseWriter, r *http.Request, from netip.Addr)
 	return err
 }
 
-// metadata is what RFC 8414 calls so. There is no authorization endpoint, hence no response type.
+// metadata is what RFC 8414 calls so. Where nobody signs in there is no authorization endpoint, hence no
+// response type.
 func (w *Wire) metadata(out http.ResponseWriter, _ *http.Request, _ netip.Addr) error {
 	origin := w.issuer.Origin
 	methods := []string{string(annona.MethodPrivateKeyJWT), string(annona.MethodSecret)}
@@ -83,14 +99,14 @@ func (w *Wire) metadata(out http.ResponseWriter, _ *http.Request, _ netip.Addr) 
 		methods = append(methods, string(annona.MethodTLS))
 	}
 	out.Header().Set("Cache-Control", "public, max-age=300")
-	return write(out, http.StatusOK, map[string]any{
+	told := map[string]any{
 		"issuer":                                origin,
 		"token_endpoint":                        origin + TokenPath,
 		"introspection_endpoint":                origin + IntrospectPath,
 		"revocation_endpoint":                   origin + RevokePath,
 		"jwks_uri":                              origin + KeysPath,
 		"response_types_supported":              []string{},
-		"grant_types_supported":                 []string{"client_credentials"},
+		"grant_types_supported":                 []string{"client_credentials", exchangeGrant},
 		"token_endpoint_auth_methods_supported": methods,
 		"token_endpoint_auth_signing_alg_values_supported":         identity.Algorithms(),
 		"introspection_endpoint_auth_methods_supported":            methods,
@@ -101,7 +117,11 @@ func (w *Wire) metadata(out http.ResponseWriter, _ *http.Request, _ netip.Addr) 
 		"dpop_signing_alg_values_supported":                        identity.Algorithms(),
 		"tls_client_certificate_bound_access_tokens":               w.tls,
 		"authorization_details_types_supported":                    []string{identity.DetailType},
-	})
+	}
+	if w.signIn != nil {
+		maps.Copy(told, w.forPeople())
+	}
+	return write(out, http.StatusOK, told)
 }
 
 func (w *Wire) keys(out http.ResponseWriter, _ *http.Request, _ netip.Addr) error {
@@ -131,16 +151,24 @@ func (w *Wire) token(out http.ResponseWriter, r *http.Request, from netip.Addr) 
 	issued, err := w.issuer.GiveToken(r.Context(), identity.TokenRequest{
 		Client: client, Grant: form.Get("grant_type"), Scope: form.Get("scope"), Details: form.Get("authorization_details"),
 		Proofs: proofs, Method: r.Method, Path: r.URL.EscapedPath(),
+		Code: form.Get("code"), Redirect: form.Get("redirect_uri"), Verifier: form.Get("code_verifier"), Refresh: form.Get("refresh_token"),
+		Subject: form.Get("subject_token"), SubjectType: form.Get("subject_token_type"), Requested: form.Get("requested_token_type"),
 	})
 	if err != nil {
 		return err
 	}
+	kind := ""
+	if form.Get("grant_type") == exchangeGrant {
+		kind = identity.AccessTokenType
+	}
 	return write(out, http.StatusOK, struct {
 		Token   string          `json:"access_token"`
+		Kind    string          `json:"issued_token_type,omitempty"`
 		Type    string          `json:"token_type"`
 		Expires int64           `json:"expires_in"`
+		Refresh string          `json:"refresh_token,omitempty"`
 		Details json.RawMessage `json:"authorization_details,omitempty"`
-	}{issued.Text, issued.Type(), int64(identity.TokenLife / time.Second), issued.Details})
+	}{issued.Text, kind, issued.Type(), int64(issued.ExpiresAt.Sub(issued.IssuedAt) / time.Second), issued.Refresh, issued.Details})
 }
 
 // giveNonce hands over what the next proof must hold.
@@ -167,6 +195,14 @@ type introspection struct {
 	Expires  int64           `json:"exp,omitempty"`
 	Bound    *confirmation   `json:"cnf,omitempty"`
 	Details  json.RawMessage `json:"authorization_details,omitempty"`
+	Class    string          `json:"acr,omitempty"`
+	SignedIn int64           `json:"auth_time,omitempty"`
+	Actor    *actor          `json:"act,omitempty"`
+}
+
+// actor is who acts for the subject (RFC 8693).
+type actor struct {
+	Subject string `json:"sub"`
 }
 
 // signedIntrospection is the media type by which a client asks for a signed answer (RFC 9701).
@@ -207,6 +243,10 @@ func (w *Wire) describe(holder *annona.Client, t *annona.Token) introspection {
 	}
 	if t.Key != nil || t.Certificate != nil {
 		answer.Bound = &confirmation{base64.RawURLEncoding.EncodeToString(t.Key), base64.RawURLEncoding.EncodeToString(t.Certificate)}
+	}
+	if who := t.Acting; who.Person != (annona.UID{}) {
+		answer.Subject, answer.Actor = who.Person.String(), &actor{holder.KeyID}
+		answer.Class, answer.SignedIn = who.Assurance.String(), who.At.Unix()
 	}
 	return answer
 }
@@ -329,7 +369,7 @@ func verdict(err error) (status int, code, text string) {
 // words are the codes that clients know from the documents.
 var words = map[string]bool{
 	"invalid_request": true, "unsupported_grant_type": true, "invalid_scope": true, "invalid_authorization_details": true,
-	"invalid_dpop_proof": true, "use_dpop_nonce": true,
+	"invalid_dpop_proof": true, "use_dpop_nonce": true, "invalid_grant": true, "unsupported_response_type": true, "request_not_supported": true,
 }
 
 func write(out http.ResponseWriter, status int, answer any) error {

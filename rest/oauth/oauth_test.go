@@ -20,6 +20,7 @@ import (
 type shelf struct {
 	annona.Standings
 	annona.Tokens
+	annona.Delegations
 	client annona.Client
 	token  *annona.Token
 }
@@ -48,6 +49,10 @@ func (s *shelf) RevokeToken(context.Context, annona.TokenHash, annona.UID, time.
 	return nil
 }
 
+func (s *shelf) DelegationByHash(context.Context, annona.TokenHash) (*annona.Delegation, error) {
+	return nil, nil
+}
+
 func (s *shelf) ProofEpoch(context.Context) (annona.UID, error) { return annona.UID{1}, nil }
 
 const origin = "https://exchange.example"
@@ -64,7 +69,7 @@ func newWire(t *testing.T) (wire *Wire, client annona.Client, secret string) {
 	}
 	store := &shelf{client: client}
 	i := identity.Installation{
-		Standings: store, Store: store, Claims: store, Keys: identity.NewKeys(store, hash, time.Now, false), Clock: time.Now, Origin: origin,
+		Standings: store, Store: store, Claims: store, Delegations: store, Keys: identity.NewKeys(store, hash, time.Now, false), Clock: time.Now, Origin: origin,
 		HashSecret: hash, HashToken: func(b []byte) annona.TokenHash { return sha256.Sum256(b) },
 		HashNonce: func(_ annona.UID, b []byte) []byte { return hash(b)[:16] },
 		Signing: func() []identity.SigningKey {
@@ -72,7 +77,7 @@ func newWire(t *testing.T) (wire *Wire, client annona.Client, secret string) {
 		},
 		Admit: func(context.Context, annona.Caller, annona.Authorization) error { return nil },
 	}
-	return New(identity.NewIssuer(i, identity.NewProofs(i)), false), client, secret
+	return New(identity.NewIssuer(i, identity.NewProofs(i)), nil, false), client, secret
 }
 
 // ask sends a request through a mux, as the server that lets the wire in does.

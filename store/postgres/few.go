@@ -62,8 +62,9 @@ type fewGroup struct {
 func (r *fewReading) individuals(limit int, choose func(l *lowering, alias string)) error {
 	v := individualView("s")
 	v.home = r.low.homeOf(homeAlias)
-	r.plan = newRecordPlan(r.page.Shape, v.individual, individualColumns(v.individual, v.home))
-	l := r.low
+	l, expressions := r.low, individualColumns(v.individual, v.home)
+	l.rules(r.page.Shape, v, expressions)
+	r.plan = newRecordPlan(r.page.Shape, v.individual, expressions)
 	l.write("SELECT e.value, f.* FROM counters e LEFT JOIN LATERAL (SELECT ", r.plan.list())
 	for i, g := range r.page.Shape.Groups {
 		if g.Field.Derived {

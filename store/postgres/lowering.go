@@ -104,6 +104,41 @@ func (l *lowering) condition(c annona.Condition, v view) {
 	}
 }
 
+// rules adds the expressions of the columns of a shape that a specification derives: as seen from v,
+// of what the scope shows. Their parameters are numbered, so that it does not matter where in the
+// query they stand.
+func (l *lowering) rules(shape *annona.Shape, v view, expressions map[string]string) {
+	for _, f := range shape.Columns {
+		if f.Rule != nil {
+			expressions[f.Code] = l.aside(func() { l.rule(f.Rule, v) })
+		}
+	}
+}
+
+func (l *lowering) rule(rule *annona.Derivation, v view) {
+	l.choosing = true
+	if rule.Count {
+		l.write("CAST((SELECT count(*) ")
+		l.members(v, rule.Of)
+		l.write(") AS text)")
+	} else {
+		l.write("CASE WHEN ")
+		l.condition(rule.Of, v)
+		l.write(" THEN 'true' ELSE 'false' END")
+	}
+	l.choosing = false
+}
+
+// aside returns what part writes, and takes it out of the query again.
+func (l *lowering) aside(part func()) string {
+	begun := l.sql.Len()
+	part()
+	all := l.sql.String()
+	l.sql.Reset()
+	l.sql.WriteString(all[:begun])
+	return all[begun:]
+}
+
 // join writes conditions in halves, so that a thousand of them stay shallow: the engine
 // bounds the depth of an expression.
 func (l *lowering) join(parts []annona.Condition, between, empty string, v view) {

@@ -223,9 +223,11 @@ var grants = []struct{ rights, tables string }{
 	{"UPDATE", "log_epoch"},
 	{"INSERT, UPDATE, DELETE", "followers"},
 	{"INSERT, DELETE", "follower_ranges, follower_views, departed"},
-	{"INSERT, UPDATE, DELETE", "tokens"},
+	{"INSERT, UPDATE, DELETE", "tokens, delegations"},
 	{"INSERT, DELETE", "assertion_claims, proof_claims"},
 	{"INSERT", "proof_epoch"},
+	{"INSERT, UPDATE", "users"},
+	{"INSERT, UPDATE, DELETE", "factors, sessions, attempts"},
 }
 
 // keysSchema is where the keys lie, apart from what they open.

@@ -116,7 +116,9 @@ func (r *pageReading) rows(page *annona.Page, limit int, choose func(l *lowering
 func (r *pageReading) individuals(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	v := individualView("s")
 	v.home = r.low.homeOf(homeAlias)
-	plan := newRecordPlan(page.Shape, v.individual, individualColumns(v.individual, v.home))
+	expressions := individualColumns(v.individual, v.home)
+	r.low.rules(page.Shape, v, expressions)
+	plan := newRecordPlan(page.Shape, v.individual, expressions)
 	r.low.write("SELECT ", plan.list())
 	r.fromIndividuals(v, choose)
 	from := page.Count
@@ -140,8 +142,9 @@ func (r *pageReading) fromIndividuals(v view, choose func(l *lowering, alias str
 
 func (r *pageReading) households(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	const alias = "s"
-	plan := newRecordPlan(page.Shape, alias, householdColumns(alias), "head_individual_id", "member_count")
-	l := r.low
+	l, expressions := r.low, householdColumns(alias)
+	l.rules(page.Shape, householdView(alias), expressions)
+	plan := newRecordPlan(page.Shape, alias, expressions, "head_individual_id", "member_count")
 	l.write("SELECT ", plan.list(), " FROM households s WHERE TRUE")
 	choose(l, alias)
 	l.meets(r.scope.Rows(), householdView(alias))

@@ -415,7 +415,8 @@ CREATE TABLE clients (
 	method     text COLLATE "C",
 	keys       bytea,
 	subject    text COLLATE "C",
-	role       text COLLATE "C"
+	role       text COLLATE "C",
+	redirects  text COLLATE "C"
 );
 
 -- Access tokens by their keyed hash, and what may be shown once. Proofs of DPoP are many: after a
@@ -428,11 +429,36 @@ CREATE TABLE tokens (
 	certificate bytea,
 	purpose     text COLLATE "C",
 	datasets    text COLLATE "C",
+	person      uuid,
+	assurance   bigint NOT NULL,
+	signed_in   bigint,
+	delegation  uuid,
 	issued_at   bigint NOT NULL,
 	expires_at  bigint NOT NULL,
 	revoked_at  bigint
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX tokens_expiry ON tokens (expires_at);
+
+-- Which clients act for which people. hash is of what the client shows next, code of the code that was
+-- shown once.
+CREATE TABLE delegations (
+	id        uuid PRIMARY KEY,
+	client    uuid NOT NULL,
+	stage     text COLLATE "C" NOT NULL,
+	hash      bytea NOT NULL UNIQUE,
+	code      bytea UNIQUE,
+	request   bytea,
+	purpose   text COLLATE "C",
+	datasets  text COLLATE "C",
+	person    uuid,
+	assurance bigint NOT NULL,
+	signed_in bigint,
+	began_at  bigint NOT NULL,
+	until     bigint NOT NULL,
+	ended_at  bigint
+);
+CREATE INDEX delegations_person ON delegations (person);
+CREATE INDEX delegations_until ON delegations (until);
 CREATE TABLE assertion_claims (
 	client uuid NOT NULL,
 	hash   bytea NOT NULL,
@@ -448,6 +474,48 @@ CREATE UNLOGGED TABLE proof_claims (
 CREATE UNLOGGED TABLE proof_epoch (
 	one   boolean PRIMARY KEY,
 	epoch uuid NOT NULL
+);
+
+-- Those who sign in, what they have registered (sealed), where they are signed in, and what was tried.
+CREATE TABLE users (
+	id            uuid PRIMARY KEY,
+	name          text COLLATE "C" NOT NULL UNIQUE,
+	display       text COLLATE "C",
+	partner       text COLLATE "C",
+	roles         text COLLATE "C",
+	status        text COLLATE "C" NOT NULL,
+	version       bigint NOT NULL,
+	invitation    bytea UNIQUE,
+	invited_until bigint,
+	created_at    bigint NOT NULL
+);
+CREATE TABLE factors (
+	id         uuid PRIMARY KEY,
+	person     uuid NOT NULL,
+	kind       text COLLATE "C" NOT NULL,
+	label      text COLLATE "C",
+	sealed     bytea NOT NULL,
+	counter    bigint NOT NULL,
+	created_at bigint NOT NULL,
+	used_at    bigint
+);
+CREATE INDEX factors_user ON factors (person);
+CREATE TABLE sessions (
+	hash         bytea PRIMARY KEY,
+	person       uuid NOT NULL,
+	user_version bigint NOT NULL,
+	assurance    bigint NOT NULL,
+	device       bytea,
+	label        text COLLATE "C",
+	created_at   bigint NOT NULL,
+	proved_at    bigint NOT NULL,
+	seen_at      bigint NOT NULL
+);
+CREATE INDEX sessions_user ON sessions (person);
+CREATE TABLE attempts (
+	lane   bytea PRIMARY KEY,
+	failed bigint NOT NULL,
+	at     bigint NOT NULL
 );
 
 CREATE TABLE extensions (

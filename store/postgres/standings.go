@@ -8,7 +8,7 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-const selectClients = "SELECT id, key_id, hash, agreement, label, demo, networks, created_at, expires_at, revoked_at, method, keys, subject, role FROM clients "
+const selectClients = "SELECT id, key_id, hash, agreement, label, demo, networks, created_at, expires_at, revoked_at, method, keys, subject, redirects, role FROM clients "
 
 // ClientByKeyID finds a client by the public part of its key; nil when there is none.
 func (s *Store) ClientByKeyID(ctx context.Context, keyID string) (*annona.Client, error) {
@@ -49,7 +49,7 @@ func scanClient(r row) (annona.Client, error) {
 	c := annona.Client{
 		ID: r.uid(0), KeyID: r.text(1), Hash: r.bytes(2), Agreement: r.text(3), Label: r.text(4),
 		Demo: r.truth(5), CreatedAt: r.time(7), ExpiresAt: r.time(8), RevokedAt: r.time(9),
-		Method: annona.ClientMethod(r.text(10)), Keys: r.bytes(11), Subject: r.text(12), Role: r.text(13),
+		Method: annona.ClientMethod(r.text(10)), Keys: r.bytes(11), Subject: r.text(12), Redirects: splitList(r.text(13)), Role: r.text(14),
 	}
 	for _, text := range splitList(r.text(6)) {
 		network, err := netip.ParsePrefix(text)

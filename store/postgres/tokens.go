@@ -10,15 +10,21 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
+// A token ends with the delegation that it comes of.
+const selectToken = `SELECT t.client, t.key, t.certificate, t.purpose, t.datasets, t.issued_at, t.expires_at, coalesce(t.revoked_at, d.ended_at),
+		t.person, t.assurance, t.signed_in, t.delegation
+	FROM tokens t LEFT JOIN delegations d ON d.id = t.delegation WHERE t.hash = $1`
+
 // TokenByHash finds an access token; nil when there is none.
 func (s *Store) TokenByHash(ctx context.Context, hash annona.TokenHash) (found *annona.Token, err error) {
 	err = s.lookups.ask(ctx, "read an access token", func(c *conn) error {
 		found = nil
-		_, err := c.one("SELECT client, key, certificate, purpose, datasets, issued_at, expires_at, revoked_at FROM tokens WHERE hash = $1", func(r row) {
+		_, err := c.one(selectToken, func(r row) {
 			found = &annona.Token{
 				Hash: hash, Client: r.uid(0), Key: r.bytes(1), Certificate: r.bytes(2),
 				Within:   annona.Authorization{Purpose: r.text(3), Datasets: splitList(r.text(4))},
-				IssuedAt: r.time(5), ExpiresAt: r.time(6), RevokedAt: r.time(7),
+				Acting:   annona.SignedIn{Person: r.uid(8), Assurance: annona.Assurance(r.integer(9)), At: r.time(10)},
+				IssuedAt: r.time(5), ExpiresAt: r.time(6), RevokedAt: r.time(7), Delegation: r.uid(11),
 			}
 		}, hash[:])
 		return err
@@ -106,10 +112,12 @@ func (c *claiming) token(t annona.Token, assertion, proof *annona.Claim) {
 	if proof != nil {
 		c.add("proof_claims", *proof)
 	}
-	step := "new_token AS (INSERT INTO tokens (hash, client, key, certificate, purpose, datasets, issued_at, expires_at) SELECT " +
+	step := "new_token AS (INSERT INTO tokens (hash, client, key, certificate, purpose, datasets, person, assurance, signed_in, delegation, issued_at, expires_at) SELECT " +
 		strings.Join([]string{
 			c.bind(t.Hash[:]) + "::bytea", c.bind(t.Client) + "::uuid", c.bind(t.Key) + "::bytea", c.bind(t.Certificate) + "::bytea",
-			c.bind(t.Within.Purpose) + "::text", c.bind(joinList(t.Within.Datasets)) + "::text", c.bind(t.IssuedAt) + "::bigint", c.bind(t.ExpiresAt) + "::bigint",
+			c.bind(t.Within.Purpose) + "::text", c.bind(joinList(t.Within.Datasets)) + "::text",
+			c.bind(uidOrNull(t.Acting.Person)) + "::uuid", c.bind(int64(t.Acting.Assurance)) + "::bigint", c.bind(t.Acting.At) + "::bigint", c.bind(uidOrNull(t.Delegation)) + "::uuid",
+			c.bind(t.IssuedAt) + "::bigint", c.bind(t.ExpiresAt) + "::bigint",
 		}, ", ")
 	if len(c.all) > 0 {
 		step += " WHERE " + strings.Join(c.all, " AND ")

@@ -82,9 +82,10 @@ func dump(ctx context.Context, path, doing string, begin func(annona.StoreState)
 }
 
 // forgotten are the tables that no backup has: a restore makes every position of the log void, and
-// with it what was remembered of followers; tokens live for minutes.
+// with it what was remembered of followers; tokens live for minutes, whoever was signed in
+// signs in again, and lets applications act again.
 func forgotten() []string {
-	return []string{"followers", "follower_views", "follower_ranges", "tokens", "assertion_claims"}
+	return []string{"followers", "follower_views", "follower_ranges", "tokens", "delegations", "assertion_claims", "sessions", "attempts"}
 }
 
 // state says where the store stands at the moment of the transaction.

@@ -205,3 +205,11 @@ func columnTime(stmt *sqlite.Stmt, column int) time.Time {
 	}
 	return time.Unix(0, stmt.ColumnInt64(column)).UTC()
 }
+
+// uidOrNull is the bytes of an id; nil when it is zero.
+func uidOrNull(u annona.UID) []byte {
+	if u == (annona.UID{}) {
+		return nil
+	}
+	return u[:]
+}

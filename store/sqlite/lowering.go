@@ -48,8 +48,8 @@ func (l *lowering) write(parts ...string) {
 
 // bind writes a parameter.
 func (l *lowering) bind(value any) {
-	l.sql.WriteByte('?')
 	l.args = append(l.args, value)
+	l.write("?", itoa(len(l.args)))
 }
 
 // findable returns the numbers under a hash as a JSON list.
@@ -120,6 +120,41 @@ func (l *lowering) condition(c annona.Condition, v view) {
 	default:
 		l.fail(annona.Invalid("filter_unsupported", "the store cannot select by this condition"))
 	}
+}
+
+// rules adds the expressions of the columns of a shape that a specification derives: as seen from v,
+// of what the scope shows. Their parameters are numbered, so that it does not matter where in the
+// query they stand.
+func (l *lowering) rules(shape *annona.Shape, v view, expressions map[string]string) {
+	for _, f := range shape.Columns {
+		if f.Rule != nil {
+			expressions[f.Code] = l.aside(func() { l.rule(f.Rule, v) })
+		}
+	}
+}
+
+func (l *lowering) rule(rule *annona.Derivation, v view) {
+	l.choosing = true
+	if rule.Count {
+		l.write("CAST((SELECT count(*) ")
+		l.members(v, rule.Of)
+		l.write(") AS text)")
+	} else {
+		l.write("CASE WHEN ")
+		l.condition(rule.Of, v)
+		l.write(" THEN 'true' ELSE 'false' END")
+	}
+	l.choosing = false
+}
+
+// aside returns what part writes, and takes it out of the query again.
+func (l *lowering) aside(part func()) string {
+	begun := l.sql.Len()
+	part()
+	all := l.sql.String()
+	l.sql.Reset()
+	l.sql.WriteString(all[:begun])
+	return all[begun:]
 }
 
 // join writes conditions in halves, so that a thousand of them stay shallow: the engine

@@ -108,7 +108,9 @@ func (r *reading) individuals(page *annona.Page, limit int, choose func(l *lower
 	l := r.low
 	v := individualView(alias)
 	v.home = l.homeOf(homeAlias)
-	plan := newRecordPlan(page.Shape, alias, individualColumns(alias, v.home))
+	expressions := individualColumns(alias, v.home)
+	l.rules(page.Shape, v, expressions)
+	plan := newRecordPlan(page.Shape, alias, expressions)
 	l.write("SELECT ", plan.list(), " FROM individuals s")
 	l.joinHome(v)
 	l.write(" WHERE TRUE")
@@ -125,8 +127,9 @@ func (r *reading) individuals(page *annona.Page, limit int, choose func(l *lower
 
 func (r *reading) households(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	const alias = "s"
-	plan := newRecordPlan(page.Shape, alias, householdColumns(alias), "head_individual_id", "member_count")
-	l := r.low
+	l, expressions := r.low, householdColumns(alias)
+	l.rules(page.Shape, householdView(alias), expressions)
+	plan := newRecordPlan(page.Shape, alias, expressions, "head_individual_id", "member_count")
 	l.write("SELECT ", plan.list(), " FROM households s WHERE TRUE")
 	choose(l, alias)
 	l.meets(r.scope.Rows(), householdView(alias))

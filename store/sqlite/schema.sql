@@ -380,7 +380,8 @@ CREATE TABLE clients (
 	method     TEXT,
 	keys       BLOB,
 	subject    TEXT,
-	role       TEXT
+	role       TEXT,
+	redirects  TEXT
 ) STRICT;
 
 -- Access tokens by their keyed hash, and assertions that were shown. Proofs of DPoP are remembered
@@ -392,11 +393,36 @@ CREATE TABLE tokens (
 	certificate BLOB,
 	purpose     TEXT,
 	datasets    TEXT,
+	person      BLOB,
+	assurance   INTEGER NOT NULL,
+	signed_in   INTEGER,
+	delegation  BLOB,
 	issued_at   INTEGER NOT NULL,
 	expires_at  INTEGER NOT NULL,
 	revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_expiry ON tokens (expires_at);
+
+-- Which clients act for which people. hash is of what the client shows next, code of the code that was
+-- shown once.
+CREATE TABLE delegations (
+	id        BLOB PRIMARY KEY,
+	client    BLOB NOT NULL,
+	stage     TEXT NOT NULL,
+	hash      BLOB NOT NULL UNIQUE,
+	code      BLOB UNIQUE,
+	request   BLOB,
+	purpose   TEXT,
+	datasets  TEXT,
+	person    BLOB,
+	assurance INTEGER NOT NULL,
+	signed_in INTEGER,
+	began_at  INTEGER NOT NULL,
+	until     INTEGER NOT NULL,
+	ended_at  INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delegations_person ON delegations (person);
+CREATE INDEX delegations_until ON delegations (until);
 CREATE TABLE assertion_claims (
 	client BLOB NOT NULL,
 	hash   BLOB NOT NULL,
@@ -404,6 +430,48 @@ CREATE TABLE assertion_claims (
 	PRIMARY KEY (client, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX assertion_claims_until ON assertion_claims (until);
+
+-- Those who sign in, what they have registered (sealed), where they are signed in, and what was tried.
+CREATE TABLE users (
+	id            BLOB PRIMARY KEY,
+	name          TEXT NOT NULL UNIQUE,
+	display       TEXT,
+	partner       TEXT,
+	roles         TEXT,
+	status        TEXT NOT NULL,
+	version       INTEGER NOT NULL,
+	invitation    BLOB UNIQUE,
+	invited_until INTEGER,
+	created_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE factors (
+	id         BLOB PRIMARY KEY,
+	person     BLOB NOT NULL,
+	kind       TEXT NOT NULL,
+	label      TEXT,
+	sealed     BLOB NOT NULL,
+	counter    INTEGER NOT NULL,
+	created_at INTEGER NOT NULL,
+	used_at    INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX factors_user ON factors (person);
+CREATE TABLE sessions (
+	hash         BLOB PRIMARY KEY,
+	person       BLOB NOT NULL,
+	user_version INTEGER NOT NULL,
+	assurance    INTEGER NOT NULL,
+	device       BLOB,
+	label        TEXT,
+	created_at   INTEGER NOT NULL,
+	proved_at    INTEGER NOT NULL,
+	seen_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_user ON sessions (person);
+CREATE TABLE attempts (
+	lane   BLOB PRIMARY KEY,
+	failed INTEGER NOT NULL,
+	at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE extensions (
 	position INTEGER PRIMARY KEY,

@@ -10,7 +10,7 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-const selectClients = "SELECT id, key_id, hash, agreement, label, demo, networks, created_at, expires_at, revoked_at, method, keys, subject, role FROM clients "
+const selectClients = "SELECT id, key_id, hash, agreement, label, demo, networks, created_at, expires_at, revoked_at, method, keys, subject, redirects, role FROM clients "
 
 // ClientByKeyID finds a client by the public part of its key; nil when there is none.
 func (s *Store) ClientByKeyID(ctx context.Context, keyID string) (*annona.Client, error) {
@@ -50,7 +50,7 @@ func scanClient(s *sqlite.Stmt) (annona.Client, error) {
 	c := annona.Client{
 		ID: columnUID(s, 0), KeyID: s.ColumnText(1), Hash: columnBytes(s, 2), Agreement: s.ColumnText(3), Label: s.ColumnText(4),
 		Demo: s.ColumnBool(5), CreatedAt: columnTime(s, 7), ExpiresAt: columnTime(s, 8), RevokedAt: columnTime(s, 9),
-		Method: annona.ClientMethod(s.ColumnText(10)), Keys: columnBytes(s, 11), Subject: s.ColumnText(12), Role: s.ColumnText(13),
+		Method: annona.ClientMethod(s.ColumnText(10)), Keys: columnBytes(s, 11), Subject: s.ColumnText(12), Redirects: splitList(s.ColumnText(13)), Role: s.ColumnText(14),
 	}
 	for _, text := range splitList(s.ColumnText(6)) {
 		network, err := netip.ParsePrefix(text)

@@ -10,14 +10,20 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
+// A token ends with the delegation that it comes of.
+const selectToken = `SELECT t.client, t.key, t.certificate, t.purpose, t.datasets, t.issued_at, t.expires_at, coalesce(t.revoked_at, d.ended_at),
+		t.person, t.assurance, t.signed_in, t.delegation
+	FROM tokens t LEFT JOIN delegations d ON d.id = t.delegation WHERE t.hash = ?`
+
 // TokenByHash finds an access token; nil when there is none.
 func (s *Store) TokenByHash(ctx context.Context, hash annona.TokenHash) (found *annona.Token, err error) {
 	err = s.readers.read(ctx, "read an access token", func(c *conn) error {
-		_, err := c.one("SELECT client, key, certificate, purpose, datasets, issued_at, expires_at, revoked_at FROM tokens WHERE hash = ?", func(stmt *sqlite.Stmt) {
+		_, err := c.one(selectToken, func(stmt *sqlite.Stmt) {
 			found = &annona.Token{
 				Hash: hash, Client: columnUID(stmt, 0), Key: columnBytes(stmt, 1), Certificate: columnBytes(stmt, 2),
 				Within:   annona.Authorization{Purpose: stmt.ColumnText(3), Datasets: splitList(stmt.ColumnText(4))},
-				IssuedAt: columnTime(stmt, 5), ExpiresAt: columnTime(stmt, 6), RevokedAt: columnTime(stmt, 7),
+				Acting:   annona.SignedIn{Person: columnUID(stmt, 8), Assurance: annona.Assurance(stmt.ColumnInt(9)), At: columnTime(stmt, 10)},
+				IssuedAt: columnTime(stmt, 5), ExpiresAt: columnTime(stmt, 6), RevokedAt: columnTime(stmt, 7), Delegation: columnUID(stmt, 11),
 			}
 		}, hash[:])
 		return err
@@ -39,9 +45,15 @@ func (s *Store) PutToken(ctx context.Context, token annona.Token, assertion, pro
 				return refused, failed
 			}
 		}
-		return nil, t.conn.exec(`INSERT INTO tokens (hash, client, key, certificate, purpose, datasets, issued_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			token.Hash[:], token.Client, token.Key, token.Certificate, token.Within.Purpose, joinList(token.Within.Datasets), token.IssuedAt, token.ExpiresAt)
+		return nil, t.putToken(token)
 	}})
+}
+
+func (t *tx) putToken(token annona.Token) error {
+	return t.conn.exec(`INSERT INTO tokens (hash, client, key, certificate, purpose, datasets, person, assurance, signed_in, delegation, issued_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		token.Hash[:], token.Client, token.Key, token.Certificate, token.Within.Purpose, joinList(token.Within.Datasets),
+		uidOrNull(token.Acting.Person), int64(token.Acting.Assurance), token.Acting.At, uidOrNull(token.Delegation), token.IssuedAt, token.ExpiresAt)
 }
 
 // ClaimAssertion claims an assertion, durably.

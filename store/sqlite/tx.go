@@ -163,13 +163,13 @@ func (t *tx) PutClient(ctx context.Context, c annona.Client) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := t.conn.exec(`INSERT INTO clients (id, key_id, hash, agreement, label, demo, networks, created_at, expires_at, revoked_at, method, keys, subject, role)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	err := t.conn.exec(`INSERT INTO clients (id, key_id, hash, agreement, label, demo, networks, created_at, expires_at, revoked_at, method, keys, subject, redirects, role)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET key_id = excluded.key_id, hash = excluded.hash, agreement = excluded.agreement,
 			label = excluded.label, demo = excluded.demo, networks = excluded.networks, created_at = excluded.created_at,
 			expires_at = excluded.expires_at, revoked_at = excluded.revoked_at,
-			method = excluded.method, keys = excluded.keys, subject = excluded.subject, role = excluded.role`,
-		c.ID, c.KeyID, c.Hash, c.Agreement, c.Label, c.Demo, joinNetworks(c.Networks), c.CreatedAt, c.ExpiresAt, c.RevokedAt, string(c.Method), c.Keys, c.Subject, c.Role)
+			method = excluded.method, keys = excluded.keys, subject = excluded.subject, redirects = excluded.redirects, role = excluded.role`,
+		c.ID, c.KeyID, c.Hash, c.Agreement, c.Label, c.Demo, joinNetworks(c.Networks), c.CreatedAt, c.ExpiresAt, c.RevokedAt, string(c.Method), c.Keys, c.Subject, joinList(c.Redirects), c.Role)
 	if err == nil {
 		err = t.moveEpoch()
 	}

@@ -34,11 +34,66 @@ func testLaw(t *testing.T, r *registry) {
 			chosen := individuals.Draw(rt, "chosen people")
 			scope := annona.NewScope(r.shape(r.individuals, "sex"), people, people, ts).WithHouseholds(rows)
 			w.compare(rt, scope.Choosing(chosen), s.individuals(chosen))
+			w.derive(rt, scope, s, chosen)
 			chosen = households.Draw(rt, "chosen households")
 			scope = annona.NewScope(r.shape(r.households, "member_count"), rows, people, ts).WithHouseholds(rows)
 			w.compare(rt, scope.Choosing(chosen), s.households(chosen))
+			w.derive(rt, scope, s, chosen)
 		}
 	})
+}
+
+// derive reads columns that are derived by a condition, and compares them with what package filter
+// derives.
+func (w *world) derive(rt *rapid.T, scope annona.Scope, s sight, c annona.Condition) {
+	rules := []*annona.Derivation{{Of: c}, {Of: annona.Not{Of: c}}}
+	rows, first := s.shownPeople(), w.first[1]
+	if scope.Dataset().Name == "households" {
+		rules = append(rules, &annona.Derivation{Of: ofMembers(c), Count: true})
+		rows, first = s.shownHouseholds(), w.first[0]
+	}
+	page := annona.NewPage(Deriving(scope.Shape(), rules...))
+	ts := scope.Terms()
+	derived := annona.NewScope(page.Shape, scope.Rows(), scope.People(), ts).WithHouseholds(scope.Households())
+	if _, err := w.r.ReadPage(w.r.ctx, derived, first, 0, 1000, page); err != nil {
+		rt.Fatalf("derive %+v: %v", c, err)
+	}
+	if page.Count != len(rows) {
+		rt.Fatalf("%d rows, expected %d", page.Count, len(rows))
+	}
+	columns := len(page.Columns) - len(rules)
+	for i, row := range rows {
+		for n, rule := range rules {
+			got, want := string(page.Cell(columns+n, i)), filter.Derive(rule, row, Today)
+			if got != want {
+				rt.Fatalf("%+v of %s %d: the store says %q, package filter %q", rule, scope.Dataset().Noun, page.Numbers[i], got, want)
+			}
+		}
+	}
+}
+
+// ofMembers returns a condition on members that c has in it; all of them when it has none.
+func ofMembers(c annona.Condition) (found annona.Condition) {
+	switch c := c.(type) {
+	case annona.Exists:
+		return c.Of
+	case annona.Count:
+		return c.Of
+	case annona.Not:
+		return ofMembers(c.Of)
+	case annona.And:
+		for _, part := range c {
+			found = ofMembers(part)
+		}
+	case annona.Or:
+		for _, part := range c {
+			found = ofMembers(part)
+		}
+	}
+	if found == nil {
+		return annona.And{}
+	}
+	return found
 }
 
 // world is a registry in memory, the same that the store has been given.

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/annona-exchange/annona"
@@ -52,4 +54,15 @@ func WithGroup(s *annona.Shape, group string, columns ...string) *annona.Shape {
 func CheckTree(t *testing.T, s Store, want int) {
 	t.Helper()
 	newRegistry(t, s).checkTree(want)
+}
+
+// Deriving adds columns to a shape that are derived by rules.
+func Deriving(s *annona.Shape, rules ...*annona.Derivation) *annona.Shape {
+	derived := &annona.Shape{Dataset: s.Dataset, Columns: slices.Clone(s.Columns), Groups: s.Groups}
+	for i, rule := range rules {
+		f := &annona.Field{Dataset: s.Dataset.Name, Code: fmt.Sprintf("rule %d", i), Type: annona.TypeBool, AtRest: annona.Clear, Derived: true, Rule: rule}
+		f.Base = f
+		derived.Columns = append(derived.Columns, f)
+	}
+	return derived
 }

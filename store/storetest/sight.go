@@ -48,6 +48,26 @@ func (s sight) individuals(chosen annona.Condition) (seen []annona.Number) {
 	return seen
 }
 
+// shownPeople are the rows of everybody who is seen, as a caller's condition looks at them.
+func (s sight) shownPeople() (rows []row) {
+	for _, p := range s.w.people {
+		if s.person(p) {
+			rows = append(rows, row{w: s.w, individual: p, through: p.primary(), visible: s.person, shown: s.shown()})
+		}
+	}
+	return rows
+}
+
+// shownHouseholds are the rows of the households that are seen, as a caller's condition looks at them.
+func (s sight) shownHouseholds() (rows []row) {
+	for _, h := range s.w.households {
+		if len(s.w.membersOf(h, s.person)) > 0 && s.household(h) {
+			rows = append(rows, row{w: s.w, household: h, visible: s.person, shown: s.shown()})
+		}
+	}
+	return rows
+}
+
 // households lists the households that are seen and satisfy what the caller chooses: somebody
 // in them is seen.
 func (s sight) households(chosen annona.Condition) (seen []annona.Number) {

@@ -25,6 +25,7 @@ type Store interface {
 	annona.Standings
 	annona.Roster
 	annona.Tokens
+	annona.Delegations
 	annona.Subjects
 	annona.Reference
 	annona.Log
@@ -36,6 +37,7 @@ type Store interface {
 	annona.ExportSpecs
 	annona.Indexes
 	annona.Merges
+	annona.Users
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -126,6 +128,12 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"a source is synchronized by one process at a time", testSyncs},
 		{"access tokens", testTokens},
 		{"what may be shown once", testClaims},
+		{"those who sign in", testUsers},
+		{"what users have registered", testFactors},
+		{"where people are signed in", testSessions},
+		{"what was tried in vain", testAttempts},
+		{"delegations", testDelegations},
+		{"delegations are moved once", testDelegationsMoveOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
 	}
