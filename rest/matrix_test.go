@@ -1,0 +1,108 @@
+package rest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/policy"
+)
+
+// door is how the matrix asks a route about people. Where the path has an id, it is asked for one of the
+// caller's, for another partner's and for one of nobody.
+type door struct {
+	verb  annona.Verb
+	query url.Values
+	body  string
+	any   bool // whoever may gets some answer, which depends on more than the role
+}
+
+const matrixPurpose = "eligibility-assessment"
+
+// matrix is every route about people, with the verb that is decided about. One that is missing here fails
+// the test.
+var matrix = map[string]door{
+	"GET /v1/individuals":               {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
+	"GET /v1/households":                {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
+	"GET /v1/individuals/{id}":          {verb: annona.VerbGet},
+	"GET /v1/households/{id}":           {verb: annona.VerbGet},
+	"GET /v1/individuals/export":        {verb: annona.VerbExport, query: url.Values{"format": {"csv"}}},
+	"GET /v1/households/export":         {verb: annona.VerbExport, query: url.Values{"format": {"csv"}, "layout": {"flat"}}},
+	"GET /v1/changes":                   {verb: annona.VerbFollow, query: url.Values{"dataset": {"individuals"}}},
+	"GET /v1/subjects/{id}/disclosures": {verb: annona.VerbDisclosures},
+	"POST /v1/lookup":                   {verb: annona.VerbLookup, body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"` + matrixPurpose + `"}`},
+	"POST /v1/name-search":              {verb: annona.VerbNameSearch, body: `{"name":"Mensah","area":"GH01","purpose":"` + matrixPurpose + `"}`, any: true},
+}
+
+// Every route about people × every role that Annona ships × somebody's own id, another partner's and one
+// of nobody: who may gets an answer, who may not gets one refusal, whatever the id is; and an id of
+// another partner's realm answers as one of nobody.
+func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
+	s := newSwaps(t)
+	s.amend("full", func(a *annona.Agreement) { a.Disclosures, a.NameSearch = true, true })
+	_, err := s.gate.SwitchNameSearch(t.Context(), operator, true)
+	s.check(err)
+	for _, pattern := range s.server.mux.patterns {
+		method, path, _ := strings.Cut(pattern, " ")
+		if _, known := matrix[pattern]; !known && method != http.MethodHead && (aboutPeople(path) || strings.HasPrefix(path, "/v1/subjects/")) {
+			t.Errorf("the matrix does not know the route %s", pattern)
+		}
+	}
+	own, foreign := s.somebody(s.full, matrixPurpose), s.somebody(s.other, "monitoring")
+	for _, role := range policy.Shipped().Roles {
+		s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, role.Name))
+		for pattern, d := range matrix {
+			s.tryDoor(t, role, pattern, d, own, foreign)
+		}
+	}
+	s.keepsToItself(nil)
+}
+
+func (s *swaps) tryDoor(t *testing.T, role annona.Role, pattern string, d door, own, foreign string) {
+	t.Helper()
+	ids := []string{""}
+	if strings.Contains(pattern, "{id}") {
+		ids = []string{own, foreign, strings.Repeat("a", len(own))}
+	}
+	allowed := false
+	for _, rule := range role.Rules {
+		allowed = allowed || len(rule.Verbs) == 0
+		for _, verb := range rule.Verbs {
+			allowed = allowed || verb == d.verb
+		}
+	}
+	var answers []string
+	for i, id := range ids {
+		method, path, _ := strings.Cut(pattern, " ")
+		query := url.Values{"purpose": {matrixPurpose}}
+		for name, values := range d.query {
+			query[name] = values
+		}
+		target := strings.Replace(path, "{id}", id, 1) + "?" + query.Encode()
+		var a answer
+		if method == http.MethodPost {
+			a = s.ask(method, path, s.full, d.body, "Content-Type", "application/json")
+		} else {
+			a = s.get(target, s.full)
+		}
+		what := role.Name + ": " + pattern
+		code := ""
+		if a.status != http.StatusOK {
+			code = a.problem(t).Code
+		}
+		switch {
+		case !allowed && (a.status != http.StatusForbidden || code != "role_not_granted"):
+			t.Errorf("%s, id %d: an unexpected permit, or another refusal: %d %s", what, i, a.status, code)
+		case allowed && code == "role_not_granted":
+			t.Errorf("%s, id %d: refused", what, i)
+		case allowed && i == 0 && !d.any && a.status != http.StatusOK && !(strings.Contains(pattern, "households/{id}") && a.status == http.StatusNotFound):
+			t.Errorf("%s: %d %s", what, a.status, code)
+		}
+		answers = append(answers, ledgerID.ReplaceAllString(a.body, ""))
+	}
+	if len(answers) == 3 && (answers[1] != answers[2] || !allowed && answers[0] != answers[1]) {
+		t.Errorf("%s: %s: ids that are not the caller's can be told apart:\n%s\n%s", role.Name, pattern, answers[1], answers[2])
+	}
+}
