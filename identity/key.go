@@ -5,6 +5,7 @@
 //	key.go, mint.go, keys.go   API keys: how they look, how one is made, how one is checked
 //	client.go                  clients of the authorization server: how one is registered
 //	issuer.go, assertion.go    who asks for a token, and what it is given
+//	delegation.go, exchange.go what people let clients do for them, and clients behind those
 //	token.go, proof.go         who shows a token, and the proof that it is theirs (RFC 9449)
 //	signed.go                  signed texts from outside, of which nothing is believed
 //

@@ -24,6 +24,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	secure(out.Header())
+	s.tellSecurity(out.Header(), r)
 	s.limit(w, r)
 	if err := s.screen(r); err != nil {
 		s.refuse(out, r, err)
@@ -71,6 +72,16 @@ func secure(h http.Header) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+// tellSecurity tells browsers to come back by TLS only, and everybody that the way is open when it is.
+func (s *Server) tellSecurity(h http.Header, r *http.Request) {
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=63072000")
+	}
+	if s.Insecure {
+		h.Set("Annona-Insecure", "plain HTTP, for trying things out; not for data of real people")
+	}
 }
 
 // screen refuses what no operation is asked about: a key in the URL, a path that is written

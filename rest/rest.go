@@ -85,6 +85,8 @@ type Options struct {
 	// TrustedProxies may say in X-Forwarded-For whom they speak for. From anybody else the
 	// header counts for nothing.
 	TrustedProxies []netip.Prefix
+	// Insecure says that other machines speak plain HTTP with this server. Every answer tells them.
+	Insecure bool
 	// Imports takes in the loads of registrars; nil: there are none.
 	Imports Imports
 	// MaxUpload is how many bytes of rows one load may bring, unpacked; 0: 4 GiB.

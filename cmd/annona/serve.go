@@ -28,6 +28,7 @@ type serveCommand struct {
 	TLSCert      string    `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate of the server with its chain, PEM. It is read again when it changes. None: plain HTTP."`
 	TLSKey       string    `name:"tls-key" type:"path" placeholder:"FILE" help:"Private key of the certificate, PEM, for this account only."`
 	ClientCA     string    `name:"client-ca" type:"path" placeholder:"FILE" help:"Authorities whose certificates clients may show, PEM. None: clients show none."`
+	InsecureDev  bool      `name:"insecure-dev" help:"For trying things out: speak plain HTTP to other machines too. Every answer says so. Never with data of real people."`
 	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
 }
 
@@ -52,9 +53,13 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 				return err
 			}
 		}
+		insecure := s.TLSCert == "" && mustBeLoopback(listener.Addr()) != nil
+		if insecure && !s.InsecureDev {
+			return errPlainHTTP
+		}
 		return serve(ctx, c, f, secured, serveOptions{
 			metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention), upload: s.MaxUpload << 20,
-			public: public, certificates: s.ClientCA != "",
+			public: public, certificates: s.ClientCA != "", insecure: insecure,
 		})
 	})
 }
@@ -89,6 +94,9 @@ func mustBeLoopback(address net.Addr) error {
 	return nil
 }
 
+// errPlainHTTP refuses what anybody between two machines could read.
+var errPlainHTTP = annona.Forbidden("plain_http_refused", "other machines would send keys and receive people's data over plain HTTP: give --tls-cert and --tls-key, or listen on a loopback address behind a proxy on this machine; --insecure-dev is for trying things out").On("listen")
+
 type serveOptions struct {
 	metrics   string
 	profile   string
@@ -98,6 +106,7 @@ type serveOptions struct {
 
 	public       string // address that clients know; empty: http:// and that of the listener
 	certificates bool   // clients may show certificates
+	insecure     bool   // other machines speak plain HTTP with it
 
 	signIn func(*identity.Issuer) oauth.SignIn // the pages on which people sign in; nil: nobody does
 }
@@ -126,6 +135,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
+		Insecure: o.insecure,
 	})
 	if err != nil {
 		return err
@@ -149,6 +159,9 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 		if err := serveProfiles(ctx, o.profile); err != nil {
 			return err
 		}
+	}
+	if o.insecure {
+		log.Warn("plain HTTP for other machines: everybody on the way can read it (--insecure-dev)")
 	}
 	log.Info("serving", "address", listener.Addr().String())
 	err = server.Serve(ctx, listener)
