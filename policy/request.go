@@ -46,7 +46,9 @@ var requests = annona.Dataset{Name: "requests", Noun: "request", Root: true, Fie
 	fact(2, "weekday", annona.TypeInt),   // 1, Monday, to 7
 	fact(3, "strength", annona.TypeText), // api_key, oauth, sender_constrained
 	fact(4, "binding", annona.TypeText),
-	fact(5, "network", annona.TypeText), // the policy's name of the narrowest network that the request came from; absent: none
+	fact(5, "network", annona.TypeText),   // the policy's name of the narrowest network that the request came from; absent: none
+	fact(6, "assurance", annona.TypeText), // how the person for whom the client acts has signed in: outside, mfa, phr; absent: it acts for itself
+	fact(7, "auth_age", annona.TypeInt),   // minutes since that person has proved who they are; absent: it acts for itself
 }}
 
 func fact(tag uint32, code string, t annona.Type) *annona.Field {
@@ -77,9 +79,16 @@ func (f facts) Value(p annona.Path) (text string, present bool) {
 		return f.Binding, f.Binding != ""
 	case "network":
 		return f.network()
+	case "assurance":
+		return f.Caller.Acting.Assurance.String(), f.acting()
+	case "auth_age":
+		return strconv.Itoa(int(f.At.Sub(f.Caller.Acting.At) / time.Minute)), f.acting()
 	}
 	return "", false
 }
+
+// acting reports whether the client acts for a person.
+func (f facts) acting() bool { return f.Caller.Acting.Person != annona.UID{} }
 
 func (f facts) network() (name string, known bool) {
 	narrowest := -1
@@ -103,7 +112,7 @@ func (r *Request) inputs(agreement string, version, policy int) [32]byte {
 	text, _ := json.Marshal([]any{ // strings, numbers and lists of them always encode
 		agreement, version, policy, r.role(), r.Verb, r.Dataset, r.Purpose, r.Today, r.At.Hour(), r.At.Weekday(),
 		r.Caller.Strength.String(), r.Binding, hex.EncodeToString(r.Caller.Client[:]), r.Caller.Network.String(),
-		r.Within.Purpose, slices.Sorted(slices.Values(r.Within.Datasets)),
+		hex.EncodeToString(r.Caller.Acting.Person[:]), r.Caller.Acting.Assurance.String(), r.Caller.Acting.At.Unix(), r.Within.Purpose, slices.Sorted(slices.Values(r.Within.Datasets)),
 	})
 	return sha256.Sum256(text)
 }

@@ -49,6 +49,12 @@ func TestOneFactorOfARoleFlipsTheDecision(t *testing.T) {
 	if _, err := decideIn(t, inOffice(), rule); err != nil {
 		t.Fatalf("the request that all others differ from: %v", err)
 	}
+	fresh, person := inOffice(), rule
+	fresh.Caller.Acting = annona.SignedIn{Person: annona.NewUID(), Assurance: annona.AssurancePasskey, At: fresh.At.Add(-15 * time.Minute)}
+	person.When = `request.assurance == "phr" && request.auth_age <= 15`
+	if _, err := decideIn(t, fresh, person); err != nil {
+		t.Errorf("a person who has just signed in: %v", err)
+	}
 	for name, change := range map[string]func(*policy.Request, *annona.RoleRule){
 		"verb":              func(r *policy.Request, _ *annona.RoleRule) { r.Verb = annona.VerbSearch },
 		"dataset":           func(r *policy.Request, _ *annona.RoleRule) { r.Dataset = "households" },
@@ -65,7 +71,16 @@ func TestOneFactorOfARoleFlipsTheDecision(t *testing.T) {
 		"no network":        func(r *policy.Request, _ *annona.RoleRule) { r.Caller.Network = netip.Addr{} },
 		"strength":          func(r *policy.Request, _ *annona.RoleRule) { r.Caller.Strength = annona.StrengthOAuth },
 		"binding":           func(r *policy.Request, _ *annona.RoleRule) { r.Binding = policy.BoundToKey },
-		"the rule denies":   func(_ *policy.Request, a *annona.RoleRule) { a.Deny = true },
+		"nobody signed in":  func(r *policy.Request, a *annona.RoleRule) { a.When = `request.assurance == "phr"` },
+		"a weaker sign-in": func(r *policy.Request, a *annona.RoleRule) {
+			r.Caller.Acting = annona.SignedIn{Person: annona.NewUID(), Assurance: annona.AssuranceTwoFactors, At: r.At}
+			a.When = `request.assurance == "phr"`
+		},
+		"a sign-in of long ago": func(r *policy.Request, a *annona.RoleRule) {
+			r.Caller.Acting = annona.SignedIn{Person: annona.NewUID(), Assurance: annona.AssurancePasskey, At: r.At.Add(-16 * time.Minute)}
+			a.When = `request.auth_age <= 15`
+		},
+		"the rule denies": func(_ *policy.Request, a *annona.RoleRule) { a.Deny = true },
 		"no field is left": func(_ *policy.Request, a *annona.RoleRule) {
 			a.Datasets = map[string]annona.DatasetTerms{"individuals": {Fields: []string{"religion"}}}
 		},
