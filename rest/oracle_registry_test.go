@@ -108,7 +108,7 @@ func (k *keep) open(t lawTerms) *installation {
 	})
 	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
 	in.check(err)
-	if t.role != annona.RolePartner {
+	if t.role != "" {
 		_, err = in.gate.ApplyPolicy(k.Context(), operator, t.policy)
 		in.check(err)
 	}

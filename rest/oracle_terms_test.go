@@ -50,7 +50,7 @@ func drawTerms(rt *rapid.T) lawTerms {
 	for _, name := range []string{"individuals", "households"} {
 		t.drawCondition(rt, name)
 	}
-	t.policy, t.role = policy.Shipped(), annona.RolePartner
+	t.policy = policy.Shipped()
 	if rapid.Bool().Draw(rt, "by a role") {
 		t.moveToRole()
 	}
@@ -126,10 +126,10 @@ func fieldCodes(s *annona.Dataset) (codes []string) {
 // String says what the agreement grants, shortly.
 func (t lawTerms) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "role %s, ", t.role)
+	fmt.Fprintf(&b, "role %q, ", t.role)
 	fmt.Fprintf(&b, "basis %s, areas %v, ceiling %d", t.agreement.Purposes[0].Basis, t.agreement.Areas, t.grant.RowCeiling)
 	said := t.agreement.Datasets
-	if t.role != annona.RolePartner {
+	if t.role != "" {
 		said = t.policy.Roles[len(t.policy.Roles)-1].Rules[0].Datasets
 	}
 	for name, terms := range said {
