@@ -34,6 +34,9 @@ type Caller struct {
 	Token     TokenHash  // of the access token that was shown; zero for an API key and the operator
 	Operator  string     // account at the command line; empty for a client
 	Acting    SignedIn   // the person for whom the client acts; zero: it acts for itself
+	// Within is what the access token was good for with which the client has asked for an export that
+	// runs by itself: the export outlives the token, and has no more rights. nil: see Token.
+	Within *Authorization
 }
 
 // IsOperator reports whether the caller is the command line on the machine itself.
@@ -285,6 +288,9 @@ const (
 	VerbApplyCrosswalk  Verb = "apply_crosswalk"
 	VerbPutSpec         Verb = "put_export_spec"
 	VerbDropSpec        Verb = "drop_export_spec"
+	VerbStartExport     Verb = "start_export"
+	VerbCancelExport    Verb = "cancel_export"
+	VerbFetchExport     Verb = "fetch_export" // a file of it
 	VerbPutMapping      Verb = "put_mapping"
 	VerbDropMapping     Verb = "drop_mapping"
 	VerbRotateKeys      Verb = "rotate_keys"

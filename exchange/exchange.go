@@ -42,6 +42,9 @@ type Config struct {
 	Indexes     annona.Indexes // nil: names are not searched, and no index is made anew
 	Merges      annona.Merges
 	ExportSpecs annona.ExportSpecs
+	ExportJobs  annona.ExportJobs
+	ExportQueue annona.ExportQueue
+	Files       annona.FileVault // nil: no export becomes files
 	History     History // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only
@@ -213,6 +216,9 @@ func (x *Exchange) decide(ctx context.Context, from annona.Standings, caller ann
 		return nil, err
 	}
 	r := policy.Request{Caller: caller, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose, Today: x.today(standing.At)}
+	if caller.Within != nil {
+		r.Within = *caller.Within
+	}
 	if standing.Token != nil {
 		r.Within = standing.Token.Within
 	}

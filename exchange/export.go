@@ -26,6 +26,10 @@ type Export struct {
 	at     annona.Moment
 	areas  int64        // version of the areas
 	memory *shownMemory // nil: nobody can go on behind it
+
+	// Of one part of an export that becomes files.
+	from, upto annona.Number // rows with from < number ≤ upto; upto 0: all
+	already    int64         // rows of the parts before
 }
 
 // Receiver is where an export goes: an encoder. Page is called only after the ledger entry
@@ -160,7 +164,7 @@ func (e *Export) Run(ctx context.Context, parts []*annona.Shape, to Receiver, cu
 
 // send hands over every part, and the end.
 func (e *Export) send(ctx context.Context, parts []*annona.Shape, to Receiver) (sent Sent, err error) {
-	if e.past != nil {
+	if e.past != nil && e.i.spec == nil {
 		if e.memory, err = e.remember(ctx, parts); err != nil {
 			return sent, err
 		}

@@ -85,7 +85,7 @@ func dump(ctx context.Context, path, doing string, begin func(annona.StoreState)
 // with it what was remembered of followers; tokens live for minutes, whoever was signed in
 // signs in again, and lets applications act again.
 func forgotten() []string {
-	return []string{"followers", "follower_views", "follower_ranges", "tokens", "delegations", "assertion_claims", "sessions", "attempts"}
+	return []string{"followers", "follower_views", "follower_ranges", "tokens", "export_jobs", "export_parts", "delegations", "assertion_claims", "sessions", "attempts"}
 }
 
 // state says where the store stands at the moment of the transaction.
