@@ -45,7 +45,7 @@ type Config struct {
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
 	Files       annona.FileVault // nil: no export becomes files
-	History     History // nil: nothing is proved, nobody's disclosures are told
+	History     History          // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only
 	Rotator     annona.KeyRotator
