@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"ingest/pull":                 {""},
 	"encode":                      {"", "privacy"},
 	"exchange":                    {"", "policy", "privacy", "filter", "audit"},
+	"jobs":                        {"", "exchange", "encode", "schema", "privacy"},
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
 	"rest/oauth":                  {"", "identity"},
 	"examples":                    {},
