@@ -213,6 +213,7 @@ type ExportOrder struct {
 	Client           UID           `json:"client"`
 	Strength         Strength      `json:"strength"`
 	Network          netip.Addr    `json:"network,omitzero"`
+	Acting           SignedIn      `json:"acting,omitzero"` // the person for whom the client has asked
 	Within           Authorization `json:"within"`          // of the access token that it was asked with
 	Key              []byte        `json:"key,omitempty"`   // hash of the key of the request; empty: it has none
 	Asked            []byte        `json:"asked,omitempty"` // hash of what was asked for with it
@@ -297,6 +298,7 @@ type Standing struct {
 	Token     *Token  // nil when the caller shows none
 	At        time.Time
 }
+
 // RestrictionKind tells restriction of processing (GDPR Article 18) from objection (Article 21).
 type RestrictionKind string
 

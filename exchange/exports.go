@@ -109,7 +109,7 @@ func (x *Exchange) order(ctx context.Context, e *Export, spec *annona.ExportSpec
 	a, caller := e.i.grant.Agreement, e.i.caller
 	o.Spec, o.Version, o.Dataset, o.Purpose, o.Schema = spec.Name, spec.Version, spec.Dataset, spec.Purpose, e.i.schema
 	o.Agreement, o.AgreementVersion, o.Partner = a.Name, a.Version, a.Partner.Name
-	o.Client, o.Strength, o.Network = caller.Client, caller.Strength, caller.Network
+	o.Client, o.Strength, o.Network, o.Acting = caller.Client, caller.Strength, caller.Network, caller.Acting
 	if caller.Token != (annona.TokenHash{}) {
 		token, err := x.Standings.TokenByHash(ctx, caller.Token)
 		if err != nil {
