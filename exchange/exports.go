@@ -223,44 +223,67 @@ func (x *Exchange) CancelExport(ctx context.Context, caller annona.Caller, id st
 // OpenExport decides whether the caller may have a file of an export now, and records that it goes. The
 // file is refused when somebody is in it who was erased, restricted or has withdrawn since: code
 // regenerate. piece says which bytes are asked for.
-func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, name, piece string) (job annona.ExportJob, part annona.ExportPart, err error) {
+func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, name, piece string) (job annona.ExportJob, part annona.ExportPart, recipient string, err error) {
 	job, err = x.ExportStatus(ctx, caller, id)
 	if err != nil {
-		return job, part, err
+		return job, part, "", err
 	}
-	if err := fetchable(&job); err != nil {
-		return job, part, err
-	}
-	parts, err := x.ExportJobs.ExportParts(ctx, job.ID)
-	if err != nil {
-		return job, part, err
-	}
-	n := slices.IndexFunc(parts, func(p annona.ExportPart) bool { return p.Name == name })
-	if n < 0 {
-		return job, part, annona.NotFound("the export has no file of this name; its manifest lists them").On("name")
-	}
-	part = parts[n]
-	if caller.IsOperator() {
-		return job, part, annona.Forbidden("operator_reads_nothing", "the command line administers the registry; people are read under an agreement")
+	if part, err = x.fileOf(ctx, &job, name); err != nil {
+		return job, part, "", err
 	}
 	run, err := x.resume(ctx, caller, job)
 	if err != nil {
-		return job, part, outdated(err)
+		return job, part, "", outdated(err)
 	}
 	if err := overCeiling(job.Rows, run.e.i.grant.RowCeiling); err != nil {
-		return job, part, err
+		return job, part, "", err
 	}
 	left, err := run.Left(ctx, part)
 	if err != nil {
-		return job, part, err
+		return job, part, "", err
 	}
 	if left {
-		return job, part, errRegenerate
+		return job, part, "", errRegenerate
 	}
 	facts := exportFacts(annona.VerbFetchExport, job.ID, &job.ExportOrder)
 	facts.Rows = part.Rows
 	facts.Details["bytes"], facts.Details["file"] = piece, name
-	return job, part, x.disclose(ctx, x.administration(caller, facts))
+	return job, part, run.spec.Recipient, x.disclose(ctx, x.administration(caller, facts))
+}
+
+// MayFetch decides again whether somebody who is downloading a file may go on.
+func (x *Exchange) MayFetch(ctx context.Context, caller annona.Caller, job *annona.ExportJob) error {
+	_, err := x.decide(ctx, x.Standings, caller, annona.VerbExport, Question{Dataset: job.Dataset, Purpose: job.Purpose})
+	return err
+}
+
+// fileOf returns a part of an export by the name of its file.
+func (x *Exchange) fileOf(ctx context.Context, job *annona.ExportJob, name string) (annona.ExportPart, error) {
+	if err := fetchable(job); err != nil {
+		return annona.ExportPart{}, err
+	}
+	parts, err := x.ExportJobs.ExportParts(ctx, job.ID)
+	if err != nil {
+		return annona.ExportPart{}, err
+	}
+	for _, p := range parts {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return annona.ExportPart{}, annona.NotFound("the export has no file of this name; its manifest lists them").On("name")
+}
+
+// ExportManifest returns the manifest of an export. It stays when the files are gone.
+func (x *Exchange) ExportManifest(ctx context.Context, caller annona.Caller, id string) (string, error) {
+	job, err := x.ExportStatus(ctx, caller, id)
+	if err != nil {
+		return "", err
+	}
+	if job.Manifest == "" {
+		return "", fetchable(&job)
+	}
+	return job.Manifest, nil
 }
 
 // fetchable says why an export has no files at the moment.

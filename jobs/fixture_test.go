@@ -178,14 +178,12 @@ func (r *registry) finish(w *Worker, id annona.UID) annona.ExportJob {
 // open reads a file as its partner does.
 func (r *registry) open(id annona.UID, name string) ([]byte, error) {
 	r.Helper()
-	job, part, err := r.gate.OpenExport(r.Context(), r.caller, id.String(), name, "all")
+	job, part, recipient, err := r.gate.OpenExport(r.Context(), r.caller, id.String(), name, "all")
 	if err != nil {
 		return nil, err
 	}
-	spec, err := r.gate.ShowExportSpec(r.Context(), r.caller, job.Spec, job.Version)
-	r.must(err)
 	files := &Files{Bucket: r.bucket, Vault: r.vault}
-	from, err := files.Open(r.Context(), &job, &part, spec.Recipient)
+	from, err := files.Open(r.Context(), &job, &part, recipient)
 	if err != nil {
 		return nil, err
 	}

@@ -237,7 +237,7 @@ func TestAPartnerSeesItsOwnExportsOnly(t *testing.T) {
 	unknown := annona.NewUID().String()
 	for _, id := range []string{job.ID.String(), unknown, "nonsense"} {
 		_, shown := r.gate.ExportStatus(r.Context(), other, id)
-		_, _, opened := r.gate.OpenExport(r.Context(), other, id, name, "all")
+		_, _, _, opened := r.gate.OpenExport(r.Context(), other, id, name, "all")
 		cancelled := r.gate.CancelExport(r.Context(), other, id)
 		for what, err := range map[string]error{"shown": shown, "opened": opened, "cancelled": cancelled} {
 			if !errors.Is(err, shown) || annona.KindOf(err) != annona.KindNotFound {
