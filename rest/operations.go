@@ -182,6 +182,7 @@ var examples = []error{
 	annona.Conflict("identifier_ambiguous", "several records that you may see hold this identifier; report it to the registry"),
 	errUploadTimeout,
 	uploadTooLarge(defaultUpload),
+	refused(http.StatusRequestedRangeNotSatisfiable, annona.Invalid("range_unsatisfiable", "the file is shorter than that").On("Range")),
 	errCompressed,
 	annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after"),
 	annona.TooMany("searches_too_many", "names may be searched 30 times at once, and then every 2 seconds; wait a little"),

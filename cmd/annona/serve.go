@@ -30,6 +30,9 @@ type serveCommand struct {
 	ClientCA     string    `name:"client-ca" type:"path" placeholder:"FILE" help:"Authorities whose certificates clients may show, PEM. None: clients show none."`
 	InsecureDev  bool      `name:"insecure-dev" help:"For trying things out: speak plain HTTP to other machines too. Every answer says so. Never with data of real people."`
 	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
+
+	Files         string `placeholder:"URL" help:"Where the files of exports lie, sealed, as file:///srv/exports. None: the folder exports in the data folder. All nodes of one registry name the same place."`
+	ExportWorkers int    `name:"export-workers" default:"1" placeholder:"N" help:"How many exports this server works on at once. 0: others do."`
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
