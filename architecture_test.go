@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "rest", "rest/oauth", "schema",
+	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -49,7 +50,14 @@ func (x *Exchange) resume(ctx context.Context, caller annona.Caller, job annona.
 		return nil, err
 	}
 	i.form = Form{Format: spec.Format, Layout: spec.Layout, Spec: spec.Name + "@" + strconv.Itoa(spec.Version)}
-	if err := i.follow(x.CurrentDictionary(), &spec); err != nil {
+	if spec.AsOf == "" {
+		i.asOf = job.At.Day
+	}
+	on, err := x.surroundingsOf(ctx, &spec, i.asOf)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.follow(x.CurrentDictionary(), &spec, on); err != nil {
 		return nil, err
 	}
 	state, err := x.Log.LogState(ctx)
@@ -61,16 +69,21 @@ func (x *Exchange) resume(ctx context.Context, caller annona.Caller, job annona.
 		return nil, annona.Conflict("agreement_changed", "the agreement changed since the export was asked for; start it again")
 	case i.schema != o.Schema:
 		return nil, annona.Conflict("schema_changed", "the dictionary was extended since the export was asked for; start it again")
-	case state.Epoch != o.LogEpoch || o.At.Seq < state.Oldest || o.At.Seq > state.Head || i.terms(state.Areas) != o.Terms:
+	case state.Epoch != o.LogEpoch || o.At.Seq < state.Oldest || o.At.Seq > state.Head || i.exportTerms(&spec, state.Areas) != o.Terms:
 		return nil, errPast()
-	}
-	if spec.AsOf == "" {
-		i.asOf = job.At.Day
 	}
 	i.position = max(1, job.At.Seq)
 	i.job = job.ID.String()
 	e := &Export{x: x, i: i, past: x.snapshot(i.shape.Dataset, job.At), at: job.At, areas: state.Areas}
 	return &ExportRun{x: x, job: job, spec: spec, e: e}, nil
+}
+
+// exportTerms are the terms of the scope, and the areas where the specification shows them on a level.
+func (i *inquiry) exportTerms(spec *annona.ExportSpec, areas int64) uint64 {
+	if slices.ContainsFunc(spec.Fields, func(f annona.SpecField) bool { return f.Level > 0 }) {
+		return i.versionOf("terms of an export", strconv.FormatInt(areas, 10))
+	}
+	return i.terms(areas)
 }
 
 // Spec returns the specification that the export follows.

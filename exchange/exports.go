@@ -120,7 +120,7 @@ func (x *Exchange) order(ctx context.Context, e *Export, spec *annona.ExportSpec
 		}
 		o.Within = token.Within
 	}
-	o.LogEpoch, o.Terms, o.AskedAt = state.Epoch, e.i.terms(state.Areas), x.Clock().UTC()
+	o.LogEpoch, o.Terms, o.AskedAt = state.Epoch, e.i.exportTerms(spec, state.Areas), x.Clock().UTC()
 	o.At = annona.Moment{Seq: state.Head, Day: x.today(o.AskedAt)}
 	if o.PartRows = spec.PartRows; o.PartRows == 0 {
 		o.PartRows = DefaultPartRows

@@ -5,6 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -156,3 +161,27 @@ func OpenManifest(signed string, keys ...string) (*Manifest, error) {
 }
 
 var errManifest = annona.Invalid("manifest_invalid", "this is no manifest that the registry with this key has signed, or it was changed; fetch it again")
+
+// CheckFile compares a file in a folder with what a manifest says of it. found: it is there. Code
+// file_differs when it is another one, or not whole.
+func CheckFile(folder string, f ManifestFile) (found bool, err error) {
+	if f.Name != filepath.Base(f.Name) {
+		return false, errManifest
+	}
+	file, err := os.Open(filepath.Join(folder, f.Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, annona.Invalid("file_unreadable", "a file of the export cannot be read").On(f.Name).Because(err)
+	}
+	defer file.Close()
+	t := newTally(io.Discard)
+	if _, err := io.Copy(t, file); err != nil {
+		return true, annona.Invalid("file_unreadable", "a file of the export cannot be read").On(f.Name).Because(err)
+	}
+	if t.size != f.Size || hex.EncodeToString(t.hash.Sum(nil)) != f.SHA256 {
+		return true, annona.Conflict("file_differs", "the file is not what the registry sent; download it again").On(f.Name)
+	}
+	return true, nil
+}

@@ -31,6 +31,7 @@ type cli struct {
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
+	Export     exportCommand     `cmd:"" help:"Exports that run by themselves and become files."`
 	ExportSpec exportSpecCommand `cmd:"" help:"What exports hold and how they are written: the recipient's names and codes."`
 	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`

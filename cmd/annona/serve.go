@@ -12,6 +12,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/jobs"
 	"github.com/annona-exchange/annona/rest"
 	"github.com/annona-exchange/annona/rest/oauth"
 )
@@ -63,6 +64,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		return serve(ctx, c, f, secured, serveOptions{
 			metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention), upload: s.MaxUpload << 20,
 			public: public, certificates: s.ClientCA != "", insecure: insecure,
+			files: s.Files, workers: s.ExportWorkers,
 		})
 	})
 }
@@ -111,6 +113,9 @@ type serveOptions struct {
 	certificates bool   // clients may show certificates
 	insecure     bool   // other machines speak plain HTTP with it
 
+	files   string // URL of where files of exports lie; empty: the data folder
+	workers int    // on exports
+
 	signIn func(*identity.Issuer) oauth.SignIn // the pages on which people sign in; nil: nobody does
 }
 
@@ -134,11 +139,16 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	if o.public == "" {
 		o.public = "http://" + listener.Addr().String()
 	}
+	files, err := f.exportFiles(ctx, o.files)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
 	tokens, authorization := f.authorization(o.public, o.certificates, o.signIn)
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
-		Insecure: o.insecure,
+		Insecure: o.insecure, Files: &jobs.Files{Bucket: files, Vault: f.vault},
 	})
 	if err != nil {
 		return err
@@ -149,6 +159,8 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	go f.keepShort(ctx, log, o.retention)
 	go f.keepDrawn(ctx, log)
 	go f.keepIndexed(ctx, log)
+	working := f.workOnExports(ctx, log, files, o.workers, o.public)
+	defer func() { stop(); working() }()
 	signing := f.keepSigned(ctx, log)
 	defer func() { stop(); <-signing }()
 	go f.keepRotating(ctx, log)
