@@ -34,13 +34,13 @@ func (l exportList) Run(ctx context.Context, c console) error {
 		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(w, "export\tagreement\tspecification\tasked\trows\tstate")
 		for _, j := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s@%d\t%s\t%s\t%s\n", j.ID, j.Agreement, j.Spec, j.Version, j.AskedAt.UTC().Format(time.DateTime), rowsOf(&j), stateOf(&j))
+			fmt.Fprintf(w, "%s\t%s\t%s@%d\t%s\t%s\t%s\n", j.ID, j.Agreement, j.Spec, j.Version, j.AskedAt.UTC().Format(time.DateTime), exportedRows(&j), stateOf(&j))
 		}
 		return w.Flush()
 	})
 }
 
-func rowsOf(j *annona.ExportJob) string {
+func exportedRows(j *annona.ExportJob) string {
 	if len(j.Plan) == 0 {
 		return strconv.FormatInt(j.Rows, 10)
 	}
@@ -75,7 +75,7 @@ func (s exportShow) Run(ctx context.Context, c console) error {
 			return err
 		}
 		_, err = fmt.Fprintf(c.out, "%s by %s@%d for %s: %s, %s rows in %d files, %d bytes\n",
-			j.ID, j.Spec, j.Version, j.Agreement, stateOf(&j), rowsOf(&j), j.Parts, j.Bytes)
+			j.ID, j.Spec, j.Version, j.Agreement, stateOf(&j), exportedRows(&j), j.Parts, j.Bytes)
 		return err
 	})
 }
@@ -177,7 +177,7 @@ func followExport(ctx context.Context, c console, f *folder, id string) error {
 		if err != nil {
 			return err
 		}
-		if now := stateOf(&j) + ", " + rowsOf(&j) + " rows"; now != last {
+		if now := stateOf(&j) + ", " + exportedRows(&j) + " rows"; now != last {
 			fmt.Fprintln(c.out, now)
 			last = now
 		}
