@@ -2,9 +2,11 @@ package jobs
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,8 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"context"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
@@ -120,22 +120,25 @@ func (m *mortal) EndExport(ctx context.Context, c annona.ExportClaim, end annona
 	return m.step(func() error { return m.ExportQueue.EndExport(ctx, c, end) })
 }
 
-// TestAKilledExportIsTheSame kills a worker ten times in one export. Its files hold what those of an
-// undisturbed export at the same position hold, byte for byte.
+var kills = flag.Int("kills", 10, "how often the worker of one export is killed")
+
+// TestAKilledExportIsTheSame kills a worker ten times in one export, or more often. Its files hold what
+// those of an undisturbed export at the same position hold, byte for byte.
 func TestAKilledExportIsTheSame(t *testing.T) {
 	r := newRegistry(t, 950)
-	r.spec("all", nil)
+	files := 2 * *kills
+	r.spec("all", func(s *annona.ExportSpec) { s.PartRows = int64((950 + files - 1) / files) })
 	undisturbed := r.start("all", "")
 	position := r.gate.ExportPosition(&undisturbed.ExportOrder)
 	want := r.documents(r.finish(r.worker(), undisturbed.ID))
 	disturbed := r.start("all", position)
-	kills := 0
+	killed := 0
 	for r.job(disturbed.ID).State != annona.ExportComplete {
 		w := r.worker()
 		w.Attempts = 100
-		if kills < 10 {
+		if killed < *kills {
 			w.Queue = &mortal{ExportQueue: r.store, steps: 1 + rand.IntN(7)}
-			kills++
+			killed++
 		}
 		_, err := w.Next(r.Context())
 		if err != nil && !errors.Is(err, errKilled) {
@@ -145,14 +148,14 @@ func TestAKilledExportIsTheSame(t *testing.T) {
 	}
 	got := r.documents(r.job(disturbed.ID))
 	if !slices.EqualFunc(want, got, bytes.Equal) {
-		t.Errorf("after %d kills the files hold something else", kills)
+		t.Errorf("after %d kills the files hold something else", killed)
 	}
 	m := r.manifest(r.job(disturbed.ID))
-	if len(m.Files) != 10 || m.Rows != 950 {
-		t.Errorf("%d files with %d rows", len(m.Files), m.Rows)
+	if killed != *kills || len(m.Files) != len(want) || m.Rows != 950 {
+		t.Errorf("%d kills, %d files with %d rows", killed, len(m.Files), m.Rows)
 	}
 	objects, err := os.ReadDir(filepath.Join(r.folder, disturbed.ID.String()))
-	if err != nil || len(objects) != 10 {
+	if err != nil || len(objects) != len(want) {
 		t.Errorf("%d objects are left, %v", len(objects), err)
 	}
 }

@@ -193,7 +193,7 @@ func (s *Server) exportManifest(ctx context.Context, in *exportInputID) (*reply,
 }
 
 type exportFileInput struct {
-	exportInputID
+	ID    string `path:"id" example:"7d0f0a3c5d0b4f6f9a57c1f0e2b4d6a8" doc:"Id of the export."`
 	Name  string `path:"name" maxLength:"120" doc:"Name of the file, as the manifest has it."`
 	Range string `header:"Range" doc:"Which bytes of it: bytes=1000000-"`
 }
