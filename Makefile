@@ -50,10 +50,13 @@ outsider: ## the event-order adversary at full length: 60 s, 1,000,000 rows
 bench: tools build ## the figures; ONLY=regexp selects some
 	$(GO) run ./bench -bin $(BIN) -dir build/bench -only '$(ONLY)' -size $(SIZE)
 
+kills: ## the worker of one export killed; KILLS=100
+	$(GO) test ./jobs -run TestAKilledExportIsTheSame -count=1 -v -kills=$(or $(KILLS),100)
+
 crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED= CUTS=
 	$(GO) run ./crash -bin $(BIN) -dir build/crash -store $(STORE) -seed $(SEED) -n $(N) -cuts $(CUTS)
 
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test laws lint check race fuzz bench outsider crash tools
+.PHONY: help run build test laws lint check race fuzz bench outsider kills crash tools

@@ -1,6 +1,7 @@
 package annona
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -149,6 +150,12 @@ type ExportSpec struct {
 	Layout    string      `json:"layout,omitempty" yaml:"layout,omitempty"`
 	Profile   string      `json:"profile,omitempty" yaml:"profile,omitempty"`
 
+	// Of exports that become files.
+	Recipient   string `json:"recipient,omitempty" yaml:"recipient,omitempty"`     // public key of age: only its holder can read them; empty: whoever may download them
+	Compression string `json:"compression,omitempty" yaml:"compression,omitempty"` // gzip, zstd or none; empty: gzip, and none of what is compressed by itself
+	PartRows    int64  `json:"part_rows,omitempty" yaml:"part_rows,omitempty"`     // of a file; 0: 50,000
+	KeepHours   int    `json:"keep_hours,omitempty" yaml:"keep_hours,omitempty"`   // how long files are kept; 0: 72
+
 	PutAt   time.Time `json:"put_at,omitzero" yaml:"-"`
 	Dropped bool      `json:"dropped,omitempty" yaml:"-"` // no export follows it any more
 }
@@ -183,6 +190,109 @@ var ErrSpecVersion = Conflict("spec_version", "somebody has put this specificati
 // ErrPolicyVersion says that somebody else has put a version of the policy in the same moment.
 var ErrPolicyVersion = Conflict("policy_version", "somebody has changed the policy in this moment; look at it and try again")
 
+// ExportState is how far an export job has come.
+type ExportState string
+
+// The states. Those behind running are ends.
+const (
+	ExportWaiting   ExportState = "waiting"
+	ExportRunning   ExportState = "running"
+	ExportComplete  ExportState = "complete"
+	ExportFailed    ExportState = "failed"
+	ExportCancelled ExportState = "cancelled"
+	ExportExpired   ExportState = "expired" // it was complete; its files and their key are gone
+)
+
+// ExportOrder is what an export job was asked to do, by whom and where the log stood. It never changes.
+type ExportOrder struct {
+	Spec             string        `json:"spec"`
+	Version          int           `json:"version"`
+	Agreement        string        `json:"agreement"`
+	AgreementVersion int           `json:"agreement_version"`
+	Partner          string        `json:"partner"`
+	Purpose          string        `json:"purpose"`
+	Dataset          string        `json:"dataset"`
+	Schema           int           `json:"schema"` // version of the dictionary
+	Client           UID           `json:"client"`
+	Strength         Strength      `json:"strength"`
+	Network          netip.Addr    `json:"network,omitzero"`
+	Acting           SignedIn      `json:"acting,omitzero"` // the person for whom the client has asked
+	Within           Authorization `json:"within"`          // of the access token that it was asked with
+	Key              []byte        `json:"key,omitempty"`   // hash of the key of the request; empty: it has none
+	Asked            []byte        `json:"asked,omitempty"` // hash of what was asked for with it
+	At               Moment        `json:"at"`              // the position: every part is read there
+	LogEpoch         UID           `json:"log_epoch"`
+	Terms            uint64        `json:"terms"`     // of the scope, see the gate
+	PartRows         int64         `json:"part_rows"` // of a part, when nobody leaves it
+	AskedAt          time.Time     `json:"asked_at"`
+}
+
+// ExportJob is an export by a specification that runs by itself. Its parts become files.
+type ExportJob struct {
+	ID UID
+	ExportOrder
+	State     ExportState
+	Code      string    // why it failed, or why it waits again
+	Epoch     int64     // moves with each claim: who has an earlier one has lost the job
+	Attempts  int       // claims since a part was complete
+	Plan      []byte    // sealed: who was in it when it began; empty before
+	Total     int64     // rows when it began
+	Parts     int       // of them complete, while it runs
+	Rows      int64     // written
+	Bytes     int64     // of files, written
+	StartedAt time.Time // when it was first claimed
+	EndedAt   time.Time
+	ExpiresAt time.Time // when its files go; zero before it is complete
+	Manifest  string    // signed; of a complete one
+	Swept     bool      // its files and their key are gone
+}
+
+// ExportClaim is what a worker has of a job that was lent to it.
+type ExportClaim struct {
+	Job   UID
+	Epoch int64
+}
+
+// ExportEnd is how a claim ends. A job that goes back to waiting waits for Delay at least.
+type ExportEnd struct {
+	State    ExportState
+	Code     string
+	Delay    time.Duration
+	Keep     time.Duration // of one that is complete: how long its files are kept
+	Manifest string
+}
+
+// ExportPart is one part of an export job, and the file that holds it. What leaves is the file as it is
+// stored, when it is sealed to the recipient, and otherwise what it holds.
+type ExportPart struct {
+	Number int    `json:"number"` // from 1
+	After  Number `json:"after"`  // rows with after < number ≤ until
+	Until  Number `json:"until"`
+	At     Moment `json:"at"` // of the log when it was read: who left since is still in it
+
+	Name     string `json:"name"`   // of the file
+	Object   string `json:"object"` // under which it is stored
+	Rows     int64  `json:"rows"`
+	Altered  int64  `json:"altered"`  // cells that the spreadsheet profile changed
+	Document Hashed `json:"document"` // the rows as they were written
+	Content  Hashed `json:"content"`  // the same, compressed
+	Stored   Hashed `json:"stored"`   // the same, sealed
+
+	Subjects []byte `json:"-"` // sealed: everybody who is in it
+}
+
+// Hashed is the size of something in bytes, and its SHA-256.
+type Hashed struct {
+	Size   int64  `json:"size"`
+	SHA256 []byte `json:"sha256"`
+}
+
+// ErrExportLost says that a worker has lost an export job: its lease is over, or the job was cancelled.
+var ErrExportLost = Conflict("export_lost", "another worker has taken over this export, or it was cancelled")
+
+// ErrExportKnown says that a client has asked for an export with a key that it has used before.
+var ErrExportKnown = Conflict("key_reused", "this key has been used for another export; give each export a key of its own").On("Idempotency-Key")
+
 // Standing is what decides about a caller at one moment: the agreement in force and the
 // state of the credential. It is read anew for every page.
 type Standing struct {
@@ -191,4 +301,60 @@ type Standing struct {
 	Client    *Client // nil for the operator
 	Token     *Token  // nil when the caller shows none
 	At        time.Time
+}
+
+// RestrictionKind tells restriction of processing (GDPR Article 18) from objection (Article 21).
+type RestrictionKind string
+
+// The kinds of restrictions. An objection stops nothing where the basis is consent: there,
+// withdrawal does.
+const (
+	KindRestriction RestrictionKind = "restriction"
+	KindObjection   RestrictionKind = "objection"
+)
+
+// Restriction stops disclosures of one individual. Purposes and recipients that are empty
+// mean all.
+type Restriction struct {
+	ID            UID
+	Subject       Number // individual
+	Kind          RestrictionKind
+	Purposes      []string
+	Recipients    []string // partner names
+	Ground        string   // code
+	EffectiveDate Date
+	ExpiryDate    Date // last day; empty: until lifted
+	LiftedAt      time.Time
+	RecordedAt    time.Time
+}
+
+// Consent is one individual's consent to disclosures to named recipients for named purposes.
+type Consent struct {
+	ID            UID
+	Subject       Number // individual
+	Purposes      []string
+	Recipients    []string // partner names
+	Status        string   // given or withdrawn
+	NoticeVersion string
+	Medium        string // collection medium
+	SignedDate    Date
+	EffectiveDate Date
+	ExpiryDate    Date // last day; empty: open
+	WithdrawnAt   time.Time
+	RecordedAt    time.Time
+}
+
+// Tombstone is what stays of a record that was erased, so that no import brings it back. It is
+// personal data of its own and expires.
+type Tombstone struct {
+	ID         UID // of the erasure: it stands on the certificate and in the ledger
+	Dataset    string
+	Source     string
+	Key        string // the record key, see Vault.RecordKey
+	Number     Number // that the record had; nobody gets it again
+	Reason     string // code
+	ErasedAt   time.Time
+	ExpiresAt  time.Time
+	ShreddedAt time.Time // when its key was destroyed; zero: that is still to be done
+	CompleteAt time.Time // when nothing can open an old copy anymore; zero while the key is there
 }

@@ -39,12 +39,13 @@ var mayImport = map[string][]string{
 	"ingest/pull":                 {""},
 	"encode":                      {"", "privacy"},
 	"exchange":                    {"", "policy", "privacy", "filter", "audit"},
+	"jobs":                        {"", "exchange", "encode", "schema", "privacy"},
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
 	"rest/oauth":                  {"", "identity"},
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "rest", "rest/oauth", "schema",
+	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

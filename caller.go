@@ -34,6 +34,9 @@ type Caller struct {
 	Token     TokenHash  // of the access token that was shown; zero for an API key and the operator
 	Operator  string     // account at the command line; empty for a client
 	Acting    SignedIn   // the person for whom the client acts; zero: it acts for itself
+	// Within is what the access token was good for with which the client has asked for an export that
+	// runs by itself: the export outlives the token, and has no more rights. nil: see Token.
+	Within *Authorization
 }
 
 // IsOperator reports whether the caller is the command line on the machine itself.
@@ -288,6 +291,9 @@ const (
 	VerbApplyCrosswalk  Verb = "apply_crosswalk"
 	VerbPutSpec         Verb = "put_export_spec"
 	VerbDropSpec        Verb = "drop_export_spec"
+	VerbStartExport     Verb = "start_export"
+	VerbCancelExport    Verb = "cancel_export"
+	VerbFetchExport     Verb = "fetch_export" // a file of it
 	VerbPutMapping      Verb = "put_mapping"
 	VerbDropMapping     Verb = "drop_mapping"
 	VerbRotateKeys      Verb = "rotate_keys"
@@ -374,6 +380,7 @@ type Decision struct {
 	Role   string
 	Rules  []string // names of those that matched, in the order of the policy
 	Inputs [32]byte // SHA-256 of all that it was decided from
+	Effect uint64   // of fields, rows and ceiling that agreement and role leave: another one is another grant
 }
 
 // Grant is a permission that policy has given to one request: which fields of which datasets

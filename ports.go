@@ -2,6 +2,7 @@ package annona
 
 import (
 	"context"
+	"io"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type Tx interface {
 	AreaTx
 	CodesTx
 	SpecTx
+	ExportTx
 	IndexTx
 	NameTx
 	PolicyTx
@@ -261,6 +263,47 @@ type ExportSpecs interface {
 	// ExportSpecs returns the latest version of each specification of an agreement, by name; of all
 	// agreements when it is empty.
 	ExportSpecs(ctx context.Context, agreement string) ([]ExportSpec, error)
+}
+
+// ExportTx writes export jobs, within a transaction.
+type ExportTx interface {
+	// PutExportJob keeps a new job, which waits. ErrExportKnown: the client has one with that key.
+	PutExportJob(ctx context.Context, id UID, order ExportOrder) error
+	// CancelExport ends a job that has not ended, and one that is complete. Whoever has it loses it.
+	CancelExport(ctx context.Context, id UID) error
+}
+
+// ExportJobs keeps the exports that run by themselves.
+type ExportJobs interface {
+	// ExportJob returns a job; nil when there is none.
+	ExportJob(ctx context.Context, id UID) (*ExportJob, error)
+	// ExportJobByKey returns the job that a client has asked for with that key; nil when there is none.
+	ExportJobByKey(ctx context.Context, client UID, key []byte) (*ExportJob, error)
+	// ExportJobs returns at most limit jobs of an agreement, of all when it is empty, the newest first.
+	ExportJobs(ctx context.Context, agreement string, limit int) ([]ExportJob, error)
+	// ExportParts returns the parts of a job that are complete, by number.
+	ExportParts(ctx context.Context, id UID) ([]ExportPart, error)
+	// UnsweptExports marks as expired what has expired, and returns at most limit jobs that have ended
+	// and whose files are to go, the oldest first.
+	UnsweptExports(ctx context.Context, limit int) ([]ExportJob, error)
+	// SweepExport says that the files of a job that has ended are gone. Its parts go.
+	SweepExport(ctx context.Context, id UID) error
+}
+
+// ExportQueue lends export jobs to workers, each to one at a time and for as long as a lease says. A
+// worker whose lease is over can write nothing more of the job: ErrExportLost.
+type ExportQueue interface {
+	// ClaimExport lends a job that waits, or whose worker has let its lease pass: of the agreements that
+	// have one the agreement whose turn is the longest ago, of its jobs the oldest. nil: there is none.
+	ClaimExport(ctx context.Context, worker UID, lease time.Duration) (*ExportJob, error)
+	// BeatExport extends the lease, and says how many rows and bytes are written.
+	BeatExport(ctx context.Context, c ExportClaim, lease time.Duration, rows, bytes int64) error
+	// PlanExport keeps who is in the export, sealed, and how many rows that is.
+	PlanExport(ctx context.Context, c ExportClaim, plan []byte, total int64) error
+	// PutExportPart keeps a part that is complete, also in the place of an earlier one of its number.
+	PutExportPart(ctx context.Context, c ExportClaim, p ExportPart) error
+	// EndExport ends a claim.
+	EndExport(ctx context.Context, c ExportClaim, end ExportEnd) error
 }
 
 // Mappings keeps the mappings that are on file, each in versions.
@@ -588,6 +631,26 @@ type CellOpener interface {
 	// OpenCells opens images in place, at the version that they are of. It fails with code key_gone
 	// when a subject has no key anymore.
 	OpenCells(ctx context.Context, cells []Cell) error
+}
+
+// FileVault seals exports that become files, each under a key of its own, and signs what is said of them.
+type FileVault interface {
+	// SealFile returns a writer that seals to w, in the format of age: to the recipient, a public key of
+	// age, or under the export's own key when it is empty. What was not closed is not whole, and opens
+	// nowhere. Code recipient_malformed.
+	SealFile(w io.Writer, export UID, recipient string) (io.WriteCloser, error)
+	// OpenFile opens a file that was sealed under the export's own key. Code export_gone when that is
+	// destroyed.
+	OpenFile(sealed io.ReaderAt, size int64, export UID) (content io.ReaderAt, length int64, err error)
+	// SealNote and OpenNote seal what is remembered of an export, bound to its name.
+	SealNote(export UID, name string, text []byte) ([]byte, error)
+	OpenNote(export UID, name string, sealed []byte) ([]byte, error)
+	// DestroyExport destroys the key of an export, durably. Again, it does nothing.
+	DestroyExport(export UID) error
+	// SignManifest returns a text as a signed note; ManifestKeys returns the public keys, the one in
+	// use last.
+	SignManifest(text string) (note string, err error)
+	ManifestKeys() ([]string, error)
 }
 
 // Hashes are keyed, one-way and always the same: what stands in a store in the place of a value.

@@ -73,6 +73,9 @@ func (i *inquiry) facts() audit.Facts {
 	if i.position > 0 {
 		details = map[string]string{"position": strconv.FormatInt(i.position, 10)}
 	}
+	if i.job != "" {
+		details["export"] = i.job // it is one at a position
+	}
 	return audit.Facts{
 		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,
 		Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Raised: i.grant.Raised,

@@ -20,8 +20,7 @@ type compiled struct {
 // columnsKey is all that the columns of a question depend on.
 type columnsKey struct {
 	terms             termsKey
-	policy            int // version
-	role, rules       string
+	effect            uint64 // of the role
 	strength          annona.Strength
 	datasets          string // of the access token
 	purpose, dataset  string
@@ -45,8 +44,7 @@ type questions struct {
 func (s *questions) compile(d *annona.Dictionary, grant *annona.Grant, caller annona.Caller, q Question) (*compiled, error) {
 	key := columnsKey{
 		terms:  termsKey{grant.Agreement.Name, grant.Agreement.Version, d.Version},
-		policy: grant.Decision.Policy, role: grant.Decision.Role, rules: strings.Join(grant.Decision.Rules, ","),
-		strength: caller.Strength, datasets: strings.Join(grant.Within.Datasets, ","), purpose: grant.Purpose.Code, dataset: q.Dataset,
+		effect: grant.Decision.Effect, strength: caller.Strength, datasets: strings.Join(grant.Within.Datasets, ","), purpose: grant.Purpose.Code, dataset: q.Dataset,
 		fields: strings.Join(q.Fields, ","), nilReasons: q.NilReasons, plain: q.Plain,
 	}
 	// A name with a comma in it is none, and would share its key with two that are.

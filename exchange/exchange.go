@@ -43,7 +43,10 @@ type Config struct {
 	Indexes     annona.Indexes // nil: names are not searched, and no index is made anew
 	Merges      annona.Merges
 	ExportSpecs annona.ExportSpecs
-	History     History // nil: nothing is proved, nobody's disclosures are told
+	ExportJobs  annona.ExportJobs
+	ExportQueue annona.ExportQueue
+	Files       annona.FileVault // nil: no export becomes files
+	History     History          // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only
 	Rotator     annona.KeyRotator
@@ -229,6 +232,9 @@ func (x *Exchange) requestOf(s annona.Standing, caller annona.Caller, verb annon
 	r := policy.Request{
 		Caller: caller, Role: s.Client.Role, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose,
 		Today: x.today(s.At), At: s.At.In(x.Zone), Binding: policy.BoundToNothing,
+	}
+	if caller.Within != nil {
+		r.Within = *caller.Within
 	}
 	if s.Token == nil {
 		return r

@@ -3,7 +3,6 @@ package exchange
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -27,6 +26,10 @@ type Export struct {
 	at     annona.Moment
 	areas  int64        // version of the areas
 	memory *shownMemory // nil: nobody can go on behind it
+
+	// Of one part of an export that becomes files.
+	from, upto annona.Number // rows with from < number ≤ upto; upto 0: all
+	already    int64         // rows of the parts before
 }
 
 // Receiver is where an export goes: an encoder. Page is called only after the ledger entry
@@ -161,7 +164,7 @@ func (e *Export) Run(ctx context.Context, parts []*annona.Shape, to Receiver, cu
 
 // send hands over every part, and the end.
 func (e *Export) send(ctx context.Context, parts []*annona.Shape, to Receiver) (sent Sent, err error) {
-	if e.past != nil {
+	if e.past != nil && e.i.spec == nil {
 		if e.memory, err = e.remember(ctx, parts); err != nil {
 			return sent, err
 		}
@@ -222,8 +225,8 @@ func (e *Export) decideAgain(ctx context.Context) error {
 	switch {
 	case grant.Agreement.Version != was.Agreement.Version:
 		return annona.Conflict("agreement_changed", "the agreement changed while the export ran; run it again")
-	case grant.Decision.Policy != was.Decision.Policy, grant.Decision.Role != was.Decision.Role, !slices.Equal(grant.Decision.Rules, was.Decision.Rules):
-		return annona.Conflict("policy_changed", "the policy, or which of its rules hold now, changed while the export ran; run it again")
+	case grant.Decision.Effect != was.Decision.Effect:
+		return annona.Conflict("policy_changed", "what the policy lets your role see changed while the export ran; run it again")
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (i *inquiry) terms(areas int64) uint64 {
 }
 
 func (i *inquiry) versionOf(name string, more ...string) uint64 {
-	texts := append([]string{name, strconv.Itoa(i.grant.Agreement.Version), strconv.Itoa(i.schema)}, more...)
+	texts := append([]string{name, strconv.Itoa(i.grant.Agreement.Version), strconv.FormatUint(i.grant.Decision.Effect, 16), strconv.Itoa(i.schema)}, more...)
 	return max(1, binary.BigEndian.Uint64(digestOf(texts...)))
 }
 

@@ -25,6 +25,7 @@ type inquiry struct {
 	realm    annona.Realm
 	form     Form
 	spec     *specification // nil: columns have the names of the dictionary
+	job      string         // of an export that becomes files: its id and the part, as id/1
 }
 
 // Form is how the answer will be written: facts for the ledger, without effect on what leaves.

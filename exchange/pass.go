@@ -104,16 +104,19 @@ func (f *fetcher) fetchPast(ctx context.Context, got fetched) (fetched, error) {
 
 // run reads the first page by itself and the rest with readers that work ahead.
 func (p *pass) run(ctx context.Context) error {
-	last, err := p.x.Records.LastNumber(ctx, p.shape.Dataset)
-	if err != nil {
-		return err
+	last := p.upto
+	if last == 0 {
+		var err error
+		if last, err = p.x.Records.LastNumber(ctx, p.shape.Dataset); err != nil {
+			return err
+		}
 	}
 	own := p.fetcher()
 	until := last
 	if p.past != nil {
-		until = min(last, firstPageRows)
+		until = min(last, p.from+firstPageRows)
 	}
-	first, err := own.fetch(ctx, annona.NewPage(p.shape), 0, until, firstPageRows)
+	first, err := own.fetch(ctx, annona.NewPage(p.shape), p.from, until, firstPageRows)
 	if err != nil {
 		return err
 	}
@@ -151,7 +154,7 @@ func (p *pass) permit(ctx context.Context, own *fetcher, f *fetched) error {
 		return nil
 	}
 	if p.part == 0 {
-		if err := overCeiling(p.sent.Rows+int64(f.disclosed.Count()), p.i.grant.RowCeiling); err != nil {
+		if err := overCeiling(p.already+p.sent.Rows+int64(f.disclosed.Count()), p.i.grant.RowCeiling); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,10 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +23,7 @@ type narrowed struct {
 	telling   bool     // some condition names a special field
 	untold    bool     // and the agreement does not grant it
 	rules     []string // that matched
+	effect    uint64   // hash of all that is left
 }
 
 // matching are the rules of a role that hold for a request.
@@ -124,7 +129,26 @@ func (p *Roles) cut(t *Terms, in *role, held []int) *narrowed {
 			n.rows[root] = both(of.rows, n.rows[root])
 		}
 	}
+	n.effect = n.hash()
 	return n
+}
+
+// hash tells what is left of an agreement from whatever else is.
+func (n *narrowed) hash() uint64 {
+	h := sha256.New()
+	for _, granted := range []map[string][]annona.FieldGrant{n.fields, n.derivable} {
+		for _, dataset := range slices.Sorted(maps.Keys(granted)) {
+			fmt.Fprintf(h, "%s\n", dataset)
+			for _, g := range granted[dataset] {
+				fmt.Fprintf(h, "%s %s %d\n", g.Field.Code, g.Treatment, g.Band)
+			}
+		}
+	}
+	for _, dataset := range slices.Sorted(maps.Keys(n.rows)) {
+		fmt.Fprintf(h, "%s where %s\n", dataset, filter.Format(n.rows[dataset]))
+	}
+	fmt.Fprintf(h, "%d", n.ceiling)
+	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 
 // tell notes what a condition of the role tells about whoever is seen.

@@ -32,6 +32,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 			{Name: "people", Description: "Households and individuals, under your agreement."},
 			{Name: "imports", Description: "For registrars: records of their sources, on the way in."},
 			{Name: "export-specs", Description: "What exports of your agreement hold, under your names and codes."},
+			{Name: "exports", Description: "Exports that run by themselves and become files."},
 			{Name: "ledger", Description: "What proves that the ledger of disclosures was not changed. It holds nothing about anybody."},
 			{Name: "schemas", Description: "What the fields and codes mean. Public."},
 			{Name: "operation", Description: "For whoever runs the installation. Public."},
@@ -68,6 +69,7 @@ func (s *Server) register() {
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
 	s.registerSpecs()
+	s.registerExports()
 	s.registerNames()
 	s.registerChanges()
 	s.registerImports()
@@ -181,6 +183,7 @@ var examples = []error{
 	annona.Conflict("identifier_ambiguous", "several records that you may see hold this identifier; report it to the registry"),
 	errUploadTimeout,
 	uploadTooLarge(defaultUpload),
+	refused(http.StatusRequestedRangeNotSatisfiable, annona.Invalid("range_unsatisfiable", "the file is shorter than that").On("Range")),
 	errCompressed,
 	annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after"),
 	annona.TooMany("searches_too_many", "names may be searched 30 times at once, and then every 2 seconds; wait a little"),

@@ -89,6 +89,8 @@ type Options struct {
 	Insecure bool
 	// Imports takes in the loads of registrars; nil: there are none.
 	Imports Imports
+	// Files reads the files of exports; nil: there are none.
+	Files Files
 	// MaxUpload is how many bytes of rows one load may bring, unpacked; 0: 4 GiB.
 	MaxUpload int64
 	// WriteTimeout is how long a client may take for the next 64 KiB of an answer, or of an upload, before the

@@ -49,7 +49,10 @@ var (
 	classNonce  = keyClass{"proof-nonce", "HMAC-SHA-256, 128 bits, one key per epoch of proofs", "nonces that proofs of DPoP must hold", "clients sign their proof again"}
 	classIssuer = keyClass{"issuer", "Ed25519", "what the authorization server says about tokens", "clients read the published keys again"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm, classLedger, classCheckpoint, classToken, classNonce, classIssuer}
+	classExport   = keyClass{"export", "X25519 of age for its files, AES-256-GCM for what is remembered of it; one secret per export", "seals an export that becomes files", "that export: run it again"}
+	classManifest = keyClass{"manifest", "Ed25519", "signs manifests of exports", "no new manifests; old ones verify"}
+
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm, classLedger, classCheckpoint, classToken, classNonce, classIssuer, classExport, classManifest}
 )
 
 // keySize is the length of every key and secret: 256 bits.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"github.com/annona-exchange/annona"
 )
 
 func TestKeyTable(t *testing.T) {
@@ -20,6 +22,12 @@ func TestKeyTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	newRecovery(t, v)
+	if _, err := v.SealNote(annona.NewUID(), "note", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.SignManifest("text\n"); err != nil {
+		t.Fatal(err)
+	}
 	if err := v.RecordDrill(v.DrillProof()); err != nil {
 		t.Fatal(err)
 	}

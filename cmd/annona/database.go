@@ -33,6 +33,8 @@ type store interface {
 	annona.Past
 	annona.Views
 	annona.Syncs
+	annona.ExportJobs
+	annona.ExportQueue
 	annona.Loads
 	annona.Mappings
 	annona.ExportSpecs

@@ -20,6 +20,7 @@ type exportSpecCommand struct {
 	List exportSpecList `cmd:"" help:"List the export specifications on file."`
 	Show exportSpecShow `cmd:"" help:"Print a version of a specification, as JSON."`
 	Diff exportSpecDiff `cmd:"" help:"Say what a version changes, and what it newly discloses."`
+	Run  exportSpecRun  `cmd:"" help:"Start an export by a specification, in the name of a client."`
 	Drop exportSpecDrop `cmd:"" help:"Let no export follow a specification any more. Its versions stay on file."`
 }
 

@@ -32,6 +32,7 @@ type cli struct {
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Policy     policyCommand     `cmd:"" help:"What roles may do: versions, what they newly allow, and why something was granted."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
+	Export     exportCommand     `cmd:"" help:"Exports that run by themselves and become files."`
 	ExportSpec exportSpecCommand `cmd:"" help:"What exports hold and how they are written: the recipient's names and codes."`
 	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`

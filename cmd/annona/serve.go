@@ -12,6 +12,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/jobs"
 	"github.com/annona-exchange/annona/rest"
 	"github.com/annona-exchange/annona/rest/oauth"
 )
@@ -30,6 +31,9 @@ type serveCommand struct {
 	ClientCA     string    `name:"client-ca" type:"path" placeholder:"FILE" help:"Authorities whose certificates clients may show, PEM. None: clients show none."`
 	InsecureDev  bool      `name:"insecure-dev" help:"For trying things out: speak plain HTTP to other machines too. Every answer says so. Never with data of real people."`
 	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
+
+	Files         string `placeholder:"URL" help:"Where the files of exports lie, sealed, as file:///srv/exports. None: the folder exports in the data folder. All nodes of one registry name the same place."`
+	ExportWorkers int    `name:"export-workers" default:"1" placeholder:"N" help:"How many exports this server works on at once. 0: others do."`
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
@@ -60,6 +64,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		return serve(ctx, c, f, secured, serveOptions{
 			metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention), upload: s.MaxUpload << 20,
 			public: public, certificates: s.ClientCA != "", insecure: insecure,
+			files: s.Files, workers: s.ExportWorkers,
 		})
 	})
 }
@@ -108,6 +113,9 @@ type serveOptions struct {
 	certificates bool   // clients may show certificates
 	insecure     bool   // other machines speak plain HTTP with it
 
+	files   string // URL of where files of exports lie; empty: the data folder
+	workers int    // on exports
+
 	signIn func(*identity.Issuer) oauth.SignIn // the pages on which people sign in; nil: nobody does
 }
 
@@ -131,11 +139,16 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	if o.public == "" {
 		o.public = "http://" + listener.Addr().String()
 	}
+	files, err := f.exportFiles(ctx, o.files)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
 	tokens, authorization := f.authorization(o.public, o.certificates, o.signIn)
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
-		Insecure: o.insecure,
+		Insecure: o.insecure, Files: &jobs.Files{Bucket: files, Vault: f.vault},
 	})
 	if err != nil {
 		return err
@@ -146,6 +159,8 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	go f.keepShort(ctx, log, o.retention)
 	go f.keepDrawn(ctx, log)
 	go f.keepIndexed(ctx, log)
+	working := f.workOnExports(ctx, log, files, o.workers, o.public)
+	defer func() { stop(); working() }()
 	signing := f.keepSigned(ctx, log)
 	defer func() { stop(); <-signing }()
 	go f.keepRotating(ctx, log)

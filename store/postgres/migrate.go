@@ -216,6 +216,8 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE, DELETE", "households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records, merges, candidates"},
 	{"INSERT, DELETE", "area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting, parts"},
 	{"UPDATE (dropped)", "mappings, export_specs"},
+	{"INSERT, UPDATE", "export_jobs"},
+	{"INSERT, UPDATE, DELETE", "export_parts"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
 	{"INSERT", "agreements, policies, crosswalks, mappings, export_specs, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
 	{"UPDATE", "counters"},

@@ -298,6 +298,46 @@ CREATE TABLE export_specs (
 	PRIMARY KEY (name, version)
 );
 
+-- Export jobs. body is the order as JSON; worker and lease_until say who has it, turn when it was lent.
+-- Which records are in it, and in each of its parts, lies sealed.
+CREATE TABLE export_jobs (
+	key         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id          uuid NOT NULL UNIQUE,
+	agreement   text COLLATE "C" NOT NULL,
+	client      uuid NOT NULL,
+	request_key bytea,
+	body        text COLLATE "C" NOT NULL,
+	state       text COLLATE "C" NOT NULL,
+	code        text COLLATE "C",
+	epoch       bigint NOT NULL,
+	attempts    bigint NOT NULL,
+	worker      uuid,
+	lease_until bigint,
+	not_before  bigint,
+	turn        bigint NOT NULL,
+	plan        bytea,
+	total       bigint NOT NULL,
+	part_count  bigint NOT NULL,
+	row_count   bigint NOT NULL,
+	byte_count  bigint NOT NULL,
+	started_at  bigint,
+	ended_at    bigint,
+	expires_at  bigint,
+	manifest    text COLLATE "C",
+	swept       boolean NOT NULL,
+	UNIQUE (client, request_key)
+);
+CREATE INDEX export_jobs_state ON export_jobs (state, agreement);
+CREATE INDEX export_jobs_agreement ON export_jobs (agreement, turn);
+
+CREATE TABLE export_parts (
+	job      uuid NOT NULL,
+	number   bigint NOT NULL,
+	body     text COLLATE "C" NOT NULL,
+	subjects bytea,
+	PRIMARY KEY (job, number)
+);
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    text COLLATE "C" NOT NULL,

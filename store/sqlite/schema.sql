@@ -277,6 +277,46 @@ CREATE TABLE export_specs (
 	PRIMARY KEY (name, version)
 ) STRICT;
 
+-- Export jobs. body is the order as JSON; worker and lease_until say who has it, turn when it was lent.
+-- Which records are in it, and in each of its parts, lies sealed.
+CREATE TABLE export_jobs (
+	key         INTEGER PRIMARY KEY AUTOINCREMENT,
+	id          BLOB NOT NULL UNIQUE,
+	agreement   TEXT NOT NULL,
+	client      BLOB NOT NULL,
+	request_key BLOB,
+	body        TEXT NOT NULL,
+	state       TEXT NOT NULL,
+	code        TEXT,
+	epoch       INTEGER NOT NULL,
+	attempts    INTEGER NOT NULL,
+	worker      BLOB,
+	lease_until INTEGER,
+	not_before  INTEGER,
+	turn        INTEGER NOT NULL,
+	plan        BLOB,
+	total       INTEGER NOT NULL,
+	part_count  INTEGER NOT NULL,
+	row_count   INTEGER NOT NULL,
+	byte_count  INTEGER NOT NULL,
+	started_at  INTEGER,
+	ended_at    INTEGER,
+	expires_at  INTEGER,
+	manifest    TEXT,
+	swept       INTEGER NOT NULL,
+	UNIQUE (client, request_key)
+) STRICT;
+CREATE INDEX export_jobs_state ON export_jobs (state, agreement);
+CREATE INDEX export_jobs_agreement ON export_jobs (agreement, turn);
+
+CREATE TABLE export_parts (
+	job      BLOB NOT NULL,
+	number   INTEGER NOT NULL,
+	body     TEXT NOT NULL,
+	subjects BLOB,
+	PRIMARY KEY (job, number)
+) STRICT;
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    TEXT NOT NULL,

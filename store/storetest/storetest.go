@@ -35,6 +35,8 @@ type Store interface {
 	annona.Loads
 	annona.Mappings
 	annona.ExportSpecs
+	annona.ExportJobs
+	annona.ExportQueue
 	annona.Indexes
 	annona.Merges
 	annona.Users
@@ -110,6 +112,11 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"mappings in versions", testMappings},
 		{"export specifications in versions", testExportSpecs},
 		{"the policy in versions", testPolicies},
+		{"export jobs and their parts", testExports},
+		{"files of exports expire", testExportExpiry},
+		{"an export has one worker", testExportLeases},
+		{"exports take turns", testExportTurns},
+		{"workers take exports at once", testExportsConcurrent},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},

@@ -1,0 +1,327 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+)
+
+// ExportRequest asks for an export that runs by itself and becomes files.
+type ExportRequest struct {
+	Spec     string // name of a specification of the caller's agreement
+	Version  int    // 0: the latest
+	Position string // of an earlier export by the same version; empty: now
+	Key      string // of the client's own: the same again is the same export; empty: none
+}
+
+// The bounds of exports that become files.
+const (
+	DefaultPartRows = 50_000
+	maxPartRows     = 1_000_000
+	DefaultKeep     = 72 * time.Hour
+	maxKeepHours    = 30 * 24
+	maxExports      = 1000 // listed
+)
+
+// StartExport decides an export by a specification and puts it in the queue: what it will be read at is
+// fixed from now on, who may be in it is asked again for every page. repeated: the client has asked for
+// it before, with the same key.
+func (x *Exchange) StartExport(ctx context.Context, caller annona.Caller, r ExportRequest) (job annona.ExportJob, repeated bool, err error) {
+	order := annona.ExportOrder{Asked: digestOf("export", r.Spec, strconv.Itoa(r.Version), r.Position)}
+	if order.Key, err = x.requestKey(caller, r.Key); err != nil {
+		return job, false, err
+	}
+	if job, repeated, err = x.askedBefore(ctx, caller, order); err != nil || repeated {
+		return job, repeated, err
+	}
+	e, spec, err := x.ExportBySpec(ctx, caller, r.Spec, r.Version)
+	if err != nil {
+		return job, false, err
+	}
+	if err := x.order(ctx, e, &spec, r.Position, &order); err != nil {
+		return job, false, err
+	}
+	id := annona.NewUID()
+	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if err := tx.PutExportJob(ctx, id, order); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, x.administration(caller, exportFacts(annona.VerbStartExport, id, &order)))
+	})
+	if errors.Is(err, annona.ErrExportKnown) { // somebody was faster
+		return x.askedBefore(ctx, caller, order)
+	}
+	if err != nil {
+		return job, false, err
+	}
+	job, err = x.exportOf(ctx, caller, id)
+	return job, false, err
+}
+
+// requestKey returns the hash of the key of a request; nil when it has none.
+func (x *Exchange) requestKey(caller annona.Caller, key string) ([]byte, error) {
+	if key == "" {
+		return nil, nil
+	}
+	if len(key) > longestKey || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return nil, annona.Invalid("key_malformed", "the key of a request is 1 to %d visible characters of ASCII", longestKey).On("Idempotency-Key")
+	}
+	digest := x.Vault.Digest([]byte("export request\x00" + caller.Client.String() + "\x00" + key))
+	return digest[:], nil
+}
+
+// askedBefore returns the export that the client has asked for with the same key.
+func (x *Exchange) askedBefore(ctx context.Context, caller annona.Caller, order annona.ExportOrder) (job annona.ExportJob, repeated bool, err error) {
+	if order.Key == nil {
+		return job, false, nil
+	}
+	if err := x.knows(ctx, caller); err != nil {
+		return job, false, err
+	}
+	earlier, err := x.ExportJobs.ExportJobByKey(ctx, caller.Client, order.Key)
+	switch {
+	case err != nil || earlier == nil:
+		return job, false, err
+	case !bytes.Equal(earlier.Asked, order.Asked) || earlier.Agreement != caller.Agreement:
+		return job, false, annona.ErrExportKnown
+	default:
+		return *earlier, true, nil
+	}
+}
+
+// order fills in what an export that was decided is to do.
+func (x *Exchange) order(ctx context.Context, e *Export, spec *annona.ExportSpec, token string, o *annona.ExportOrder) error {
+	if x.Files == nil {
+		return annona.Unavailable("files_unavailable", "this registry keeps no files of exports; stream the export instead")
+	}
+	state, err := x.Log.LogState(ctx)
+	if err != nil {
+		return err
+	}
+	a, caller := e.i.grant.Agreement, e.i.caller
+	o.Spec, o.Version, o.Dataset, o.Purpose, o.Schema = spec.Name, spec.Version, spec.Dataset, spec.Purpose, e.i.schema
+	o.Agreement, o.AgreementVersion, o.Partner = a.Name, a.Version, a.Partner.Name
+	o.Client, o.Strength, o.Network, o.Acting = caller.Client, caller.Strength, caller.Network, caller.Acting
+	if caller.Token != (annona.TokenHash{}) {
+		token, err := x.Standings.TokenByHash(ctx, caller.Token)
+		if err != nil {
+			return err
+		}
+		if token == nil {
+			return annona.Unauthenticated("invalid_token", "the access token is not on file any more")
+		}
+		o.Within = token.Within
+	}
+	o.LogEpoch, o.Terms, o.AskedAt = state.Epoch, e.i.exportTerms(spec, state.Areas), x.Clock().UTC()
+	o.At = annona.Moment{Seq: state.Head, Day: x.today(o.AskedAt)}
+	if o.PartRows = spec.PartRows; o.PartRows == 0 {
+		o.PartRows = DefaultPartRows
+	}
+	if token == "" {
+		return nil
+	}
+	o.At, err = x.openExportPosition(o, token, state)
+	return err
+}
+
+// positionContext binds a position to whom it was given and to what was exported.
+func positionContext(o *annona.ExportOrder) []byte {
+	return digestOf("export position", o.Agreement, o.Spec, strconv.Itoa(o.Version))
+}
+
+// ExportPosition is where an export stands in the log. Another one by the same version of its
+// specification can be read there as well, by its agreement.
+func (x *Exchange) ExportPosition(o *annona.ExportOrder) string {
+	p := position{epoch: o.LogEpoch, terms: o.Terms, ranges: []seenRange{{until: noEnd, seq: o.At.Seq, day: o.At.Day}}}
+	return x.Vault.SealPosition(positionContext(o), p.encode())
+}
+
+func (x *Exchange) openExportPosition(o *annona.ExportOrder, token string, state annona.LogState) (at annona.Moment, err error) {
+	sealed, ok := x.Vault.OpenPosition(positionContext(o), token)
+	p := (*position)(nil)
+	if ok {
+		p = decodePosition(sealed)
+	}
+	if p == nil || len(p.ranges) != 1 {
+		return at, annona.Invalid("position_invalid", "position is that of an earlier export by the same version of the specification").On("position")
+	}
+	at = p.ranges[0].moment()
+	if p.epoch != state.Epoch || at.Seq > state.Head || at.Seq < state.Oldest || p.terms != o.Terms {
+		return at, errPast()
+	}
+	return at, nil
+}
+
+func exportFacts(verb annona.Verb, id annona.UID, o *annona.ExportOrder) audit.Facts {
+	return audit.Facts{
+		Verb: verb, Dataset: o.Dataset, Purpose: o.Purpose, Agreement: o.Agreement, AgreementVersion: o.AgreementVersion, Partner: o.Partner,
+		Specification: o.Spec + "@" + strconv.Itoa(o.Version), Details: map[string]string{"export": id.String()},
+	}
+}
+
+// ListExports returns the exports of the caller's agreement, the newest first and at most a thousand; to
+// the operator those of all.
+func (x *Exchange) ListExports(ctx context.Context, caller annona.Caller) ([]annona.ExportJob, error) {
+	if err := x.knows(ctx, caller); err != nil {
+		return nil, err
+	}
+	agreement := caller.Agreement
+	if caller.IsOperator() {
+		agreement = ""
+	}
+	return x.ExportJobs.ExportJobs(ctx, agreement, maxExports)
+}
+
+// ExportStatus returns an export of the caller's agreement; to the operator any.
+func (x *Exchange) ExportStatus(ctx context.Context, caller annona.Caller, id string) (annona.ExportJob, error) {
+	if err := x.knows(ctx, caller); err != nil {
+		return annona.ExportJob{}, err
+	}
+	uid, err := annona.ParseUID(id)
+	if err != nil {
+		return annona.ExportJob{}, errNoExport
+	}
+	return x.exportOf(ctx, caller, uid)
+}
+
+var errNoExport = annona.NotFound("no export with this id is on file, or it is not one of your agreement").On("id")
+
+func (x *Exchange) exportOf(ctx context.Context, caller annona.Caller, id annona.UID) (annona.ExportJob, error) {
+	job, err := x.ExportJobs.ExportJob(ctx, id)
+	switch {
+	case err != nil:
+		return annona.ExportJob{}, err
+	case job == nil || !caller.IsOperator() && job.Agreement != caller.Agreement:
+		return annona.ExportJob{}, errNoExport
+	default:
+		return *job, nil
+	}
+}
+
+// CancelExport ends an export and lets its files go. One that has ended otherwise stays as it is.
+func (x *Exchange) CancelExport(ctx context.Context, caller annona.Caller, id string) error {
+	job, err := x.ExportStatus(ctx, caller, id)
+	if err != nil || !slices.Contains([]annona.ExportState{annona.ExportWaiting, annona.ExportRunning, annona.ExportComplete}, job.State) {
+		return err
+	}
+	return x.Writer.Update(ctx, func(tx annona.Tx) error {
+		if err := tx.CancelExport(ctx, job.ID); err != nil {
+			return err
+		}
+		return tx.AppendEntry(ctx, x.administration(caller, exportFacts(annona.VerbCancelExport, job.ID, &job.ExportOrder)))
+	})
+}
+
+// OpenExport decides whether the caller may have a file of an export now, and records that it goes. The
+// file is refused when somebody is in it who was erased, restricted or has withdrawn since: code
+// regenerate. piece says which bytes are asked for.
+func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, name, piece string) (job annona.ExportJob, part annona.ExportPart, recipient string, err error) {
+	job, err = x.ExportStatus(ctx, caller, id)
+	if err != nil {
+		return job, part, "", err
+	}
+	if part, err = x.fileOf(ctx, &job, name); err != nil {
+		return job, part, "", err
+	}
+	run, err := x.resume(ctx, caller, job)
+	if err != nil {
+		return job, part, "", outdated(err)
+	}
+	if err := overCeiling(job.Rows, run.e.i.grant.RowCeiling); err != nil {
+		return job, part, "", err
+	}
+	left, err := run.Left(ctx, part)
+	if err != nil {
+		return job, part, "", err
+	}
+	if left {
+		return job, part, "", errRegenerate
+	}
+	facts := exportFacts(annona.VerbFetchExport, job.ID, &job.ExportOrder)
+	facts.Rows = part.Rows
+	facts.Details["bytes"], facts.Details["file"] = piece, name
+	return job, part, run.spec.Recipient, x.disclose(ctx, x.administration(caller, facts))
+}
+
+// MayFetch decides again whether somebody who is downloading a file may go on.
+func (x *Exchange) MayFetch(ctx context.Context, caller annona.Caller, job *annona.ExportJob) error {
+	_, err := x.decide(ctx, x.Standings, caller, annona.VerbExport, Question{Dataset: job.Dataset, Purpose: job.Purpose})
+	return err
+}
+
+// fileOf returns a part of an export by the name of its file.
+func (x *Exchange) fileOf(ctx context.Context, job *annona.ExportJob, name string) (annona.ExportPart, error) {
+	if err := fetchable(job); err != nil {
+		return annona.ExportPart{}, err
+	}
+	parts, err := x.ExportJobs.ExportParts(ctx, job.ID)
+	if err != nil {
+		return annona.ExportPart{}, err
+	}
+	for _, p := range parts {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return annona.ExportPart{}, annona.NotFound("the export has no file of this name; its manifest lists them").On("name")
+}
+
+// ExportManifest returns the manifest of an export. It stays when the files are gone.
+func (x *Exchange) ExportManifest(ctx context.Context, caller annona.Caller, id string) (string, error) {
+	job, err := x.ExportStatus(ctx, caller, id)
+	if err != nil {
+		return "", err
+	}
+	if job.Manifest == "" {
+		return "", fetchable(&job)
+	}
+	return job.Manifest, nil
+}
+
+// fetchable says why an export has no files at the moment.
+func fetchable(job *annona.ExportJob) error {
+	switch job.State {
+	case annona.ExportComplete:
+		return nil
+	case annona.ExportWaiting, annona.ExportRunning:
+		return annona.Conflict("export_not_complete", "the export is not complete; ask for its state").On("id")
+	default:
+		return annona.Gone("export_gone", "the files of this export are gone; start another one").On("id")
+	}
+}
+
+var errRegenerate = annona.Gone("regenerate", "since the file was made, somebody in it has been erased or restricted or has withdrawn, or the agreement has changed; start the export again")
+
+// outdated turns what ends a running export into what it says of one that is complete.
+func outdated(err error) error {
+	switch annona.CodeOf(err) {
+	case "agreement_changed", "resync", "schema_changed":
+		return errRegenerate
+	default:
+		return err
+	}
+}
+
+// checkFiles checks what a specification says of its files.
+func (x *Exchange) checkFiles(spec *annona.ExportSpec) error {
+	switch {
+	case spec.PartRows < 0 || spec.PartRows > maxPartRows:
+		return annona.Invalid("part_rows_out_of_range", "a file has 1 to %d rows", maxPartRows).On("part_rows")
+	case spec.KeepHours < 0 || spec.KeepHours > maxKeepHours:
+		return annona.Invalid("keep_hours_out_of_range", "files are kept for 1 to %d hours", maxKeepHours).On("keep_hours")
+	case !slices.Contains([]string{"", "gzip", "zstd", "none"}, spec.Compression):
+		return annona.Invalid("unknown_compression", "compression is gzip, zstd or none").On("compression")
+	case spec.Recipient == "" || x.Files == nil:
+		return nil
+	}
+	_, err := x.Files.SealFile(io.Discard, annona.UID{}, spec.Recipient)
+	return err
+}
