@@ -41,8 +41,8 @@ const (
 
 // How many batches may wait: for being made ready, and for a transaction, which takes all it may hold.
 const (
-	waitingBatches = 4
-	readyBatches   = mostRecords / ingest.BatchRecords
+	waitingBatches = 2
+	readyBatches   = 20
 )
 
 // WriteBehind begins to write the batches of a load; of none, when load is nil. turn is FileTurn or
