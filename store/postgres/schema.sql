@@ -559,7 +559,8 @@ CREATE TABLE extensions (
 
 -- Changes. A writer inserts an event while it holds the lock of the record, and its number
 -- into the queue; the sequencer moves committed numbers from the queue into the log. Only the
--- log has an order. event ascends among the changes of one record and means nothing else.
+-- log has an order. event ascends among the changes of one record and means nothing else. A row of the
+-- queue is a run of numbers, from event to last: a load has a thousand in one.
 CREATE TABLE events (
 	event   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	id      uuid NOT NULL,
@@ -578,7 +579,7 @@ CREATE TABLE events (
 CREATE INDEX events_load ON events (load, event) WHERE load IS NOT NULL;
 ALTER TABLE events ALTER COLUMN before SET STORAGE EXTERNAL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
-CREATE TABLE event_queue (event bigint PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE TABLE event_queue (event bigint PRIMARY KEY, last bigint NOT NULL) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE log (
 	seq   bigint PRIMARY KEY,
 	event bigint NOT NULL
