@@ -144,7 +144,7 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 }
 
 // loadGC has the collector of garbage come seldom: a load leaves much behind and holds little.
-const loadGC = 300
+const loadGC = 260
 
 // loadNice is the priority of a process that loads, as nice(1) counts: whoever looks people up in a server
 // beside it comes first, and it is not so low that a load would hold the one turn of writing for long.

@@ -36,13 +36,13 @@ type Writing struct {
 const (
 	FileTurn     = 15 * time.Millisecond
 	DatabaseTurn = 250 * time.Millisecond
-	mostRecords  = 4000 // of one transaction
+	mostRecords  = 2000 // of one transaction
 )
 
 // How many batches may wait: for being made ready, and for a transaction, which takes all it may hold.
 const (
 	waitingBatches = 2
-	readyBatches   = 20
+	readyBatches   = mostRecords / ingest.BatchRecords
 )
 
 // WriteBehind begins to write the batches of a load; of none, when load is nil. turn is FileTurn or
