@@ -273,40 +273,41 @@ const (
 
 // The verbs of writing and administration.
 const (
-	VerbImport          Verb = "import"
-	VerbEdit            Verb = "edit" // of records, by a person
-	VerbApplyAgreement  Verb = "apply_agreement"
-	VerbCreateKey       Verb = "create_key"
-	VerbRevokeKey       Verb = "revoke_key"
-	VerbCreateClient    Verb = "create_client"
-	VerbRevokeClient    Verb = "revoke_client"
-	VerbDelegate        Verb = "delegate" // a person lets a client act for them
-	VerbApplyDictionary Verb = "apply_dictionary"
-	VerbImportAreas     Verb = "import_areas"
-	VerbReorganize      Verb = "reorganize_areas"
-	VerbApproveAreas    Verb = "approve_areas" // of an agreement
-	VerbApplyCrosswalk  Verb = "apply_crosswalk"
-	VerbPutSpec         Verb = "put_export_spec"
-	VerbDropSpec        Verb = "drop_export_spec"
-	VerbStartExport     Verb = "start_export"
-	VerbCancelExport    Verb = "cancel_export"
-	VerbFetchExport     Verb = "fetch_export" // a file of it
-	VerbPutMapping      Verb = "put_mapping"
-	VerbDropMapping     Verb = "drop_mapping"
-	VerbRotateKeys      Verb = "rotate_keys"
-	VerbIndex           Verb = "index" // an index of hashes is switched, or made anew
-	VerbSubjectRights   Verb = "subject_rights"
-	VerbMerge           Verb = "merge" // of records, and what may be one
-	VerbPruneLog        Verb = "prune_log"
-	VerbExportLedger    Verb = "export_ledger"
-	VerbPruneLedger     Verb = "prune_ledger"
-	VerbRotateKey       Verb = "rotate_checkpoint_key"
-	VerbLedger          Verb = "ledger"
-	VerbBackup          Verb = "backup"
-	VerbCopyKeys        Verb = "copy_keys"
-	VerbRestore         Verb = "restore"
-	VerbUser            Verb = "user"    // somebody who signs in is invited, changed, disabled, reset
-	VerbSignIn          Verb = "sign_in" // and what people do about it themselves
+	VerbImport            Verb = "import"
+	VerbEdit              Verb = "edit"               // of records, by a person
+	VerbDecideEligibility Verb = "decide_eligibility" // a program sends back what it has decided
+	VerbApplyAgreement    Verb = "apply_agreement"
+	VerbCreateKey         Verb = "create_key"
+	VerbRevokeKey         Verb = "revoke_key"
+	VerbCreateClient      Verb = "create_client"
+	VerbRevokeClient      Verb = "revoke_client"
+	VerbDelegate          Verb = "delegate" // a person lets a client act for them
+	VerbApplyDictionary   Verb = "apply_dictionary"
+	VerbImportAreas       Verb = "import_areas"
+	VerbReorganize        Verb = "reorganize_areas"
+	VerbApproveAreas      Verb = "approve_areas" // of an agreement
+	VerbApplyCrosswalk    Verb = "apply_crosswalk"
+	VerbPutSpec           Verb = "put_export_spec"
+	VerbDropSpec          Verb = "drop_export_spec"
+	VerbStartExport       Verb = "start_export"
+	VerbCancelExport      Verb = "cancel_export"
+	VerbFetchExport       Verb = "fetch_export" // a file of it
+	VerbPutMapping        Verb = "put_mapping"
+	VerbDropMapping       Verb = "drop_mapping"
+	VerbRotateKeys        Verb = "rotate_keys"
+	VerbIndex             Verb = "index" // an index of hashes is switched, or made anew
+	VerbSubjectRights     Verb = "subject_rights"
+	VerbMerge             Verb = "merge" // of records, and what may be one
+	VerbPruneLog          Verb = "prune_log"
+	VerbExportLedger      Verb = "export_ledger"
+	VerbPruneLedger       Verb = "prune_ledger"
+	VerbRotateKey         Verb = "rotate_checkpoint_key"
+	VerbLedger            Verb = "ledger"
+	VerbBackup            Verb = "backup"
+	VerbCopyKeys          Verb = "copy_keys"
+	VerbRestore           Verb = "restore"
+	VerbUser              Verb = "user"    // somebody who signs in is invited, changed, disabled, reset
+	VerbSignIn            Verb = "sign_in" // and what people do about it themselves
 )
 
 // Treatment says what becomes of a field on its way out.

@@ -70,6 +70,7 @@ func (s *Server) register() {
 	}, http.StatusConflict), s.lookup)
 	s.registerSpecs()
 	s.registerExports()
+	s.registerDecisions()
 	s.registerNames()
 	s.registerChanges()
 	s.registerImports()

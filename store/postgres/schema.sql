@@ -338,6 +338,23 @@ CREATE TABLE export_parts (
 	PRIMARY KEY (job, number)
 );
 
+-- What programs have decided about people and households. reference is a keyed hash; body is JSON of codes, days and numbers.
+CREATE TABLE decisions (
+	key       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id        uuid NOT NULL,
+	agreement text COLLATE "C" NOT NULL,
+	client    uuid NOT NULL,
+	reference text COLLATE "C" NOT NULL,
+	dataset   text COLLATE "C" NOT NULL,
+	subject   bigint NOT NULL,
+	digest    bytea NOT NULL,
+	at        bigint NOT NULL,
+	body      bytea NOT NULL,
+	UNIQUE (agreement, reference)
+);
+CREATE INDEX decisions_subject ON decisions (subject, dataset);
+CREATE INDEX decisions_agreement ON decisions (agreement, dataset, key);
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    text COLLATE "C" NOT NULL,

@@ -73,6 +73,7 @@ var (
 	_ annona.Loads        = (*Store)(nil)
 	_ annona.Mappings     = (*Store)(nil)
 	_ annona.ExportSpecs  = (*Store)(nil)
+	_ annona.Decisions    = (*Store)(nil)
 )
 
 // Open opens the registry in the folder dir and brings its schema up to date. Errors have the
