@@ -113,6 +113,8 @@ type Agreement struct {
 	Disclosures bool `json:"disclosures,omitempty" yaml:"disclosures,omitempty"`
 	// Imports lets the partner load records; nil: it may not.
 	Imports *ImportTerms `json:"imports,omitempty" yaml:"imports,omitempty"`
+	// Decisions are the programs whose eligibility decisions the partner may send back; none: it may not.
+	Decisions []string `json:"decisions,omitempty" yaml:"decisions,omitempty"`
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`
@@ -358,3 +360,21 @@ type Tombstone struct {
 	ShreddedAt time.Time // when its key was destroyed; zero: that is still to be done
 	CompleteAt time.Time // when nothing can open an old copy anymore; zero while the key is there
 }
+
+// EligibilityDecision is what a program has decided about an individual or a household, as its partner
+// has sent it back. It never changes; a later one supersedes it.
+type EligibilityDecision struct {
+	ID        UID
+	Key       int64 // order in which they came; given by the store
+	Agreement string
+	Client    UID
+	Reference string   // keyed hash of the program's own key for it
+	Dataset   string   // of the subject
+	Subject   Number   // with whom it is erased
+	Digest    [16]byte // keyed, of the content
+	At        time.Time
+	Body      []byte // JSON: codes, days and numbers, no text
+}
+
+// ErrDecisionTaken says that somebody else has put a decision under the same reference in this moment.
+var ErrDecisionTaken = Conflict("decision_taken", "somebody has sent a decision with this key in this moment; send it again")

@@ -84,3 +84,28 @@ func TestDependenciesAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// A test that holds a failure of the list in docs/reliability.md is there under that name.
+func TestFailuresAreHeldByTests(t *testing.T) {
+	_, list, found := strings.Cut(read(t, "docs/reliability.md"), "## Failures that comparable systems had")
+	if !found {
+		t.Fatal("the list of failures is gone")
+	}
+	tests := map[string]bool{}
+	err := filepath.WalkDir(".", func(file string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(file, "_test.go") {
+			for _, name := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(read(t, file), -1) {
+				tests[name[1]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(list, -1) {
+		if !tests[name[1]] {
+			t.Errorf("docs/reliability.md names %s, which is no test", name[1])
+		}
+	}
+}

@@ -33,6 +33,7 @@ type Tx interface {
 	CodesTx
 	SpecTx
 	ExportTx
+	DecisionTx
 	IndexTx
 	NameTx
 	PolicyTx
@@ -253,6 +254,22 @@ type SpecTx interface {
 	PutExportSpec(ctx context.Context, s ExportSpec) error
 	// DropExportSpec marks all versions of a specification as dropped.
 	DropExportSpec(ctx context.Context, name string) error
+}
+
+// DecisionTx writes eligibility decisions, within a transaction.
+type DecisionTx interface {
+	// DecisionsUnder returns the decisions of an agreement that have one of those references.
+	DecisionsUnder(ctx context.Context, agreement string, references []string) ([]EligibilityDecision, error)
+	// PutDecision appends a decision and a touched event for its subject, which LifeTx.Hold has
+	// returned. It fails with ErrDecisionTaken when its agreement has one with that reference.
+	PutDecision(ctx context.Context, d EligibilityDecision) error
+}
+
+// Decisions keeps what programs have decided.
+type Decisions interface {
+	// Decisions returns at most limit decisions of an agreement about subjects of a dataset, behind the
+	// key after, by key.
+	Decisions(ctx context.Context, agreement, dataset string, after int64, limit int) ([]EligibilityDecision, error)
 }
 
 // ExportSpecs keeps the export specifications, each in versions.

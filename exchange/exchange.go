@@ -43,6 +43,7 @@ type Config struct {
 	Indexes     annona.Indexes // nil: names are not searched, and no index is made anew
 	Merges      annona.Merges
 	ExportSpecs annona.ExportSpecs
+	Decisions   annona.Decisions
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
 	Files       annona.FileVault // nil: no export becomes files

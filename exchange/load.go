@@ -516,13 +516,14 @@ func (x *Exchange) prepare(r *annona.Record, keys *recordKeys) (prepared, error)
 	if err := x.divide(&s, r.Values, r.Groups); err != nil {
 		return s, err
 	}
-	s.Digest = x.Vault.Digest(content(&s))
+	keys.content = appendContent(keys.content[:0], &s)
+	s.Digest = x.Vault.Digest(keys.content)
 	return s, nil
 }
 
 // divide divides values and groups into the two images, and picks out what filters and look-ups need.
 func (x *Exchange) divide(s *prepared, values []annona.Value, groups []annona.GroupItems) error {
-	parts, indexed := make([]imagePart, 0, len(values)+len(groups)), 1
+	indexed := 1
 	for _, v := range values {
 		if v.Field.Filter == annona.FilterRange {
 			indexed++
@@ -530,13 +531,11 @@ func (x *Exchange) divide(s *prepared, values []annona.Value, groups []annona.Gr
 	}
 	s.Index = make([]annona.Value, 0, indexed)
 	for _, v := range values {
-		parts = append(parts, imagePart{field: v.Field, text: v.Text})
 		if v.Field.Filter == annona.FilterRange && v.Text != "" {
 			s.Index = append(s.Index, v)
 		}
 	}
 	for _, g := range groups {
-		parts = append(parts, imagePart{field: g.Field, items: packItems(g)})
 		if g.Field.Code == "quality_flags" {
 			s.Index = append(s.Index, annona.Value{Field: g.Field, Text: flagCodes(g)})
 		}
@@ -544,24 +543,36 @@ func (x *Exchange) divide(s *prepared, values []annona.Value, groups []annona.Gr
 			s.Identifiers = append(s.Identifiers, x.index(g)...)
 		}
 	}
-	slices.SortStableFunc(parts, func(a, b imagePart) int { return int(a.field.ImageTag()) - int(b.field.ImageTag()) })
+	return s.cut(values, groups)
+}
+
+// cut makes the two images of values and groups.
+func (s *prepared) cut(values []annona.Value, groups []annona.GroupItems) error {
+	p := imageParts{values: values, groups: groups, items: make([][]byte, len(groups))}
+	for n, g := range groups {
+		p.items[n] = packItems(g)
+	}
+	var places [manyParts]uint64
+	order := p.order(places[:0])
 	var clear, sealed int
-	for n, p := range parts {
-		if n > 0 && p.field == parts[n-1].field {
-			return annona.Invalid("field_twice", "a record gives a field twice").On(p.field.Code)
+	var last *annona.Field
+	for _, place := range order {
+		part := p.at(place)
+		if part.field == last {
+			return annona.Invalid("field_twice", "a record gives a field twice").On(last.Code)
 		}
-		if p.field.IsSealed() {
-			sealed += p.size()
+		if last = part.field; last.IsSealed() {
+			sealed += part.size()
 		} else {
-			clear += p.size()
+			clear += part.size()
 		}
 	}
 	s.Clear, s.sealed = make(annona.Image, 0, clear), make(annona.Image, 0, sealed)
-	for _, p := range parts {
-		if p.field.IsSealed() {
-			s.sealed = p.append(s.sealed)
+	for _, place := range order {
+		if part := p.at(place); part.field.IsSealed() {
+			s.sealed = part.append(s.sealed)
 		} else {
-			s.Clear = p.append(s.Clear)
+			s.Clear = part.append(s.Clear)
 		}
 	}
 	return nil
@@ -594,8 +605,9 @@ func (k *recordKeys) hide(s *prepared) error {
 // recordKeys are the record keys of a batch: a household is named by all of its members, and they by
 // each other.
 type recordKeys struct {
-	hashes annona.Hashes
-	known  map[batchKey]string
+	hashes  annona.Hashes
+	known   map[batchKey]string
+	content []byte // of one record: memory that is used again
 }
 
 func (k *recordKeys) of(dataset, source, key string) string {
@@ -606,6 +618,39 @@ func (k *recordKeys) of(dataset, source, key string) string {
 		k.known[name] = hash
 	}
 	return hash
+}
+
+// manyParts is more than nearly every record has: their order then takes no memory of the heap.
+const manyParts = 96
+
+// imageParts are the values and groups of a record, which an image has in order of their tags.
+type imageParts struct {
+	values []annona.Value
+	groups []annona.GroupItems
+	items  [][]byte // of the groups
+}
+
+// order returns the places of the parts, in order of their tags; of one tag, as they came. Numbers are
+// cheaper to put in order than the parts.
+func (p *imageParts) order(places []uint64) []uint64 {
+	for n := range p.values {
+		places = append(places, uint64(p.values[n].Field.ImageTag())<<32|uint64(n))
+	}
+	for n := range p.groups {
+		places = append(places, uint64(p.groups[n].Field.ImageTag())<<32|uint64(len(p.values)+n))
+	}
+	slices.Sort(places)
+	return places
+}
+
+// at returns the part of a place.
+func (p *imageParts) at(place uint64) imagePart {
+	n := int(uint32(place))
+	if n < len(p.values) {
+		return imagePart{field: p.values[n].Field, text: p.values[n].Text}
+	}
+	n -= len(p.values)
+	return imagePart{field: p.groups[n].Field, items: p.items[n]}
 }
 
 // imagePart is a value of an image: a text, or the items of a group.
@@ -696,9 +741,9 @@ func (x *Exchange) indexBy(g annona.GroupItems, hashes func(scheme, issuer, key 
 	return out
 }
 
-// content is all that a source reported of a record, in one canonical form.
-func content(r *prepared) []byte {
-	out := annona.AppendItem(make([]byte, 0, len(r.Clear)+len(r.sealed)+512), r.Clear)
+// appendContent appends all that a source reported of a record, in one canonical form.
+func appendContent(out []byte, r *prepared) []byte {
+	out = annona.AppendItem(out, r.Clear)
 	out = annona.AppendItem(out, r.sealed)
 	for _, m := range r.said.Memberships {
 		out = appendTexts(out, "membership", m.HouseholdKey, m.Role, m.RoleSourceCode, m.RelationshipToHead,

@@ -9,7 +9,7 @@ import (
 // maxKept is how many outcomes of one rule are kept, and maxKeptText how long their texts are:
 // codes, ages and dates repeat, amounts and names do not.
 const (
-	maxKept     = 4096
+	maxKept     = 2048
 	maxKeptText = 64
 )
 

@@ -24,9 +24,9 @@ var (
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, dataset_not_granted, basis_lapsed,
-// purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies, role_not_granted,
-// condition_special (403).
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, dataset_not_granted, basis_lapsed,
+// purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies,
+// role_not_granted, condition_special (403).
 func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	a := t.agreement
 	if err := inForce(a, r.Today); err != nil {
@@ -40,6 +40,9 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	}
 	if r.Verb == annona.VerbNameSearch && !a.NameSearch {
 		return nil, annona.Forbidden("name_search_not_granted", "the agreement does not let you search names")
+	}
+	if r.Verb == annona.VerbDecideEligibility && len(a.Decisions) == 0 {
+		return nil, annona.Forbidden("decisions_not_granted", "the agreement names no program whose eligibility decisions you may send")
 	}
 	purpose, err := purposeOf(a, r)
 	if err != nil {

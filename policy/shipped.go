@@ -14,6 +14,7 @@ func Shipped() annona.Policy {
 		{Name: "exporter", Title: "Takes exports and follows changes", Rules: []annona.RoleRule{allow("exports", 0, annona.VerbExport, annona.VerbFollow)}},
 		{Name: "program-officer", Title: "Finds and reads records of a program", Rules: []annona.RoleRule{
 			allow("reads", 1000, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch),
+			allow("decides", 0, annona.VerbDecideEligibility),
 		}},
 		{Name: "case-worker", Title: "Finds and reads single records", Rules: []annona.RoleRule{
 			allow("reads", 50, annona.VerbGet, annona.VerbLookup, annona.VerbNameSearch),

@@ -265,6 +265,11 @@ func checkForm(a *annona.Agreement) error {
 			return fault("valid_from and valid_until are written 2006-01-02")
 		}
 	}
+	for i, program := range a.Decisions {
+		if !name.MatchString(program) || slices.Contains(a.Decisions[:i], program) {
+			return fault("decisions are codes of programs, of lower-case letters, digits and hyphens, each once")
+		}
+	}
 	if err := checkImports(a.Imports, fault); err != nil {
 		return err
 	}

@@ -2,66 +2,114 @@ package rest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/exchange"
-	"github.com/annona-exchange/annona/policy"
 )
 
-// A client may ask why a request of its own was granted, and about nobody else's.
-func TestDecisionsExplainThemselves(t *testing.T) {
-	s := newSwaps(t)
-	page := s.get(onePage, s.full)
-	id := page.header.Get("Annona-Request")
-	a := s.get("/v1/decisions/"+id, s.full)
-	var d exchange.DecisionRecord
-	s.check(json.Unmarshal([]byte(a.body), &d))
-	if a.status != http.StatusOK || d.ID != id || d.Role != annona.RolePartner || !slices.Equal(d.Rules, []string{"agreement"}) || d.PolicyVersion != 0 || d.Agreement != "full" || len(d.Inputs) != 64 || d.Verb != annona.VerbSearch {
-		t.Fatalf("%d %s", a.status, a.body)
-	}
-	for name, key := range map[string]string{"a second client of the agreement": s.second, "another partner": s.other} {
-		if p := s.get("/v1/decisions/"+id, key).problem(t); p.Status != http.StatusNotFound {
-			t.Errorf("%s: %+v", name, p)
-		}
-	}
-	for _, id := range []string{annona.NewUID().String(), "x", "aaaaaaaaaaaaaaaaaaaaaaaaaa"} {
-		if p := s.get("/v1/decisions/"+id, s.full).problem(t); p.Status != http.StatusNotFound {
-			t.Errorf("an id of nothing: %+v", p)
-		}
-	}
-	s.keepsToItself(planted)
+const decisionsOf = decisionsPath + "?purpose=eligibility-assessment"
+
+// deciding lets the partner of the key full send decisions of a program.
+func (r *registry) deciding() {
+	r.Helper()
+	full, err := r.store.Agreement(r.Context(), "full")
+	r.check(err)
+	full.Decisions = []string{"cash-transfer"}
+	_, err = r.gate.ApplyAgreement(r.Context(), operator, *full)
+	r.check(err)
 }
 
-// A role holds on every door: what it does not allow is refused alike, and what it withholds is no
-// column, no filter and no sort.
-func TestARoleHoldsOnEveryDoor(t *testing.T) {
-	s := newSwaps(t)
-	p := policy.Shipped()
-	p.Roles = append(p.Roles, annona.Role{Name: "names", Rules: []annona.RoleRule{{
-		Name: "names", Verbs: []annona.Verb{annona.VerbSearch, annona.VerbGet, annona.VerbFollow},
-		Datasets: map[string]annona.DatasetTerms{"individuals": {Fields: []string{"individual_id", "full_name", "sex"}, Condition: `individual.sex == "female"`}},
-	}}})
-	_, err := s.gate.ApplyPolicy(t.Context(), operator, p)
-	s.check(err)
-	s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, "names"))
-	for name, c := range map[string]scenario{
-		"export":           {path: wholeFile + "&format=csv", status: 403, code: "role_not_granted"},
-		"look-up":          {method: http.MethodPost, path: "/v1/lookup", body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"eligibility-assessment"}`, status: 403, code: "role_not_granted"},
-		"households":       {path: households, status: 403, code: "role_not_granted"},
-		"a withheld field": {path: onePage + "&fields=date_of_birth", status: 403, code: "field_not_granted"},
-		"a filter by it":   {path: filtered(onePage, "individual.in_school"), status: 403, code: "filter_not_granted"},
+// A program reads people and sends back what it decided: each line has a verdict, and the same again
+// changes nothing.
+func TestDecisionsComeBack(t *testing.T) {
+	r := newRegistry(t)
+	r.fill()
+	row := func(key, id string) string {
+		return fmt.Sprintf(`{"key":%q,"individual_id":%q,"program":"cash-transfer","status":"eligible","decision_date":"2026-01-31"}`, key, id)
+	}
+	if a := r.ask(http.MethodPost, decisionsOf, r.full, row("a", "x"), "Content-Type", "application/x-ndjson"); a.problem(t).Code != "decisions_not_granted" {
+		t.Errorf("without a program: %d %s", a.status, a.body)
+	}
+	r.deciding()
+	var people struct {
+		Individuals []struct {
+			ID string `json:"individual_id"`
+		} `json:"individuals"`
+	}
+	r.check(json.Unmarshal([]byte(r.get("/v1/individuals?fields=individual_id&purpose=eligibility-assessment", r.full).body), &people))
+	if len(people.Individuals) < 3 {
+		t.Fatal("nobody to decide about")
+	}
+
+	lines := []string{
+		row("a", people.Individuals[0].ID), row("b", people.Individuals[1].ID), row("c", "aaaaaaaaaaaaaaaaaaaaaaaaaa"), row("a", people.Individuals[0].ID), row("a", people.Individuals[2].ID),
+		"{", "", `{"key":"d","key":"e"}`, strings.Replace(row("f", people.Individuals[2].ID), "status", "statuss", 1), strings.Replace(row("g", people.Individuals[2].ID), "cash-transfer", "pensions", 1),
+	}
+	want := []string{"recorded", "recorded", "not_found", "unchanged", "decision_differs", "row_malformed", "row_malformed", "row_malformed", "row_malformed", "program_not_granted"}
+	send := func(body string) (said []string) {
+		a := r.ask(http.MethodPost, decisionsOf, r.full, body, "Content-Type", "application/x-ndjson")
+		var out struct {
+			Recorded, Unchanged, Refused int
+			Verdicts                     []DecisionVerdict
+		}
+		if err := json.Unmarshal([]byte(a.body), &out); err != nil || a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		for i, v := range out.Verdicts {
+			if v.Line != i+1 || v.Verdict == "recorded" != (v.ID != "" && v.Code == "") && v.Verdict != "unchanged" {
+				t.Errorf("line %d: %+v", i+1, v)
+			}
+			if v.Code != "" {
+				v.Verdict = v.Code
+			}
+			said = append(said, v.Verdict)
+		}
+		if out.Recorded+out.Unchanged+out.Refused != len(said) {
+			t.Errorf("the counts are %+v", out)
+		}
+		return said
+	}
+	if said := send(strings.Join(lines, "\n") + "\n"); !slices.Equal(said, want) {
+		t.Errorf("the verdicts are %v", said)
+	}
+	if said := send(lines[1]); !slices.Equal(said, []string{"unchanged"}) {
+		t.Errorf("the same again: %v", said)
+	}
+
+	first := r.get(decisionsOf+"&dataset=individuals&limit=1", r.full)
+	next := first.header.Get("Annona-Next")
+	if first.status != http.StatusOK || !strings.Contains(first.body, people.Individuals[0].ID) || next == "" {
+		t.Fatalf("the first page: %d %s", first.status, first.body)
+	}
+	second := r.get(decisionsOf+"&dataset=individuals&limit=1&after="+next, r.full)
+	if !strings.Contains(second.body, people.Individuals[1].ID) || second.header.Get("Annona-Next") != "" {
+		t.Errorf("the second page: %d %s", second.status, second.body)
+	}
+	if a := r.get(decisionsPath+"?purpose=monitoring&dataset=individuals", r.other); a.problem(t).Code != "decisions_not_granted" {
+		t.Errorf("of another partner: %d %s", a.status, a.body)
+	}
+	r.gate.Settle()
+	if open, err := r.store.OpenRequests(r.Context()); err != nil || len(open) != 0 {
+		t.Errorf("%d answers have not ended, %v", len(open), err)
+	}
+}
+
+func TestDecisionsThatAreNone(t *testing.T) {
+	r := newRegistry(t)
+	r.deciding()
+	for _, c := range []struct {
+		mediaType, body string
+		status          int
+	}{
+		{"text/csv", "a", http.StatusUnsupportedMediaType},
+		{"application/json", "{}", http.StatusUnsupportedMediaType},
+		{"application/x-ndjson", strings.Repeat("\n", maxDecisionRows+1) + "x", http.StatusRequestEntityTooLarge},
+		{"application/x-ndjson", strings.Repeat("x", maxDecisionBytes+1), http.StatusRequestEntityTooLarge},
 	} {
-		s.refuses(t, name, c, s.full)
+		if a := r.ask(http.MethodPost, decisionsOf, r.full, c.body, "Content-Type", c.mediaType); a.status != c.status {
+			t.Errorf("%s: %d %.200s", c.mediaType, a.status, a.body)
+		}
 	}
-	a := s.get(onePage, s.full)
-	if a.status != 200 || strings.Contains(a.body, "date_of_birth") || strings.Contains(a.body, `"male"`) || !strings.Contains(a.body, "female") {
-		t.Errorf("a page: %d %s", a.status, a.body)
-	}
-	s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, "auditor"))
-	s.refuses(t, "a role that reads nobody", scenario{path: onePage, status: 403, code: "role_not_granted"}, s.full)
-	s.keepsToItself(nil)
 }

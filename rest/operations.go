@@ -70,11 +70,12 @@ func (s *Server) register() {
 	}, http.StatusConflict), s.lookup)
 	s.registerSpecs()
 	s.registerExports()
+	s.registerDecisions()
 	s.registerNames()
 	s.registerChanges()
 	s.registerImports()
 	s.registerLedger()
-	s.registerDecisions()
+	s.registerAccessDecisions()
 	s.registerPublished()
 	s.registerReference()
 	if s.Authorization != nil {

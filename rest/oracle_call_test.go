@@ -82,6 +82,12 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return call{method: http.MethodGet, path: exportsPath + "/" + strings.Repeat("a", 32) + strings.Replace(below, "{name}", "part", 1)}
 		}
 	}
+	// No caller of the law decides for a program.
+	for _, method := range []string{http.MethodPost, http.MethodGet} {
+		table[method+" "+decisionsPath] = func(*rapid.T) call {
+			return call{method: method, path: decisionsPath, query: url.Values{"purpose": {lawPurpose}, "dataset": {"individuals"}}, body: map[string]string{http.MethodPost: "{}"}[method], headers: map[string]string{"Content-Type": "application/x-ndjson"}}
+		}
+	}
 	// No caller of the law is a registrar.
 	table["POST "+importsPath] = func(*rapid.T) call {
 		return call{method: http.MethodPost, path: importsPath, query: url.Values{"mapping": {"people"}}, body: "id\n1\n", headers: map[string]string{"Content-Type": "text/csv"}}

@@ -38,6 +38,7 @@ type store interface {
 	annona.Loads
 	annona.Mappings
 	annona.ExportSpecs
+	annona.Decisions
 	annona.Indexes
 	annona.Merges
 	annona.Users

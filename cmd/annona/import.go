@@ -99,6 +99,7 @@ func (i importCommand) readMapping(ctx context.Context, f *folder) (*ingest.Mapp
 // load reads the inputs and writes their batches, one while the next is read.
 func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest.Mapping) (imported, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(loadGC))
+	giveWay()
 	started := time.Now()
 	report := imported{DryRun: i.DryRun}
 	sources, size, err := sourcesOf(i.Input, c)
@@ -143,7 +144,11 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 }
 
 // loadGC has the collector of garbage come seldom: a load leaves much behind and holds little.
-const loadGC = 300
+const loadGC = 260
+
+// loadNice is the priority of a process that loads, as nice(1) counts: whoever looks people up in a server
+// beside it comes first, and it is not so low that a load would hold the one turn of writing for long.
+const loadNice = 5
 
 // startWriting begins a load, but in a dry run, and the writing of its batches.
 func (i importCommand) startWriting(ctx context.Context, f *folder, m *ingest.Mapping) (*intake.Writing, error) {

@@ -30,3 +30,31 @@ func beginOf(pid int) string {
 	}
 	return string(fields[begin])
 }
+
+// giveWay has this process take less of the processors than others do, when they want them: all of its
+// threads, and those that they will start. A load that cannot is as fast as others.
+func giveWay() {
+	const passes = 5 // a thread may start another one before it is its turn
+	for range passes {
+		if !lowerThreads() {
+			return
+		}
+	}
+}
+
+// lowerThreads gives each thread the priority of a load, unless it has a lower one, and reports whether
+// there was one to be lowered.
+func lowerThreads() (lowered bool) {
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		const zero = 20 // what the kernel answers for a thread of priority zero; less is lower
+		if has, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil && has > zero-loadNice {
+			lowered = unix.Setpriority(unix.PRIO_PROCESS, id, loadNice) == nil || lowered
+		}
+	}
+	return lowered
+}

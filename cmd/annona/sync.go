@@ -41,6 +41,7 @@ func (s syncRun) Run(ctx context.Context, c console) error {
 		if f.vault.Demo() {
 			return annona.Forbidden("demo_takes_no_import", "this is a demo folder: it holds invented people only; make a registry with annona init")
 		}
+		giveWay()
 		y := &syncer{folder: f, log: slog.New(slog.NewJSONHandler(c.err, nil)), holder: annona.NewUID(), compare: s.Compare, metrics: newSyncMetrics()}
 		if s.Metrics != "" {
 			if err := y.metrics.serve(ctx, s.Metrics); err != nil {

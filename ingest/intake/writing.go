@@ -36,12 +36,12 @@ type Writing struct {
 const (
 	FileTurn     = 15 * time.Millisecond
 	DatabaseTurn = 250 * time.Millisecond
-	mostRecords  = 4000 // of one transaction
+	mostRecords  = 2000 // of one transaction
 )
 
 // How many batches may wait: for being made ready, and for a transaction, which takes all it may hold.
 const (
-	waitingBatches = 4
+	waitingBatches = 2
 	readyBatches   = mostRecords / ingest.BatchRecords
 )
 

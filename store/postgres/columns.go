@@ -210,12 +210,12 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	return &tb, nil
 }
 
-// recordValues are those of recordColumns. A record that comes back was received when it came first.
-func recordValues(w *written, now string) []any {
+// recordValues appends those of recordColumns. A record that comes back was received when it came first.
+func recordValues(dst []any, w *written, now string) []any {
 	if w.deleted {
 		now = w.receivedAt
 	}
-	return []any{int64(w.number), w.uid[:], w.key.Source, w.key.Key, now}
+	return append(dst, int64(w.number), w.uid[:], w.key.Source, w.key.Key, now)
 }
 
 // setValues are those that every write sets, in the order of the table's columns.
@@ -233,7 +233,8 @@ func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
 	if tb.dataset == "individuals" {
 		dst = w.line.values(dst)
 	}
-	index := make([]any, len(tb.indexed))
+	dst = append(dst, make([]any, len(tb.indexed))...)
+	index := dst[len(dst)-len(tb.indexed):]
 	for _, v := range r.Index {
 		if !isIndexed(v.Field) {
 			continue
@@ -246,5 +247,5 @@ func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
 			return nil, err
 		}
 	}
-	return append(dst, index...), nil
+	return dst, nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 type database interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error)
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
@@ -68,18 +66,6 @@ func (c *conn) text(sql string, args ...any) (text string, err error) {
 
 func (c *conn) counter(name string) (int64, error) {
 	return c.integer("SELECT value FROM counters WHERE name = $1", name)
-}
-
-// copyIn writes rows by COPY, the fastest way in.
-func (c *conn) copyIn(table string, columns []string, rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	n, err := c.db.CopyFrom(c.ctx, pgx.Identifier{"annona", table}, columns, pgx.CopyFromRows(rows))
-	if err == nil && n != int64(len(rows)) {
-		return errors.New("not every row was copied")
-	}
-	return err
 }
 
 // values prepares arguments for the driver. The empty text and nil bytes are absent: NULL.

@@ -85,6 +85,9 @@ func (t *tx) eraseRecord(tb table, number annona.Number) error {
 			return err
 		}
 	}
+	if err := t.conn.exec("DELETE FROM decisions WHERE dataset = $1 AND subject = $2", tb.dataset, number); err != nil {
+		return err
+	}
 	return t.removeRow(tb, number)
 }
 

@@ -37,7 +37,15 @@ const insertEvents = `WITH added AS (
 	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::uuid[], $11::bigint[])
 		WITH ORDINALITY e (id, actor, dataset, record, version, kind, reason, before, client, load, position)
 	ORDER BY e.position RETURNING event)
-	INSERT INTO event_queue (event) SELECT event FROM added`
+	INSERT INTO event_queue (event, last) `
+
+// Few events are queued one by one. Many are queued as the runs of their numbers: mostly one, and more
+// when others have drawn numbers in between.
+const (
+	queueEach = "SELECT event, event FROM added"
+	queueRuns = "SELECT min(event), max(event) FROM (SELECT event, event - row_number() OVER (ORDER BY event) AS run FROM added) r GROUP BY run"
+	fewEvents = 16
+)
 
 // queueEvents has the events written that wait. Their records are locked by now, so that their
 // numbers ascend in the order in which each record changes.
@@ -55,7 +63,11 @@ func (t *tx) queueEvents() {
 		clients[i], loads[i] = uidOrNull(e.Client), e.Load
 	}
 	t.events = t.events[:0]
-	t.later.Queue(insertEvents, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores, clients, loads)
+	sql := insertEvents + queueRuns
+	if n <= fewEvents {
+		sql = insertEvents + queueEach
+	}
+	t.later.Queue(sql, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores, clients, loads)
 }
 
 // touches are the records that a transaction touches without changing them, and why.

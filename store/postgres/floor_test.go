@@ -49,7 +49,7 @@ func (l *leader) step(t testing.TB) (moved int) {
 
 const queueEvents = `WITH e AS (INSERT INTO annona.events (id, at, dataset, record, version, kind)
 	SELECT gen_random_uuid(), 0, 'individuals', $1, n, 'changed' FROM generate_series(1, $2) n ORDER BY n RETURNING event)
-	INSERT INTO annona.event_queue SELECT event FROM e`
+	INSERT INTO annona.event_queue SELECT event, event FROM e`
 
 // open begins a transaction of somebody.
 func open(t testing.TB, s *pgx.Conn, sql string, args ...any) pgx.Tx {

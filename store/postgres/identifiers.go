@@ -1,6 +1,11 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
 	"github.com/annona-exchange/annona"
 )
 
@@ -10,36 +15,37 @@ var identifierColumns = []string{"hash", "scheme", "noun", "number", "shareable"
 // are legal: the look-up finds them all, and whoever asks learns that it is ambiguous.
 func (t *tx) writeIdentifiers(noun string, changes []*written) error {
 	var known []int64
-	var rows [][]any
+	rows := rowsFor("identifier_index", identifierColumns)
 	for _, w := range changes {
 		if !w.isNew() {
 			known = append(known, int64(w.number))
 		}
-		last := map[[2]string]int{} // of one identifier that is reported twice, the last word counts
-		for _, id := range w.record.Identifiers {
+		all := slices.Clone(w.record.Identifiers)
+		slices.SortStableFunc(all, byIdentifier)
+		for i, id := range all {
 			if err := checkIdentifier(id); err != nil {
 				return err
 			}
-			values := []any{id.Hash, id.Scheme, noun, int64(w.number), id.Shareable}
-			key := [2]string{string(id.Hash), id.Scheme}
-			if at, twice := last[key]; twice {
-				rows[at] = values
-				continue
+			if i+1 < len(all) && byIdentifier(id, all[i+1]) == 0 {
+				continue // of one that is reported twice, the last word counts
 			}
-			last[key] = len(rows)
-			rows = append(rows, values)
+			rows.add(id.Hash, id.Scheme, noun, int64(w.number), id.Shareable)
 		}
 	}
 	if len(known) > 0 {
 		t.later.Queue("DELETE FROM identifier_index WHERE number = ANY ($1) AND noun = $2", known, noun)
 	}
-	if len(rows) == 0 {
+	if rows.count == 0 {
 		return nil
 	}
 	if err := t.sendLater(); err != nil {
 		return err
 	}
-	return t.conn.copyIn("identifier_index", identifierColumns, rows)
+	return t.conn.copyIn(rows)
+}
+
+func byIdentifier(a, b annona.IdentifierIndex) int {
+	return cmp.Or(bytes.Compare(a.Hash, b.Hash), strings.Compare(a.Scheme, b.Scheme))
 }
 
 func checkIdentifier(id annona.IdentifierIndex) error {

@@ -174,12 +174,47 @@ func TestManyQueued(t *testing.T) {
 	const many = 2*manyQueued + 500
 	mustExec(t, session, `WITH e AS (INSERT INTO annona.events (id, at, dataset, record, version, kind)
 		SELECT gen_random_uuid(), 0, 'individuals', 1, n, 'changed' FROM generate_series(1, $1) n ORDER BY n RETURNING event)
-		INSERT INTO annona.event_queue SELECT event FROM e`, many)
+		INSERT INTO annona.event_queue SELECT min(event), max(event) FROM e GROUP BY CASE WHEN event < 5000 THEN event ELSE -(event / 700) END`, many)
 	if err := s.Settle(t.Context()); err != nil {
 		t.Fatal(causes(err))
 	}
 	if n := ask(t, session, "SELECT count(*) FROM annona.log JOIN annona.events USING (event) WHERE version = seq"); n != many {
 		t.Errorf("%d of %d versions of a record stand in their order", n, many)
+	}
+}
+
+// TestRunsOfEvents: of many events the queue has the runs of their numbers, whoever draws numbers in between.
+func TestRunsOfEvents(t *testing.T) {
+	c := testCluster(t)
+	database := c.newRegistry(t)
+	s := c.open(t, "app", database)
+	session := c.session(t, "postgres", database)
+	var count int64
+	for _, step := range []int{1, 2} { // of the numbers
+		mustExec(t, session, "ALTER SEQUENCE annona.events_event_seq INCREMENT BY "+itoa(step))
+		for _, events := range []int{fewEvents, 3 * fewEvents} {
+			err := s.Update(t.Context(), func(x annona.Tx) error {
+				for range events {
+					if err := x.(*tx).event(annona.Event{Dataset: "individuals", Record: annona.Number(step*1000 + events), Version: int(count) + 1, Kind: annona.EventTouched}); err != nil {
+						return err
+					}
+					count++
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(causes(err))
+			}
+		}
+	}
+	if err := s.Settle(t.Context()); err != nil {
+		t.Fatal(causes(err))
+	}
+	if n := ask(t, session, "SELECT count(*) FROM annona.log JOIN annona.events USING (event) WHERE version = seq"); n != count {
+		t.Errorf("%d of %d events stand in their order", n, count)
+	}
+	if n := ask(t, session, "SELECT count(*) FROM annona.event_queue"); n != 0 {
+		t.Errorf("%d runs are left in the queue", n)
 	}
 }
 

@@ -217,12 +217,12 @@ func (t *tx) writeDifference(d *difference) error {
 	for i, n := range numbers {
 		fresh[i].number, fresh[i].uid = n, annona.NewRecordUID(t.now)
 	}
-	rows := make([][]any, len(d.added))
-	for i, m := range d.added {
-		rows[i] = []any{int64(m.household.number), m.rank(), m.number, int64(m.individual), m.uid[:], !m.NotPrimary, orNull(m.Role), orNull(m.RoleSourceCode),
-			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate)), m.ownSource(), m.Decided}
+	rows := rowsFor("memberships", membershipColumns)
+	for _, m := range d.added {
+		rows.add(int64(m.household.number), m.rank(), m.number, int64(m.individual), m.uid[:], !m.NotPrimary, orNull(m.Role), orNull(m.RoleSourceCode),
+			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate)), m.ownSource(), m.Decided)
 	}
-	return t.conn.copyIn("memberships", membershipColumns, rows)
+	return t.conn.copyIn(rows)
 }
 
 func (t *tx) deleteMemberships(gone []*membership) error {

@@ -60,16 +60,16 @@ func (t *tx) PutNames(ctx context.Context, due []annona.DueName, tokens [][]uint
 		return annona.Internal("write the index of names", errTokens)
 	}
 	var numbers []int64
-	var rows [][]any
+	rows := rowsFor("name_index", []string{"token", "number"})
 	for i, d := range due {
 		numbers = append(numbers, int64(d.Number))
 		for _, token := range slices.Compact(slices.Sorted(slices.Values(tokens[i]))) {
-			rows = append(rows, []any{int64(token), int64(d.Number)})
+			rows.add(int64(token), int64(d.Number))
 		}
 	}
 	err := t.forgetNames(numbers)
 	if err == nil {
-		err = t.conn.copyIn("name_index", []string{"token", "number"}, rows)
+		err = t.conn.copyIn(rows)
 	}
 	if err != nil {
 		return t.fault("write the index of names", err)

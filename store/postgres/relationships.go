@@ -93,7 +93,7 @@ func (t *tx) insertRelationships(people []*written, loaded *annona.Loaded) error
 	if err := t.identify(all); err != nil {
 		return err
 	}
-	rows := make([][]any, len(all))
+	rows := rowsFor("relationships", relationshipColumns)
 	for i := range all {
 		r := &all[i]
 		var to any
@@ -102,10 +102,10 @@ func (t *tx) insertRelationships(people []*written, loaded *annona.Loaded) error
 		} else {
 			loaded.Unresolved++
 		}
-		rows[i] = []any{int64(r.of.number), r.number, r.uid[:], to, r.ToKey, r.Source, orNull(r.Type),
-			orNull(string(r.StartDate)), orNull(string(r.EndDate)), orNull(r.EndReason)}
+		rows.add(int64(r.of.number), r.number, r.uid[:], to, r.ToKey, r.Source, orNull(r.Type),
+			orNull(string(r.StartDate)), orNull(string(r.EndDate)), orNull(r.EndReason))
 	}
-	return t.conn.copyIn("relationships", relationshipColumns, rows)
+	return t.conn.copyIn(rows)
 }
 
 // reportedRelationships resolves the other ends. Nothing leads to somebody who was erased.

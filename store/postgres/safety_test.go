@@ -44,8 +44,9 @@ func TestViolationsLeaveNoValue(t *testing.T) {
 		"utf-8":    upsert(planted+"\xff", "1"),
 		"too long": upsert(string(random), "1"),
 		"copy": func(x annona.Tx) error {
-			row := []any{int64(1), int64(0), int64(1), nil, nil, true, planted, planted, planted, planted, planted, long}
-			return x.(*tx).fault("copy", x.(*tx).conn.copyIn("memberships", membershipColumns, [][]any{row}))
+			rows := rowsFor("memberships", membershipColumns)
+			rows.add(int64(1), int64(0), int64(1), nil, nil, true, planted, planted, planted, planted, planted, long)
+			return x.(*tx).fault("copy", x.(*tx).conn.copyIn(rows))
 		},
 		"role":     exec("SET ROLE \"" + planted + "\""),
 		"no right": exec("UPDATE events SET actor = $1", planted),

@@ -338,6 +338,23 @@ CREATE TABLE export_parts (
 	PRIMARY KEY (job, number)
 );
 
+-- What programs have decided about people and households. reference is a keyed hash; body is JSON of codes, days and numbers.
+CREATE TABLE decisions (
+	key       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id        uuid NOT NULL,
+	agreement text COLLATE "C" NOT NULL,
+	client    uuid NOT NULL,
+	reference text COLLATE "C" NOT NULL,
+	dataset   text COLLATE "C" NOT NULL,
+	subject   bigint NOT NULL,
+	digest    bytea NOT NULL,
+	at        bigint NOT NULL,
+	body      bytea NOT NULL,
+	UNIQUE (agreement, reference)
+);
+CREATE INDEX decisions_subject ON decisions (subject, dataset);
+CREATE INDEX decisions_agreement ON decisions (agreement, dataset, key);
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    text COLLATE "C" NOT NULL,
@@ -565,7 +582,8 @@ CREATE TABLE extensions (
 
 -- Changes. A writer inserts an event while it holds the lock of the record, and its number
 -- into the queue; the sequencer moves committed numbers from the queue into the log. Only the
--- log has an order. event ascends among the changes of one record and means nothing else.
+-- log has an order. event ascends among the changes of one record and means nothing else. A row of the
+-- queue is a run of numbers, from event to last: a load has a thousand in one.
 CREATE TABLE events (
 	event   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	id      uuid NOT NULL,
@@ -584,7 +602,7 @@ CREATE TABLE events (
 CREATE INDEX events_load ON events (load, event) WHERE load IS NOT NULL;
 ALTER TABLE events ALTER COLUMN before SET STORAGE EXTERNAL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
-CREATE TABLE event_queue (event bigint PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE TABLE event_queue (event bigint PRIMARY KEY, last bigint NOT NULL) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE log (
 	seq   bigint PRIMARY KEY,
 	event bigint NOT NULL

@@ -230,14 +230,15 @@ type moved struct {
 	hashes  [][]byte
 }
 
-// events gives queued events their numbers in the log, gapless. Among the events of one record their
+// events gives queued events their numbers in the log, gapless: about as many as a batch has, whole runs of them. Among the events of one record their
 // order is the order of their changes: each was queued under the record's lock.
 func (m *moved) events(floor int64) question {
-	const sql = `WITH moved AS (
-			DELETE FROM event_queue WHERE event = ANY (ARRAY (SELECT event FROM event_queue WHERE event > $2 ORDER BY event LIMIT $1)) RETURNING event),
+	const sql = `WITH queued AS (
+			SELECT event, sum((last - event + 1)::int) OVER (ORDER BY event) - (last - event + 1) AS before FROM event_queue WHERE event > $2 ORDER BY event LIMIT $1),
+		moved AS (DELETE FROM event_queue WHERE event = ANY (ARRAY (SELECT event FROM queued WHERE before < $1)) RETURNING event, last),
 		placed AS (INSERT INTO log (seq, event)
-			SELECT (SELECT coalesce(max(seq), 0) FROM log) + row_number() OVER (ORDER BY event), event FROM moved)
-		SELECT count(*), coalesce(max(event), 0) FROM moved`
+			SELECT (SELECT coalesce(max(seq), 0) FROM log) + row_number() OVER (ORDER BY n), n FROM moved, generate_series(event, last) n)
+		SELECT coalesce(sum(last - event + 1), 0)::bigint, coalesce(max(last), 0) FROM moved`
 	return question{sql, []any{int64(manyQueued), floor}, func(r row) error {
 		m.count, m.last = int(r.integer(0)), r.integer(1)
 		return nil

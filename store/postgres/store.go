@@ -85,6 +85,7 @@ var (
 	_ annona.Loads        = (*Store)(nil)
 	_ annona.Mappings     = (*Store)(nil)
 	_ annona.ExportSpecs  = (*Store)(nil)
+	_ annona.Decisions    = (*Store)(nil)
 )
 
 // Open connects to the registry of a database. It changes no schema: Migrate does. Errors have

@@ -120,7 +120,8 @@ func (t *tx) setValues(tb *table, dst []any, w *written, now string) ([]any, err
 // for the end of the transaction: nobody looks at what they change.
 func (t *tx) writeRecords(by annona.Author, tb *table, changes []*written, loaded *annona.Loaded) error {
 	now := annona.Instant(t.now)
-	var added [][]any
+	added := rowsFor(tb.dataset, tb.columns)
+	var values []any // of one record: used again for the next new one
 	var restored []int64
 	for _, w := range changes {
 		if t.hashed = true; t.names && tb.dataset == "individuals" {
@@ -140,11 +141,11 @@ func (t *tx) writeRecords(by annona.Author, tb *table, changes []*written, loade
 			loaded.Changed++
 		}
 		if w.isNew() {
-			values, err := t.setValues(tb, recordValues(w, now), w, now)
-			if err != nil {
+			var err error
+			if values, err = t.setValues(tb, recordValues(values[:0], w, now), w, now); err != nil {
 				return err
 			}
-			added = append(added, values)
+			added.add(values...)
 		} else {
 			values, err := t.setValues(tb, []any{int64(w.number)}, w, now)
 			if err != nil {
@@ -157,5 +158,5 @@ func (t *tx) writeRecords(by annona.Author, tb *table, changes []*written, loade
 		}
 	}
 	t.forgetDeleted(tb.dataset, restored)
-	return t.conn.copyIn(tb.dataset, tb.columns, added)
+	return t.conn.copyIn(added)
 }

@@ -161,11 +161,11 @@ func (t *tx) observe(follower, generation int64, o annona.Observation) error {
 				follower, first, last, generation, annona.AppendViews(nil, o.Views))
 		}
 	}
-	rows := make([][]any, len(o.Views))
-	for i, v := range o.Views {
-		rows[i] = []any{follower, int64(v.Number), generation, o.Seq, int64(v.Tag)}
+	rows := rowsFor("follower_views", []string{"follower", "number", "generation", "seq", "tag"})
+	for _, v := range o.Views {
+		rows.add(follower, int64(v.Number), generation, o.Seq, int64(v.Tag))
 	}
-	return t.conn.copyIn("follower_views", []string{"follower", "number", "generation", "seq", "tag"}, rows)
+	return t.conn.copyIn(rows)
 }
 
 // Departed returns what is left of records by their numbers.

@@ -60,6 +60,9 @@ func (t *tx) eraseRecord(tb *table, number annona.Number) error {
 			return err
 		}
 	}
+	if err := t.conn.exec("DELETE FROM decisions WHERE dataset = ? AND subject = ?", tb.dataset, number); err != nil {
+		return err
+	}
 	return t.removeRow(tb, number)
 }
 

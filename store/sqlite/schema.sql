@@ -317,6 +317,23 @@ CREATE TABLE export_parts (
 	PRIMARY KEY (job, number)
 ) STRICT;
 
+-- What programs have decided about people and households. reference is a keyed hash; body is JSON of codes, days and numbers.
+CREATE TABLE decisions (
+	key       INTEGER PRIMARY KEY,
+	id        BLOB NOT NULL,
+	agreement TEXT NOT NULL,
+	client    BLOB NOT NULL,
+	reference TEXT NOT NULL,
+	dataset   TEXT NOT NULL,
+	subject   INTEGER NOT NULL,
+	digest    BLOB NOT NULL,
+	at        INTEGER NOT NULL,
+	body      BLOB NOT NULL,
+	UNIQUE (agreement, reference)
+) STRICT;
+CREATE INDEX decisions_subject ON decisions (subject, dataset);
+CREATE INDEX decisions_agreement ON decisions (agreement, dataset, key);
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    TEXT NOT NULL,

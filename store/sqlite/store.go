@@ -76,6 +76,7 @@ var (
 	_ annona.Loads        = (*Store)(nil)
 	_ annona.Mappings     = (*Store)(nil)
 	_ annona.ExportSpecs  = (*Store)(nil)
+	_ annona.Decisions    = (*Store)(nil)
 )
 
 // Open opens the registry in the folder dir and brings its schema up to date. Errors have the
@@ -162,8 +163,7 @@ func openWriting(path string) (*conn, error) {
 		"synchronous = full", // a commit that returned survives a loss of power
 		"secure_delete = on",
 		"foreign_keys = on",
-		"cache_size = -65536",        // KiB
-		"wal_autocheckpoint = 16000", // 128 MB: pages that many commits touch are copied once
+		"cache_size = -65536", // KiB
 		"journal_size_limit = 67108864",
 	} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type writer struct {
 	ended time.Time // the last long change
 
 	version int64        // of the file, as the last transaction has left it
+	log     int          // pages that the write-ahead log may have before it is copied; 0: not set yet
 	others  atomic.Int64 // until when somebody else is expected to write, in nanoseconds since 1970
 
 	mu     sync.Mutex
@@ -88,7 +90,9 @@ func (w *writer) expect(again time.Duration) {
 
 // Alone reports whether nobody else is expected to write: no request of this process that waited a
 // moment ago, nobody who reads people, and no other process.
-func (s *Store) Alone() bool { return time.Now().UnixNano() > s.writer.others.Load() }
+func (s *Store) Alone() bool { return s.writer.isAlone() }
+
+func (w *writer) isAlone() bool { return time.Now().UnixNano() > w.others.Load() }
 
 func (w *writer) close() error {
 	w.baton <- struct{}{}
@@ -137,6 +141,9 @@ func (w *writer) update(ctx context.Context, doing string, fn func(*tx) error) e
 	defer w.release()
 	w.flush()
 	w.giveWay()
+	if err := w.limitLog(w.logOfChange()); err != nil {
+		return fault(doing, err)
+	}
 	began := time.Now()
 	erased := false
 	err := w.transaction(ctx, func(t *tx) error {
@@ -168,6 +175,34 @@ func (w *writer) giveWay() {
 		w.expect(company)
 		time.Sleep(busyPause)
 	}
+}
+
+// How many pages of 8 KiB the write-ahead log may have before a commit copies them into the file. In a long
+// log, pages that many commits touch are copied once. While they are copied, whoever commits an entry
+// waits for the same disk: so changes beside others copy often, and little. Entries that somebody waits
+// for leave the copying to changes.
+const (
+	longLog  = 16_000
+	shortLog = 4_000
+)
+
+// limitLog sets how long the log may be behind the commits of this process from now on.
+func (w *writer) limitLog(pages int) error {
+	if pages == w.log {
+		return nil
+	}
+	if err := w.conn.exec("PRAGMA wal_autocheckpoint = " + strconv.Itoa(pages)); err != nil {
+		return err
+	}
+	w.log = pages
+	return nil
+}
+
+func (w *writer) logOfChange() int {
+	if w.isAlone() {
+		return longLog
+	}
+	return shortLog
 }
 
 // wipe empties the write-ahead log, which holds what pages were before an erasure. Whoever reads
@@ -292,6 +327,9 @@ func (w *writer) flush() {
 			close(a.committed)
 		}
 	}()
+	if err = w.limitLog(longLog); err != nil {
+		return
+	}
 	err = w.transaction(context.Background(), func(t *tx) error {
 		for _, a := range batch {
 			if err := t.appendEntries(a.rows); err != nil {

@@ -50,6 +50,44 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// Changes copy the log of the engine often beside others, and seldom otherwise; entries that somebody
+// waits for leave that to them.
+func TestLogIsShortBesideOthers(t *testing.T) {
+	s := openTest(t, t.TempDir())
+	limit := func() int64 {
+		t.Helper()
+		n, err := s.writer.conn.integer("PRAGMA wal_autocheckpoint")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	change := func() {
+		t.Helper()
+		if err := s.Update(t.Context(), func(annona.Tx) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if change(); limit() != longLog {
+		t.Errorf("alone, %d pages", limit())
+	}
+	if err := s.Append(t.Context(), storetest.Entry(annona.EntryRelease, annona.NewUID())); err != nil {
+		t.Fatal(err)
+	}
+	if limit() != longLog {
+		t.Errorf("behind an entry, %d pages", limit())
+	}
+	if change(); limit() != shortLog {
+		t.Errorf("beside others, %d pages", limit())
+	}
+	if err := s.Append(t.Context(), storetest.Entry(annona.EntryRelease, annona.NewUID())); err != nil {
+		t.Fatal(err)
+	}
+	if limit() != longLog {
+		t.Errorf("behind an entry beside changes, %d pages", limit())
+	}
+}
+
 // A writer is alone until somebody else writes to the file: another process, or whoever reads people,
 // by the entries of the disclosures. Its own changes are nobody's.
 func TestAlone(t *testing.T) {

@@ -37,6 +37,7 @@ type Store interface {
 	annona.ExportSpecs
 	annona.ExportJobs
 	annona.ExportQueue
+	annona.Decisions
 	annona.Indexes
 	annona.Merges
 	annona.Users
@@ -117,6 +118,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"an export has one worker", testExportLeases},
 		{"exports take turns", testExportTurns},
 		{"workers take exports at once", testExportsConcurrent},
+		{"eligibility decisions", testDecisions},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},

@@ -1,0 +1,67 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/policy"
+)
+
+// A client may ask why a request of its own was granted, and about nobody else's.
+func TestDecisionsExplainThemselves(t *testing.T) {
+	s := newSwaps(t)
+	page := s.get(onePage, s.full)
+	id := page.header.Get("Annona-Request")
+	a := s.get("/v1/decisions/"+id, s.full)
+	var d exchange.DecisionRecord
+	s.check(json.Unmarshal([]byte(a.body), &d))
+	if a.status != http.StatusOK || d.ID != id || d.Role != annona.RolePartner || !slices.Equal(d.Rules, []string{"agreement"}) || d.PolicyVersion != 0 || d.Agreement != "full" || len(d.Inputs) != 64 || d.Verb != annona.VerbSearch {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for name, key := range map[string]string{"a second client of the agreement": s.second, "another partner": s.other} {
+		if p := s.get("/v1/decisions/"+id, key).problem(t); p.Status != http.StatusNotFound {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+	for _, id := range []string{annona.NewUID().String(), "x", "aaaaaaaaaaaaaaaaaaaaaaaaaa"} {
+		if p := s.get("/v1/decisions/"+id, s.full).problem(t); p.Status != http.StatusNotFound {
+			t.Errorf("an id of nothing: %+v", p)
+		}
+	}
+	s.keepsToItself(planted)
+}
+
+// A role holds on every door: what it does not allow is refused alike, and what it withholds is no
+// column, no filter and no sort.
+func TestARoleHoldsOnEveryDoor(t *testing.T) {
+	s := newSwaps(t)
+	p := policy.Shipped()
+	p.Roles = append(p.Roles, annona.Role{Name: "names", Rules: []annona.RoleRule{{
+		Name: "names", Verbs: []annona.Verb{annona.VerbSearch, annona.VerbGet, annona.VerbFollow},
+		Datasets: map[string]annona.DatasetTerms{"individuals": {Fields: []string{"individual_id", "full_name", "sex"}, Condition: `individual.sex == "female"`}},
+	}}})
+	_, err := s.gate.ApplyPolicy(t.Context(), operator, p)
+	s.check(err)
+	s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, "names"))
+	for name, c := range map[string]scenario{
+		"export":           {path: wholeFile + "&format=csv", status: 403, code: "role_not_granted"},
+		"look-up":          {method: http.MethodPost, path: "/v1/lookup", body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"eligibility-assessment"}`, status: 403, code: "role_not_granted"},
+		"households":       {path: households, status: 403, code: "role_not_granted"},
+		"a withheld field": {path: onePage + "&fields=date_of_birth", status: 403, code: "field_not_granted"},
+		"a filter by it":   {path: filtered(onePage, "individual.in_school"), status: 403, code: "filter_not_granted"},
+	} {
+		s.refuses(t, name, c, s.full)
+	}
+	a := s.get(onePage, s.full)
+	if a.status != 200 || strings.Contains(a.body, "date_of_birth") || strings.Contains(a.body, `"male"`) || !strings.Contains(a.body, "female") {
+		t.Errorf("a page: %d %s", a.status, a.body)
+	}
+	s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, "auditor"))
+	s.refuses(t, "a role that reads nobody", scenario{path: onePage, status: 403, code: "role_not_granted"}, s.full)
+	s.keepsToItself(nil)
+}
