@@ -26,6 +26,7 @@ type store interface {
 	annona.Standings
 	annona.Tokens
 	annona.Delegations
+	annona.Buckets
 	annona.Subjects
 	annona.Reference
 	annona.Log

@@ -50,6 +50,7 @@ type Store struct {
 	writer  *writer
 	clock   annona.Clock
 	proofs  *proofs // that were shown
+	buckets buckets // of requests
 
 	agreements sync.Map // name → *annona.Agreement, as last decoded: a version never changes
 }
@@ -66,6 +67,7 @@ var (
 	_ annona.Standings    = (*Store)(nil)
 	_ annona.Tokens       = (*Store)(nil)
 	_ annona.Delegations  = (*Store)(nil)
+	_ annona.Buckets      = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)
 	_ annona.Log          = (*Store)(nil)
