@@ -526,6 +526,22 @@ type SignInTx interface {
 // ErrUserName says that a name belongs to another user.
 var ErrUserName = Conflict("user_name_taken", "another user has this name, or had it: choose another one")
 
+// Buckets counts requests for all nodes: a bucket holds so many, and gets another one every so often.
+type Buckets interface {
+	// Draw puts back what was drawn and not used, and draws what is wanted, or what is there of it. room
+	// is how much stays. When nothing is there, wait is how long until one is.
+	Draw(ctx context.Context, d Draw) (got, room int, wait time.Duration, err error)
+}
+
+// Draw is what is drawn from a bucket. Nobody has drawn from a new one: it is full.
+type Draw struct {
+	Bucket       string
+	Unused, Want int
+	Burst        int           // requests in a bucket that is full
+	Every        time.Duration // between one that comes and the next
+	Now          time.Time
+}
+
 // ErrClaimed says that something was shown that may be shown once.
 var ErrClaimed = Unauthenticated("shown_before", "what proves the request was shown before; make another for each request")
 

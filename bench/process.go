@@ -53,7 +53,7 @@ func (b *bench) serve(ctx context.Context, set *dataset) (*server, error) {
 		return nil, err
 	}
 	s := &server{set: set, url: "http://" + address, ended: make(chan struct{})}
-	s.cmd = exec.CommandContext(ctx, b.program, append([]string{"serve", "--listen", address}, set.as(appRole)...)...)
+	s.cmd = exec.CommandContext(ctx, b.program, append([]string{"serve", "--listen", address, "--client-rate", "0", "--partner-rate", "0"}, set.as(appRole)...)...)
 	s.cmd.Stderr = &s.said
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = 20 * time.Second

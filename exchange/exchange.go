@@ -63,6 +63,9 @@ type Config struct {
 	// Persons says why a person may not act at this moment; it is asked for every page of a client that
 	// acts for one. nil: nobody acts for anybody.
 	Persons func(ctx context.Context, who annona.SignedIn) error
+	// Rates say how often clients may ask, and Buckets counts it for all nodes; nil: without a limit.
+	Rates   Rates
+	Buckets annona.Buckets
 	// Covered says why nothing may be disclosed: the ledger's tree or its signer have failed for
 	// too long. nil: nobody watches, as at the command line.
 	Covered func() error
@@ -87,6 +90,7 @@ type Exchange struct {
 	sharing    *sharing
 	indexing   atomic.Pointer[indexing]
 	searches   searches
+	limits     limits
 }
 
 type termsKey struct {
@@ -200,6 +204,9 @@ func (x *Exchange) AdmitToken(ctx context.Context, caller annona.Caller, within 
 	standing, err := x.standing(ctx, x.Remembered, caller)
 	if err != nil {
 		return err
+	}
+	if _, err := x.Take(ctx, caller); err != nil {
+		return err // asking for tokens is asking
 	}
 	terms, err := x.compiledTerms(standing.Agreement)
 	if err != nil {

@@ -266,6 +266,7 @@ func TestCodesThatAreRefused(t *testing.T) {
 			r.Proofs = []string{o.proofFor(o.otherKey, "POST", tokenPath, "").text(o.T)}
 		}},
 		{"another client", "invalid_grant", func(o *office, r *TokenRequest) {
+			o.other.Redirects = o.signer.Redirects
 			s := o.assertion()
 			s.key, s.claims["iss"], s.claims["sub"] = o.otherKey, o.other.KeyID, o.other.KeyID
 			r.Client.Assertion = s.text(o.T)
@@ -395,6 +396,7 @@ func TestRefreshTokensThatAreRefused(t *testing.T) {
 	if got := o.issued(narrower); got.Within.Purpose != "monitoring" || len(got.Within.Datasets) != 1 {
 		t.Errorf("got %+v", got.Within)
 	}
+	o.other.Redirects = o.signer.Redirects
 	others := o.refreshing(first.Refresh)
 	s := o.assertion()
 	s.key, s.claims["iss"], s.claims["sub"] = o.otherKey, o.other.KeyID, o.other.KeyID

@@ -1,10 +1,12 @@
 package rest
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -227,7 +229,7 @@ func (w *response) WriteHeader(status int) {
 			h.Set("WWW-Authenticate", w.visit.challenges()[0])
 		}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		h.Set("Retry-After", "5")
+		h.Set("Retry-After", strconv.Itoa(cmp.Or(w.visit.wait, 5)))
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -1,17 +1,20 @@
 package rest
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
 )
 
 var (
@@ -68,8 +71,32 @@ func (s *Server) authenticate(c huma.Context, next func(huma.Context)) {
 		return
 	}
 	visitOf(r.Context()).caller = caller
+	if err := s.take(w, r, caller); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
 	next(c)
 }
+
+// take counts the request of a client and says how many may follow (draft-ietf-httpapi-ratelimit-headers).
+func (s *Server) take(w http.ResponseWriter, r *http.Request, caller annona.Caller) error {
+	left, err := s.Gate.Take(r.Context(), caller)
+	var policies, limits []string
+	v := visitOf(r.Context())
+	for _, a := range left {
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", a.Limit, a.Burst, exchange.RateWindow))
+		limits = append(limits, fmt.Sprintf("%q;r=%d;t=%d", a.Limit, a.Left, seconds(a.Wait)))
+		v.wait = max(v.wait, seconds(a.Wait))
+	}
+	if len(left) > 0 {
+		w.Header().Set("RateLimit-Policy", strings.Join(policies, ", "))
+		w.Header().Set("RateLimit", strings.Join(limits, ", "))
+	}
+	return err
+}
+
+// seconds are whole ones, none too few.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 func (s *Server) callerOf(w http.ResponseWriter, r *http.Request) (annona.Caller, error) {
 	keys := r.Header.Values("X-API-Key")

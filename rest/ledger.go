@@ -41,7 +41,7 @@ func (s *Server) registerLedger() {
 func accountable(o huma.Operation, errors ...int) huma.Operation {
 	o.Tags = []string{"ledger"}
 	o.Security = credentials()
-	return refusable(o, append(errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusInternalServerError, http.StatusServiceUnavailable)...)
+	return refusable(o, append(errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable)...)
 }
 
 // checkpoint answers with the latest checkpoint.

@@ -59,5 +59,5 @@ func (s *Server) registerNames() {
 		Description: "Returns at most 20 individuals whom you may see: those whose names are as asked, then those whose names begin so. When there are 20, ask more exactly. The name stands in the body, never in the URL.\n\n" +
 			"An installation has this operation only when its operator has switched it on; otherwise every request is 404, as of a path that there is not. Your agreement has to grant it.",
 		Responses: answers("The individuals.", pageFormats),
-	}, http.StatusTooManyRequests), s.nameSearch)
+	}), s.nameSearch)
 }

@@ -148,7 +148,7 @@ func (s *Server) registerReference() {
 func people(o huma.Operation, errors ...int) huma.Operation {
 	o.Tags = []string{"people"}
 	o.Security = credentials()
-	return refusable(o, append(errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+	return refusable(o, append(errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests,
 		http.StatusNotAcceptable, http.StatusInternalServerError, http.StatusServiceUnavailable)...)
 }
 

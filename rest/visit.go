@@ -34,6 +34,7 @@ type visit struct {
 
 	scheme string // of Authorization, when a token was shown: DPoP or Bearer
 	told   bool   // the answer has its challenge already
+	wait   int    // seconds until this client may ask again; 0: nobody has counted
 }
 
 // baseOf is the public address of the installation, or the one that a request came to.

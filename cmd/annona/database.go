@@ -27,6 +27,7 @@ type store interface {
 	annona.Roster
 	annona.Tokens
 	annona.Delegations
+	annona.Buckets
 	annona.Subjects
 	annona.Reference
 	annona.Log

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/jobs"
 	"github.com/annona-exchange/annona/rest"
@@ -29,6 +30,8 @@ type serveCommand struct {
 	TLSCert      string    `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate of the server with its chain, PEM. It is read again when it changes. None: plain HTTP."`
 	TLSKey       string    `name:"tls-key" type:"path" placeholder:"FILE" help:"Private key of the certificate, PEM, for this account only."`
 	ClientCA     string    `name:"client-ca" type:"path" placeholder:"FILE" help:"Authorities whose certificates clients may show, PEM. None: clients show none."`
+	ClientRate   int       `name:"client-rate" default:"1000" placeholder:"N" help:"How many requests a client may make each second; up to ten seconds' worth at once. 0: without a limit."`
+	PartnerRate  int       `name:"partner-rate" default:"3000" placeholder:"N" help:"How many requests all clients of a partner may make together each second. 0: without a limit."`
 	InsecureDev  bool      `name:"insecure-dev" help:"For trying things out: speak plain HTTP to other machines too. Every answer says so. Never with data of real people."`
 	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
 
@@ -57,6 +60,10 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 				return err
 			}
 		}
+		if f.gate.Rates, err = s.rates(); err != nil {
+			return err
+		}
+		f.gate.Buckets = f.store
 		insecure := s.TLSCert == "" && mustBeLoopback(listener.Addr()) != nil
 		if insecure && !s.InsecureDev {
 			return errPlainHTTP
@@ -97,6 +104,19 @@ func mustBeLoopback(address net.Addr) error {
 		return annona.Forbidden("demo_loopback_only", "a demo folder listens on a loopback address only, such as 127.0.0.1:8080").On("listen")
 	}
 	return nil
+}
+
+// mostRate is the highest rate: one request each microsecond.
+const mostRate = 1_000_000
+
+// rates are how often clients may ask.
+func (s serveCommand) rates() (exchange.Rates, error) {
+	for _, rate := range []int{s.ClientRate, s.PartnerRate} {
+		if rate < 0 || rate > mostRate {
+			return exchange.Rates{}, annona.Invalid("rate_malformed", "a rate is a number of requests each second, 1 to %d, or 0 for no limit", mostRate)
+		}
+	}
+	return exchange.Rates{Client: s.ClientRate, Partner: s.PartnerRate}, nil
 }
 
 // errPlainHTTP refuses what anybody between two machines could read.

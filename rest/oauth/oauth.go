@@ -332,7 +332,7 @@ func (w *Wire) refuse(out http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case status == http.StatusUnauthorized && r.Header.Get("Authorization") != "":
 		out.Header().Set("WWW-Authenticate", `Basic realm="annona"`)
-	case status == http.StatusServiceUnavailable:
+	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
 		out.Header().Set("Retry-After", "5")
 	}
 	if code == annona.ErrProofEpoch.Code {
@@ -353,6 +353,8 @@ func verdict(err error) (status int, code, text string) {
 	switch known.Kind {
 	case annona.KindUnavailable:
 		return http.StatusServiceUnavailable, "temporarily_unavailable", known.Message
+	case annona.KindTooMany:
+		return http.StatusTooManyRequests, "temporarily_unavailable", known.Message
 	case annona.KindForbidden:
 		return http.StatusBadRequest, "unauthorized_client", known.Message
 	case annona.KindUnauthenticated:

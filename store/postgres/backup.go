@@ -101,7 +101,7 @@ func (d *dumper) dump(begin func(annona.StoreState) (annona.TableSink, error)) e
 // with it what was remembered of followers; tokens live for minutes, whoever was signed in
 // signs in again, and lets applications act again, and export jobs read at positions.
 func forgotten() []string {
-	return []string{"followers", "follower_views", "follower_ranges", "tokens", "export_jobs", "export_parts", "delegations", "assertion_claims", "sessions", "attempts", "proof_claims", "proof_epoch"}
+	return []string{"followers", "follower_views", "follower_ranges", "tokens", "export_jobs", "export_parts", "delegations", "assertion_claims", "sessions", "attempts", "proof_claims", "proof_epoch", "buckets"}
 }
 
 // state says where the store stands in this snapshot.

@@ -228,6 +228,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE, DELETE", "tokens, delegations"},
 	{"INSERT, DELETE", "assertion_claims, proof_claims"},
 	{"INSERT", "proof_epoch"},
+	{"INSERT, UPDATE", "buckets"},
 	{"INSERT, UPDATE", "users"},
 	{"INSERT, UPDATE, DELETE", "factors, sessions, attempts"},
 }

@@ -533,6 +533,13 @@ CREATE UNLOGGED TABLE proof_epoch (
 	epoch uuid NOT NULL
 );
 
+-- How often was asked. A bucket is full from full_at on; drawn is what was drawn last. After a crash all are full.
+CREATE UNLOGGED TABLE buckets (
+	name    text COLLATE "C" PRIMARY KEY,
+	full_at bigint NOT NULL,
+	drawn   bigint NOT NULL
+) WITH (fillfactor = 50);
+
 -- Those who sign in, what they have registered (sealed), where they are signed in, and what was tried.
 CREATE TABLE users (
 	id            uuid PRIMARY KEY,

@@ -78,6 +78,7 @@ var (
 	_ annona.Roster       = (*Store)(nil)
 	_ annona.Tokens       = (*Store)(nil)
 	_ annona.Delegations  = (*Store)(nil)
+	_ annona.Buckets      = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)
 	_ annona.Log          = (*Store)(nil)

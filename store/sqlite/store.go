@@ -51,6 +51,7 @@ type Store struct {
 	writer  *writer
 	clock   annona.Clock
 	proofs  *proofs // that were shown
+	buckets buckets // of requests
 
 	agreements sync.Map                      // name → *annona.Agreement, as last decoded: a version never changes
 	policy     atomic.Pointer[annona.Policy] // in force, as last decoded
@@ -69,6 +70,7 @@ var (
 	_ annona.Roster       = (*Store)(nil)
 	_ annona.Tokens       = (*Store)(nil)
 	_ annona.Delegations  = (*Store)(nil)
+	_ annona.Buckets      = (*Store)(nil)
 	_ annona.Subjects     = (*Store)(nil)
 	_ annona.Reference    = (*Store)(nil)
 	_ annona.Log          = (*Store)(nil)

@@ -26,6 +26,7 @@ type Store interface {
 	annona.Roster
 	annona.Tokens
 	annona.Delegations
+	annona.Buckets
 	annona.Subjects
 	annona.Reference
 	annona.Log
@@ -142,6 +143,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"where people are signed in", testSessions},
 		{"what was tried in vain", testAttempts},
 		{"delegations", testDelegations},
+		{"buckets of requests", testBuckets},
+		{"buckets are shared", testBucketsShared},
 		{"delegations are moved once", testDelegationsMoveOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newRegistry(t, open(t))) })
