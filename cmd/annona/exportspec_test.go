@@ -153,6 +153,7 @@ func TestSpecificationsThatAreRefused(t *testing.T) {
 		{"a crosswalk from codes that are none", "other: O}", "other: O, clan: C}", "unknown_code"},
 		{"codes for a text", "as: NAME", "as: NAME\n    codes: {a: b}", "codes_misplaced"},
 		{"a treatment that does not fit", "as: NAME", "as: NAME\n    treatment: year", "treatment_misplaced"},
+		{"a width that bands nothing", "as: NAME", "as: NAME\n    treatment: mask\n    band: 10", "treatment_misplaced"},
 		{"codes and a treatment", "codes: {household", "treatment: mask\n    codes: {household", "change_twice"},
 		{"two columns of one name", "as: DISTRICT", "as: HH_ID", "name_twice"},
 		{"two columns of one name in a flat table", "as: DISTRICT", "as: member_NAME", "name_twice"},
