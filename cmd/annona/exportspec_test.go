@@ -229,7 +229,16 @@ func TestSpecificationsInVersions(t *testing.T) {
 			t.Errorf("%s of another agreement: %d %s", path, a.status, a.code())
 		}
 	}
+	if a := other.get("/v1/export-specs", nil); a.status != http.StatusOK || strings.Contains(string(a.body), "cash-transfer") {
+		t.Errorf("another agreement is listed %d %s", a.status, a.body)
+	}
+	theirs := filepath.Join(t.TempDir(), "theirs.yaml")
+	writeFile(t, theirs, []byte("name: cash-transfer\nagreement: research\npurpose: living-conditions-research\ndataset: individuals\nformat: csv\nfields:\n  - field: sex\n"))
+	refused(t, "spec_of_another", "export-spec", "put", "--data", data, theirs)
 	must(t, "export-spec", "drop", "--data", data, "cash-transfer")
+	if a := s.get("/v1/export-specs", nil); a.status != http.StatusOK || strings.Contains(string(a.body), "cash-transfer") {
+		t.Errorf("dropped, and listed %d %s", a.status, a.body)
+	}
 	if a := s.get("/v1/export-specs/cash-transfer/export", nil); a.status != http.StatusNotFound {
 		t.Errorf("dropped: %d", a.status)
 	}
