@@ -29,7 +29,7 @@ test: tools check build ## everything: formatting, vet, lint, all tests with wha
 	@GO="$(GO)" scripts/test
 
 laws: ## the property tests for 20 minutes or more, with worlds of chance
-	$(GO) test -timeout 3h ./rest ./exchange -run 'Law' -rapid.checks=2000
+	$(GO) test -timeout 3h ./rest ./exchange -run 'Law|TakenBackIsNone|KeepTheirRules' -rapid.checks=2000
 
 lint: ## staticcheck
 	$(GO) tool staticcheck ./...

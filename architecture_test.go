@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"audit":                       {""},
 	"vault":                       {""},
 	"identity":                    {""},
+	"identity/people":             {""},
 	"store/postgres":              {""},
 	"store/postgres/postgrestest": {},
 	"store/sqlite":                {""},
@@ -42,10 +43,11 @@ var mayImport = map[string][]string{
 	"jobs":                        {"", "exchange", "encode", "schema", "privacy"},
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
 	"rest/oauth":                  {"", "identity"},
+	"rest/signin":                 {"", "identity", "identity/people"},
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "schema",
+	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "identity/people", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "rest/signin", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

@@ -332,6 +332,31 @@ const (
 	TreatDerive Treatment = "derive"
 )
 
+// Fits refuses a treatment that makes no sense of a field, with code treatment_misplaced. A treatment
+// alters one value: a field that holds many passes or does not leave. width is that of a band, of rounding
+// and of an age; nothing else has one. TreatArea and TreatDerive are not about the field alone: they do
+// not fit.
+func (t Treatment) Fits(f *Field, width int64) error {
+	fits, wide := false, false
+	switch t {
+	case TreatPass:
+		fits = true
+	case TreatMask:
+		fits = f.Type == TypeText && !f.Many
+	case TreatYear, TreatMonth:
+		fits = f.Type == TypeDate && !f.Many
+	case TreatBand, TreatRound:
+		fits, wide = (f.Type == TypeInt || f.Type == TypeDec) && !f.Many, true
+	case TreatAge:
+		fits, wide = f.Type == TypeDate && !f.Many, true
+	}
+	if !fits || width < 0 || wide != (width > 0) {
+		return Invalid("treatment_misplaced",
+			"mask is for text, year and month for dates, age with its band for dates, band and round with their width for numbers; a field of many values is not altered").On(f.Dataset + "." + f.Code)
+	}
+	return nil
+}
+
 // FieldGrant is a field that may leave, and how.
 type FieldGrant struct {
 	Field     *Field

@@ -6,6 +6,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math"
+	"math/big"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -114,6 +116,26 @@ func TestWorkbookTakesTextForText(t *testing.T) {
 	}
 	if altered != 1 {
 		t.Errorf("%d cells altered instead of the one that no cell holds", altered)
+	}
+}
+
+// TestDecimalsOfParquet reads decimals back as readers do: nine bytes, big-endian, in two's complement.
+func TestDecimalsOfParquet(t *testing.T) {
+	for text, want := range map[string]int64{"12.5": 1250, "0": 0, "-0.01": -1, "-7": -700, "-0.5": -50, "92233720368547758.07": math.MaxInt64, "-92233720368547758.08": math.MinInt64} {
+		value, ok := decimalValue([]byte(text), 2)
+		raw := value.ByteArray()
+		n := new(big.Int).SetBytes(raw)
+		if len(raw) == 9 && raw[0]&0x80 != 0 {
+			n.Sub(n, new(big.Int).Lsh(big.NewInt(1), 72))
+		}
+		if !ok || len(raw) != 9 || n.Cmp(big.NewInt(want)) != 0 {
+			t.Errorf("%s is written as %x, %v", text, raw, ok)
+		}
+	}
+	for _, text := range []string{"1.234", "x", "1e3", "92233720368547758.08"} {
+		if _, ok := decimalValue([]byte(text), 2); ok {
+			t.Errorf("%s is a decimal of two digits", text)
+		}
 	}
 }
 

@@ -132,6 +132,7 @@ func (m *shownMemory) take(ctx context.Context, f *fetched) error {
 			return err
 		}
 		var seen []annona.View
+		late := false
 		for number, at := range pairs(page.Numbers, shown) {
 			tag := annona.ViewTag(0)
 			if at.row >= 0 {
@@ -140,8 +141,12 @@ func (m *shownMemory) take(ctx context.Context, f *fetched) error {
 			if last := len(at.views) - 1; last < 0 && tag != 0 || last >= 0 && at.views[last].Tag != tag {
 				seen = append(seen, annona.View{Number: number, Tag: tag})
 			}
+			late = late || overtaken(at.views, m.follower)
 		}
-		if len(seen) > 0 {
+		switch {
+		case late:
+			err = annona.ErrViewsMoved
+		case len(seen) > 0:
 			m.follower.Generation, err = m.x.Views.Observe(ctx, m.follower, annona.Observation{Seq: state.Head, Views: seen})
 		}
 		switch {

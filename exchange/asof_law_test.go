@@ -1,7 +1,6 @@
 package exchange_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,21 +18,15 @@ import (
 // TestTheLawOfSnapshots: an export at a position is the export that was taken when the log stood there,
 // whatever has happened to records since; minus those who have been erased or restricted, or have
 // withdrawn their consent. Following from the end of it makes what a search finds.
-//
-// Without -rapid.checks it stops after lawTime on each store.
 func TestTheLawOfSnapshots(t *testing.T) {
-	checks := flag.Lookup("rapid.checks")
-	asked := checks.Value.String() != checks.DefValue
+	t.Parallel()
 	for _, g := range grounds(t) {
 		t.Run(g.name, func(t *testing.T) {
-			began, worlds, reads, moved := time.Now(), 0, 0, 0
+			worlds, reads, moved := 0, 0, 0
 			t.Cleanup(func() {
 				t.Logf("%d worlds, %d exports at a position, %d of something that has changed", worlds, reads, moved)
 			})
-			rapid.Check(t, func(rt *rapid.T) {
-				if !asked && time.Since(began) > lawTime {
-					return
-				}
+			law(t, func(rt *rapid.T) {
 				worlds++
 				w := &pastWorld{moving: newWorld(rt, g)}
 				defer func() { check(rt, w.place.store.Close()) }()

@@ -46,8 +46,10 @@ type Config struct {
 	Decisions   annona.Decisions
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
-	Files       annona.FileVault // nil: no export becomes files
-	History     History          // nil: nothing is proved, nobody's disclosures are told
+	Files       annona.FileVault   // nil: no export becomes files
+	Users       annona.Users       // nil: nobody signs in
+	Delegations annona.Delegations // of users; nil: there are none
+	History     History            // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only
 	Rotator     annona.KeyRotator
@@ -61,7 +63,7 @@ type Config struct {
 	// Check says whether a client may still be used at that moment, from that network.
 	Check func(client *annona.Client, now time.Time, from netip.Addr) error
 	// Persons says why a person may not act at this moment; it is asked for every page of a client that
-	// acts for one. nil: nobody acts for anybody.
+	// acts for one. nil: users on file may, for the partner that they work for.
 	Persons func(ctx context.Context, who annona.SignedIn) error
 	// Rates say how often clients may ask, and Buckets counts it for all nodes; nil: without a limit.
 	Rates   Rates
@@ -144,7 +146,7 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 		return s, annona.Forbidden("agreement_not_active", "the agreement of this API key is not on file")
 	}
 	s.Client, s.Agreement = client, agreement
-	if err := x.mayAct(ctx, caller.Acting); err != nil {
+	if err := x.mayAct(ctx, caller.Acting, agreement); err != nil {
 		return s, err
 	}
 	if caller.Token == (annona.TokenHash{}) {
@@ -158,17 +160,6 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 		return s, annona.Unauthenticated("invalid_token", "the access token was revoked, or its time is over: ask for another one at the token endpoint")
 	}
 	return s, nil
-}
-
-// mayAct refuses a client that acts for somebody who may not act. Nobody is fine: it acts for itself.
-func (x *Exchange) mayAct(ctx context.Context, who annona.SignedIn) error {
-	if who == (annona.SignedIn{}) {
-		return nil
-	}
-	if x.Persons == nil {
-		return annona.Unauthenticated("invalid_token", "nobody signs in here for whom a client could act")
-	}
-	return x.Persons(ctx, who)
 }
 
 // longestAnswer is how long an answer may take that began before its access token expired. A token's

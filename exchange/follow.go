@@ -131,6 +131,8 @@ type look struct {
 	seen    []annona.View // that the memory does not have yet
 	known   map[annona.Moment]concerned
 	view    []byte // memory for the view of a record
+
+	overtaken bool // by another reader of the memory
 }
 
 type concerned struct {
@@ -206,6 +208,9 @@ func (l *look) run(ctx context.Context) (*position, error) {
 			next.cursor = pieces[n].upto
 			break
 		}
+	}
+	if l.overtaken {
+		return nil, annona.ErrViewsMoved
 	}
 	now := seenRange{generation: l.follower.Generation, seq: l.state.Head, day: l.today, scope: l.version}
 	if len(l.seen) > 0 {

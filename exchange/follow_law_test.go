@@ -20,19 +20,13 @@ import (
 // TestTheLawOfFollowers: from any position that was ever given out, applying what Follow answers
 // makes what a fresh search answers, and every change changes something. The world moves between
 // any two answers; answers are lost, positions asked again, and several read with one key.
-//
-// Without -rapid.checks it stops after lawTime on each store.
 func TestTheLawOfFollowers(t *testing.T) {
-	checks := flag.Lookup("rapid.checks")
-	asked := checks.Value.String() != checks.DefValue
+	t.Parallel()
 	for _, g := range grounds(t) {
 		t.Run(g.name, func(t *testing.T) {
-			began, worlds := time.Now(), 0
+			worlds := 0
 			t.Cleanup(func() { t.Logf("%d worlds", worlds) })
-			rapid.Check(t, func(rt *rapid.T) {
-				if !asked && time.Since(began) > lawTime {
-					return
-				}
+			law(t, func(rt *rapid.T) {
 				worlds++
 				w := newWorld(rt, g)
 				defer func() { check(rt, w.place.store.Close()) }()
@@ -59,7 +53,26 @@ func TestTheLawOfFollowers(t *testing.T) {
 	}
 }
 
-const lawTime = 20 * time.Second
+// The bounds of a law in the suite, on each store. make laws goes further.
+const (
+	lawTime      = 6 * time.Second
+	fewestWorlds = 5 // however slow the machine is
+)
+
+// law holds the worlds that rapid draws to a law. Without -rapid.checks it ends after lawTime; a failure
+// is made small, however long that takes.
+func law(t *testing.T, holds func(*rapid.T)) {
+	t.Helper()
+	checks := flag.Lookup("rapid.checks")
+	asked, began, worlds := checks.Value.String() != checks.DefValue, time.Now(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		if worlds++; !asked && worlds > fewestWorlds && time.Since(began) > lawTime {
+			return
+		}
+		defer func() { asked = asked || rt.Failed() }()
+		holds(rt)
+	})
+}
 
 // moving is a registry in which things happen, and its readers.
 type moving struct {

@@ -464,6 +464,56 @@ func TestLateCommitsAreNotSkipped(t *testing.T) {
 	}
 }
 
+// interrupted is a memory of views in which something happens before the views of records are read, once.
+type interrupted struct {
+	annona.Views
+	happens *func()
+}
+
+func (i interrupted) happen() {
+	if do := *i.happens; do != nil {
+		*i.happens = nil
+		do()
+	}
+}
+
+func (i interrupted) ViewsOf(ctx context.Context, follower int64, numbers []annona.Number) ([]annona.View, error) {
+	i.happen()
+	return i.Views.ViewsOf(ctx, follower, numbers)
+}
+
+func (i interrupted) ViewsIn(ctx context.Context, follower int64, after, until annona.Number) ([]annona.View, error) {
+	i.happen()
+	return i.Views.ViewsIn(ctx, follower, after, until)
+}
+
+// TestTwoReadersAtOnce lets one reader of a key be told of a change while another one looks, who has read
+// already how far the memory is: both are told, and neither is told again.
+func TestTwoReadersAtOnce(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p := small(t, g)
+			one := p.tail(t, exchange.Question{Dataset: "individuals", Fields: []string{"individual_id", "marital_status"}})
+			two := *one
+			two.has = maps.Clone(one.has)
+			var happens func()
+			p.Views = interrupted{p.Views, &happens}
+			p.put(t, []annona.Record{changed(member("p3", "h2", "head"), "marital_status", "married")})
+			var early []string
+			happens = func() { early = one.read() }
+			if late := two.read(); len(early) != 1 || len(late) != 1 {
+				t.Fatalf("one was told %v, the other one %v", early, late)
+			}
+			if again := append(one.read(), two.read()...); len(again) > 0 {
+				t.Errorf("told again: %v", again)
+			}
+			if diff := cmp.Diff(one.has, two.has); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // readUntil follows without waiting for what is not in the log yet.
 func (f *tail) readUntil(ended <-chan struct{}) {
 	for {

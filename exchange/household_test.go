@@ -291,6 +291,59 @@ func TestHouseholdVerbsRefuse(t *testing.T) {
 	}
 }
 
+// TestMergedIndividualsAreNotEdited: nobody could say whose word an edit of somebody changes whom several
+// records tell of. Neither is a household that they are members of, but where only its own word changes.
+func TestMergedIndividualsAreNotEdited(t *testing.T) {
+	set := func(household bool, key string, a ...exchange.Assignment) verb {
+		return func(ctx context.Context, p *place) (exchange.Edited, error) {
+			return p.Set(ctx, operator, exchange.Setting{Record: exchange.Subject{Source: "law", Key: key, Household: household}, Values: a, Why: because})
+		}
+	}
+	male, poor := exchange.Assignment{Field: "sex", Text: "male"}, exchange.Assignment{Field: "poverty_score", Text: "12"}
+	for _, g := range grounds(t) {
+		p := hamlet(t, g)
+		m := p.merge(t, "p0", "p1") // p0 is head of h0, p1 a child there
+		check(t, p.settle())
+		state, err := p.store.LogState(p.ctx)
+		check(t, err)
+		verbs := []struct {
+			name string
+			do   verb
+		}{
+			{"set", set(false, "p0", male)},
+			{"set by the key of the other record", set(false, "p1", male)},
+			{"split", split("h0", "p0")},
+			{"their household merged into another one", merged("h0", "h1")},
+			{"another household merged into theirs", merged("h1", "h0")},
+			{"head", head("h0", "p1", "")},
+			{"join", join("p0", "h1", "", false)},
+			{"somebody else joins theirs", join("p2", "h0", "", false)},
+			{"leave", leave("p0", "h0")},
+			{"primary", primary("p0", "h0")},
+			{"birth", birth("p0")},
+		}
+		for _, v := range verbs {
+			if _, err := v.do(p.ctx, p); annona.CodeOf(err) != "individual_merged" {
+				t.Errorf("%s, %s: %v", g.name, v.name, err)
+			}
+		}
+		check(t, p.settle())
+		if now, err := p.store.LogState(p.ctx); err != nil || now.Head != state.Head {
+			t.Errorf("%s: refused, and the log went from %d to %d, %v", g.name, state.Head, now.Head, err)
+		}
+		for _, do := range []verb{move("h0", "XA-2"), set(true, "h0", poor)} {
+			_, err := do(p.ctx, p)
+			check(t, err)
+		}
+		p.unmerge(t, m.ID)
+		for _, v := range verbs[:2] {
+			if _, err := v.do(p.ctx, p); err != nil {
+				t.Errorf("%s, %s: not merged any more: %v", g.name, v.name, err)
+			}
+		}
+	}
+}
+
 // TestSourcesAfterEdits lets the source speak after the registry has decided: what it repeats changes nothing,
 // what it says against the decision is flagged, and when it says the same it is heard again.
 func TestSourcesAfterEdits(t *testing.T) {

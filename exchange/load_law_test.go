@@ -3,7 +3,6 @@ package exchange_test
 import (
 	"cmp"
 	"context"
-	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,20 +18,12 @@ import (
 
 // TestLoadsKeepTheirRules interleaves loads of two sources and of the registry's own corrections:
 // upserts, full loads, older ones, repeated ones, ones that break off or are killed, what a person
-// sets by hand, and undos. After each the
-// registry is what a plain model of the rules says. Without -rapid.checks it stops after lawTime on
-// each store.
+// sets by hand, and undos. After each the registry is what a plain model of the rules says.
 func TestLoadsKeepTheirRules(t *testing.T) {
-	checks := flag.Lookup("rapid.checks")
-	asked := checks.Value.String() != checks.DefValue
+	t.Parallel()
 	for _, g := range grounds(t) {
 		t.Run(g.name, func(t *testing.T) {
-			began := time.Now()
-			rapid.Check(t, func(rt *rapid.T) {
-				if !asked && time.Since(began) > lawTime {
-					return
-				}
-				defer func() { asked = asked || rt.Failed() }() // a failure is made small, however long that takes
+			law(t, func(rt *rapid.T) {
 				w := &lawOfLoads{rt: rt, model: newPlainRegistry(), sent: map[string][][]saidRow{}}
 				p, err := g.open(t.Context())
 				check(rt, err)

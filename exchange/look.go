@@ -191,8 +191,16 @@ func (l *look) compare(p *piece, shown []annona.View) {
 		}
 		if changed {
 			l.change(kind, d, at.row, number)
+			l.overtaken = l.overtaken || overtaken(at.views, l.follower)
 		}
 	}
+}
+
+// overtaken reports whether another reader has been shown a record since the follower was read: a position
+// of that generation would not know that this one was shown it too.
+func overtaken(views []annona.View, by annona.Follower) bool {
+	last := len(views) - 1
+	return last >= 0 && views[last].Generation > by.Generation
 }
 
 func (l *look) change(kind ChangeKind, d *privacy.Disclosed, row int, number annona.Number) {

@@ -1,7 +1,6 @@
 package exchange_test
 
 import (
-	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -17,15 +16,10 @@ import (
 // and, some loads later, taken apart again. While they are one, the survivor shows what the two
 // show in the other registry. Afterwards a partner sees the same in both.
 func TestAMergeTakenBackIsNone(t *testing.T) {
-	checks := flag.Lookup("rapid.checks")
-	asked := checks.Value.String() != checks.DefValue
+	t.Parallel()
 	for _, g := range grounds(t) {
 		t.Run(g.name, func(t *testing.T) {
-			began := time.Now()
-			rapid.Check(t, func(rt *rapid.T) {
-				if !asked && time.Since(began) > lawTime {
-					return
-				}
+			law(t, func(rt *rapid.T) {
 				merged, apart := newTwin(rt, g, t), newTwin(rt, g, t)
 				defer merged.close(rt)
 				defer apart.close(rt)

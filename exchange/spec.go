@@ -234,27 +234,14 @@ const years = "a"
 
 // checkTreatment refuses a treatment that does not fit the field.
 func (c specCompiler) checkTreatment(f *annona.Field, column specColumn) error {
-	fits, width := false, false
-	isNumber := f.Type == annona.TypeInt || f.Type == annona.TypeDec
-	switch column.Treatment {
-	case annona.TreatPass:
-		fits = true
-	case annona.TreatMask:
-		fits = f.Type == annona.TypeText && !f.Many
-	case annona.TreatYear, annona.TreatMonth:
-		fits = f.Type == annona.TypeDate
-	case annona.TreatBand, annona.TreatRound:
-		fits, width = isNumber, true
-	case annona.TreatAge:
-		fits, width = f.Type == annona.TypeDate, true
-	case annona.TreatArea:
-		fits = f.CodeList == filter.AreaList && !f.Many
-	}
 	isArea := column.Treatment == annona.TreatArea
-	if !fits || width != (column.Band > 0) || column.Band < 0 || isArea != (column.Level > 0) || column.Level < 0 || column.Level > annona.MaxAreaLevel {
-		return annona.Invalid("treatment_misplaced", "mask is for text, year and month for dates, age with its band for dates, band and round with their width for numbers, area with its level for areas").On(column.Field)
+	switch {
+	case isArea && f.CodeList == filter.AreaList && !f.Many && column.Band == 0 && column.Level > 0 && column.Level <= annona.MaxAreaLevel:
+		return nil
+	case isArea || column.Level != 0:
+		return annona.Invalid("treatment_misplaced", "area with its level is for areas; no other treatment has a level").On(column.Field)
 	}
-	return nil
+	return column.Treatment.Fits(f, column.Band)
 }
 
 // distinct refuses two columns of one name.
@@ -269,15 +256,18 @@ func distinct(dataset *annona.Dataset, fields []*annona.Field) error {
 	return nil
 }
 
-// distinctFlat refuses a column of households that has the name of a member's column in a flat table.
+// distinctFlat refuses a column that has the name of a nested record's column in a flat table, where
+// that one carries the item's name as prefix.
 func distinctFlat(shape *annona.Shape) error {
-	i := shape.Group("members")
-	if i < 0 {
-		return nil
-	}
-	for _, f := range shape.Groups[i].Shape.Columns {
-		if shape.Column("member_"+f.Code) >= 0 {
-			return annona.Invalid("name_twice", "a column of a household has the name that a column of its members has in a flat table").On("member_" + f.Code)
+	for _, g := range shape.Groups {
+		if !g.Shape.Dataset.Root {
+			continue // flat tables have no columns of it
+		}
+		prefix := g.Field.Item() + "_"
+		for _, f := range g.Shape.Columns {
+			if shape.Column(prefix+f.Code) >= 0 {
+				return annona.Invalid("name_twice", "a column has the name that one of %s has in a flat table", g.Field.Code).On(prefix + f.Code)
+			}
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"errors"
 	"net/netip"
@@ -110,7 +111,12 @@ func TestAssertionsCountOnce(t *testing.T) {
 	if given.Load() != 1 {
 		t.Errorf("one assertion gives %d tokens", given.Load())
 	}
-	_, _, err := o.issuer.Introspect(t.Context(), first.Client, "x")
+	o.now = o.now.Add(59 * time.Second) // it expires in a second
+	late := o.ask(o.signerKey)
+	late.Client = first.Client
+	_, err := o.issuer.GiveToken(t.Context(), late)
+	refuses(t, "and as long as it holds", err, "invalid_client")
+	_, _, err = o.issuer.Introspect(t.Context(), first.Client, "x")
 	refuses(t, "and then an introspection", err, "invalid_client")
 	refuses(t, "and a revocation", o.issuer.Revoke(t.Context(), first.Client, "x"), "invalid_client")
 }
@@ -125,11 +131,23 @@ func TestClientsThatAreRefused(t *testing.T) {
 		shown func(o *office, s *ShownClient)
 		code  string
 	}{
-		"nothing at all":               {func(_ *office, s *ShownClient) { *s = ShownClient{} }, "invalid_client"},
-		"FA-03 a client_id alone":      {func(o *office, s *ShownClient) { *s = ShownClient{ID: o.signer.KeyID} }, "invalid_client"},
-		"two ways":                     {func(o *office, s *ShownClient) { s.Basic = basic(o.secretive.KeyID, o.secret) }, "invalid_request"},
-		"another type":                 {func(_ *office, s *ShownClient) { s.AssertionType = "urn:x" }, "invalid_request"},
-		"client_id of another":         {func(o *office, s *ShownClient) { s.ID = o.other.KeyID }, "invalid_client"},
+		"nothing at all":          {func(_ *office, s *ShownClient) { *s = ShownClient{} }, "invalid_client"},
+		"FA-03 a client_id alone": {func(o *office, s *ShownClient) { *s = ShownClient{ID: o.signer.KeyID} }, "invalid_client"},
+		"two ways":                {func(o *office, s *ShownClient) { s.Basic = basic(o.secretive.KeyID, o.secret) }, "invalid_request"},
+		"another type":            {func(_ *office, s *ShownClient) { s.AssertionType = "urn:x" }, "invalid_request"},
+		"client_id of another":    {func(o *office, s *ShownClient) { s.ID = o.other.KeyID }, "invalid_client"},
+		"a secret and another's id": {func(o *office, s *ShownClient) {
+			*s = ShownClient{ID: o.other.KeyID, Basic: basic(o.secretive.KeyID, o.secret)}
+		}, "invalid_client"},
+		"an assertion in place of a secret": {func(o *office, s *ShownClient) {
+			a := o.assertion()
+			a.claims["iss"], a.claims["sub"] = o.secretive.KeyID, o.secretive.KeyID
+			s.Assertion = a.text(o.T)
+		}, "invalid_client"},
+		"a certificate of nobody in place of a key": {func(o *office, s *ShownClient) {
+			o.connect(s, "loader", time.Hour)
+			s.ID, s.Certificate.Subject = o.signer.KeyID, pkix.Name{}
+		}, "invalid_client"},
 		"FA-06 another's secret":       {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.signer.KeyID, o.secret)} }, "invalid_client"},
 		"wrong secret":                 {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.secretive.KeyID, o.secret+"x")} }, "invalid_client"},
 		"nobody's secret":              {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic("nobody", o.secret)} }, "invalid_client"},
@@ -212,6 +230,9 @@ func TestTokensAreBound(t *testing.T) {
 	refuses(t, "DP-17 a proof with it", o.recognize(o.show(o.signerKey, plain.Text)), "invalid_token")
 	proved := bearer
 	proved.Proofs = o.show(o.signerKey, plain.Text).Proofs
+	named := bearer
+	named.Scheme = "DPoP"
+	refuses(t, "DP-17 as DPoP, without a proof", o.recognize(named), "invalid_token")
 	refuses(t, "DP-17 a proof beside it", o.recognize(proved), "invalid_token")
 
 	withProof := bySecret

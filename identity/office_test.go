@@ -59,7 +59,8 @@ type shelf struct {
 	mu      sync.Mutex
 	clients map[string]*annona.Client
 	tokens  map[annona.TokenHash]*annona.Token
-	claimed map[annona.Claim]bool
+	claimed map[annona.Claim]time.Time // until when it is remembered
+	clock   annona.Clock
 	epoch   annona.UID
 	asked   int // how often the epoch was
 	failing error
@@ -106,11 +107,12 @@ func (s *shelf) claim(c annona.Claim) error {
 	if s.failing != nil {
 		return s.failing
 	}
+	until := c.Until
 	c.Until = time.Time{}
-	if s.claimed[c] {
+	if remembered, claimed := s.claimed[c]; claimed && s.clock().Before(remembered) {
 		return annona.ErrClaimed
 	}
-	s.claimed[c] = true
+	s.claimed[c] = until
 	return nil
 }
 
@@ -166,9 +168,10 @@ func (s *shelf) RevokeToken(_ context.Context, hash annona.TokenHash, client ann
 
 func newOffice(t *testing.T) *office {
 	o := &office{T: t, now: noon, store: &shelf{
-		clients: map[string]*annona.Client{}, tokens: map[annona.TokenHash]*annona.Token{}, claimed: map[annona.Claim]bool{}, epoch: annona.NewUID(), delegations: &delegations{all: map[annona.UID]annona.Delegation{}},
+		clients: map[string]*annona.Client{}, tokens: map[annona.TokenHash]*annona.Token{}, claimed: map[annona.Claim]time.Time{}, epoch: annona.NewUID(), delegations: &delegations{all: map[annona.UID]annona.Delegation{}},
 	}}
 	clock := func() time.Time { return o.now }
+	o.store.clock = clock
 	i := Installation{
 		Standings: o.store, Store: o.store, Claims: o.store, Delegations: o.store, Clock: clock, Origin: officeURL,
 		Keys:       NewKeys(o.store, keyedHash, clock, false),

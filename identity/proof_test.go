@@ -221,6 +221,11 @@ func TestNonces(t *testing.T) {
 	o.now = began.Add(60 * time.Second)
 	try("of 60 s", fresh, "")
 	claims = len(o.store.claimed)
+	o.now = began.Add(-6 * time.Second)
+	try("of a clock 6 s ahead", fresh, "use_dpop_nonce")
+	o.now = began.Add(-5 * time.Second)
+	try("of a clock 5 s ahead", fresh, "")
+	claims = len(o.store.claimed)
 
 	o.now = began
 	before := nonce()
@@ -256,6 +261,8 @@ func TestProofsCountOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuses(t, "the same proof again", o.recognize(shown), "invalid_dpop_proof")
+	o.now = o.now.Add(59 * time.Second)
+	refuses(t, "as long as it holds", o.recognize(shown), "invalid_dpop_proof")
 	once := o.proofFor(o.signerKey, "GET", readPath, token)
 	again := o.proofFor(o.signerKey, "GET", readPath, token)
 	again.claims["jti"] = once.claims["jti"]

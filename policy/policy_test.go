@@ -260,6 +260,13 @@ func TestAgreementsThatAreRefused(t *testing.T) {
 		"band without width": {"treatment_misplaced", change(func(d *annona.DatasetTerms) {
 			d.Treatments = map[string]annona.Treatment{"income_amount": annona.TreatBand}
 		})},
+		"a width without band": {"treatment_misplaced", change(func(d *annona.DatasetTerms) { d.Bands = map[string]int64{"income_amount": 10} })},
+		"a width beside a year": {"treatment_misplaced", change(func(d *annona.DatasetTerms) {
+			d.Treatments, d.Bands = map[string]annona.Treatment{"date_of_birth": annona.TreatYear}, map[string]int64{"date_of_birth": 10}
+		})},
+		"mask of many values": {"treatment_misplaced", change(func(d *annona.DatasetTerms) {
+			d.Treatments = map[string]annona.Treatment{"phone_numbers": annona.TreatMask}
+		})},
 		"malformed condition": {"filter_malformed", change(func(d *annona.DatasetTerms) { d.Condition = "individual.sex ==" })},
 	} {
 		a := agreement()

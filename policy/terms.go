@@ -139,9 +139,9 @@ func resolve(dataset *annona.Dataset, terms annona.DatasetTerms) ([]annona.Field
 		if !grants(terms, f) {
 			continue
 		}
-		g := annona.FieldGrant{Field: f, Treatment: annona.TreatPass}
+		g := annona.FieldGrant{Field: f, Treatment: annona.TreatPass, Band: terms.Bands[f.Code]}
 		if treatment, ok := terms.Treatments[f.Code]; ok {
-			g.Treatment, g.Band = treatment, terms.Bands[f.Code]
+			g.Treatment = treatment
 		}
 		if err := checkTreatment(g); err != nil {
 			return nil, err
@@ -216,20 +216,18 @@ func checkNames(dataset *annona.Dataset, terms annona.DatasetTerms) error {
 }
 
 func checkTreatment(g annona.FieldGrant) error {
-	fits := map[annona.Treatment]bool{
-		annona.TreatPass:  true,
-		annona.TreatMask:  g.Field.Type == annona.TypeText,
-		annona.TreatYear:  g.Field.Type == annona.TypeDate,
-		annona.TreatMonth: g.Field.Type == annona.TypeDate,
-		annona.TreatBand:  (g.Field.Type == annona.TypeInt || g.Field.Type == annona.TypeDec) && g.Band > 0,
-		annona.TreatDerive: g.Field.Filter == annona.FilterRange && g.Field.Sensitivity != annona.Identifies && !g.Field.IsSealed() ||
-			slices.Contains(leadsOn, g.Field.Code),
+	f := g.Field
+	switch g.Treatment {
+	case annona.TreatDerive:
+		named := f.Filter == annona.FilterRange && f.Sensitivity != annona.Identifies && !f.IsSealed() || slices.Contains(leadsOn, f.Code)
+		if named && g.Band == 0 {
+			return nil
+		}
+		return annona.Invalid("treatment_misplaced", "derive is for what a filter can name").On(f.Dataset + "." + f.Code)
+	case annona.TreatRound, annona.TreatAge, annona.TreatArea:
+		return annona.Invalid("treatment_misplaced", "an export specification rounds numbers and shows ages and areas of a level, an agreement does not").On(f.Dataset + "." + f.Code)
 	}
-	if !fits[g.Treatment] {
-		return annona.Invalid("treatment_misplaced",
-			"mask is for text, year and month for dates, band with its width for numbers, derive for what a filter can name").On(g.Field.Code)
-	}
-	return nil
+	return g.Treatment.Fits(f, g.Band)
 }
 
 // leadsOn are the fields through which a condition reaches other records. They may be granted for

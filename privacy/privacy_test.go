@@ -25,6 +25,26 @@ func field(t *testing.T, dataset, code string) *annona.Field {
 	return f
 }
 
+// A code that the recipient has none for does not leave.
+func TestCodesOfARecipient(t *testing.T) {
+	separator := string(rune(annona.ListSeparator))
+	for in, out := range map[string]string{"female": "2", "male": "1", "other": "", "": "", "male" + separator + "other" + separator + "female": "1" + separator + "2"} {
+		f := field(t, "individuals", "sex")
+		d, _ := annona.Standard().Dataset("individuals")
+		page := annona.NewPage(&annona.Shape{Dataset: d, Columns: []*annona.Field{f}})
+		page.Columns[0].Append([]byte(in))
+		page.Count = 1
+		shown := *f
+		shown.Code, shown.Origin = "SEX", f
+		grant := &annona.Grant{Fields: map[string][]annona.FieldGrant{"individuals": {{Field: f, Treatment: annona.TreatPass}}}}
+		plan := privacy.Compile(page.Shape, grant, hexRealm{})
+		plan.Show(&annona.Shape{Dataset: d, Columns: []*annona.Field{&shown}}, map[*annona.Field]privacy.Change{&shown: {Codes: map[string]string{"male": "1", "female": "2"}}})
+		if got := plan.Redact(page).Page(); string(got.Cell(0, 0)) != out || got.Shape.Columns[0].Code != "SEX" {
+			t.Errorf("%q leaves as %q", in, got.Cell(0, 0))
+		}
+	}
+}
+
 func TestTreatments(t *testing.T) {
 	for _, c := range []struct {
 		code      string

@@ -53,18 +53,21 @@ func (r *registry) registrar() (office, stranger string) {
 		_, _, err = r.gate.PutMapping(r.Context(), operator, annona.StoredMapping{Name: name, Source: m.Source(), Body: body})
 		r.check(err)
 	}
-	admit := func(name string, terms annona.ImportTerms) string {
-		_, err := r.gate.ApplyAgreement(r.Context(), operator, annona.Agreement{
-			Name: name, Partner: annona.Partner{Name: name, Country: "GH"}, Recipient: "processor", Realm: name, Floor: "api_key",
-			Purposes:  []annona.PurposeTerms{{Code: "registration", Basis: annona.BasisPublicInterest}},
-			ValidFrom: "2020-01-01", ValidUntil: "2090-12-31", Status: "active", Imports: &terms,
-		})
-		r.check(err)
-		return r.mint(name)
-	}
 	guard := annona.Percent(40)
-	office = admit("registrar", annona.ImportTerms{Sources: []string{"office", "clinic"}, Modes: []string{"upsert", "full"}, DeleteGuard: &guard})
-	return office, admit("stranger", annona.ImportTerms{Sources: []string{"census"}})
+	office = r.admit("registrar", annona.ImportTerms{Sources: []string{"office", "clinic"}, Modes: []string{"upsert", "full"}, DeleteGuard: &guard})
+	return office, r.admit("stranger", annona.ImportTerms{Sources: []string{"census"}})
+}
+
+// admit makes an agreement about imports and returns a key under it.
+func (r *registry) admit(name string, terms annona.ImportTerms) string {
+	r.Helper()
+	_, err := r.gate.ApplyAgreement(r.Context(), operator, annona.Agreement{
+		Name: name, Partner: annona.Partner{Name: name, Country: "GH"}, Recipient: "processor", Realm: name, Floor: "api_key",
+		Purposes:  []annona.PurposeTerms{{Code: "registration", Basis: annona.BasisPublicInterest}},
+		ValidFrom: "2020-01-01", ValidUntil: "2090-12-31", Status: "active", Imports: &terms,
+	})
+	r.check(err)
+	return r.mint(name)
 }
 
 func (r *registry) post(query, key, body string, headers ...string) answer {
@@ -273,6 +276,94 @@ func TestImportRefused(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(r.folder, "spool")); err != nil && !errors.Is(err, os.ErrNotExist) || len(left) > 0 {
 		t.Errorf("left in the spool: %v, %v", left, err)
+	}
+}
+
+// TestImportsAreBusy: four loads are taken in at once; whoever comes then is asked to come again.
+func TestImportsAreBusy(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	sources := []string{"east", "west", "north", "south", "middle"}
+	for _, source := range sources {
+		_, _, err := r.gate.PutMapping(r.Context(), operator, annona.StoredMapping{Name: source, Source: source, Body: strings.Replace(officeMapping, "office", source, 1)})
+		r.check(err)
+	}
+	key := r.admit("offices", annona.ImportTerms{Sources: sources})
+	enough, spool := make(chan struct{}), r.imports.Spool
+	r.imports.Spool = func() (intake.Spool, error) {
+		<-enough
+		return spool()
+	}
+	answers := make(chan answer, 4)
+	for _, source := range sources[:4] {
+		go func() { answers <- r.post("mapping="+source, key, officeRows) }()
+	}
+	for r.imports.Running() < 4 {
+		time.Sleep(time.Millisecond)
+	}
+	if a := r.post("mapping=middle", key, officeRows); a.status != http.StatusServiceUnavailable || a.problem(t).Code != "imports_busy" || r.loads("middle") != 0 {
+		t.Errorf("the fifth: %d %s", a.status, a.body)
+	}
+	close(enough)
+	for range 4 {
+		if got := r.taken(<-answers, key); got.State != "finished" || got.Written != 3 {
+			t.Errorf("one of the four: %+v", got)
+		}
+	}
+	if got := r.taken(r.post("mapping=middle", key, officeRows), key); got.Written != 3 {
+		t.Errorf("the fifth, later: %+v", got)
+	}
+}
+
+// fullSpool is a spool on a disk that is full.
+type fullSpool struct{ intake.Spool }
+
+func (fullSpool) Write([]byte) (int, error) {
+	return 0, annona.Unavailable("spool_full", "there is no room")
+}
+
+// TestImportWithoutRoom: rows for which there is no room begin no load, and the source is free.
+func TestImportWithoutRoom(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	office, _ := r.registrar()
+	spool := r.imports.Spool
+	r.imports.Spool = func() (intake.Spool, error) {
+		s, err := spool()
+		return fullSpool{s}, err
+	}
+	if a := r.post("mapping=office", office, officeRows); a.status != http.StatusServiceUnavailable || a.problem(t).Code != "spool_full" || r.loads("office") != 0 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	r.imports.Spool = spool
+	if got := r.taken(r.post("mapping=office", office, officeRows), office); got.Written != 3 {
+		t.Errorf("when there is room: %+v", got)
+	}
+}
+
+// TestImportByAMappingThatFitsNoMore: the mapping names a field that the dictionary has lost.
+func TestImportByAMappingThatFitsNoMore(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	office, _ := r.registrar()
+	declared, err := annona.Standard().Extend(annona.Extension{Country: "GH", Fields: []annona.Field{
+		{Dataset: "individuals", Code: "gh_shoe_size", Type: annona.TypeInt, Sensitivity: annona.Personal, AtRest: annona.Clear, Filter: annona.FilterNone},
+	}})
+	r.check(err)
+	before := r.gate.CurrentDictionary()
+	r.gate.UseDictionary(declared)
+	body := strings.Replace(officeMapping, "full_name: name", "full_name: name, gh_shoe_size: shoe", 1)
+	_, err = intake.ParseMapping(r.Context(), r.gate, body)
+	r.check(err)
+	_, _, err = r.gate.PutMapping(r.Context(), operator, annona.StoredMapping{Name: "office", Source: "office", Body: body})
+	r.check(err)
+	r.gate.UseDictionary(before)
+	a := r.post("mapping=office", office, "id,name,sex,card,shoe\n1,Ama,f,,39\n")
+	if p := a.problem(t); a.status != http.StatusConflict || p.Code != "mapping_unusable" || strings.Contains(a.body, "gh_shoe_size") || r.loads("office") != 0 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if got := r.taken(r.post("mapping=office@1", office, officeRows), office); got.Written != 3 {
+		t.Errorf("by the version before: %+v", got)
 	}
 }
 

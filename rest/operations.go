@@ -78,9 +78,12 @@ func (s *Server) register() {
 	s.registerAccessDecisions()
 	s.registerPublished()
 	s.registerReference()
-	if s.Authorization != nil {
-		for _, pattern := range s.Authorization.Patterns() {
-			s.mux.HandleFunc(pattern, s.authorization)
+	for _, wire := range []Wire{s.Authorization, s.Pages} {
+		if wire == nil {
+			continue
+		}
+		for _, pattern := range wire.Patterns() {
+			s.mux.HandleFunc(pattern, s.letIn(wire))
 		}
 	}
 	huma.Register(s.api, public(huma.Operation{

@@ -93,7 +93,9 @@ func treated(dataset, field string, by annona.Treatment) func(*annona.Agreement)
 			terms.Treatments, terms.Bands = map[string]annona.Treatment{}, map[string]int64{}
 		}
 		terms.Treatments[field] = by
-		terms.Bands[field] = 10
+		if by == annona.TreatBand {
+			terms.Bands[field] = 10
+		}
 		a.Datasets[dataset] = terms
 	}
 }

@@ -104,7 +104,9 @@ func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool, withheld []stri
 	treat := func(code string, treatments ...annona.Treatment) {
 		if _, ok := s.Field(code); ok {
 			terms.Treatments[code] = even(append(treatments, annona.TreatPass)).Draw(rt, code+" treatment")
-			terms.Bands[code] = 5
+			if terms.Treatments[code] == annona.TreatBand {
+				terms.Bands[code] = 5
+			}
 		}
 	}
 	treat("date_of_birth", annona.TreatYear, annona.TreatMonth)

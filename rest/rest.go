@@ -53,7 +53,7 @@ type Tokens interface {
 	Nonce(ctx context.Context) (string, error)
 }
 
-// Wire is a wire of its own that this server lets in, logs and counts: the authorization server.
+// Wire is a wire of its own that this server lets in, logs and counts: the authorization server, the pages.
 type Wire interface {
 	// Patterns are those of its routes, for an http.ServeMux.
 	Patterns() []string
@@ -68,6 +68,7 @@ type Options struct {
 	Authenticator Authenticator
 	Tokens        Tokens // nil: there are none
 	Authorization Wire   // nil: nobody gives tokens here
+	Pages         Wire   // on which people sign in; nil: there are none
 
 	// Dictionary returns the dictionary in force; nil: the gate's.
 	Dictionary func() *annona.Dictionary

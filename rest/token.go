@@ -78,16 +78,18 @@ func (v *visit) challenges() []string {
 	return []string{`ApiKey realm="annona", header="X-API-Key"`, `DPoP realm="annona", ` + algorithms, `Bearer realm="annona"`}
 }
 
-// authorization lets a request into the authorization server.
-func (s *Server) authorization(w http.ResponseWriter, r *http.Request) {
-	v := visitOf(r.Context())
-	from, err := s.clientAddr(r)
-	if err != nil {
-		s.refuse(w, r, err)
-		return
+// letIn lets a request into a wire of its own.
+func (s *Server) letIn(wire Wire) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v := visitOf(r.Context())
+		from, err := s.clientAddr(r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		v.told = true
+		v.failure = wire.Answer(w, r, from)
 	}
-	v.told = true
-	v.failure = s.Authorization.Answer(w, r, from)
 }
 
 // tokenSecurity documents access tokens.

@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
@@ -127,6 +128,44 @@ func TestTheGlossaryIsFresh(t *testing.T) {
 func TestID(t *testing.T) {
 	if id := schema.ID("individuals", 3); id != "individuals/3" {
 		t.Errorf("the id is %s", id)
+	}
+}
+
+// TestContextsLeadToTheirDatasets: an id is an address below its own dataset, and so is one of another record.
+func TestContextsLeadToTheirDatasets(t *testing.T) {
+	type terms struct {
+		Context map[string]json.RawMessage `json:"@context"`
+	}
+	const base = "https://exchange.example/v1/"
+	for _, c := range []struct{ dataset, field, want string }{
+		{"individuals", "", "individuals"}, {"individuals", "household_id", "households"},
+		{"households", "", "households"}, {"households", "head_individual_id", "individuals"},
+	} {
+		d := annona.Standard()
+		of := dataset(t, d, c.dataset)
+		raw, err := schema.Context(schema.FullShape(d, of), base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{of.Noun, c.field} {
+			if name == "" {
+				continue
+			}
+			var outer map[string]json.RawMessage
+			var term terms
+			if err := errors.Join(json.Unmarshal(raw, &outer), json.Unmarshal(outer[name], &term)); err != nil {
+				t.Fatal(err)
+			}
+			if raw, err = json.Marshal(term.Context); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var found struct {
+			Base string `json:"@base"`
+		}
+		if err := json.Unmarshal(raw, &found); err != nil || found.Base != base+c.want+"/" {
+			t.Errorf("%s of %s: %s, %v", c.field, c.dataset, found.Base, err)
+		}
 	}
 }
 

@@ -52,7 +52,10 @@ var (
 	classExport   = keyClass{"export", "X25519 of age for its files, AES-256-GCM for what is remembered of it; one secret per export", "seals an export that becomes files", "that export: run it again"}
 	classManifest = keyClass{"manifest", "Ed25519", "signs manifests of exports", "no new manifests; old ones verify"}
 
-	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm, classLedger, classCheckpoint, classToken, classNonce, classIssuer, classExport, classManifest}
+	classFactor = keyClass{"factor", "AES-256-GCM", "what those who sign in are checked by: passkeys, passwords, one-time codes", "they are invited again"}
+	classSignIn = keyClass{"sign-in", "AES-256-GCM", "what a browser keeps on the way of signing in", "whoever is on the way begins anew"}
+
+	keyTable = []keyClass{classInstallation, classGeneration, classIndex, classNameSearch, classRecordKey, classDigest, classTag, classKeyHash, classPosition, classRecovery, classDrill, classProof, classTombstone, classRealm, classLedger, classCheckpoint, classToken, classNonce, classIssuer, classExport, classManifest, classFactor, classSignIn}
 )
 
 // keySize is the length of every key and secret: 256 bits.

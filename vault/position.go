@@ -3,7 +3,6 @@ package vault
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"math"
 	"strings"
 )
 
@@ -31,15 +30,11 @@ func (v *Vault) OpenPosition(context []byte, token string) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	version, n := binary.Uvarint(sealed)
-	if n <= 0 || version > math.MaxInt32 {
-		return nil, false
-	}
-	aead, ok := v.positions.of(int(version))
+	version, aead, sealed, ok := v.positions.opener(sealed)
 	if !ok {
 		return nil, false
 	}
-	position, err := open(aead, sealed[n:], positionData(int(version), context))
+	position, err := open(aead, sealed, positionData(version, context))
 	return position, err == nil
 }
 

@@ -1,6 +1,8 @@
 package vault
 
 import (
+	"encoding/binary"
+	"math"
 	"sync"
 
 	"github.com/annona-exchange/annona"
@@ -34,6 +36,16 @@ func (r *ring[T]) of(version int) (key T, ok bool) {
 	defer r.mu.RUnlock()
 	key, ok = r.keys[version]
 	return key, ok
+}
+
+// opener takes the version (uvarint) off what was sealed and returns its key; false when there is none.
+func (r *ring[T]) opener(sealed []byte) (version int, key T, rest []byte, ok bool) {
+	n, length := binary.Uvarint(sealed)
+	if length <= 0 || n > math.MaxInt32 {
+		return 0, key, nil, false
+	}
+	key, ok = r.of(int(n))
+	return int(n), key, sealed[length:], ok
 }
 
 // all returns the keys of all versions, the latest first.

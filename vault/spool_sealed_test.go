@@ -3,7 +3,10 @@ package vault
 import (
 	"bytes"
 	"io"
+	"os"
 	"testing"
+
+	"github.com/annona-exchange/annona"
 )
 
 // The file of a spool shows nothing, and nothing of it can be changed, moved or cut off.
@@ -45,5 +48,27 @@ func TestSpoolIsSealed(t *testing.T) {
 		if _, err := s.file.WriteAt(whole, 0); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A spool says that the disk is full: while it is written, or at its end.
+func TestSpoolOnAFullDisk(t *testing.T) {
+	for _, size := range []int{1, 3 * spoolChunk} {
+		s, err := NewSpool(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.file.Close()
+		if s.file, err = os.OpenFile("/dev/full", os.O_RDWR, 0); err != nil {
+			t.Skip("this system has no /dev/full")
+		}
+		_, err = s.Write(make([]byte, size))
+		if err == nil {
+			err = s.End()
+		}
+		if annona.CodeOf(err) != "spool_full" || annona.KindOf(err) != annona.KindUnavailable {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		s.file.Close()
 	}
 }

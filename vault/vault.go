@@ -52,6 +52,8 @@ type Vault struct {
 	token      *macKey
 	nonce      classSecret // each epoch derives its own key
 	issuer     *ring[IssuerKey]
+	factors    *ring[cipher.AEAD]
+	signIns    *ring[cipher.AEAD]
 
 	realmsMu sync.Mutex
 	realms   map[string]*realm
@@ -136,6 +138,8 @@ func (i Installation) vault(root *rootKey) *Vault {
 		positions:   newRing(classPosition, func(s classSecret) cipher.AEAD { return newAEAD(s.derive()) }),
 		contents:    newRing(classLedger, func(s classSecret) classSecret { return s }),
 		issuer:      newRing(classIssuer, newIssuerKey),
+		factors:     newRing(classFactor, newSignInAEAD),
+		signIns:     newRing(classSignIn, newSignInAEAD),
 		realms:      map[string]*realm{},
 		generations: map[int]cipher.AEAD{},
 	}
@@ -178,7 +182,7 @@ func (v *Vault) load() error {
 // Refresh takes over what other processes have done to the keys that rotate: versions that were
 // made, versions that were destroyed.
 func (v *Vault) Refresh() error {
-	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load, v.contents.load, v.issuer.load} {
+	for _, load := range []func(*Vault) error{v.index.load, v.nameSearch.load, v.positions.load, v.contents.load, v.issuer.load, v.factors.load, v.signIns.load} {
 		if err := load(v); err != nil {
 			return err
 		}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/identity/people"
 	"github.com/annona-exchange/annona/rest/oauth"
+	"github.com/annona-exchange/annona/rest/signin"
 )
 
 // authorization wires the authorization server, and whoever recognizes its tokens, to the registry. signIn
@@ -30,6 +32,17 @@ func (f *folder) authorization(public string, certificates bool, signIn func(*id
 	return identity.NewTokens(i, proofs), oauth.New(issuer, pages, certificates)
 }
 
+// pages wires the pages on which people sign in to the registry.
+func (f *folder) pages(public string) (*signin.Wire, error) {
+	desk, err := people.New(people.Wiring{
+		Users: f.store, Claims: f.store, Delegations: f.store, Clients: f.store, Vault: f.vault, Clock: time.Now, Origin: public, Record: f.gate.SignIn,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return signin.New(desk)
+}
+
 func (f *folder) signingKeys() (keys []identity.SigningKey) {
 	for _, k := range f.vault.IssuerKeys() {
 		keys = append(keys, identity.SigningKey{ID: k.ID, Private: k.Private})
@@ -37,7 +50,7 @@ func (f *folder) signingKeys() (keys []identity.SigningKey) {
 	return keys
 }
 
-// keepTokens removes each minute what is over of access tokens and of what may be shown once.
+// keepTokens removes each minute what is over of access tokens, of what may be shown once, and of sessions.
 func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -48,6 +61,9 @@ func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 		case <-tick.C:
 			if err := f.gate.DropTokens(ctx, f.store, f.store); err != nil && ctx.Err() == nil {
 				log.Error("expired access tokens could not be removed", "code", annona.CodeOf(err))
+			}
+			if err := f.gate.DropSignIns(ctx); err != nil && ctx.Err() == nil {
+				log.Error("sessions that are over could not be removed", "code", annona.CodeOf(err))
 			}
 		}
 	}

@@ -80,17 +80,7 @@ type clientRevoke struct {
 }
 
 func (k clientRevoke) Run(ctx context.Context, c console) error {
-	id, err := annona.ParseUID(k.ID)
-	if err != nil {
-		return err
-	}
-	return k.with(ctx, func(f *folder) error {
-		if err := f.gate.RevokeClient(ctx, operator(), id); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintln(c.out, "The client is revoked, and its tokens with it.")
-		return err
-	})
+	return k.revoke(ctx, c, k.ID, "The client is revoked, and its tokens with it.")
 }
 
 type clientList struct{ dataFlag }

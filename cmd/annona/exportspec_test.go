@@ -153,6 +153,7 @@ func TestSpecificationsThatAreRefused(t *testing.T) {
 		{"a crosswalk from codes that are none", "other: O}", "other: O, clan: C}", "unknown_code"},
 		{"codes for a text", "as: NAME", "as: NAME\n    codes: {a: b}", "codes_misplaced"},
 		{"a treatment that does not fit", "as: NAME", "as: NAME\n    treatment: year", "treatment_misplaced"},
+		{"a width that bands nothing", "as: NAME", "as: NAME\n    treatment: mask\n    band: 10", "treatment_misplaced"},
 		{"codes and a treatment", "codes: {household", "treatment: mask\n    codes: {household", "change_twice"},
 		{"two columns of one name", "as: DISTRICT", "as: HH_ID", "name_twice"},
 		{"two columns of one name in a flat table", "as: DISTRICT", "as: member_NAME", "name_twice"},
@@ -228,7 +229,16 @@ func TestSpecificationsInVersions(t *testing.T) {
 			t.Errorf("%s of another agreement: %d %s", path, a.status, a.code())
 		}
 	}
+	if a := other.get("/v1/export-specs", nil); a.status != http.StatusOK || strings.Contains(string(a.body), "cash-transfer") {
+		t.Errorf("another agreement is listed %d %s", a.status, a.body)
+	}
+	theirs := filepath.Join(t.TempDir(), "theirs.yaml")
+	writeFile(t, theirs, []byte("name: cash-transfer\nagreement: research\npurpose: living-conditions-research\ndataset: individuals\nformat: csv\nfields:\n  - field: sex\n"))
+	refused(t, "spec_of_another", "export-spec", "put", "--data", data, theirs)
 	must(t, "export-spec", "drop", "--data", data, "cash-transfer")
+	if a := s.get("/v1/export-specs", nil); a.status != http.StatusOK || strings.Contains(string(a.body), "cash-transfer") {
+		t.Errorf("dropped, and listed %d %s", a.status, a.body)
+	}
 	if a := s.get("/v1/export-specs/cash-transfer/export", nil); a.status != http.StatusNotFound {
 		t.Errorf("dropped: %d", a.status)
 	}

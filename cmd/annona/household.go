@@ -52,10 +52,18 @@ type why struct {
 
 func (w why) terms() exchange.Why { return exchange.Why{Day: annona.Date(w.On), Reason: w.Reason} }
 
-func told(c console, done exchange.Edited, err error) error {
-	if err != nil {
-		return err
-	}
+// edit runs one edit of records and prints what it did.
+func (d dataFlag) edit(ctx context.Context, c console, do func(*exchange.Exchange) (exchange.Edited, error)) error {
+	return d.with(ctx, func(f *folder) error {
+		done, err := do(f.gate)
+		if err != nil {
+			return err
+		}
+		return tellEdit(c, done)
+	})
+}
+
+func tellEdit(c console, done exchange.Edited) error {
 	fmt.Fprintf(c.out, "Done: created %d, changed %d, deleted %d.\n", done.Created, done.Changed, done.Deleted)
 	if done.Key != "" {
 		fmt.Fprintf(c.out, "New: %s/%s\n", annona.OwnSource, done.Key)
@@ -63,7 +71,7 @@ func told(c console, done exchange.Edited, err error) error {
 	if done.Headless > 0 {
 		fmt.Fprintln(c.out, "A household has no head now and is flagged no_head: annona household head")
 	}
-	_, err = fmt.Fprintf(c.out, "To take it back: annona load undo %s\n", done.Load)
+	_, err := fmt.Fprintf(c.out, "To take it back: annona load undo %s\n", done.Load)
 	return err
 }
 
@@ -92,9 +100,8 @@ func (h householdSplit) Run(ctx context.Context, c console) error {
 	if order.Head, err = h.Head.individual(); err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.SplitHousehold(ctx, operator(), order)
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.SplitHousehold(ctx, operator(), order)
 	})
 }
 
@@ -114,9 +121,8 @@ func (h householdMerge) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.MergeHouseholds(ctx, operator(), exchange.HouseholdMerge{From: from, Into: into, Why: h.terms()})
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.MergeHouseholds(ctx, operator(), exchange.HouseholdMerge{From: from, Into: into, Why: h.terms()})
 	})
 }
 
@@ -137,9 +143,8 @@ func (h householdHead) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.ChangeHead(ctx, operator(), exchange.HeadChange{Household: home, Head: head, FormerRole: h.FormerRole, Why: h.terms()})
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.ChangeHead(ctx, operator(), exchange.HeadChange{Household: home, Head: head, FormerRole: h.FormerRole, Why: h.terms()})
 	})
 }
 
@@ -170,9 +175,8 @@ func (h householdJoin) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.JoinHousehold(ctx, operator(), exchange.Join{Individual: individual, Household: home, Role: h.Role, Primary: h.Primary, Why: h.terms()})
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.JoinHousehold(ctx, operator(), exchange.Join{Individual: individual, Household: home, Role: h.Role, Primary: h.Primary, Why: h.terms()})
 	})
 }
 
@@ -187,9 +191,8 @@ func (h householdLeave) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.LeaveHousehold(ctx, operator(), exchange.Leave{Individual: individual, Household: home, Why: h.terms()})
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.LeaveHousehold(ctx, operator(), exchange.Leave{Individual: individual, Household: home, Why: h.terms()})
 	})
 }
 
@@ -204,9 +207,8 @@ func (h householdPrimary) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.ChangePrimary(ctx, operator(), exchange.PrimaryChange{Individual: individual, Household: home, Why: h.terms()})
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.ChangePrimary(ctx, operator(), exchange.PrimaryChange{Individual: individual, Household: home, Why: h.terms()})
 	})
 }
 
@@ -227,9 +229,8 @@ func (h householdMove) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.MoveHousehold(ctx, operator(), exchange.Move{Household: home, Area: h.Area, Values: values, Why: h.terms()})
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.MoveHousehold(ctx, operator(), exchange.Move{Household: home, Area: h.Area, Values: values, Why: h.terms()})
 	})
 }
 
@@ -249,8 +250,7 @@ func (h householdBirth) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return h.with(ctx, func(f *folder) error {
-		done, err := f.gate.RecordBirth(ctx, operator(), exchange.Birth{Mother: mother, Values: values, Why: h.terms()})
-		return told(c, done, err)
+	return h.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.RecordBirth(ctx, operator(), exchange.Birth{Mother: mother, Values: values, Why: h.terms()})
 	})
 }

@@ -68,15 +68,20 @@ type keyRevoke struct {
 }
 
 func (k keyRevoke) Run(ctx context.Context, c console) error {
-	id, err := annona.ParseUID(k.ID)
+	return k.revoke(ctx, c, k.ID, "The key is revoked.")
+}
+
+// revoke revokes an API key or a client of the authorization server, and says so.
+func (d dataFlag) revoke(ctx context.Context, c console, text, said string) error {
+	id, err := annona.ParseUID(text)
 	if err != nil {
 		return err
 	}
-	return k.with(ctx, func(f *folder) error {
+	return d.with(ctx, func(f *folder) error {
 		if err := f.gate.RevokeClient(ctx, operator(), id); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(c.out, "The key is revoked.")
+		_, err := fmt.Fprintln(c.out, said)
 		return err
 	})
 }

@@ -29,9 +29,8 @@ func (r recordSet) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	return r.with(ctx, func(f *folder) error {
-		done, err := f.gate.Set(ctx, operator(), exchange.Setting{Record: subject, Values: values, Why: r.terms()})
-		return told(c, done, err)
+	return r.edit(ctx, c, func(gate *exchange.Exchange) (exchange.Edited, error) {
+		return gate.Set(ctx, operator(), exchange.Setting{Record: subject, Values: values, Why: r.terms()})
 	})
 }
 

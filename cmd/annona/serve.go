@@ -136,7 +136,7 @@ type serveOptions struct {
 	files   string // URL of where files of exports lie; empty: the data folder
 	workers int    // on exports
 
-	signIn func(*identity.Issuer) oauth.SignIn // the pages on which people sign in; nil: nobody does
+	signIn func(*identity.Issuer) oauth.SignIn // the pages on which people sign in, seen by the authorization server; nil: our own
 }
 
 // serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
@@ -164,9 +164,16 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 		return err
 	}
 	defer files.Close()
+	pages, err := f.pages(o.public)
+	if err != nil {
+		return err
+	}
+	if o.signIn == nil {
+		o.signIn = func(i *identity.Issuer) oauth.SignIn { return pages.For(i) }
+	}
 	tokens, authorization := f.authorization(o.public, o.certificates, o.signIn)
 	server, err := rest.New(rest.Options{
-		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Dictionary: f.gate.CurrentDictionary, Log: log,
+		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Pages: pages, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
 		Insecure: o.insecure, Files: &jobs.Files{Bucket: files, Vault: f.vault},
 	})

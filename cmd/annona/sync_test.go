@@ -327,7 +327,18 @@ func writeTemp(t testing.TB, text string) string {
 // A process that is killed leaves its delivery; the next one waits for its lease and continues.
 func TestSyncKilled(t *testing.T) {
 	t.Parallel()
-	const people = 20_000
+	for range 5 {
+		if killedInALoad(t) {
+			return
+		}
+	}
+	t.Error("the process was never killed in the midst of a load")
+}
+
+// killedInALoad kills a sync and runs it again. It reports whether the kill met a load that had written
+// something and was not at its end: on a busy machine it may come early or late.
+func killedInALoad(t *testing.T) bool {
+	const people = 8_000
 	w := newWatched(t, newRegistry(t))
 	survey, err := os.ReadFile(surveyOf(t, people))
 	check(t, err)
@@ -336,16 +347,17 @@ func TestSyncKilled(t *testing.T) {
 	p.waitUntilWritten(w.data, 2<<20)
 	p.kill()
 	if len(w.kept("working")) == 0 {
-		t.Fatalf("the delivery was loaded before the process was killed: %s", p.err)
+		return false
 	}
 	l := w.sync()
-	if l.Last.Loaded != 1 || l.Last.Created+l.Last.Unchanged != 2*people || l.Last.Unchanged == 0 || l.Last.Changed != 0 {
+	if l.Last.Loaded != 1 || l.Last.Created+l.Last.Unchanged != 2*people || l.Last.Changed != 0 {
 		t.Errorf("%+v", l)
 	}
 	if len(w.kept("working")) != 0 || len(w.kept("archive")) != 2 {
 		t.Errorf("working %v, archive %v", w.kept("working"), w.kept("archive"))
 	}
 	must(t, "verify", "--data", w.data)
+	return l.Last.Unchanged > 0
 }
 
 // A crash between the two renames of a take leaves the marker with us: it goes back. A delivery that

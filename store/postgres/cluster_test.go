@@ -57,7 +57,7 @@ func testCluster(t testing.TB) *cluster {
 	return shared.cluster
 }
 
-// ownCluster starts a cluster for one test that stops it meanwhile.
+// ownCluster starts a cluster for one test that stops it meanwhile. Such tests mostly wait: they run in parallel.
 func ownCluster(t testing.TB) *cluster {
 	t.Helper()
 	testCluster(t) // skips where nothing is installed

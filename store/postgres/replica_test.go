@@ -74,6 +74,7 @@ func restrict(t testing.TB, s *Store, subject annona.Number) {
 
 // TestReplica reads pages from a standby that has caught up, and never a page from one that lags.
 func TestReplica(t *testing.T) {
+	t.Parallel()
 	c := ownCluster(t)
 	database := c.newRegistry(t)
 	for i := range 5 {
@@ -200,6 +201,7 @@ func dataset(t testing.TB, name string) *annona.Dataset {
 
 // TestForeignReplica names a standby of something else, with a database of the same name.
 func TestForeignReplica(t *testing.T) {
+	t.Parallel()
 	c, other := testCluster(t), ownCluster(t)
 	database := c.newRegistry(t)
 	other.newRegistry(t)
@@ -212,6 +214,7 @@ func TestForeignReplica(t *testing.T) {
 // TestReplicaOfAnotherTimeline fails over to a server that lacks the last changes, while the
 // replica has replayed them: its place in the changes is further, and says nothing.
 func TestReplicaOfAnotherTimeline(t *testing.T) {
+	t.Parallel()
 	c := ownCluster(t)
 	database := c.newRegistry(t)
 	put(t, c.open(t, "app", database).Store, "a", "1")

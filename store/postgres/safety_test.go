@@ -172,6 +172,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // TestServerRestarts takes the server away under an open store and brings it back.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	c := ownCluster(t)
 	s := c.open(t, "app", c.newRegistry(t))
 	put(t, s.Store, "before", "1")

@@ -11,6 +11,7 @@ import (
 // TestProofsAfterACrash kills the server: what was unlogged is empty, and proofs of the epoch before
 // are refused, by a node that knows that epoch still, and by one that comes later.
 func TestProofsAfterACrash(t *testing.T) {
+	t.Parallel()
 	c := ownCluster(t)
 	database := c.newRegistry(t)
 	s := c.open(t, "app", database)

@@ -60,6 +60,7 @@ func catalogColumns(t *testing.T, s *pgx.Conn, table string) (columns []catalogC
 // TestEveryConstraintLeavesNoValue violates every constraint of every table, as the catalog lists
 // them, on a server that logs all it may. No value comes back.
 func TestEveryConstraintLeavesNoValue(t *testing.T) {
+	t.Parallel()
 	c := ownCluster(t)
 	database := c.newRegistry(t)
 	admin := c.session(t, "postgres", database)
@@ -163,6 +164,7 @@ func checkNoValue(t *testing.T, c *cluster) {
 
 // TestSettingsAreReadBack takes away one setting after the other.
 func TestSettingsAreReadBack(t *testing.T) {
+	t.Parallel()
 	c := ownCluster(t)
 	database := c.newRegistry(t)
 	admin := c.session(t, "postgres", "postgres")

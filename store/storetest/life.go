@@ -223,6 +223,57 @@ func testTies(t *testing.T, r *registry) {
 	}
 }
 
+// testMembersOf names those who belong to a household on a day or later, each once.
+func testMembersOf(t *testing.T, r *registry) {
+	in := func(start, end annona.Date) annona.Membership {
+		return annona.Membership{HouseholdKey: "h", Role: "child", StartDate: start, EndDate: end}
+	}
+	elsewhere := of(r.household("", nil), clinic, "h") // whose key is the same
+	r.load(r.household("h", nil), r.household("other", nil), elsewhere,
+		r.person("always", nil, in("", "")), r.person("elsewhere", nil, member("other", "head")), r.person("to come", nil, in(Today.AddDays(1), "")),
+		r.person("until today", nil, in("2024-01-01", Today)), r.person("until tomorrow", nil, in("2024-01-01", Today.AddDays(1))),
+		r.person("came back", nil, in("2020-01-01", "2021-01-01"), in("2024-01-01", "")), r.person("deleted", nil, in("", "")))
+	r.delete(r.individuals, 7)
+	for _, c := range []struct {
+		home annona.Number
+		day  annona.Date
+		want []annona.Number
+	}{
+		{1, Today, []annona.Number{1, 3, 5, 6}}, {1, Today.AddDays(1), []annona.Number{1, 3, 6}}, {1, "2020-06-01", []annona.Number{1, 3, 4, 5, 6}},
+		{2, Today, []annona.Number{2}}, {3, Today, nil}, {99, Today, nil},
+	} {
+		r.update(func(tx annona.Tx) error {
+			got, err := tx.MembersOf(r.ctx, c.home, c.day)
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("household %d on %s: %v, %v, want %v", c.home, c.day, got, err, c.want)
+			}
+			return nil
+		})
+	}
+}
+
+// testDecided keeps of a membership that the registry has decided about it.
+func testDecided(t *testing.T, r *registry) {
+	r.load(r.household("h", nil), r.household("i", nil), r.person("p", nil, member("h", "head"), member("i", "child")))
+	next := r.person("p", values{"sex": "male"})
+	next.Memberships = []annona.Membership{
+		{Household: 1, Source: source, Role: "parent", NotPrimary: true, Decided: true, EndDate: Today},
+		{Household: 2, Source: source, Role: "child"},
+	}
+	r.load(digested(next))
+	if k := r.held(r.individuals, 1); !slices.Equal(k.Memberships, next.Memberships) {
+		t.Errorf("held: %+v", k.Memberships)
+	}
+	if k := r.find(r.person("p", nil)); !slices.Equal(k.Memberships, next.Memberships) {
+		t.Errorf("found: %+v", k.Memberships)
+	}
+	next.Memberships[0].Decided = false
+	r.load(digested(next))
+	if k := r.held(r.individuals, 1); !slices.Equal(k.Memberships, next.Memberships) {
+		t.Errorf("taken back: %+v", k.Memberships)
+	}
+}
+
 // testOtherKeys lets keys of another source lead to records.
 func testOtherKeys(t *testing.T, r *registry) {
 	later := Clock().Add(time.Hour)

@@ -72,6 +72,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"somebody is deleted and comes back", testDelete},
 		{"a household is deleted when nobody belongs to it", testDeleteHousehold},
 		{"what ties somebody to others", testTies},
+		{"who belongs to a household", testMembersOf},
+		{"what the registry has decided of memberships", testDecided},
 		{"other keys lead to a record", testOtherKeys},
 		{"keys of those who are deleted", testKeysOfDeleted},
 		{"records are matched by identifiers", testMatch},

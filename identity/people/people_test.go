@@ -1,0 +1,461 @@
+package people
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+)
+
+func TestInvitations(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	text, id := h.invite("ama")
+	for name, wrong := range map[string]string{"another one": "annona_invite_" + strings.Repeat("a", 32), "nothing": "", "cut": text[:40], "longer": text + "a", "large": strings.Repeat("x", 1<<16)} {
+		_, err := h.AcceptInvitation(t.Context(), *b, wrong)
+		h.refuses(name, err, "invitation_refused")
+	}
+	state, err := h.AcceptInvitation(t.Context(), *b, " "+text+"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Invited(t.Context(), state+"x")
+	h.refuses("a state that was changed", err, "sign_in_over")
+	_, err = h.Invited(t.Context(), b.Device)
+	h.refuses("no state", err, "sign_in_over")
+	p, err := h.Invited(t.Context(), state)
+	if err != nil || p.ID != id || !p.IsInvited() {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	h.register(p, b)
+	if now := h.here(b); now == nil || now.SignedIn().Assurance != annona.AssurancePasskey {
+		t.Errorf("who has registered a passkey is not signed in by it: %+v", now)
+	}
+	_, err = h.AcceptInvitation(t.Context(), *b, text)
+	h.refuses("an invitation that was used", err, "invitation_refused")
+	_, err = h.Invited(t.Context(), state)
+	h.refuses("the state of an invitation that was used", err, "sign_in_over")
+	options, asked, err := h.AskForPasskey(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.RegisterPasskey(t.Context(), *b, p, asked, newKey(t).create(t, options), "")
+	h.refuses("a second passkey for one invitation", err, "sign_in_over")
+
+	late, _ := h.invite("kofi")
+	state, err = h.AcceptInvitation(t.Context(), *b, late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.later(InvitationLife)
+	_, err = h.Invited(t.Context(), state)
+	h.refuses("an invitation that was accepted and is over", err, "sign_in_over")
+	_, err = h.AcceptInvitation(t.Context(), *b, late)
+	h.refuses("an invitation after 15 minutes", err, "invitation_refused")
+}
+
+func TestPasskeys(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	k := h.withPasskey("ama", b)
+	b.Session = ""
+	if err := h.showPasskey(k, b); err != nil || h.here(b) == nil || h.here(b).Name != "ama" {
+		t.Fatalf("who shows a passkey is not signed in: %v", err)
+	}
+	// T-25: each changes one thing of an answer that holds.
+	for name, change := range map[string]func(*key){
+		"another origin":          func(k *key) { k.origin = "https://exchange.example.evil.example" },
+		"a lower origin":          func(k *key) { k.origin = "http://exchange.example" },
+		"another relying party":   func(k *key) { k.rp = "evil.example" },
+		"another challenge":       func(k *key) { k.challenge = b64.EncodeToString(make([]byte, 32)) },
+		"of a registration":       func(k *key) { k.kind = "webauthn.create" },
+		"nobody was verified":     func(k *key) { k.flags = 0x01 },
+		"nobody was there":        func(k *key) { k.flags = 0x04 },
+		"another key":             func(k *key) { k.private = newKey(t).private },
+		"another credential":      func(k *key) { k.id = newKey(t).id },
+		"of another user":         func(k *key) { k.handle = make([]byte, 16) },
+		"of no user":              func(k *key) { k.handle = nil },
+		"of a handle too short":   func(k *key) { k.handle = k.handle[:4] },
+		"of nobody, of no length": func(k *key) { k.handle = make([]byte, 64) },
+	} {
+		changed := *k
+		change(&changed)
+		h.refuses(name, h.showPasskey(&changed, b), "passkey_refused")
+	}
+
+	options, state, err := h.AskToSignIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := k.show(t, options)
+	if _, err := h.EnterByPasskey(t.Context(), *b, state, answer); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.EnterByPasskey(t.Context(), *b, state, answer)
+	h.refuses("an answer shown twice", err, "sign_in_over")
+	_, err = h.EnterByPasskey(t.Context(), *b, "", answer)
+	h.refuses("an answer without a state", err, "sign_in_over")
+	for _, garbage := range [][]byte{nil, []byte("{}"), []byte(`{"id":1}`), []byte(strings.Repeat("[", 1<<15))} {
+		_, state, _ := h.AskToSignIn()
+		_, err := h.EnterByPasskey(t.Context(), *b, state, garbage)
+		h.refuses("garbage", err, "passkey_refused")
+	}
+	options, state, _ = h.AskToSignIn()
+	answer = k.show(t, options)
+	h.later(ceremonyLife)
+	_, err = h.EnterByPasskey(t.Context(), *b, state, answer)
+	h.refuses("an answer that is too late", err, "sign_in_over")
+}
+
+// A key that somebody has copied is found out by its counter.
+func TestCopiedPasskey(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	k := h.withPasskey("ama", b)
+	for _, c := range []struct {
+		counter uint32
+		ok      bool
+	}{{5, true}, {6, true}, {6, false}, {5, false}, {0, false}, {7, true}} {
+		k.counter = c.counter
+		err := h.showPasskey(k, b)
+		if c.ok && err != nil {
+			t.Errorf("counter %d: %v", c.counter, err)
+		}
+		if !c.ok {
+			h.refuses("a counter that does not move", err, "passkey_refused")
+		}
+	}
+}
+
+func TestPasswordOnlyWithACode(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	secret, recovery := h.withPassword("ama", b)
+	h.acts()
+	enter := func(name, password, code string) error {
+		e, err := h.EnterByPassword(t.Context(), *b, name, password, code)
+		if err == nil {
+			b.keeps(e)
+		}
+		return err
+	}
+	h.later(time.Minute)
+	for name, c := range map[string][3]string{
+		"no code":              {"ama", goodPassword, ""},
+		"a wrong code":         {"ama", goodPassword, "000000"},
+		"a wrong password":     {"ama", goodPassword + "!", h.code(secret, 0)},
+		"no password":          {"ama", "", h.code(secret, 0)},
+		"nobody":               {"kofi", goodPassword, h.code(secret, 0)},
+		"a code of long ago":   {"ama", goodPassword, h.code(secret, -2)},
+		"a code of tomorrow":   {"ama", goodPassword, h.code(secret, 2)},
+		"a very long password": {"ama", strings.Repeat("x", 1<<20), h.code(secret, 0)},
+	} {
+		h.refuses(name, enter(c[0], c[1], c[2]), "sign_in_refused")
+	}
+	h.later(time.Hour)
+	if err := enter("  AMA ", goodPassword, h.code(secret, 1)); err != nil {
+		t.Fatalf("the password with a code: %v", err)
+	}
+	if p := h.here(b); p == nil || p.SignedIn().Assurance != annona.AssuranceTwoFactors || !p.SignedIn().At.Equal(h.clock()) {
+		t.Errorf("got %+v", p)
+	}
+	// T-25: a code opens once, and none before it opens afterwards.
+	h.refuses("a code that was used", enter("ama", goodPassword, h.code(secret, 1)), "sign_in_refused")
+	h.refuses("the code before one that was used", enter("ama", goodPassword, h.code(secret, 0)), "sign_in_refused")
+	h.later(time.Minute)
+	if err := enter("ama", goodPassword, h.code(secret, 0)[:3]+" "+h.code(secret, 0)[3:]); err != nil {
+		t.Errorf("the next code: %v", err)
+	}
+	if err := enter("ama", goodPassword, strings.ToUpper(recovery[3])); err != nil {
+		t.Errorf("a recovery code: %v", err)
+	}
+	h.refuses("a recovery code that was used", enter("ama", goodPassword, recovery[3]), "sign_in_refused")
+	if acts := h.acts(); !slices.Contains(acts, "signed_in") || !slices.Contains(acts, "code_refused") {
+		t.Errorf("the ledger has %v", acts)
+	}
+	told, err := h.store.Factors(t.Context(), h.here(b).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range told {
+		for _, known := range []string{goodPassword, string(secret), plain(recovery[0])} {
+			if strings.Contains(string(f.Sealed), known) {
+				t.Error("a factor lies open")
+			}
+		}
+	}
+}
+
+// Of many who use one code at once, one gets in.
+func TestACodeOpensOnceForMany(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	secret, _ := h.withPassword("ama", b)
+	h.later(time.Hour)
+	code := h.code(secret, 0)
+	var many sync.WaitGroup
+	entered := make(chan bool, 8)
+	for range cap(entered) {
+		many.Go(func() {
+			_, err := h.EnterByPassword(t.Context(), *b, "ama", goodPassword, code)
+			entered <- err == nil
+		})
+	}
+	many.Wait()
+	close(entered)
+	n := 0
+	for in := range entered {
+		if in {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("one code let %d in", n)
+	}
+}
+
+// Somebody guesses without end, from one place and from many. Whoever the account is of gets in all the
+// same: by a browser that is known, and by a passkey.
+func TestLockOutLocksNobodyElseOut(t *testing.T) {
+	h := newHall(t)
+	own, thief := browser("192.0.2.1"), browser("198.51.100.7")
+	secret, _ := h.withPassword("ama", own)
+	k := h.register(h.here(own), own)
+	h.later(time.Minute)
+	refused := map[string]int{}
+	for range 60 {
+		_, err := h.EnterByPassword(t.Context(), *thief, "ama", "wrong wrong wrong", "000000")
+		_, of := h.EnterByPassword(t.Context(), *thief, "nobody", "wrong wrong wrong", "000000")
+		if annona.CodeOf(err) != annona.CodeOf(of) || errors.Unwrap(err) != nil || err.Error() != of.Error() {
+			t.Fatalf("a name that nobody has is told from one that somebody has: %v, %v", err, of)
+		}
+		refused[annona.CodeOf(err)]++
+	}
+	if refused["sign_in_refused"] != 5 || refused["too_many_attempts"] != 55 {
+		t.Errorf("of 60 guesses in one moment: %v", refused)
+	}
+	h.later(2 * time.Second)
+	if _, err := h.EnterByPassword(t.Context(), *thief, "ama", "wrong wrong wrong", "000000"); annona.CodeOf(err) != "sign_in_refused" {
+		t.Errorf("after the wait: %v", err)
+	}
+	if _, err := h.EnterByPassword(t.Context(), *own, "ama", goodPassword, h.code(secret, 0)); err != nil {
+		t.Errorf("whoever the account is of is locked out of a browser that is known: %v", err)
+	}
+	elsewhere := browser("203.0.113.9")
+	h.later(time.Minute)
+	if _, err := h.EnterByPassword(t.Context(), *elsewhere, "ama", goodPassword, h.code(secret, 0)); err != nil {
+		t.Errorf("whoever the account is of is locked out at another place: %v", err)
+	}
+
+	// Who knows the password guesses codes, from many places: the codes close, not the account.
+	h.later(time.Hour)
+	for i := range 40 {
+		place := browser("198.51.100.1")
+		place.From = place.From.Next()
+		for range i {
+			place.From = place.From.Next()
+		}
+		_, err := h.EnterByPassword(t.Context(), *place, "ama", goodPassword, "000000")
+		h.refuses("a guessed code", err, "sign_in_refused")
+	}
+	if _, err := h.EnterByPassword(t.Context(), *browser("203.0.113.77"), "ama", goodPassword, h.code(secret, 0)); annona.CodeOf(err) != "sign_in_refused" {
+		t.Errorf("after 40 wrong codes from browsers that nobody knows, such a one is let in: %v", err)
+	}
+	if _, err := h.EnterByPassword(t.Context(), *own, "ama", goodPassword, h.code(secret, 0)); err != nil {
+		t.Errorf("a browser that is known is locked out by codes guessed elsewhere: %v", err)
+	}
+	if err := h.showPasskey(k, browser("198.51.100.1")); err != nil {
+		t.Errorf("a passkey is locked out: %v", err)
+	}
+	if !slices.Contains(h.acts(), "slowed") {
+		t.Error("the ledger does not say that somebody was slowed down")
+	}
+}
+
+// 10,000 wrong codes in a day, each at the moment when it may be tried, are few tries.
+func TestTenThousandWrongCodes(t *testing.T) {
+	l := (&Desk{Wiring: Wiring{Vault: noVault{}}}).codesOf(annona.NewUID())
+	var a annona.Attempts
+	began := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	tried := 0
+	for now := began; now.Before(began.Add(10_000 * time.Minute)); now = now.Add(time.Minute) {
+		if l.openAt(a, now).IsZero() {
+			a.Failed, a.At = a.Failed+1, now
+			tried++
+		}
+	}
+	if tried > 40 {
+		t.Errorf("%d of 10,000 codes were tried", tried)
+	}
+	for _, l := range []lane{l, {free: 5, unit: time.Second, most: 15 * time.Minute}} {
+		for failed, before := 0, time.Duration(0); failed < 200; failed++ {
+			wait := l.wait(failed)
+			if wait < before || wait > l.most || failed < l.free && wait != 0 || failed >= l.free && wait == 0 {
+				t.Fatalf("after %d failures one waits %s, after one less %s", failed, wait, before)
+			}
+			before = wait
+		}
+	}
+}
+
+type noVault struct{ Vault }
+
+func (noVault) TokenHash([]byte) annona.TokenHash { return annona.TokenHash{1} }
+
+func TestSessionsEnd(t *testing.T) {
+	h := newHall(t)
+	b, other := browser("192.0.2.1"), browser("192.0.2.2")
+	k := h.withPasskey("ama", b)
+	id := h.here(b).ID
+	in := func() (*Browser, *Browser) {
+		t.Helper()
+		for _, b := range []*Browser{b, other} {
+			if err := h.showPasskey(k, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return b, other
+	}
+	out := func(what string, browsers ...*Browser) {
+		t.Helper()
+		for _, b := range browsers {
+			if h.here(b) != nil {
+				t.Errorf("%s: somebody is signed in", what)
+			}
+		}
+	}
+	in()
+	// AK-13: another id at each proof; the one before is dead at once.
+	fixed := *b
+	if err := h.showPasskey(k, b); err != nil {
+		t.Fatal(err)
+	}
+	out("the session before a step-up", &fixed)
+	if h.here(b) == nil || h.here(other) == nil {
+		t.Error("a step-up ends another session")
+	}
+	planted := *browser("192.0.2.9")
+	planted.Session = fresh()
+	before := planted
+	if err := h.showPasskey(k, &planted); err != nil || planted.Session == before.Session {
+		t.Errorf("a session id that was planted is taken: %v", err)
+	}
+	out("an id that was planted", &before)
+
+	in()
+	h.later(IdleLimit)
+	out("nobody has asked for half an hour", b, other)
+	in()
+	for range int(AbsoluteLimit / (20 * time.Minute)) {
+		h.here(b)
+		h.later(20 * time.Minute)
+	}
+	out("twelve hours", b)
+
+	in()
+	if err := h.SignOut(t.Context(), *b, h.here(b)); err != nil {
+		t.Fatal(err)
+	}
+	out("signed out", b)
+	if h.here(other) == nil {
+		t.Error("signing out ends another session")
+	}
+	in()
+	p := h.here(b)
+	sessions, here, err := h.Where(t.Context(), p)
+	if err != nil || len(sessions) < 2 {
+		t.Fatalf("%d sessions, %v", len(sessions), err)
+	}
+	for _, s := range sessions {
+		if s.Hash != here {
+			if err := h.EndSession(t.Context(), *b, p, s.Hash); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	out("ended from elsewhere", other)
+	in()
+	if err := h.SignOutEverywhere(t.Context(), *b, h.here(b)); err != nil {
+		t.Fatal(err)
+	}
+	out("signed out everywhere", b, other)
+	in()
+	h.change(id, func(u *annona.User) { u.Version++ })
+	out("another version", b, other)
+	in()
+	h.change(id, func(u *annona.User) { u.Status = annona.UserDisabled })
+	out("disabled", b, other)
+	h.refuses("somebody who is disabled", h.showPasskey(k, b), "passkey_refused")
+}
+
+func TestChangesNeedAFreshProof(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	k := h.withPasskey("ama", b)
+	p := h.here(b)
+	h.later(FreshFor + time.Second)
+	_, _, err := h.AskForPasskey(t.Context(), p)
+	h.refuses("another passkey", err, "insufficient_user_authentication")
+	_, err = h.ChoosePassword(t.Context(), p, goodPassword, goodPassword)
+	h.refuses("a password", err, "insufficient_user_authentication")
+	keys, err := h.Factors(t.Context(), p)
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("%d factors, %v", len(keys), err)
+	}
+	_, err = h.RemovePasskey(t.Context(), *b, p, keys[0].ID)
+	h.refuses("removing a passkey", err, "insufficient_user_authentication")
+	if err := h.showPasskey(k, b); err != nil {
+		t.Fatal(err)
+	}
+	p = h.here(b)
+	_, err = h.RemovePasskey(t.Context(), *b, p, keys[0].ID)
+	h.refuses("removing the last passkey", err, "last_factor")
+	state, err := h.ChoosePassword(t.Context(), p, goodPassword, goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = h.RegisterPassword(t.Context(), *b, p, state, "000000")
+	h.refuses("an app that is not set up", err, "code_wrong")
+
+	old := *b
+	second := h.register(p, b)
+	if h.here(&old) != nil || h.here(b) == nil {
+		t.Error("the session has the same id after a passkey was registered")
+	}
+	if _, err := h.RemovePasskey(t.Context(), *b, p, keys[0].ID); annona.CodeOf(err) != "signed_out" {
+		t.Errorf("a session that is over removes a passkey: %v", err)
+	}
+	e, err := h.RemovePasskey(t.Context(), *b, h.here(b), keys[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.keeps(e)
+	h.refuses("a passkey that was removed", h.showPasskey(k, browser("192.0.2.4")), "passkey_refused")
+	if err := h.showPasskey(second, b); err != nil {
+		t.Errorf("the other passkey: %v", err)
+	}
+}
+
+func TestPasswordsThatAreGuessed(t *testing.T) {
+	for password, code := range map[string]string{
+		"short":                    "password_short",
+		"äöüäöüäöüäö":              "password_short",
+		"password1234":             "password_guessable",
+		"aaaaaaaaaaaaaaaa":         "password_guessable",
+		"ama.mensah.1234":          "password_guessable",
+		strings.Repeat("ab1-", 51): "password_long",
+		goodPassword:               "",
+		"тихая река в тумане":      "",
+	} {
+		if err := checkPassword("ama.mensah", password, password); code == "" && err != nil || code != "" && annona.CodeOf(err) != code {
+			t.Errorf("%d characters: got %v, want %s", len(password), err, code)
+		}
+	}
+	if err := checkPassword("ama", goodPassword, goodPassword+"."); annona.CodeOf(err) != "password_differs" {
+		t.Errorf("two that differ: %v", err)
+	}
+}

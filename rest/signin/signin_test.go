@@ -1,0 +1,283 @@
+package signin
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/identity/people"
+	"github.com/annona-exchange/annona/store/sqlite"
+	"github.com/annona-exchange/annona/vault"
+)
+
+const origin = "https://exchange.example"
+
+// desk is the pages over a registry of their own, and one browser in front of them.
+type desk struct {
+	*testing.T
+	wire    *Wire
+	mux     *http.ServeMux
+	store   *sqlite.Store
+	vault   *vault.Vault
+	cookies map[string]*http.Cookie
+	failure error
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	dir := t.TempDir()
+	secrets, err := sqlite.OpenSecrets(dir, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{T: t, mux: http.NewServeMux(), cookies: map[string]*http.Cookie{}}
+	if d.vault, err = vault.Create(vault.Installation{Folder: dir, Keys: secrets}, vault.Production); err != nil {
+		t.Fatal(err)
+	}
+	if d.store, err = sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.store.Close(); secrets.Close() })
+	who, err := people.New(people.Wiring{
+		Users: d.store, Claims: d.store, Delegations: d.store, Clients: d.store, Vault: d.vault, Clock: time.Now, Origin: origin,
+		Record: func(ctx context.Context, _ annona.Caller, do func(annona.Tx) (map[string]string, error)) error {
+			return d.store.Update(ctx, func(tx annona.Tx) error { _, err := do(tx); return err })
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.wire, err = New(who); err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range d.wire.Patterns() {
+		d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			d.failure = d.wire.Answer(w, r, netip.MustParseAddr("192.0.2.1"))
+		})
+	}
+	return d
+}
+
+// ask sends a request as the browser would; change makes it another one.
+func (d *desk) ask(method, path string, form url.Values, change func(*http.Request)) *http.Response {
+	d.Helper()
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	r := httptest.NewRequest(method, origin+path, body)
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	for _, c := range d.cookies {
+		r.AddCookie(c)
+	}
+	if change != nil {
+		change(r)
+	}
+	d.failure = nil
+	w := httptest.NewRecorder()
+	d.mux.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if c.MaxAge < 0 {
+			delete(d.cookies, c.Name)
+		} else {
+			d.cookies[c.Name] = c
+		}
+	}
+	return w.Result()
+}
+
+var formToken = regexp.MustCompile(`data-form="([^"]+)"`)
+
+// post sends a form of the page at that path.
+func (d *desk) post(page, path string, form url.Values) *http.Response {
+	d.Helper()
+	form.Set("form", d.token(page))
+	return d.ask("POST", path, form, nil)
+}
+
+func (d *desk) token(page string) string {
+	d.Helper()
+	found := formToken.FindStringSubmatch(text(d.T, d.ask("GET", page, nil, nil)))
+	if found == nil {
+		d.Fatalf("%s has no token for its forms", page)
+	}
+	return found[1]
+}
+
+func text(t *testing.T, answer *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func (d *desk) invite(name string) string {
+	d.Helper()
+	invitation, hash := people.NewInvitation(d.vault.TokenHash)
+	u := annona.User{ID: annona.NewUID(), Name: name, Status: annona.UserInvited, Version: 1, Invitation: hash, InvitedUntil: time.Now().Add(time.Hour), CreatedAt: time.Now()}
+	if err := d.store.Update(d.Context(), func(tx annona.Tx) error { return tx.PutUser(d.Context(), u) }); err != nil {
+		d.Fatal(err)
+	}
+	return invitation
+}
+
+func TestCookiesAndHeaders(t *testing.T) {
+	d := newDesk(t)
+	answer := d.ask("GET", SignInPath, nil, nil)
+	policy := answer.Header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("the policy has no %s: %s", want, policy)
+		}
+	}
+	if strings.Contains(policy, "unsafe") {
+		t.Errorf("the policy is %s", policy)
+	}
+	body := text(t, answer)
+	if inline := regexp.MustCompile(`<script[^>]*>[^<]|<style|style="|\son[a-z]+="|javascript:`).FindString(body); inline != "" {
+		t.Errorf("the page has %q of its own", inline)
+	}
+	if answer := d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite("ama")}}); answer.StatusCode != http.StatusSeeOther {
+		t.Fatalf("an invitation: %d", answer.StatusCode)
+	}
+	for name, c := range d.cookies {
+		if !strings.HasPrefix(name, "__Host-") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite < http.SameSiteLaxMode {
+			t.Errorf("the cookie is %s", c.String())
+		}
+	}
+	if len(d.cookies) != 2 {
+		t.Errorf("%d cookies", len(d.cookies))
+	}
+}
+
+// A form of another site, of another browser or of an earlier session changes nothing.
+func TestFormsOfOthers(t *testing.T) {
+	d := newDesk(t)
+	token := d.token(SignInPath)
+	form := func() url.Values {
+		return url.Values{"form": {token}, "name": {"ama"}, "password": {"x"}, "code": {"1"}}
+	}
+	if d.ask("POST", SignInPath, form(), nil); annona.CodeOf(d.failure) != "sign_in_refused" {
+		t.Fatalf("a form of the page itself: %v", d.failure)
+	}
+	for name, change := range map[string]func(*http.Request){
+		"another site":        func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+		"another host":        func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
+		"another origin":      func(r *http.Request) { r.Header.Del("Sec-Fetch-Site"); r.Header.Set("Origin", "https://evil.example") },
+		"no cookie":           func(r *http.Request) { r.Header.Del("Cookie") },
+		"a cookie of another": func(r *http.Request) { r.Header.Set("Cookie", "__Host-annona-form="+strings.Repeat("A", 43)) },
+		"two cookies":         func(r *http.Request) { r.Header.Add("Cookie", "__Host-annona-form="+strings.Repeat("A", 43)) },
+		"a token of another":  func(r *http.Request) { r.Header.Set("Annona-Form", strings.Repeat("A", 43)) },
+	} {
+		if answer := d.ask("POST", SignInPath, form(), change); answer.StatusCode != http.StatusForbidden || annona.CodeOf(d.failure) != "form_of_other" {
+			t.Errorf("%s: %d, %v", name, answer.StatusCode, d.failure)
+		}
+	}
+	for name, form := range map[string]url.Values{
+		"no token": {"name": {"ama"}}, "twice": {"form": {token}, "name": {"ama", "kofi"}}, "large": {"form": {token}, "name": {strings.Repeat("x", maxForm)}},
+	} {
+		if answer := d.ask("POST", SignInPath, form, nil); answer.StatusCode < 400 || annona.CodeOf(d.failure) == "sign_in_refused" {
+			t.Errorf("%s: %d, %v", name, answer.StatusCode, d.failure)
+		}
+	}
+	for _, pattern := range d.wire.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		if method != "POST" {
+			continue
+		}
+		if answer := d.ask("POST", path, url.Values{}, nil); answer.StatusCode != http.StatusForbidden {
+			t.Errorf("%s takes a form without a token: %d", path, answer.StatusCode)
+		}
+	}
+}
+
+// A name that nobody has is answered as one that somebody has: status, headers and page.
+func TestNamesAreNotTold(t *testing.T) {
+	answers := map[string]string{}
+	for _, name := range []string{"ama", "nobody"} {
+		d := newDesk(t)
+		d.invite("ama")
+		answer := d.post(SignInPath, SignInPath, url.Values{"name": {name}, "password": {"x"}, "code": {"1"}})
+		shown := formToken.ReplaceAllString(text(t, answer), "")
+		answers[name] = answer.Status + "\n" + regexp.MustCompile(`value="[A-Za-z0-9_-]{43}"`).ReplaceAllString(shown, "")
+		if strings.Contains(shown, "nobody") || strings.Contains(shown, `"ama"`) {
+			t.Error("the page repeats what was sent")
+		}
+	}
+	if answers["ama"] != answers["nobody"] {
+		t.Errorf("%s\n\n%s", answers["ama"], answers["nobody"])
+	}
+}
+
+func TestBrowsersComeBackHereOnly(t *testing.T) {
+	for _, away := range []string{"https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "javascript:alert(1)", "evil", "", "/a\r\nSet-Cookie: x", "/" + strings.Repeat("a", 3000), "http:/evil.example", "/x#y"} {
+		if got := backOf(away); got != AccountPath {
+			t.Errorf("%q leads to %q", away, got)
+		}
+	}
+	for _, here := range []string{"/account", "/oauth2/authorize?client_id=a&request_uri=urn%3Aietf%3Aparams"} {
+		if got := backOf(here); got != here {
+			t.Errorf("%q leads to %q", here, got)
+		}
+	}
+	d := newDesk(t)
+	d.invite("ama")
+	if page := text(t, d.ask("GET", SignInPath+"?back=https://evil.example", nil, nil)); strings.Contains(page, "evil") {
+		t.Error("the page leads elsewhere")
+	}
+}
+
+func TestWhoIsNotSignedIn(t *testing.T) {
+	d := newDesk(t)
+	for _, pattern := range d.wire.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		if !strings.HasPrefix(path, "/account") || strings.Contains(path, "signout") {
+			continue
+		}
+		var answer *http.Response
+		if method == "GET" {
+			answer = d.ask(method, path, nil, nil)
+		} else {
+			answer = d.post(SignInPath, path, url.Values{"id": {annona.NewUID().String()}, "session": {strings.Repeat("0", 64)}})
+		}
+		if path == ConsentPath {
+			if answer.StatusCode != http.StatusNotFound {
+				t.Errorf("%s: %d", pattern, answer.StatusCode)
+			}
+			continue
+		}
+		if to := answer.Header.Get("Location"); answer.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, SignInPath+"?") {
+			t.Errorf("%s: %d, to %s, %v", pattern, answer.StatusCode, to, d.failure)
+		}
+	}
+	signed, err := d.wire.Signed(httptest.NewRequest("GET", "/", nil))
+	if err != nil || signed != (annona.SignedIn{}) {
+		t.Errorf("got %+v, %v", signed, err)
+	}
+	for demand, want := range map[annona.Demand]string{
+		{}: "/signin?back=%2Faccount",
+		{Assurance: annona.AssurancePasskey, MaxAge: 5 * time.Minute}: "/signin?acr=phr&back=%2Faccount&max_age=300",
+	} {
+		if got := d.wire.SignInURL(AccountPath, demand); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	for _, query := range []string{"acr=gold", "max_age=x", "max_age=-1", "max_age=99999999"} {
+		if answer := d.ask("GET", SignInPath+"?"+query, nil, nil); answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %d", query, answer.StatusCode)
+		}
+	}
+}
