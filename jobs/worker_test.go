@@ -18,6 +18,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/synthetic"
 )
 
 func TestAnExportBecomesFilesAndAManifest(t *testing.T) {
@@ -200,6 +201,37 @@ func TestSomebodyWhoLeavesIsInNoPart(t *testing.T) {
 	}
 	if refused != 1 {
 		t.Errorf("%d of %d files are refused after one person left", refused, len(m.Files))
+	}
+}
+
+// TestWhoWithdrawsInTheMidstIsInNoPart withdraws consents while an export runs whose purpose needs them.
+func TestWhoWithdrawsInTheMidstIsInNoPart(t *testing.T) {
+	r := newRegistry(t, 60)
+	r.caller = r.partner("asking", func(a *annona.Agreement) { a.Purposes[0].Basis = annona.BasisConsent })
+	r.spec("willing", func(s *annona.ExportSpec) { s.PartRows = 10 })
+	person := func(n int) exchange.Subject {
+		return exchange.Subject{Source: synthetic.Source, Key: fmt.Sprintf("I%07d", n)}
+	}
+	for n := 1; n <= 40; n++ {
+		_, err := r.gate.GiveConsent(r.Context(), operator, person(n), annona.Consent{Purposes: []string{purpose}, Recipients: []string{"asking"}})
+		r.must(err)
+	}
+	job := r.start("willing", "")
+	w := r.worker()
+	w.Queue = &interrupting{ExportQueue: r.store, before: func() {
+		if r.job(job.ID).Parts != 2 {
+			return
+		}
+		for n := 1; n <= 11; n++ { // of the first two parts
+			_, err := r.gate.WithdrawConsent(r.Context(), operator, person(n), purpose)
+			r.must(err)
+		}
+	}}
+	done := r.finish(w, job.ID)
+	m := r.manifest(done)
+	rows := bytes.Count(bytes.Join(r.documents(done), nil), []byte("\n"))
+	if done.Total != 40 || m.Rows != 29 || rows != 29 || m.LeftOut["individuals"] != "10" || len(m.Files) != 4 {
+		t.Errorf("%d rows of %d in %d files, left out %v", rows, done.Total, len(m.Files), m.LeftOut)
 	}
 }
 
