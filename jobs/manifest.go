@@ -41,6 +41,7 @@ type Manifest struct {
 	AsOf          annona.Date       `json:"as_of"`
 	Position      string            `json:"position"`
 	Fields        []string          `json:"fields"`
+	Derived       []string          `json:"derived,omitempty"` // columns of the specification that are no field
 	Withheld      []string          `json:"withheld"`
 	RaisedCap     string            `json:"raised_cap,omitempty"`
 	Rows          int64             `json:"rows"`
@@ -93,6 +94,9 @@ func (r *running) manifest(ctx context.Context, keep time.Duration) (string, err
 	for _, f := range spec.Fields {
 		m.Fields = append(m.Fields, f.Field)
 	}
+	for _, d := range spec.Derived {
+		m.Derived = append(m.Derived, d.As)
+	}
 	if spec.Recipient != "" {
 		m.Recipient = Fingerprint(spec.Recipient)
 	}
@@ -111,11 +115,14 @@ func (r *running) manifest(ctx context.Context, keep time.Duration) (string, err
 	if checkpoint != nil {
 		m.Checkpoint = checkpoint.Note
 	}
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
+	var text strings.Builder
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false) // <10 is for people to read
+	out.SetIndent("", "  ")
+	if err := out.Encode(m); err != nil {
 		return "", annona.Internal("write a manifest", err)
 	}
-	return r.Vault.SignManifest(string(text) + "\n")
+	return r.Vault.SignManifest(text.String())
 }
 
 func (r *running) now() time.Time { return r.Gate.Clock().UTC().Truncate(time.Second) }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/synthetic"
 )
 
 func TestAnExportBecomesFilesAndAManifest(t *testing.T) {
@@ -203,6 +204,37 @@ func TestSomebodyWhoLeavesIsInNoPart(t *testing.T) {
 	}
 }
 
+// TestWhoWithdrawsInTheMidstIsInNoPart withdraws consents while an export runs whose purpose needs them.
+func TestWhoWithdrawsInTheMidstIsInNoPart(t *testing.T) {
+	r := newRegistry(t, 60)
+	r.caller = r.partner("asking", func(a *annona.Agreement) { a.Purposes[0].Basis = annona.BasisConsent })
+	r.spec("willing", func(s *annona.ExportSpec) { s.PartRows = 10 })
+	person := func(n int) exchange.Subject {
+		return exchange.Subject{Source: synthetic.Source, Key: fmt.Sprintf("I%07d", n)}
+	}
+	for n := 1; n <= 40; n++ {
+		_, err := r.gate.GiveConsent(r.Context(), operator, person(n), annona.Consent{Purposes: []string{purpose}, Recipients: []string{"asking"}})
+		r.must(err)
+	}
+	job := r.start("willing", "")
+	w := r.worker()
+	w.Queue = &interrupting{ExportQueue: r.store, before: func() {
+		if r.job(job.ID).Parts != 2 {
+			return
+		}
+		for n := 1; n <= 11; n++ { // of the first two parts
+			_, err := r.gate.WithdrawConsent(r.Context(), operator, person(n), purpose)
+			r.must(err)
+		}
+	}}
+	done := r.finish(w, job.ID)
+	m := r.manifest(done)
+	rows := bytes.Count(bytes.Join(r.documents(done), nil), []byte("\n"))
+	if done.Total != 40 || m.Rows != 29 || rows != 29 || m.LeftOut["individuals"] != "10" || len(m.Files) != 4 {
+		t.Errorf("%d rows of %d in %d files, left out %v", rows, done.Total, len(m.Files), m.LeftOut)
+	}
+}
+
 func TestTheAuthorityOfAnExportIsItsInitiators(t *testing.T) {
 	for code, change := range map[string]func(r *registry){
 		"key_invalid":       func(r *registry) { r.must(r.gate.RevokeClient(r.Context(), operator, r.caller.Client)) },
@@ -313,29 +345,32 @@ func TestFilesGoWithTheirKey(t *testing.T) {
 }
 
 // TestTwoWorkersWriteEachPartOnce lets a second worker take over while the first one, which had been
-// silent for too long, still writes.
+// silent for too long, still writes: nothing of what that one brings is kept.
 func TestTwoWorkersWriteEachPartOnce(t *testing.T) {
 	r := newRegistry(t, 450)
 	r.spec("all", nil)
 	job := r.start("all", "")
 	slow := r.worker()
-	took := false
+	written := 0
 	slow.Queue = &interrupting{ExportQueue: r.store, before: func() {
-		if !took {
-			took = true
+		if written++; written == 3 {
 			r.move(2 * time.Hour)
-			r.finish(r.worker(), job.ID)
+			if taken, err := r.store.ClaimExport(r.Context(), annona.NewUID(), time.Hour); err != nil || taken == nil {
+				t.Fatalf("the second worker does not get it: %v", err)
+			}
 		}
 	}}
 	_, err := slow.Next(r.Context())
 	r.must(err)
 	parts, err := r.store.ExportParts(r.Context(), job.ID)
 	r.must(err)
-	if j := r.job(job.ID); !took || j.State != annona.ExportComplete || len(parts) != 5 || j.Epoch != 2 {
-		t.Errorf("%s, %d parts, epoch %d", j.State, len(parts), j.Epoch)
+	if j := r.job(job.ID); written != 3 || len(parts) != 2 || j.State != annona.ExportRunning {
+		t.Errorf("%d parts are kept of the %d that the first worker wrote, and the export is %s", len(parts), written, j.State)
 	}
-	if rows := bytes.Count(bytes.Join(r.documents(r.job(job.ID)), nil), []byte("\n")); rows != 450 {
-		t.Errorf("%d rows", rows)
+	r.move(2 * time.Hour) // the second worker has died
+	done := r.finish(r.worker(), job.ID)
+	if rows := bytes.Count(bytes.Join(r.documents(done), nil), []byte("\n")); rows != 450 || done.Epoch != 3 {
+		t.Errorf("%d rows, epoch %d", rows, done.Epoch)
 	}
 }
 
