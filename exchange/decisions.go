@@ -65,18 +65,10 @@ func (x *Exchange) Explain(ctx context.Context, caller annona.Caller, about anno
 	if !caller.IsOperator() && caller.Client != about.Client {
 		return nil, annona.NotFound("no such client, or not you")
 	}
-	standing, err := x.standing(ctx, x.Standings, about)
+	by, err := x.grounds(ctx, x.Standings, about, verb, Question{Dataset: dataset, Purpose: purpose})
 	if err != nil {
 		return nil, err
 	}
-	terms, err := x.compiledTerms(standing.Agreement)
-	if err != nil {
-		return nil, err
-	}
-	roles, err := x.compiledRoles(standing.Policy)
-	if err != nil {
-		return nil, err
-	}
-	e := policy.Explain(terms, roles, x.requestOf(standing, about, verb, Question{Dataset: dataset, Purpose: purpose}))
+	e := policy.Explain(by.terms, by.roles, by.request)
 	return &e, nil
 }

@@ -211,19 +211,32 @@ func (x *Exchange) decide(ctx context.Context, from annona.Standings, caller ann
 	if caller.IsOperator() {
 		return nil, annona.Forbidden("operator_reads_nothing", "the command line administers the registry; people are read under an agreement")
 	}
+	by, err := x.grounds(ctx, from, caller, verb, q)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Decide(by.terms, by.roles, by.request)
+}
+
+// grounds are all that a decision is taken from.
+type grounds struct {
+	terms   *policy.Terms
+	roles   *policy.Roles
+	request policy.Request
+}
+
+// grounds reads the standing of a caller and puts together what its request is decided from.
+func (x *Exchange) grounds(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (g grounds, err error) {
 	standing, err := x.standing(ctx, from, caller)
 	if err != nil {
-		return nil, err
+		return g, err
 	}
-	terms, err := x.compiledTerms(standing.Agreement)
-	if err != nil {
-		return nil, err
+	if g.terms, err = x.compiledTerms(standing.Agreement); err != nil {
+		return g, err
 	}
-	roles, err := x.compiledRoles(standing.Policy)
-	if err != nil {
-		return nil, err
-	}
-	return policy.Decide(terms, roles, x.requestOf(standing, caller, verb, q))
+	g.roles, err = x.compiledRoles(standing.Policy)
+	g.request = x.requestOf(standing, caller, verb, q)
+	return g, err
 }
 
 // requestOf is what a decision is about: who asks what, when, and how it is bound.

@@ -172,11 +172,11 @@ func (x *Exchange) BeginReceived(ctx context.Context, caller annona.Caller, r *R
 
 // sourcesOf returns the sources whose registrar a client is.
 func (x *Exchange) sourcesOf(ctx context.Context, caller annona.Caller) ([]string, error) {
-	terms, roles, request, err := x.importing(ctx, caller)
+	by, err := x.importing(ctx, caller)
 	if err != nil {
 		return nil, err
 	}
-	return policy.Sources(terms, roles, request)
+	return policy.Sources(by.terms, by.roles, by.request)
 }
 
 // mayLoad refuses what neither the operator nor a registrar may do at this moment.
@@ -190,7 +190,7 @@ func (x *Exchange) mayLoad(ctx context.Context, caller annona.Caller, order Load
 }
 
 func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order LoadOrder, guard *annona.Percent) (annona.Percent, error) {
-	terms, roles, request, err := x.importing(ctx, caller)
+	by, err := x.importing(ctx, caller)
 	if err != nil {
 		return 0, err
 	}
@@ -200,27 +200,17 @@ func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order L
 		}
 		guard = nil
 	}
-	granted, err := policy.DecideLoad(terms, roles, policy.Load{Request: request, Source: order.Source, Mode: order.Mode, Guard: guard})
+	granted, err := policy.DecideLoad(by.terms, by.roles, policy.Load{Request: by.request, Source: order.Source, Mode: order.Mode, Guard: guard})
 	if order.Mode != ModeFull {
 		granted = 0
 	}
 	return granted, err
 }
 
-// importing is what decides whether a client may import.
-func (x *Exchange) importing(ctx context.Context, caller annona.Caller) (*policy.Terms, *policy.Roles, policy.Request, error) {
-	var none policy.Request
+// importing is what it is decided from whether a client may import.
+func (x *Exchange) importing(ctx context.Context, caller annona.Caller) (grounds, error) {
 	if caller.IsOperator() {
-		return nil, nil, none, annona.Forbidden("clients_only", "a registrar is a client with an API key; the operator has annona import")
+		return grounds{}, annona.Forbidden("clients_only", "a registrar is a client with an API key; the operator has annona import")
 	}
-	standing, err := x.standing(ctx, x.Standings, caller)
-	if err != nil {
-		return nil, nil, none, err
-	}
-	terms, err := x.compiledTerms(standing.Agreement)
-	if err != nil {
-		return nil, nil, none, err
-	}
-	roles, err := x.compiledRoles(standing.Policy)
-	return terms, roles, x.requestOf(standing, caller, annona.VerbImport, Question{}), err
+	return x.grounds(ctx, x.Standings, caller, annona.VerbImport, Question{})
 }
