@@ -60,6 +60,15 @@ type Demand struct {
 	MaxAge    time.Duration // since the proof; 0: however long ago
 }
 
+// And returns the demand that is both.
+func (d Demand) And(o Demand) Demand {
+	d.Assurance = max(d.Assurance, o.Assurance)
+	if d.MaxAge == 0 || o.MaxAge != 0 && o.MaxAge < d.MaxAge {
+		d.MaxAge = o.MaxAge
+	}
+	return d
+}
+
 // Assurance orders the ways in which people prove who they are.
 type Assurance uint8
 
@@ -398,6 +407,13 @@ type RoleRule struct {
 	ValidFrom  Date                    `json:"valid_from,omitempty" yaml:"valid_from,omitempty"`
 	ValidUntil Date                    `json:"valid_until,omitempty" yaml:"valid_until,omitempty"` // last day
 	RowCeiling int64                   `json:"row_ceiling,omitempty" yaml:"row_ceiling,omitempty"` // rows of one answer; 0: none
+	StepUp     *StepUp                 `json:"step_up,omitempty" yaml:"step_up,omitempty"`
+}
+
+// StepUp is how a person for whom a client acts must have signed in for what a rule allows.
+type StepUp struct {
+	ACR    string `json:"acr" yaml:"acr"`                             // outside, mfa or phr
+	MaxAge int    `json:"max_age,omitempty" yaml:"max_age,omitempty"` // minutes since the proof; 0: however long ago
 }
 
 // Decision is why something was granted: which policy, role and rules.
@@ -420,6 +436,7 @@ type Grant struct {
 	RowCeiling int64                   // rows of one answer; 0: no ceiling
 	Within     Authorization           // of the access token, when it narrows the fields
 	Raised     string                  // the reason why a cap of this credential was raised; empty: not raised
+	StepUp     Demand                  // how a person for whom the client acts must have signed in when the request begins
 	Decision   Decision
 }
 

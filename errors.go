@@ -32,6 +32,7 @@ type Error struct {
 	Message string // one or two sentences
 	Name    string // the parameter, field or column concerned, when there is one; from our own vocabulary only
 	At      int    // position in the filter or file, from 1; 0 when there is none
+	Demand  Demand // how the person must sign in, of the code insufficient_user_authentication
 	cause   error  // for errors.Is; never shown
 }
 
@@ -78,6 +79,14 @@ func Invalid(code, format string, args ...any) *Error {
 // Unauthenticated says that who is asking could not be established.
 func Unauthenticated(code, format string, args ...any) *Error {
 	return newError(KindUnauthenticated, code, format, args)
+}
+
+// InsufficientSignIn says that somebody has to prove again, or better, who they are (RFC 9470).
+func InsufficientSignIn(d Demand) *Error {
+	e := newError(KindUnauthenticated, "insufficient_user_authentication",
+		"whoever does this by hand proves first who they are, as acr_values and max_age of the answer say; ask them to sign in again", nil)
+	e.Demand = d
+	return e
 }
 
 // Forbidden is a known thing that is not granted.

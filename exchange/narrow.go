@@ -41,6 +41,9 @@ func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller an
 	if err != nil {
 		return nil, err
 	}
+	if err := x.signedInWell(caller, grant); err != nil {
+		return nil, err
+	}
 	d := x.CurrentDictionary()
 	i := &inquiry{caller: caller, verb: verb, question: q, request: annona.NewUID(), grant: grant, schema: d.Version}
 	if i.compiled, err = x.questions.compile(d, grant, caller, q); err != nil {
@@ -57,6 +60,16 @@ func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller an
 		return nil, err
 	}
 	return i, nil
+}
+
+// signedInWell refuses a person whose sign-in is too old or too weak for what they begin by hand. What
+// has begun goes on, and what somebody has asked for runs by itself later.
+func (x *Exchange) signedInWell(caller annona.Caller, grant *annona.Grant) error {
+	byHand := caller.Acting != annona.SignedIn{} && caller.Within == nil
+	if byHand && !caller.Acting.Meets(grant.StepUp, x.Clock()) {
+		return annona.InsufficientSignIn(grant.StepUp)
+	}
+	return nil
 }
 
 func (x *Exchange) asOf(asked annona.Date) (annona.Date, error) {

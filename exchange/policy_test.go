@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
@@ -152,4 +153,46 @@ type mute struct{ annona.Standings }
 
 func (mute) Policy(context.Context) (*annona.Policy, error) {
 	return nil, annona.Unavailable("store_unavailable", "the store does not answer")
+}
+
+// What somebody begins by hand in bulk asks for a fresh sign-in. What has begun goes on, single records
+// and machines are asked for none, and an export that runs by itself has been asked for by somebody who was.
+func TestBulkByHandAsksForASignIn(t *testing.T) {
+	r := newRegistry(t, 3000)
+	r.Persons = func(context.Context, annona.SignedIn) error { return nil }
+	now := time.Now()
+	r.Clock = func() time.Time { return now }
+	signedIn := func(how annona.Assurance, age time.Duration) annona.SignedIn {
+		return annona.SignedIn{Person: annona.NewUID(), Assurance: how, At: now.Add(-age)}
+	}
+	for name, c := range map[string]struct {
+		acting annona.SignedIn
+		code   string
+	}{
+		"a machine":            {},
+		"two factors, just":    {acting: signedIn(annona.AssuranceTwoFactors, 0)},
+		"a passkey, just":      {acting: signedIn(annona.AssurancePasskey, 15*time.Minute)},
+		"a passkey, long ago":  {acting: signedIn(annona.AssurancePasskey, 15*time.Minute+time.Second), code: "insufficient_user_authentication"},
+		"as another one says":  {acting: signedIn(annona.AssuranceOutside, 0), code: "insufficient_user_authentication"},
+		"from tomorrow, oddly": {acting: signedIn(annona.AssurancePasskey, -time.Hour)},
+	} {
+		r.caller.Acting = c.acting
+		_, err := r.download(t, everybody, &receiver{})
+		if (err == nil) != (c.code == "") || err != nil && annona.CodeOf(err) != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := r.Search(t.Context(), r.caller, everybody, 10, "", exchange.Form{Format: "json"}); err != nil {
+			t.Errorf("%s, a page: %v", name, err)
+		}
+	}
+	r.caller.Acting = signedIn(annona.AssurancePasskey, 0)
+	to := &receiver{}
+	to.onPage = func(int) error { now = now.Add(20 * time.Minute); return nil }
+	if _, err := r.download(t, everybody, to); err != nil {
+		t.Errorf("an export that runs: %v", err)
+	}
+	r.caller.Within = &annona.Authorization{}
+	if _, err := r.download(t, everybody, &receiver{}); err != nil {
+		t.Errorf("an export that runs by itself: %v", err)
+	}
 }

@@ -63,6 +63,7 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 		return nil, err
 	}
 	g.Decision = annona.Decision{Policy: p.policy.Version, Role: r.role(), Rules: n.rules, Inputs: r.inputs(a.Name, a.Version, p.policy.Version), Effect: n.effect}
+	g.StepUp = n.stepUp
 	if len(r.Within.Datasets) > 0 {
 		g.Fields, g.Derivable, g.Within = t.only(g.Fields, r.Within.Datasets), t.only(g.Derivable, r.Within.Datasets), r.Within
 	}

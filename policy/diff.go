@@ -23,11 +23,23 @@ type Change struct {
 	When     string   // filter on the request; empty: always
 	From     annona.Date
 	Until    annona.Date
-	Ceiling  int64 // rows of one answer; 0: none
-	// Undenied says that a rule denied it, and does so no more. What the role's other rules allow of it
-	// is allowed now.
-	Undenied bool
+	// Kind says how it comes that this is allowed. What a rule denied or limited before is allowed as far
+	// as the role's other rules allow it.
+	Kind ChangeKind
+	// Of a limit that is gone: rows of one answer, 0 none; and how a person must have signed in.
+	Ceiling int64
+	StepUp  annona.Demand
 }
+
+// ChangeKind is a way in which a policy widens.
+type ChangeKind int
+
+// The ways.
+const (
+	NewlyAllowed ChangeKind = iota
+	NoMoreDenied
+	NoMoreLimited
+)
 
 // Widened returns what a policy would newly allow against the one before, role by role. A role whose
 // name is new is new with all that it allows. What it lists may be allowed already by rules that
@@ -40,8 +52,9 @@ func Widened(before, after *Roles) []Change {
 			was = &role{Role: &annona.Role{Name: name}}
 		}
 		is := after.roles[name]
-		changes = append(changes, gather(name, uncovered(is.claims(after, false), was.claims(before, false)), false)...)
-		changes = append(changes, gather(name, uncovered(was.claims(before, true), is.claims(after, true)), true)...)
+		changes = append(changes, gather(name, uncovered(is.claims(after, NewlyAllowed), was.claims(before, NewlyAllowed)), NewlyAllowed)...)
+		changes = append(changes, gather(name, uncovered(was.claims(before, NoMoreDenied), is.claims(after, NoMoreDenied)), NoMoreDenied)...)
+		changes = append(changes, gather(name, uncovered(was.claims(before, NoMoreLimited), is.claims(after, NoMoreLimited)), NoMoreLimited)...)
 	}
 	return changes
 }
@@ -57,16 +70,21 @@ type claim struct {
 	networks    string // all that when can name, if it does
 	from, until annona.Date
 	ceiling     int64
+	stepUp      annona.Demand
 }
 
-// claims takes apart the rules of a role that allow, or those that deny.
-func (r *role) claims(in *Roles, deny bool) (all []claim) {
+// claims takes apart the rules of a role that allow, those that deny, or those that limit.
+func (r *role) claims(in *Roles, kind ChangeKind) (all []claim) {
 	for i := range r.rules {
 		a := &r.rules[i]
-		if a.Deny != deny {
+		limits := a.RowCeiling > 0 || a.demand != annona.Demand{}
+		if a.Deny != (kind == NoMoreDenied) || kind == NoMoreLimited && !limits {
 			continue
 		}
-		about := claim{when: a.When, networks: in.networksNamed(a.when), from: a.ValidFrom, until: a.ValidUntil, ceiling: a.RowCeiling}
+		about := claim{when: a.When, networks: in.networksNamed(a.when), from: a.ValidFrom, until: a.ValidUntil}
+		if kind == NoMoreLimited {
+			about.ceiling, about.stepUp = a.RowCeiling, a.demand
+		}
 		for _, verb := range orAll(a.Verbs) {
 			for _, purpose := range orAll(a.Purposes) {
 				about.verb, about.purpose = verb, purpose
@@ -137,16 +155,17 @@ func (o claim) covers(c claim) bool {
 	name, _, _ := strings.Cut(c.field, ":")
 	return (o.verb == "" || o.verb == c.verb) && (o.purpose == "" || o.purpose == c.purpose) &&
 		(o.dataset == "" || o.dataset == c.dataset && (o.field == "" || o.field == c.field || o.field == name)) &&
-		(o.rows == "" || o.rows == c.rows) && (o.when == "" || o.when == c.when && o.networks == c.networks) && (o.ceiling == 0 || c.ceiling != 0 && c.ceiling <= o.ceiling) &&
+		(o.rows == "" || o.rows == c.rows) && (o.when == "" || o.when == c.when && o.networks == c.networks) && (c.ceiling == 0 || o.ceiling != 0 && o.ceiling <= c.ceiling) && o.stepUp.And(c.stepUp) == o.stepUp &&
 		o.from <= c.from && (o.until == "" || c.until != "" && c.until <= o.until)
 }
 
 // gather puts claims together that differ in their verb, their purpose or their field only.
-func gather(role string, claims []claim, undenied bool) (changes []Change) {
+func gather(role string, claims []claim, kind ChangeKind) (changes []Change) {
 	type rest struct {
 		dataset, rows, when string
 		from, until         annona.Date
 		ceiling             int64
+		stepUp              annona.Demand
 	}
 	slices.SortFunc(claims, func(a, b claim) int {
 		return cmp.Or(cmp.Compare(a.dataset, b.dataset), cmp.Compare(a.rows, b.rows), cmp.Compare(a.when, b.when), cmp.Compare(a.from, b.from), cmp.Compare(a.until, b.until), cmp.Compare(a.ceiling, b.ceiling),
@@ -160,7 +179,7 @@ func gather(role string, claims []claim, undenied bool) (changes []Change) {
 	var order []heading
 	fields := map[heading][]string{}
 	for _, c := range claims {
-		h := heading{rest{c.dataset, c.rows, c.when, c.from, c.until, c.ceiling}, c.verb, c.purpose}
+		h := heading{rest{c.dataset, c.rows, c.when, c.from, c.until, c.ceiling, c.stepUp}, c.verb, c.purpose}
 		if fields[h] == nil {
 			order = append(order, h)
 			fields[h] = []string{}
@@ -170,7 +189,7 @@ func gather(role string, claims []claim, undenied bool) (changes []Change) {
 		}
 	}
 	for _, h := range order {
-		next := Change{Role: role, Dataset: h.dataset, Fields: fields[h], Rows: h.rows, When: h.when, From: h.from, Until: h.until, Ceiling: h.ceiling, Undenied: undenied}
+		next := Change{Role: role, Dataset: h.dataset, Fields: fields[h], Rows: h.rows, When: h.when, From: h.from, Until: h.until, Ceiling: h.ceiling, StepUp: h.stepUp, Kind: kind}
 		if h.purpose != "" {
 			next.Purposes = []string{h.purpose}
 		}
@@ -187,7 +206,7 @@ func gather(role string, claims []claim, undenied bool) (changes []Change) {
 }
 
 func (c Change) sameButVerbs(o Change) bool {
-	return len(c.Verbs) > 0 && len(o.Verbs) > 0 && c.Dataset == o.Dataset && c.Rows == o.Rows && c.When == o.When && c.From == o.From && c.Until == o.Until && c.Ceiling == o.Ceiling &&
+	return len(c.Verbs) > 0 && len(o.Verbs) > 0 && c.Dataset == o.Dataset && c.Rows == o.Rows && c.When == o.When && c.From == o.From && c.Until == o.Until && c.Ceiling == o.Ceiling && c.StepUp == o.StepUp &&
 		slices.Equal(c.Purposes, o.Purposes) && slices.Equal(c.Fields, o.Fields)
 }
 
@@ -204,10 +223,7 @@ func (c Change) String() string {
 	for i, v := range c.Verbs {
 		verbs[i] = string(v)
 	}
-	does := " may newly "
-	if c.Undenied {
-		does = " is no more denied to "
-	}
+	does := [...]string{" may newly ", " is no more denied to ", " is no more limited where it may "}[c.Kind]
 	fmt.Fprintf(&b, "%s%s%s", c.Role, does, list("do everything with", verbs))
 	switch {
 	case c.Dataset == "":
@@ -231,7 +247,13 @@ func (c Change) String() string {
 		fmt.Fprintf(&b, ", until %s", c.Until)
 	}
 	if c.Ceiling > 0 {
-		fmt.Fprintf(&b, ", at most %d rows of one answer", c.Ceiling)
+		fmt.Fprintf(&b, ": to at most %d rows of one answer", c.Ceiling)
+	}
+	if c.StepUp.Assurance > annona.AssuranceNone {
+		fmt.Fprintf(&b, ": by a sign-in (%s)", c.StepUp.Assurance)
+	}
+	if c.StepUp.MaxAge > 0 {
+		fmt.Fprintf(&b, " of the last %d minutes", int(c.StepUp.MaxAge.Minutes()))
 	}
 	return b.String()
 }

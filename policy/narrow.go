@@ -23,7 +23,8 @@ type narrowed struct {
 	telling   bool     // some condition names a special field
 	untold    bool     // and the agreement does not grant it
 	rules     []string // that matched
-	effect    uint64   // hash of all that is left
+	stepUp    annona.Demand
+	effect    uint64 // hash of all that is left
 }
 
 // matching are the rules of a role that hold for a request.
@@ -105,6 +106,7 @@ func (p *Roles) cut(t *Terms, in *role, held []int) *narrowed {
 	for _, i := range held {
 		n.rules = append(n.rules, in.rules[i].Name)
 		n.ceiling = tighter(n.ceiling, in.rules[i].RowCeiling)
+		n.stepUp = n.stepUp.And(in.rules[i].demand)
 	}
 	for dataset := range t.fields {
 		of := in.join(dataset, held)

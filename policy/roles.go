@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/filter"
@@ -33,6 +34,7 @@ type role struct {
 type rule struct {
 	*annona.RoleRule
 	when     annona.Condition
+	demand   annona.Demand
 	datasets map[string]*portion // nil: every dataset, whole
 }
 
@@ -132,6 +134,13 @@ func (r *role) compile(from *annona.RoleRule, d, about *annona.Dictionary) (err 
 	}
 	if err := checkDays(c.ValidFrom, c.ValidUntil); err != nil {
 		return malformed(r.Name, "the days of the rule %s are written 2006-01-02, the first one first", c.Name)
+	}
+	if c.StepUp != nil {
+		assurance, known := annona.ParseAssurance(c.StepUp.ACR)
+		if !known || c.StepUp.MaxAge < 0 || c.Deny {
+			return malformed(r.Name, "the rule %s asks for a sign-in of outside, mfa or phr, at most so many minutes ago, and only a rule that allows does", c.Name)
+		}
+		c.demand = annona.Demand{Assurance: assurance, MaxAge: time.Duration(c.StepUp.MaxAge) * time.Minute}
 	}
 	if c.When != "" {
 		dataset, _ := about.Dataset(requests.Name)

@@ -253,6 +253,7 @@ func TestWhatAPolicyNewlyAllows(t *testing.T) {
 			want: []string{"office may newly get, search individuals (in_school, in_school_nil_reason), for every purpose"}},
 		"nothing denied": {rules: []annona.RoleRule{{Name: "a", Verbs: []annona.Verb{annona.VerbGet}, Datasets: terms("sex")}},
 			want: []string{"office is no more denied to do everything with individuals (full_name), for every purpose"}},
+		"no limit": {rules: []annona.RoleRule{{Name: "a", Verbs: []annona.Verb{annona.VerbGet, annona.VerbSearch}, Datasets: terms("sex"), RowCeiling: 10, StepUp: &annona.StepUp{ACR: "phr", MaxAge: 5}}, {Name: "no", Deny: true, Datasets: terms("full_name")}}},
 		"everything": {rules: []annona.RoleRule{{Name: "a"}, {Name: "no", Deny: true, Datasets: terms("full_name")}},
 			want: []string{"office may newly do everything with all that its agreement grants, for every purpose"}},
 	} {
@@ -262,6 +263,51 @@ func TestWhatAPolicyNewlyAllows(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// A limit that is gone or looser widens too.
+func TestLimitsThatAreGone(t *testing.T) {
+	limited := func(ceiling int64, acr string, age int) *policy.Roles {
+		return roles(t, office(annona.RoleRule{Name: "a"}, annona.RoleRule{Name: "b", Verbs: []annona.Verb{annona.VerbExport}, RowCeiling: ceiling, StepUp: &annona.StepUp{ACR: acr, MaxAge: age}}))
+	}
+	before := limited(100, "mfa", 15)
+	for name, c := range map[string]struct {
+		after *policy.Roles
+		want  string
+	}{
+		"the same": {limited(100, "mfa", 15), ""}, "fewer rows": {limited(10, "mfa", 15), ""}, "stronger and fresher": {limited(100, "phr", 1), ""},
+		"no such rule": {roles(t, office(annona.RoleRule{Name: "a"})), "office is no more limited where it may export all that its agreement grants, for every purpose: to at most 100 rows of one answer: by a sign-in (mfa) of the last 15 minutes"},
+		"more rows":    {limited(101, "mfa", 15), "limited"}, "older": {limited(100, "mfa", 16), "limited"}, "however old": {limited(100, "mfa", 0), "limited"}, "weaker": {limited(100, "outside", 15), "limited"},
+	} {
+		got := ""
+		for _, change := range policy.Widened(before, c.after) {
+			got += change.String()
+		}
+		if (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// What people begin by hand asks for a fresh sign-in, by the strictest rule that holds.
+func TestStepUpIsTheStrictest(t *testing.T) {
+	rules := []annona.RoleRule{
+		{Name: "a", StepUp: &annona.StepUp{ACR: "mfa", MaxAge: 15}}, {Name: "b", StepUp: &annona.StepUp{ACR: "phr"}}, {Name: "c", StepUp: &annona.StepUp{ACR: "outside", MaxAge: 60}},
+		{Name: "d", When: "request.hour == 3", StepUp: &annona.StepUp{ACR: "phr", MaxAge: 1}},
+	}
+	g, err := decideIn(t, inOffice(), rules...)
+	if want := (annona.Demand{Assurance: annona.AssurancePasskey, MaxAge: 15 * time.Minute}); err != nil || g.StepUp != want {
+		t.Errorf("%+v, %v", g, err)
+	}
+	for name, rule := range map[string]annona.RoleRule{
+		"an unknown acr": {Name: "a", StepUp: &annona.StepUp{ACR: "gold"}}, "none": {Name: "a", StepUp: &annona.StepUp{MaxAge: 1}}, "an age below zero": {Name: "a", StepUp: &annona.StepUp{ACR: "mfa", MaxAge: -1}},
+		"of what is denied": {Name: "a", Deny: true, StepUp: &annona.StepUp{ACR: "mfa"}},
+	} {
+		p := office(rule)
+		if _, err := policy.CompilePolicy(&p, annona.Standard()); annona.CodeOf(err) != "policy_malformed" {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -71,11 +73,24 @@ func (v *visit) challenges() []string {
 	case v.told:
 		return nil
 	case v.scheme == "DPoP":
-		return []string{`DPoP realm="annona", error="` + code + `", ` + algorithms}
+		return []string{`DPoP realm="annona", error="` + code + `", ` + demandOf(v.failure) + algorithms}
 	case v.scheme == "Bearer":
-		return []string{`Bearer realm="annona", error="` + code + `"`, `DPoP realm="annona", ` + algorithms}
+		return []string{strings.TrimSuffix(`Bearer realm="annona", error="`+code+`", `+demandOf(v.failure), ", "), `DPoP realm="annona", ` + algorithms}
 	}
 	return []string{`ApiKey realm="annona", header="X-API-Key"`, `DPoP realm="annona", ` + algorithms, `Bearer realm="annona"`}
+}
+
+// demandOf says how the person must sign in (RFC 9470, section 3); empty: nobody asks for that.
+func demandOf(failure error) string {
+	var e *annona.Error
+	if !errors.As(failure, &e) || e.Demand == (annona.Demand{}) {
+		return ""
+	}
+	demand := `acr_values="` + e.Demand.Assurance.String() + `", `
+	if e.Demand.MaxAge > 0 {
+		demand += "max_age=" + strconv.Itoa(int(e.Demand.MaxAge.Seconds())) + ", "
+	}
+	return demand
 }
 
 // letIn lets a request into a wire of its own.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annona-exchange/annona"
 )
@@ -74,5 +75,22 @@ func TestAccessTokens(t *testing.T) {
 		if got := a.Header.Get("WWW-Authenticate"); a.StatusCode != c.status || !strings.HasPrefix(got, c.challenge) || c.challenge == "" && got != "" {
 			t.Errorf("%s: %d, WWW-Authenticate %q", name, a.StatusCode, got)
 		}
+	}
+}
+
+// Who has to sign in again is told how (RFC 9470, section 3).
+func TestTheChallengeOfASignIn(t *testing.T) {
+	fault := annona.InsufficientSignIn(annona.Demand{Assurance: annona.AssurancePasskey, MaxAge: 15 * time.Minute})
+	for scheme, want := range map[string]string{
+		"DPoP":   `DPoP realm="annona", error="insufficient_user_authentication", acr_values="phr", max_age=900, algs="EdDSA ES256 PS256"`,
+		"Bearer": `Bearer realm="annona", error="insufficient_user_authentication", acr_values="phr", max_age=900`,
+	} {
+		if got := (&visit{scheme: scheme, failure: fault}).challenges()[0]; got != want {
+			t.Errorf("%s: %s", scheme, got)
+		}
+	}
+	other := annona.Unauthenticated("invalid_token", "the token is over")
+	if got := (&visit{scheme: "Bearer", failure: other}).challenges()[0]; got != `Bearer realm="annona", error="invalid_token"` {
+		t.Errorf("another failure: %s", got)
 	}
 }
