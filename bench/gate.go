@@ -128,6 +128,18 @@ func number(pattern *regexp.Regexp, out []byte) (float64, error) {
 	return strconv.ParseFloat(string(found[1]), 64)
 }
 
+// microseconds is what one round of a benchmark of a package takes.
+func microseconds(folder, name string) measurement {
+	return func(ctx context.Context) (float64, error) {
+		out, err := output(exec.CommandContext(ctx, "go", "test", folder, "-run", "^$", "-bench", "^"+name+"$"))
+		if err != nil {
+			return 0, fmt.Errorf("%w: %s", err, out)
+		}
+		ns, err := number(regexp.MustCompile(`([0-9.]+) ns/op`), out)
+		return ns / 1000, err
+	}
+}
+
 // gate runs one of the benchmarks of the program's package and returns its figure of that unit.
 func (b *bench) gate(ctx context.Context, name string, d time.Duration, unit, folder, database string, more ...string) (float64, error) {
 	if b.gateTest == "" {

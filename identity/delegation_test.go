@@ -91,9 +91,9 @@ func challengeOf(verifier string) string {
 // pushing is a request that holds, bound to the key of a proof.
 func (o *office) pushing(key crypto.Signer) PushedRequest {
 	return PushedRequest{
-		Client:       ShownClient{Assertion: o.assertion().text(o.T), AssertionType: AssertionType, From: netip.MustParseAddr("192.0.2.7")},
+		Client:       ShownClient{Assertion: o.assertion().text(o.TB), AssertionType: AssertionType, From: netip.MustParseAddr("192.0.2.7")},
 		ResponseType: "code", Redirect: redirect, State: "s1", Challenge: challengeOf(verifier), Method: "S256",
-		Proofs: []string{o.proofFor(key, "POST", pushPath, "").text(o.T)}, Verb: "POST", Path: pushPath,
+		Proofs: []string{o.proofFor(key, "POST", pushPath, "").text(o.TB)}, Verb: "POST", Path: pushPath,
 	}
 }
 
@@ -196,7 +196,7 @@ func TestPushesThatAreRefused(t *testing.T) {
 		{"FA-15 another key than the client's", "invalid_client", func(o *office, r *PushedRequest) {
 			s := o.assertion()
 			s.key = o.otherKey
-			r.Client.Assertion = s.text(o.T)
+			r.Client.Assertion = s.text(o.TB)
 		}},
 		{"FA-16 no challenge", "invalid_request", func(_ *office, r *PushedRequest) { r.Challenge = "" }},
 		{"FA-16 plain", "invalid_request", func(_ *office, r *PushedRequest) { r.Challenge, r.Method = verifier, "plain" }},
@@ -212,7 +212,7 @@ func TestPushesThatAreRefused(t *testing.T) {
 		{"a long state", "invalid_request", func(_ *office, r *PushedRequest) { r.State = strings.Repeat("a", maxState+1) }},
 		{"FA-10 the thumbprint of another key", "invalid_request", func(_ *office, r *PushedRequest) { r.Thumbprint = challengeOf("another") }},
 		{"FA-10 a proof for another path", "invalid_dpop_proof", func(o *office, r *PushedRequest) {
-			r.Proofs = []string{o.proofFor(o.signerKey, "POST", tokenPath, "").text(o.T)}
+			r.Proofs = []string{o.proofFor(o.signerKey, "POST", tokenPath, "").text(o.TB)}
 		}},
 		{"an unknown assurance", "invalid_request", func(_ *office, r *PushedRequest) { r.Assurances = "gold silver" }},
 		{"a max_age that is none", "invalid_request", func(_ *office, r *PushedRequest) { r.MaxAge = "-1" }},
@@ -263,13 +263,13 @@ func TestCodesThatAreRefused(t *testing.T) {
 		{"FA-16 the challenge as the verifier", "invalid_grant", func(_ *office, r *TokenRequest) { r.Verifier = challengeOf(verifier) }},
 		{"FA-19 another address", "invalid_grant", func(_ *office, r *TokenRequest) { r.Redirect = "https://cases.example/back" }},
 		{"FA-10 another key", "invalid_grant", func(o *office, r *TokenRequest) {
-			r.Proofs = []string{o.proofFor(o.otherKey, "POST", tokenPath, "").text(o.T)}
+			r.Proofs = []string{o.proofFor(o.otherKey, "POST", tokenPath, "").text(o.TB)}
 		}},
 		{"another client", "invalid_grant", func(o *office, r *TokenRequest) {
 			o.other.Redirects = o.signer.Redirects
 			s := o.assertion()
 			s.key, s.claims["iss"], s.claims["sub"] = o.otherKey, o.other.KeyID, o.other.KeyID
-			r.Client.Assertion = s.text(o.T)
+			r.Client.Assertion = s.text(o.TB)
 		}},
 		{"as a refresh token", "invalid_grant", func(_ *office, r *TokenRequest) { r.Grant, r.Refresh = "refresh_token", r.Code }},
 		{"no longer admitted", "agreement_not_active", func(o *office, _ *TokenRequest) { o.admit = annona.Forbidden("agreement_not_active", "no") }},

@@ -43,7 +43,7 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		"T-13 HS256 by a public key": func(_ *office, s *statement) { s.header["alg"] = "HS256" },
 		"T-14 kid as a path":         func(_ *office, s *statement) { s.header["kid"] = "../../etc/passwd" },
 		"T-14 kid as SQL":            func(_ *office, s *statement) { s.header["kid"] = "' OR 1=1 --" },
-		"T-15 embedded jwk":          func(o *office, s *statement) { s.header["jwk"], s.key = jwkOf(o.T, o.otherKey.Public()), o.otherKey },
+		"T-15 embedded jwk":          func(o *office, s *statement) { s.header["jwk"], s.key = jwkOf(o.TB, o.otherKey.Public()), o.otherKey },
 		"T-15 jku":                   func(o *office, s *statement) { s.header["jku"], s.key = "https://evil.example/keys", o.otherKey },
 		"T-18 claims twice": func(o *office, s *statement) {
 			s.claimText = `{"iss":"nobody","iss":"` + o.signer.KeyID + `"}`
@@ -142,7 +142,7 @@ func TestClientsThatAreRefused(t *testing.T) {
 		"an assertion in place of a secret": {func(o *office, s *ShownClient) {
 			a := o.assertion()
 			a.claims["iss"], a.claims["sub"] = o.secretive.KeyID, o.secretive.KeyID
-			s.Assertion = a.text(o.T)
+			s.Assertion = a.text(o.TB)
 		}, "invalid_client"},
 		"a certificate of nobody in place of a key": {func(o *office, s *ShownClient) {
 			o.connect(s, "loader", time.Hour)
@@ -175,7 +175,7 @@ func TestClientsThatAreRefused(t *testing.T) {
 
 // connect is a connection with a certificate that is valid for so long.
 func (o *office) connect(s *ShownClient, name string, valid time.Duration) {
-	*s = ShownClient{ID: o.certified.KeyID, Certificate: certificate(o.T, name, o.now.Add(-2*time.Hour), o.now.Add(valid))}
+	*s = ShownClient{ID: o.certified.KeyID, Certificate: certificate(o.TB, name, o.now.Add(-2*time.Hour), o.now.Add(valid))}
 }
 
 // What a request asks for is refused where it is not to be had.

@@ -34,7 +34,7 @@ const (
 // office is an authorization server and a resource server over a memory of their own, with one client
 // of each kind.
 type office struct {
-	*testing.T
+	testing.TB
 	issuer *Issuer
 	tokens *Tokens
 	store  *shelf
@@ -166,8 +166,8 @@ func (s *shelf) RevokeToken(_ context.Context, hash annona.TokenHash, client ann
 	return nil
 }
 
-func newOffice(t *testing.T) *office {
-	o := &office{T: t, now: noon, store: &shelf{
+func newOffice(t testing.TB) *office {
+	o := &office{TB: t, now: noon, store: &shelf{
 		clients: map[string]*annona.Client{}, tokens: map[annona.TokenHash]*annona.Token{}, claimed: map[annona.Claim]time.Time{}, epoch: annona.NewUID(), delegations: &delegations{all: map[annona.UID]annona.Delegation{}},
 	}}
 	clock := func() time.Time { return o.now }
@@ -213,7 +213,7 @@ func (o *office) register(r Registration) (*annona.Client, string) {
 	return &client, secret
 }
 
-func ecKey(t *testing.T) crypto.Signer {
+func ecKey(t testing.TB) crypto.Signer {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func ecKey(t *testing.T) crypto.Signer {
 
 var rsaKeys = map[int]*rsa.PrivateKey{}
 
-func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
+func rsaKey(t testing.TB, bits int) *rsa.PrivateKey {
 	if rsaKeys[bits] == nil {
 		key, err := rsa.GenerateKey(rand.Reader, bits)
 		if err != nil {
@@ -234,7 +234,7 @@ func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
 	return rsaKeys[bits]
 }
 
-func jwkSet(t *testing.T, keys ...any) []byte {
+func jwkSet(t testing.TB, keys ...any) []byte {
 	set := jose.JSONWebKeySet{}
 	for _, k := range keys {
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k})
@@ -258,7 +258,7 @@ type statement struct {
 var jwsText = base64.RawURLEncoding.EncodeToString
 
 // text signs the statement without any library that would refuse to.
-func (s statement) text(t *testing.T) string {
+func (s statement) text(t testing.TB) string {
 	t.Helper()
 	head, _ := json.Marshal(s.header)
 	body, _ := json.Marshal(s.claims)
@@ -276,7 +276,7 @@ func (s statement) text(t *testing.T) string {
 	return text
 }
 
-func rawSignature(t *testing.T, key crypto.Signer, input []byte) []byte {
+func rawSignature(t testing.TB, key crypto.Signer, input []byte) []byte {
 	t.Helper()
 	sum := sha256.Sum256(input)
 	switch key := key.(type) {
@@ -300,7 +300,7 @@ func rawSignature(t *testing.T, key crypto.Signer, input []byte) []byte {
 	return nil
 }
 
-func jwkOf(t *testing.T, key any) map[string]any {
+func jwkOf(t testing.TB, key any) map[string]any {
 	t.Helper()
 	text, err := json.Marshal(jose.JSONWebKey{Key: key})
 	if err != nil {
@@ -321,7 +321,7 @@ func (o *office) proofFor(key crypto.Signer, method, path, token string) stateme
 		o.Fatal(err)
 	}
 	s := statement{
-		header: map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": jwkOf(o.T, key.Public())},
+		header: map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": jwkOf(o.TB, key.Public())},
 		claims: map[string]any{"jti": annona.NewUID().String(), "htm": method, "htu": officeURL + path, "iat": o.now.Unix(), "nonce": nonce},
 		key:    key,
 	}
@@ -344,9 +344,9 @@ func (o *office) assertion() statement {
 // ask asks for a token as the client that signs, with a proof by key.
 func (o *office) ask(key crypto.Signer) TokenRequest {
 	return TokenRequest{
-		Client: ShownClient{Assertion: o.assertion().text(o.T), AssertionType: AssertionType, From: netip.MustParseAddr("192.0.2.7")},
+		Client: ShownClient{Assertion: o.assertion().text(o.TB), AssertionType: AssertionType, From: netip.MustParseAddr("192.0.2.7")},
 		Grant:  "client_credentials", Method: "POST", Path: tokenPath,
-		Proofs: []string{o.proofFor(key, "POST", tokenPath, "").text(o.T)},
+		Proofs: []string{o.proofFor(key, "POST", tokenPath, "").text(o.TB)},
 	}
 }
 
@@ -363,7 +363,7 @@ func (o *office) issued(r TokenRequest) Issued {
 func (o *office) show(key crypto.Signer, token string) annona.ShownToken {
 	return annona.ShownToken{
 		Scheme: "DPoP", Token: token, Method: "GET", Path: readPath, From: netip.MustParseAddr("192.0.2.7"),
-		Proofs: []string{o.proofFor(key, "GET", readPath, token).text(o.T)},
+		Proofs: []string{o.proofFor(key, "GET", readPath, token).text(o.TB)},
 	}
 }
 
@@ -381,7 +381,7 @@ func refuses(t *testing.T, name string, err error, code string) {
 }
 
 // certificate makes a certificate with that subject.
-func certificate(t *testing.T, name string, from, until time.Time) *x509.Certificate {
+func certificate(t testing.TB, name string, from, until time.Time) *x509.Certificate {
 	t.Helper()
 	key := ecKey(t)
 	template := &x509.Certificate{

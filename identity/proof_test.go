@@ -51,7 +51,7 @@ func TestProofsThatAreRefused(t *testing.T) {
 		"DP-05 None":           {change: func(_ *office, s *statement) { s.header["alg"] = "None" }},
 		"DP-06 another's key":  {change: func(o *office, s *statement) { s.key = o.otherKey }},
 		"DP-06 r = s = 0":      {change: func(_ *office, s *statement) { s.cut = zeroSignature }},
-		"DP-07 private part":   {change: func(o *office, s *statement) { s.header["jwk"] = jwkOf(o.T, o.signerKey) }},
+		"DP-07 private part":   {change: func(o *office, s *statement) { s.header["jwk"] = jwkOf(o.TB, o.signerKey) }},
 		"DP-07 symmetric":      {change: func(_ *office, s *statement) { s.header["jwk"] = map[string]any{"kty": "oct", "k": "AAAA"} }},
 		"DP-07 no key":         {change: func(_ *office, s *statement) { delete(s.header, "jwk") }},
 		"DP-08 htm":            {change: func(_ *office, s *statement) { s.claims["htm"] = "POST" }},
@@ -70,19 +70,19 @@ func TestProofsThatAreRefused(t *testing.T) {
 		}},
 		"DP-12 no ath":          {change: func(_ *office, s *statement) { delete(s.claims, "ath") }},
 		"DP-12 ath of another":  {change: func(_ *office, s *statement) { s.claims["ath"] = tokenDigest("another") }},
-		"DP-12 key of another":  {change: func(o *office, s *statement) { s.key = o.otherKey; s.header["jwk"] = jwkOf(o.T, o.otherKey.Public()) }},
+		"DP-12 key of another":  {change: func(o *office, s *statement) { s.key = o.otherKey; s.header["jwk"] = jwkOf(o.TB, o.otherKey.Public()) }},
 		"DP-16 as Bearer":       {shown: func(_ *office, s *annona.ShownToken) { s.Scheme, s.Proofs = "Bearer", nil }, code: "invalid_token"},
 		"DP-16 Bearer, proved":  {shown: func(_ *office, s *annona.ShownToken) { s.Scheme = "Bearer" }, code: "invalid_token"},
 		"DP-20 1 MB":            {change: func(_ *office, s *statement) { s.header["jwk"] = strings.Repeat("x", 1<<20) }},
-		"FA-26 RSA of 1024":     {change: func(o *office, s *statement) { byRSA(o, s, rsaKey(o.T, 1024)) }},
+		"FA-26 RSA of 1024":     {change: func(o *office, s *statement) { byRSA(o, s, rsaKey(o.TB, 1024)) }},
 		"FA-26 RSA, exponent 1": {change: func(o *office, s *statement) { withExponentOne(o, s) }},
 		"DP-22 RS256":           {change: func(_ *office, s *statement) { s.header["alg"] = "RS256" }},
 		"DP-22 ES384": {change: func(o *office, s *statement) {
-			s.header["alg"], s.header["jwk"], s.key = "ES384", jwkOf(o.T, p384.Public()), p384
+			s.header["alg"], s.header["jwk"], s.key = "ES384", jwkOf(o.TB, p384.Public()), p384
 		}},
-		"T-19 ES256 by P-384":   {change: func(o *office, s *statement) { s.header["jwk"], s.key = jwkOf(o.T, p384.Public()), p384 }},
+		"T-19 ES256 by P-384":   {change: func(o *office, s *statement) { s.header["jwk"], s.key = jwkOf(o.TB, p384.Public()), p384 }},
 		"T-19 EdDSA by P-256":   {change: func(_ *office, s *statement) { s.header["alg"] = "EdDSA" }},
-		"T-19 ES256 by Ed25519": {change: func(o *office, s *statement) { s.header["jwk"], s.key = jwkOf(o.T, edPublic), edPrivate }},
+		"T-19 ES256 by Ed25519": {change: func(o *office, s *statement) { s.header["jwk"], s.key = jwkOf(o.TB, edPublic), edPrivate }},
 		"T-19 small order": {change: func(o *office, s *statement) {
 			s.header["alg"], s.header["jwk"], s.cut = "EdDSA", smallOrderJWK(), identitySignature
 		}},
@@ -119,12 +119,12 @@ func zeroSignature(text string) string {
 }
 
 func byRSA(o *office, s *statement, key *rsa.PrivateKey) {
-	s.header["alg"], s.header["jwk"], s.key = "PS256", jwkOf(o.T, key.Public()), key
+	s.header["alg"], s.header["jwk"], s.key = "PS256", jwkOf(o.TB, key.Public()), key
 }
 
 // withExponentOne names a key under which every message is its own signature.
 func withExponentOne(o *office, s *statement) {
-	key := rsaKey(o.T, 2048)
+	key := rsaKey(o.TB, 2048)
 	s.header["alg"], s.header["jwk"], s.key = "PS256", map[string]any{"kty": "RSA", "e": "AQ", "n": jwsText(key.N.Bytes())}, key
 }
 
