@@ -146,7 +146,7 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 		return s, annona.Forbidden("agreement_not_active", "the agreement of this API key is not on file")
 	}
 	s.Client, s.Agreement = client, agreement
-	if err := x.mayAct(ctx, caller.Acting, agreement); err != nil {
+	if s.Person, err = x.mayAct(ctx, caller.Acting, agreement); err != nil {
 		return s, err
 	}
 	if caller.Token == (annona.TokenHash{}) {
@@ -244,6 +244,9 @@ func (x *Exchange) requestOf(s annona.Standing, caller annona.Caller, verb annon
 	r := policy.Request{
 		Caller: caller, Role: s.Client.Role, Verb: verb, Dataset: q.Dataset, Purpose: q.Purpose,
 		Today: x.today(s.At), At: s.At.In(x.Zone), Binding: policy.BoundToNothing,
+	}
+	if s.Person != nil {
+		r.Person = append([]string{}, s.Person.Roles...)
 	}
 	if caller.Within != nil {
 		r.Within = *caller.Within

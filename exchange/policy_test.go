@@ -196,3 +196,48 @@ func TestBulkByHandAsksForASignIn(t *testing.T) {
 		t.Errorf("an export that runs by itself: %v", err)
 	}
 }
+
+// Whoever is kept in the registry acts in their own roles too, from the moment that they are given or taken.
+func TestThoseWhoActHaveRoles(t *testing.T) {
+	r := newRegistry(t, 50)
+	r.Users = r.store
+	person := annona.User{ID: annona.NewUID(), Name: "officer", Partner: "Program", Status: annona.UserActive, Version: 1, CreatedAt: time.Now()}
+	r.caller.Acting = annona.SignedIn{Person: person.ID, Assurance: annona.AssurancePasskey, At: time.Now()}
+	for _, c := range []struct {
+		roles        []string
+		page, export string // codes of refusals
+	}{
+		{nil, "role_not_granted", "role_not_granted"},
+		{[]string{"administrator"}, "role_not_granted", "role_not_granted"},
+		{[]string{"administrator", "program-officer"}, "", "role_not_granted"},
+		{[]string{"exporter"}, "role_not_granted", ""},
+		{[]string{"exporter", "case-supervisor"}, "", ""},
+	} {
+		person.Roles = c.roles
+		if err := r.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), person) }); err != nil {
+			t.Fatal(err)
+		}
+		_, page := r.Search(t.Context(), r.caller, everybody, 10, "", exchange.Form{Format: "json"})
+		_, export := r.download(t, everybody, &receiver{})
+		for what, got := range map[string][2]string{"a page": {codeOf(page), c.page}, "an export": {codeOf(export), c.export}} {
+			if got[0] != got[1] {
+				t.Errorf("%s in the roles %q: %q, want %q", what, c.roles, got[0], got[1])
+			}
+		}
+	}
+	person.Partner = "Another"
+	if err := r.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), person) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.download(t, everybody, &receiver{}); annona.CodeOf(err) != "person_of_other_partner" {
+		t.Errorf("somebody of another partner: %v", err)
+	}
+}
+
+// codeOf returns the code of a refusal; empty: there was none.
+func codeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return annona.CodeOf(err)
+}

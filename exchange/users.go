@@ -168,28 +168,28 @@ func (x *Exchange) ResetUser(ctx context.Context, caller annona.Caller, name str
 	})
 }
 
-// mayAct refuses a client that acts for somebody who may not act. Nobody is fine: it acts for itself.
-// Somebody acts for the partner that they work for, and for no other one.
-func (x *Exchange) mayAct(ctx context.Context, who annona.SignedIn, agreement *annona.Agreement) error {
+// mayAct refuses a client that acts for somebody who may not act, and returns who that is. Nobody is fine:
+// it acts for itself. Somebody acts for the partner that they work for, and for no other one.
+func (x *Exchange) mayAct(ctx context.Context, who annona.SignedIn, agreement *annona.Agreement) (*annona.User, error) {
 	switch {
 	case who == (annona.SignedIn{}):
-		return nil
+		return nil, nil
 	case x.Persons != nil:
-		return x.Persons(ctx, who)
+		return nil, x.Persons(ctx, who)
 	case x.Users == nil:
-		return annona.Unauthenticated("invalid_token", "nobody signs in here for whom a client could act")
+		return nil, annona.Unauthenticated("invalid_token", "nobody signs in here for whom a client could act")
 	}
 	u, err := x.Users.UserByID(ctx, who.Person)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if u == nil || u.Status != annona.UserActive {
-		return annona.Unauthenticated("invalid_token", "the person for whom the client acts may not sign in any more")
+		return nil, annona.Unauthenticated("invalid_token", "the person for whom the client acts may not sign in any more")
 	}
 	if u.Partner != agreement.Partner.Name {
-		return annona.Forbidden("person_of_other_partner", "the person for whom the client acts does not work for the partner of its agreement")
+		return nil, annona.Forbidden("person_of_other_partner", "the person for whom the client acts does not work for the partner of its agreement")
 	}
-	return nil
+	return u, nil
 }
 
 // endDelegations ends what may act for a user.

@@ -58,6 +58,9 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n, err = p.narrowFor(n, &r); err != nil {
+		return nil, err
+	}
 	g, err := t.grant(n, r.Caller.Strength, purpose)
 	if err != nil {
 		return nil, err

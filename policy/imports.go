@@ -71,6 +71,9 @@ func Sources(t *Terms, p *Roles, r Request) ([]string, error) {
 	if _, _, err := p.permits(&r); err != nil {
 		return nil, err
 	}
+	if err := p.mayPerson(&r); err != nil {
+		return nil, err
+	}
 	return t.agreement.Imports.Sources, nil
 }
 

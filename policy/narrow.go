@@ -25,6 +25,7 @@ type narrowed struct {
 	rules     []string // that matched
 	stepUp    annona.Demand
 	effect    uint64 // hash of all that is left
+	terms     *Terms // the agreement as far as it is left
 }
 
 // matching are the rules of a role that hold for a request.
@@ -132,7 +133,48 @@ func (p *Roles) cut(t *Terms, in *role, held []int) *narrowed {
 		}
 	}
 	n.effect = n.hash()
+	n.terms = &Terms{agreement: t.agreement, fields: n.fields, derivable: n.derivable, rows: n.rows, roots: t.roots, telling: n.telling}
 	return n
+}
+
+// narrowFor cuts what is left down to what a role of the person lets them do: the first of their roles that
+// lets them do it at all. Refusal (403): role_not_granted.
+func (p *Roles) narrowFor(n *narrowed, r *Request) (*narrowed, error) {
+	if r.Person == nil {
+		return n, nil
+	}
+	for _, name := range r.Person {
+		as := *r
+		as.Role = name
+		left, err := p.narrow(n.terms, &as)
+		if err != nil {
+			continue
+		}
+		both := *left
+		both.rules = slices.Clone(n.rules)
+		for _, rule := range left.rules {
+			both.rules = append(both.rules, name+"/"+rule)
+		}
+		both.ceiling, both.stepUp, both.effect = tighter(n.ceiling, left.ceiling), n.stepUp.And(left.stepUp), n.effect*31+left.effect
+		return &both, nil
+	}
+	return nil, errPerson
+}
+
+var errPerson = annona.Forbidden("role_not_granted", "no role of the person for whom you act lets them do this")
+
+// mayPerson refuses a person none of whose roles lets them do what has no dataset.
+func (p *Roles) mayPerson(r *Request) error {
+	may := func(name string) bool {
+		as := *r
+		as.Role = name
+		_, _, err := p.permits(&as)
+		return err == nil
+	}
+	if r.Person == nil || slices.ContainsFunc(r.Person, may) {
+		return nil
+	}
+	return errPerson
 }
 
 // hash tells what is left of an agreement from whatever else is.

@@ -16,7 +16,8 @@ import (
 // Request is what a decision is about.
 type Request struct {
 	Caller  annona.Caller
-	Role    string // in which the caller acts; empty: annona.RolePartner
+	Role    string   // in which the caller acts; empty: annona.RolePartner
+	Person  []string // roles of the person for whom it acts; nil: it acts for itself, none: they may do nothing
 	Verb    annona.Verb
 	Dataset string // a root dataset
 	Purpose string
@@ -110,7 +111,7 @@ func (facts) Within(annona.Path, string) bool { return false }
 // without keeping what was asked.
 func (r *Request) inputs(agreement string, version, policy int) [32]byte {
 	text, _ := json.Marshal([]any{ // strings, numbers and lists of them always encode
-		agreement, version, policy, r.role(), r.Verb, r.Dataset, r.Purpose, r.Today, r.At.Hour(), r.At.Weekday(),
+		agreement, version, policy, r.role(), r.Person, r.Verb, r.Dataset, r.Purpose, r.Today, r.At.Hour(), r.At.Weekday(),
 		r.Caller.Strength.String(), r.Binding, hex.EncodeToString(r.Caller.Client[:]), r.Caller.Network.String(),
 		hex.EncodeToString(r.Caller.Acting.Person[:]), r.Caller.Acting.Assurance.String(), r.Caller.Acting.At.Unix(), r.Within.Purpose, slices.Sorted(slices.Values(r.Within.Datasets)),
 	})

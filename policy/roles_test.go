@@ -267,6 +267,49 @@ func TestWhatAPolicyNewlyAllows(t *testing.T) {
 	}
 }
 
+// A client that acts for a person does what its own role and one of theirs both allow.
+func TestAPersonNarrowsToo(t *testing.T) {
+	p := office(annona.RoleRule{Name: "all", Datasets: terms("sex", "full_name"), RowCeiling: 100})
+	p.Roles = append(p.Roles,
+		annona.Role{Name: "officer", Rules: []annona.RoleRule{{Name: "reads", Verbs: []annona.Verb{annona.VerbExport}, Datasets: where(`individual.sex == "female"`, "sex", "date_of_birth"), RowCeiling: 50, StepUp: &annona.StepUp{ACR: "phr"}}}},
+		annona.Role{Name: "clerk", Rules: []annona.RoleRule{{Name: "gets", Verbs: []annona.Verb{annona.VerbGet}}}})
+	compiled := roles(t, p)
+	a := agreement()
+	under, err := policy.Compile(&a, annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		person []string
+		code   string
+		fields int
+		rules  string
+	}{
+		"for itself":        {person: nil, fields: 3, rules: "all"},
+		"no role":           {person: []string{}, code: "role_not_granted"},
+		"a role of nothing": {person: []string{"auditor", "nobody"}, code: "role_not_granted"},
+		"another verb":      {person: []string{"clerk"}, code: "role_not_granted"},
+		"the second role":   {person: []string{"clerk", "officer"}, fields: 2, rules: "all officer/reads"},
+	} {
+		r := inOffice()
+		r.Person = c.person
+		g, err := policy.Decide(under, compiled, r)
+		if annona.CodeOf(err) != c.code && err != nil || (err == nil) != (c.code == "") {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		if len(g.Fields["individuals"]) != c.fields || strings.Join(g.Decision.Rules, " ") != c.rules {
+			t.Errorf("%s: %v by %v", name, g.Fields["individuals"], g.Decision.Rules)
+		}
+		if narrowed := c.person != nil; narrowed != (g.RowCeiling == 50) || narrowed != (g.Conditions["individuals"] != nil) || narrowed != (g.StepUp.Assurance == annona.AssurancePasskey) {
+			t.Errorf("%s: ceiling %d, rows %v, step-up %v", name, g.RowCeiling, g.Conditions["individuals"], g.StepUp)
+		}
+	}
+}
+
 // A limit that is gone or looser widens too.
 func TestLimitsThatAreGone(t *testing.T) {
 	limited := func(ceiling int64, acr string, age int) *policy.Roles {
