@@ -537,6 +537,9 @@ func (m *plainRegistry) back(r *plainRecord, c plainChange, by annona.UID) {
 		now.kind, r.deleted, r.words, r.gone = "deleted", true, cloneWords(c.words), c.gone
 	case "deleted":
 		now.kind, r.deleted, r.gone = "restored", false, 0
+		if c.words != nil { // it was deleted by an undo, which brought older words with it
+			r.words = cloneWords(c.words)
+		}
 	default:
 		r.words = cloneWords(c.words)
 		for s, told := range c.told {

@@ -418,3 +418,28 @@ func TestTheDeadLiveNowhere(t *testing.T) {
 		t.Errorf("%d households have somebody in them after the second report", n)
 	}
 }
+
+// A load brought somebody back who had been deleted, was undone, and its undo is undone: they are what the
+// load had made of them, and not what they were before.
+func TestUndoOfAnUndoThatDeleted(t *testing.T) {
+	r := newRegistry(t, 0)
+	ok := must[exchange.LoadInfo](t)
+	ama := func(name string) []annona.Record { return []annona.Record{row(t, "individuals", "a", "full_name", name)} }
+	undo := func(id annona.UID) annona.UID {
+		t.Helper()
+		info, err := r.UndoLoad(t.Context(), operator, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ID
+	}
+	undo(ok(r.send(t, file{source: "survey", day: 1, rows: ama("Ama")})).ID)
+	back := ok(r.send(t, file{source: "survey", day: 9, rows: ama("Ama Mensah")}))
+	seen := r.sees(t)
+	undo(undo(back.ID))
+	r.wantSeen(t, seen)
+	older := ok(r.send(t, file{source: "survey", day: 7, mode: exchange.ModeFull, guard: 100, rows: []annona.Record{row(t, "individuals", "b", "full_name", "Other")}}))
+	if older.Report.Deleted != 0 {
+		t.Errorf("an older full load deleted what the younger one had said: %+v", older.Report)
+	}
+}

@@ -261,11 +261,7 @@ func (u *undoing) restore(ctx context.Context, tx annona.Tx, back []*revision, o
 	}
 	cells := make([]annona.Cell, 0, 2*len(back))
 	for _, v := range back {
-		kept := v.before
-		if v.known.Deleted {
-			kept = v.known.Before
-		}
-		former, err := annona.ParseFormer(kept)
+		former, err := annona.ParseFormer(v.before)
 		if err != nil {
 			return err
 		}

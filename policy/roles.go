@@ -181,7 +181,10 @@ func compilePortion(d *annona.Dictionary, name string, terms annona.DatasetTerms
 	if !ok {
 		return nil, annona.Invalid("unknown_dataset", "a rule names an unknown dataset").On(name)
 	}
-	p := &portion{whole: len(terms.Sensitivities)+len(terms.Fields)+len(terms.Except)+len(terms.Treatments) == 0}
+	p := &portion{whole: len(terms.Sensitivities)+len(terms.Fields) == 0}
+	if p.whole && len(terms.Except)+len(terms.Treatments)+len(terms.Bands) > 0 {
+		return nil, annona.Invalid("policy_malformed", "a rule that excepts or treats fields names those that it is about too: by sensitivities, by fields").On(name)
+	}
 	if !p.whole {
 		var err error
 		if p.fields, err = resolve(dataset, terms); err != nil {
@@ -204,9 +207,7 @@ func compilePortion(d *annona.Dictionary, name string, terms annona.DatasetTerms
 
 // Hash returns the hash by which a policy is told from every other one, in hexadecimal.
 func Hash(p annona.Policy) string {
-	p.Version, p.Hash = 0, ""
-	p.PutAt = p.PutAt.UTC().Truncate(0)
-	p.PutAt = annona.Policy{}.PutAt
+	p.Version, p.Hash, p.PutAt = 0, "", time.Time{}
 	text, _ := json.Marshal(p) // maps are written in order of their keys, and the types always encode
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
