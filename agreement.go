@@ -301,7 +301,7 @@ type Standing struct {
 	Agreement *Agreement
 	Policy    *Policy // nil: what Annona comes with
 	Client    *Client // nil for the operator
-	Person    *User   // for whom the client acts; nil: for itself, or for somebody whom the registry does not keep
+	Person    *User   // for whom the client acts; nil: for itself
 	Token     *Token  // nil when the caller shows none
 	At        time.Time
 }

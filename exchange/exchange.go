@@ -62,9 +62,6 @@ type Config struct {
 	Gone func(process string) (gone, known bool)
 	// Check says whether a client may still be used at that moment, from that network.
 	Check func(client *annona.Client, now time.Time, from netip.Addr) error
-	// Persons says why a person may not act at this moment; it is asked for every page of a client that
-	// acts for one. nil: users on file may, for the partner that they work for.
-	Persons func(ctx context.Context, who annona.SignedIn) error
 	// Rates say how often clients may ask, and Buckets counts it for all nodes; nil: without a limit.
 	Rates   Rates
 	Buckets annona.Buckets
@@ -85,7 +82,7 @@ type Exchange struct {
 	Config
 	dictionary atomic.Pointer[annona.Dictionary]
 	terms      sync.Map // termsKey → *policy.Terms
-	roles      atomic.Pointer[compiledRoles]
+	roles      atomic.Pointer[rolesInForce]
 	questions  questions
 	outcomes   sync.WaitGroup
 	areas      atomic.Pointer[areas] // as they were last read
@@ -211,7 +208,7 @@ func (x *Exchange) decide(ctx context.Context, from annona.Standings, caller ann
 	if caller.IsOperator() {
 		return nil, annona.Forbidden("operator_reads_nothing", "the command line administers the registry; people are read under an agreement")
 	}
-	by, err := x.grounds(ctx, from, caller, verb, q)
+	by, err := x.groundsOf(ctx, from, caller, verb, q)
 	if err != nil {
 		return nil, err
 	}
@@ -225,8 +222,8 @@ type grounds struct {
 	request policy.Request
 }
 
-// grounds reads the standing of a caller and puts together what its request is decided from.
-func (x *Exchange) grounds(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (g grounds, err error) {
+// groundsOf reads the standing of a caller and puts together what its request is decided from.
+func (x *Exchange) groundsOf(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (g grounds, err error) {
 	standing, err := x.standing(ctx, from, caller)
 	if err != nil {
 		return g, err
@@ -264,8 +261,8 @@ func (x *Exchange) requestOf(s annona.Standing, caller annona.Caller, verb annon
 	return r
 }
 
-// compiledRoles is the policy in force, as it was last compiled.
-type compiledRoles struct {
+// rolesInForce is the policy in force, as it was last compiled.
+type rolesInForce struct {
 	*policy.Roles
 	version, dictionary int
 }
@@ -286,7 +283,7 @@ func (x *Exchange) compiledRoles(p *annona.Policy) (*policy.Roles, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.roles.Store(&compiledRoles{roles, p.Version, d.Version})
+	x.roles.Store(&rolesInForce{roles, p.Version, d.Version})
 	return roles, nil
 }
 

@@ -424,7 +424,9 @@ func TestTheDeadLiveNowhere(t *testing.T) {
 func TestUndoOfAnUndoThatDeleted(t *testing.T) {
 	r := newRegistry(t, 0)
 	ok := must[exchange.LoadInfo](t)
-	ama := func(name string) []annona.Record { return []annona.Record{row(t, "individuals", "a", "full_name", name)} }
+	ama := func(name string) []annona.Record {
+		return []annona.Record{row(t, "individuals", "a", "full_name", name)}
+	}
 	undo := func(id annona.UID) annona.UID {
 		t.Helper()
 		info, err := r.UndoLoad(t.Context(), operator, id)

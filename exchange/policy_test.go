@@ -159,11 +159,15 @@ func (mute) Policy(context.Context) (*annona.Policy, error) {
 // and machines are asked for none, and an export that runs by itself has been asked for by somebody who was.
 func TestBulkByHandAsksForASignIn(t *testing.T) {
 	r := newRegistry(t, 3000)
-	r.Persons = func(context.Context, annona.SignedIn) error { return nil }
+	r.Users = r.store
+	person := annona.User{ID: annona.NewUID(), Name: "officer", Partner: "Program", Roles: []string{annona.RolePartner}, Status: annona.UserActive, Version: 1, CreatedAt: time.Now()}
+	if err := r.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), person) }); err != nil {
+		t.Fatal(err)
+	}
 	now := time.Now()
 	r.Clock = func() time.Time { return now }
 	signedIn := func(how annona.Assurance, age time.Duration) annona.SignedIn {
-		return annona.SignedIn{Person: annona.NewUID(), Assurance: how, At: now.Add(-age)}
+		return annona.SignedIn{Person: person.ID, Assurance: how, At: now.Add(-age)}
 	}
 	for name, c := range map[string]struct {
 		acting annona.SignedIn

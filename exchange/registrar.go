@@ -212,5 +212,5 @@ func (x *Exchange) importing(ctx context.Context, caller annona.Caller) (grounds
 	if caller.IsOperator() {
 		return grounds{}, annona.Forbidden("clients_only", "a registrar is a client with an API key; the operator has annona import")
 	}
-	return x.grounds(ctx, x.Standings, caller, annona.VerbImport, Question{})
+	return x.groundsOf(ctx, x.Standings, caller, annona.VerbImport, Question{})
 }

@@ -174,8 +174,6 @@ func (x *Exchange) mayAct(ctx context.Context, who annona.SignedIn, agreement *a
 	switch {
 	case who == (annona.SignedIn{}):
 		return nil, nil
-	case x.Persons != nil:
-		return nil, x.Persons(ctx, who)
 	case x.Users == nil:
 		return nil, annona.Unauthenticated("invalid_token", "nobody signs in here for whom a client could act")
 	}

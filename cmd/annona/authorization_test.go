@@ -148,7 +148,10 @@ func TestCertifiedClientForPeople(t *testing.T) {
 	}
 	defer f.Close()
 	person := annona.SignedIn{Person: annona.NewUID(), Assurance: annona.AssurancePasskey, At: time.Now()}
-	f.gate.Persons = func(context.Context, annona.SignedIn) error { return nil }
+	user := annona.User{ID: person.Person, Name: "officer", Partner: "National Cash Transfer Program", Roles: []string{annona.RolePartner}, Status: annona.UserActive, Version: 1, CreatedAt: time.Now()}
+	if err := f.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), user) }); err != nil {
+		t.Fatal(err)
+	}
 	listener, err := listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

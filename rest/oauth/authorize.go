@@ -40,13 +40,9 @@ func (w *Wire) push(out http.ResponseWriter, r *http.Request, from netip.Addr) e
 	if form.Has("request") || form.Has("request_uri") {
 		return errObject
 	}
-	client, err := shownClient(r, form, from)
+	client, proofs, err := w.proving(out, r, form, from)
 	if err != nil {
 		return err
-	}
-	proofs := r.Header.Values("DPoP")
-	if len(proofs) > 0 {
-		w.giveNonce(out, r.Context())
 	}
 	requestURI, err := w.issuer.Push(r.Context(), identity.PushedRequest{
 		Client: client, ResponseType: form.Get("response_type"), ResponseMode: form.Get("response_mode"), Redirect: form.Get("redirect_uri"),

@@ -135,18 +135,26 @@ func (w *Wire) keys(out http.ResponseWriter, _ *http.Request, _ netip.Addr) erro
 	return nil
 }
 
+// proving returns what a client shows of itself beside its form. Whoever shows a proof gets the nonce of
+// the next one.
+func (w *Wire) proving(out http.ResponseWriter, r *http.Request, form url.Values, from netip.Addr) (client identity.ShownClient, proofs []string, err error) {
+	if client, err = shownClient(r, form, from); err != nil {
+		return client, nil, err
+	}
+	if proofs = r.Header.Values("DPoP"); len(proofs) > 0 {
+		w.giveNonce(out, r.Context())
+	}
+	return client, proofs, nil
+}
+
 func (w *Wire) token(out http.ResponseWriter, r *http.Request, from netip.Addr) error {
 	form, err := readForm(out, r)
 	if err != nil {
 		return err
 	}
-	client, err := shownClient(r, form, from)
+	client, proofs, err := w.proving(out, r, form, from)
 	if err != nil {
 		return err
-	}
-	proofs := r.Header.Values("DPoP")
-	if len(proofs) > 0 {
-		w.giveNonce(out, r.Context())
 	}
 	issued, err := w.issuer.GiveToken(r.Context(), identity.TokenRequest{
 		Client: client, Grant: form.Get("grant_type"), Scope: form.Get("scope"), Details: form.Get("authorization_details"),

@@ -65,7 +65,7 @@ func (x *Exchange) Explain(ctx context.Context, caller annona.Caller, about anno
 	if !caller.IsOperator() && caller.Client != about.Client {
 		return nil, annona.NotFound("no such client, or not you")
 	}
-	by, err := x.grounds(ctx, x.Standings, about, verb, Question{Dataset: dataset, Purpose: purpose})
+	by, err := x.groundsOf(ctx, x.Standings, about, verb, Question{Dataset: dataset, Purpose: purpose})
 	if err != nil {
 		return nil, err
 	}
