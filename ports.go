@@ -298,6 +298,9 @@ type ExportJobs interface {
 	ExportJobByKey(ctx context.Context, client UID, key []byte) (*ExportJob, error)
 	// ExportJobs returns at most limit jobs of an agreement, of all when it is empty, the newest first.
 	ExportJobs(ctx context.Context, agreement string, limit int) ([]ExportJob, error)
+	// PreviousExport returns the newest job with that memory that is complete, or was before it expired; nil
+	// when there is none.
+	PreviousExport(ctx context.Context, memory []byte) (*ExportJob, error)
 	// ExportParts returns the parts of a job that are complete, by number.
 	ExportParts(ctx context.Context, id UID) ([]ExportPart, error)
 	// UnsweptExports marks as expired what has expired, and returns at most limit jobs that have ended

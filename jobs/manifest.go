@@ -39,6 +39,8 @@ type Manifest struct {
 	Compression   string            `json:"compression"`
 	Joinable      bool              `json:"joinable"` // the documents of the parts, one behind the other, are one
 	AsOf          annona.Date       `json:"as_of"`
+	Mode          string            `json:"mode"`            // full: it has everything; delta: what has changed since
+	Since         string            `json:"since,omitempty"` // position behind which a delta begins
 	Position      string            `json:"position"`
 	Fields        []string          `json:"fields"`
 	Derived       []string          `json:"derived,omitempty"` // columns of the specification that are no field
@@ -87,9 +89,12 @@ func (r *running) manifest(ctx context.Context, keep time.Duration) (string, err
 		Agreement: o.Agreement + "@" + strconv.Itoa(o.AgreementVersion), Purpose: o.Purpose, Dataset: o.Dataset,
 		Schema: o.Dataset + "/" + strconv.Itoa(o.Schema), CodeLists: schema.CodeLists(r.Gate.CurrentDictionary(), r.export.Shape()),
 		Format: spec.Format, Layout: string(encode.LayoutOf(o.Dataset, r.options)), Profile: spec.Profile, Compression: r.compression(), Joinable: spec.Format == string(encode.NDJSON),
-		AsOf: r.export.AsOf(), Position: r.Gate.ExportPosition(o), Withheld: append([]string{}, r.export.Withheld()...), RaisedCap: r.export.Raised(),
+		AsOf: r.export.AsOf(), Mode: annona.SpecFull, Since: r.Gate.ExportSince(r.job), Position: r.Gate.ExportPosition(r.job), Withheld: append([]string{}, r.export.Withheld()...), RaisedCap: r.export.Raised(),
 		LeftOut: map[string]string{"individuals": blurred(individuals), "households": blurred(households)},
 		AskedAt: o.AskedAt, MadeAt: r.now(), DeletedBy: r.now().Add(keep),
+	}
+	if m.Since != "" {
+		m.Mode = annona.SpecDelta
 	}
 	for _, f := range spec.Fields {
 		m.Fields = append(m.Fields, f.Field)

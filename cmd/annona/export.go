@@ -142,6 +142,7 @@ type exportSpecRun struct {
 	dataFlag
 	Client  string `required:"" placeholder:"KEYID" help:"Client of the agreement in whose name the export runs: the public part of its key. What a plain API key may not have is not in it."`
 	Version int    `help:"Version of the specification; the latest one when left out."`
+	Since   string `placeholder:"POSITION" help:"Of a specification with mode delta: the position of a manifest behind which the export begins, previous or beginning. None: previous, and everything when there is none."`
 	Follow  bool   `help:"Wait until it is complete. A server works on it meanwhile."`
 	Name    string `arg:"" help:"Name of the specification."`
 }
@@ -157,7 +158,7 @@ func (e exportSpecRun) Run(ctx context.Context, c console) error {
 			return annona.NotFound("no client with this key is on file; annona key list shows them").On("client")
 		}
 		as := annona.Caller{Client: client.ID, Agreement: client.Agreement, Strength: annona.StrengthAPIKey, Operator: operator().Operator}
-		job, _, err := f.gate.StartExport(ctx, as, exchange.ExportRequest{Spec: e.Name, Version: e.Version})
+		job, _, err := f.gate.StartExport(ctx, as, exchange.ExportRequest{Spec: e.Name, Version: e.Version, Since: e.Since})
 		if err != nil {
 			return err
 		}

@@ -324,11 +324,14 @@ CREATE TABLE export_jobs (
 	ended_at    bigint,
 	expires_at  bigint,
 	manifest    text COLLATE "C",
+	memory      bytea,
+	reached     bytea,
 	swept       boolean NOT NULL,
 	UNIQUE (client, request_key)
 );
 CREATE INDEX export_jobs_state ON export_jobs (state, agreement);
 CREATE INDEX export_jobs_agreement ON export_jobs (agreement, turn);
+CREATE INDEX export_jobs_memory ON export_jobs (memory) WHERE reached IS NOT NULL;
 
 CREATE TABLE export_parts (
 	job      uuid NOT NULL,

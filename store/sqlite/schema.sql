@@ -303,11 +303,14 @@ CREATE TABLE export_jobs (
 	ended_at    INTEGER,
 	expires_at  INTEGER,
 	manifest    TEXT,
+	memory      BLOB,
+	reached     BLOB,
 	swept       INTEGER NOT NULL,
 	UNIQUE (client, request_key)
 ) STRICT;
 CREATE INDEX export_jobs_state ON export_jobs (state, agreement);
 CREATE INDEX export_jobs_agreement ON export_jobs (agreement, turn);
+CREATE INDEX export_jobs_memory ON export_jobs (memory) WHERE reached IS NOT NULL;
 
 CREATE TABLE export_parts (
 	job      BLOB NOT NULL,
