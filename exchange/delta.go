@@ -381,8 +381,7 @@ func (r *ExportRun) shownIn(ctx context.Context, part annona.ExportPart, beat fu
 	}
 	var views []annona.View
 	for _, n := range in.roots.among(nil, true) {
-		// Somebody who has just left is in the part: it is told with the next delta, as of anybody who leaves.
-		views = append(views, annona.View{Number: n, Tag: unreadable})
+		views = append(views, annona.View{Number: n, Tag: uncertain}) // also of somebody who has just left
 	}
 	spec := r.e.i.spec
 	shown, shape, page := spec.records(spec.shown), r.e.i.shape, annona.NewPage(r.e.i.shape)
@@ -410,6 +409,9 @@ func (r *ExportRun) shownIn(ctx context.Context, part annona.ExportPart, beat fu
 			return nil, err
 		}
 	}
+	if err := r.doubt(ctx, part.At, views); err != nil {
+		return nil, err
+	}
 	if r.since.position == nil {
 		return views, nil
 	}
@@ -422,9 +424,32 @@ func (r *ExportRun) shownIn(ctx context.Context, part annona.ExportPart, beat fu
 	return views, nil
 }
 
-// unreadable stands for a view that cannot be read any more. No view that is read equals it, but for a
-// chance of one in 2⁶⁴.
-const unreadable annona.ViewTag = 1
+// doubt marks the views of those who may have looked otherwise when their part was written: an event or a
+// day concerns them since, so that the next delta looks at them in any case.
+func (r *ExportRun) doubt(ctx context.Context, since annona.Moment, views []annona.View) error {
+	head, err := r.x.Past.SettledLog(ctx)
+	if err != nil {
+		return err
+	}
+	now := annona.Moment{Seq: head, Day: r.x.today(r.x.Clock())}
+	if now == since {
+		return nil
+	}
+	numbers, all, err := r.x.Log.Concerned(ctx, r.e.i.shape.Dataset, since, now)
+	if err != nil {
+		return err
+	}
+	for i := range views {
+		if _, concerned := slices.BinarySearch(numbers, views[i].Number); all || concerned {
+			views[i].Tag = uncertain
+		}
+	}
+	return nil
+}
+
+// uncertain stands for a view of which nobody knows what it showed. No view that is read equals it, but for
+// a chance of one in 2⁶⁴: the next delta has the record.
+const uncertain annona.ViewTag = 1
 
 func byNumber(a, b annona.View) int { return int(min(1, max(-1, a.Number-b.Number))) }
 
