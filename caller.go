@@ -270,11 +270,12 @@ type Verb string
 
 // The verbs of reading.
 const (
-	VerbGet    Verb = "get"
-	VerbLookup Verb = "lookup"
-	VerbSearch Verb = "search"
-	VerbExport Verb = "export"
-	VerbFollow Verb = "follow"
+	VerbGet       Verb = "get"
+	VerbLookup    Verb = "lookup"
+	VerbSearch    Verb = "search"
+	VerbExport    Verb = "export"
+	VerbFollow    Verb = "follow"
+	VerbTryExport Verb = "try_export" // counts of an export by a specification, and invented rows
 	// VerbDisclosures asks who received the data of one individual.
 	VerbDisclosures Verb = "disclosures"
 	// VerbNameSearch looks for individuals by their names, within an area.

@@ -21,6 +21,9 @@ type Records interface {
 	// Lookup appends the rows of the scope that hold the identifier: at most two, so that
 	// the caller can tell one from several.
 	Lookup(ctx context.Context, scope Scope, id IdentifierIndex, page *Page) error
+	// CountLeftOut counts the individuals whom the conditions of a scope take in, or whose household they take
+	// in, and who are not shown because of what they have said. Somebody may count for several reasons.
+	CountLeftOut(ctx context.Context, scope Scope) (map[LeftOut]int64, error)
 	// LastNumber returns the highest number given out in a root dataset; 0 when it is empty.
 	LastNumber(ctx context.Context, dataset *Dataset) (Number, error)
 }

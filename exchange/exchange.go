@@ -47,6 +47,7 @@ type Config struct {
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
 	Files       annona.FileVault   // nil: no export becomes files
+	Samples     Sampler            // nil: trials of exports show no rows
 	Users       annona.Users       // nil: nobody signs in
 	Delegations annona.Delegations // of users; nil: there are none
 	History     History            // nil: nothing is proved, nobody's disclosures are told

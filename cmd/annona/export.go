@@ -150,14 +150,10 @@ type exportSpecRun struct {
 // Run puts an export in the queue of the servers.
 func (e exportSpecRun) Run(ctx context.Context, c console) error {
 	return e.with(ctx, func(f *folder) error {
-		client, err := f.store.ClientByKeyID(ctx, e.Client)
+		as, err := f.inTheNameOf(ctx, e.Client)
 		if err != nil {
 			return err
 		}
-		if client == nil {
-			return annona.NotFound("no client with this key is on file; annona key list shows them").On("client")
-		}
-		as := annona.Caller{Client: client.ID, Agreement: client.Agreement, Strength: annona.StrengthAPIKey, Operator: operator().Operator}
 		job, _, err := f.gate.StartExport(ctx, as, exchange.ExportRequest{Spec: e.Name, Version: e.Version, Since: e.Since})
 		if err != nil {
 			return err
@@ -167,6 +163,18 @@ func (e exportSpecRun) Run(ctx context.Context, c console) error {
 		}
 		return followExport(ctx, c, f, job.ID.String())
 	})
+}
+
+// inTheNameOf is the caller in whose name the command line reads: a client as a plain API key.
+func (f *folder) inTheNameOf(ctx context.Context, keyID string) (annona.Caller, error) {
+	client, err := f.store.ClientByKeyID(ctx, keyID)
+	if err != nil {
+		return annona.Caller{}, err
+	}
+	if client == nil {
+		return annona.Caller{}, annona.NotFound("no client with this key is on file; annona key list shows them").On("client")
+	}
+	return annona.Caller{Client: client.ID, Agreement: client.Agreement, Strength: annona.StrengthAPIKey, Operator: operator().Operator}, nil
 }
 
 // followExport says each second how an export stands, until it ends.

@@ -118,6 +118,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"the policy in versions", testPolicies},
 		{"export jobs and their parts", testExports},
 		{"files of exports expire", testExportExpiry},
+		{"who is left out is counted", testLeftOut},
 		{"the previous export with a memory", testPreviousExports},
 		{"an export has one worker", testExportLeases},
 		{"exports take turns", testExportTurns},
