@@ -272,6 +272,34 @@ type Decisions interface {
 	Decisions(ctx context.Context, agreement, dataset string, after int64, limit int) ([]EligibilityDecision, error)
 }
 
+// MatterTx writes matters, within a transaction.
+type MatterTx interface {
+	// FindMatters returns what is on file under each key, in their order, locked until the transaction
+	// ends; where nothing is, a matter of version 0 with a number set aside and a fresh UID.
+	FindMatters(ctx context.Context, dataset *Dataset, keys []MatterKey) ([]Matter, error)
+	// HoldMatters locks matters by their numbers, which ascend, and returns those that are on file.
+	HoldMatters(ctx context.Context, dataset *Dataset, numbers []Number) ([]Matter, error)
+	// NewMatters sets numbers and UIDs aside for matters that no key names.
+	NewMatters(ctx context.Context, dataset *Dataset, count int) ([]Matter, error)
+	// PutMatters writes matters that this transaction has found, held or got, each under the version
+	// after that, with an event. Its subject, which Hold has returned, is touched.
+	PutMatters(ctx context.Context, by Author, matters []Matter) error
+	// PutShare writes what a transition lets a partner see of a matter, EndShare takes it back. Both move
+	// the policy epoch.
+	PutShare(ctx context.Context, s Share) error
+	EndShare(ctx context.Context, s Share) error
+}
+
+// Matters reads what programs and case workers keep about people.
+type Matters interface {
+	// ReadMatters appends the matters of the scope that the choice picks, behind after and at most limit,
+	// in ascending order of number. Page.Subjects says whom each is about.
+	ReadMatters(ctx context.Context, scope MatterScope, choice MatterChoice, after Number, limit int, page *Page) (more bool, err error)
+	// MatterEvents returns at most limit events of matters, behind the event after: of those numbers,
+	// which are in somebody's sight.
+	MatterEvents(ctx context.Context, dataset *Dataset, numbers []Number, after int64, limit int) ([]Event, error)
+}
+
 // ExportSpecs keeps the export specifications, each in versions.
 type ExportSpecs interface {
 	// ExportSpec returns a version of a specification, the latest one when version is 0; nil when there
