@@ -34,6 +34,7 @@ type Tx interface {
 	SpecTx
 	ExportTx
 	DecisionTx
+	RequestTx
 	IndexTx
 	NameTx
 	PolicyTx
@@ -263,6 +264,36 @@ type DecisionTx interface {
 	// PutDecision appends a decision and a touched event for its subject, which LifeTx.Hold has
 	// returned. It fails with ErrDecisionTaken when its agreement has one with that reference.
 	PutDecision(ctx context.Context, d EligibilityDecision) error
+}
+
+// RequestTx remembers which requests of writing were done, under the keys that clients gave them, within
+// the transaction that does what they ask.
+type RequestTx interface {
+	// ClaimRequest keeps a request, unless one that is kept at r.At lies under its ID: that one comes back,
+	// and nothing is written. Of several who claim an ID at once one gets it; the others wait for the end of
+	// its transaction.
+	ClaimRequest(ctx context.Context, r KeyedRequest) (earlier *KeyedRequest, err error)
+	// EndRequest writes what came of a request that this or an earlier transaction has claimed: Status,
+	// Noun, Record, Version and Until.
+	EndRequest(ctx context.Context, r KeyedRequest) error
+	// DropRequests removes at most limit requests that are kept until then, or less long. It returns how
+	// many.
+	DropRequests(ctx context.Context, then time.Time, limit int) (int64, error)
+}
+
+// KeyedRequest is a request of writing under the key that its client gave it: what was asked, and what
+// came of it. The answer is not kept: whoever repeats a request is answered by what may be seen then.
+type KeyedRequest struct {
+	ID     UID      // keyed hash of the client, the route and the key
+	Digest [16]byte // keyed, of what was asked
+	At     time.Time
+	Until  time.Time // it is kept; then its key is free again
+	// Status is the one that its first answer had. 0: the request has not ended, it takes several
+	// transactions.
+	Status  int
+	Noun    string // of what it was about or has made: individuals, change_requests …
+	Record  UID
+	Version int64 // of the record behind the request
 }
 
 // Decisions keeps what programs have decided.

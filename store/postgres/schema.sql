@@ -759,6 +759,19 @@ END $$;
 CREATE TRIGGER households_depart AFTER DELETE ON households FOR EACH ROW EXECUTE FUNCTION depart();
 CREATE TRIGGER individuals_depart AFTER DELETE ON individuals FOR EACH ROW EXECUTE FUNCTION depart();
 
+-- Requests of writing, by a keyed hash of client, route and key. Until is when the key is free again.
+CREATE TABLE requests (
+	id      uuid PRIMARY KEY,
+	digest  bytea NOT NULL,
+	at      bigint NOT NULL,
+	until   bigint NOT NULL,
+	status  bigint NOT NULL,
+	noun    text COLLATE "C",
+	record  uuid,
+	version bigint NOT NULL
+);
+CREATE INDEX requests_until ON requests (until);
+
 -- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
 CREATE TABLE syncs (
 	source     text COLLATE "C" PRIMARY KEY,

@@ -667,6 +667,19 @@ CREATE TRIGGER individuals_depart AFTER DELETE ON individuals BEGIN
 		VALUES ('individuals', old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM events));
 END;
 
+-- Requests of writing, by a keyed hash of client, route and key. Until is when the key is free again.
+CREATE TABLE requests (
+	id      BLOB PRIMARY KEY,
+	digest  BLOB NOT NULL,
+	at      INTEGER NOT NULL,
+	until   INTEGER NOT NULL,
+	status  INTEGER NOT NULL,
+	noun    TEXT,
+	record  BLOB,
+	version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_until ON requests (until);
+
 -- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
 CREATE TABLE syncs (
 	source     TEXT PRIMARY KEY,

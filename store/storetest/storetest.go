@@ -122,6 +122,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"exports take turns", testExportTurns},
 		{"workers take exports at once", testExportsConcurrent},
 		{"eligibility decisions", testDecisions},
+		{"requests under their keys", testRequests},
+		{"a request is delivered a hundred times at once", testRequestsAtOnce},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},
