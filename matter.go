@@ -11,10 +11,10 @@ type Matter struct {
 	Dataset *Dataset
 	Number  Number // of its dataset: assigned once, never reused, never shown
 	UID     UID
-	Version int // from 1; 0: it is not on file yet
+	Version int // from 1; 0: it is not on file yet. PutMatters writes the one that stands here
 	Subject SubjectRef
-	// Parent is the matter that it belongs to, the enrollment of a
-	// benefit, the case of a note. 0: it stands by itself.
+	// Parent is the matter of Dataset.Parent that it belongs to, the
+	// enrollment of a benefit, the case of a note. 0: it stands by itself.
 	Parent  Number
 	Program string // code of the program; empty: of none, or of several
 	// Owner is the name of the partner that answers for it. There is one at every instant.
@@ -38,6 +38,12 @@ type Matter struct {
 // SubjectRef names whom a matter is about. The zero SubjectRef is nobody on file.
 type SubjectRef struct {
 	Dataset string // individuals or households
+	Number  Number
+}
+
+// MatterRef names a matter.
+type MatterRef struct {
+	Dataset string
 	Number  Number
 }
 
@@ -77,6 +83,9 @@ type MatterTerms struct {
 	Cleared []string
 	// Worker is the keyed hash of who asks: they see matters of named persons that name them.
 	Worker string
+	// Said holds purpose, recipient, basis and days: by those it is decided whether what a subject has
+	// said stops what Owner sees.
+	Said ScopeTerms
 }
 
 // NewMatterScope makes a scope over the dataset of shape. people and households say which of those may

@@ -312,19 +312,26 @@ type MatterTx interface {
 	HoldMatters(ctx context.Context, dataset *Dataset, numbers []Number) ([]Matter, error)
 	// NewMatters sets numbers and UIDs aside for matters that no key names.
 	NewMatters(ctx context.Context, dataset *Dataset, count int) ([]Matter, error)
-	// PutMatters writes matters that this transaction has found, held or got, each under the version
-	// after that, with an event. Its subject, which Hold has returned, is touched.
+	// PutMatters writes matters that this transaction has found, held or got, each as the version after
+	// that, which it names, with an event. Its subject is not touched: no page of it shows matters.
 	PutMatters(ctx context.Context, by Author, matters []Matter) error
 	// PutShare writes what a transition lets a partner see of a matter, EndShare takes it back. Both move
 	// the policy epoch.
 	PutShare(ctx context.Context, s Share) error
 	EndShare(ctx context.Context, s Share) error
+	// EraseMatters removes the matters about somebody with those that belong to them, their shares, and
+	// the images that their events keep; an erased event follows each. It returns whose keys are to be
+	// destroyed.
+	EraseMatters(ctx context.Context, by Author, subject SubjectRef) ([]MatterRef, error)
 }
 
 // Matters reads what programs and case workers keep about people.
 type Matters interface {
 	// ReadMatters appends the matters of the scope that the choice picks, behind after and at most limit,
-	// in ascending order of number. Page.Subjects says whom each is about.
+	// in ascending order of number. Page.Subjects says whom each is about: the record on file, also where
+	// it was merged into that. Of derived columns it fills Dataset.Key, individual_id and household_id (of
+	// the subject), the id of the parent (enrollment_id, case_id), source_system, owner, version,
+	// registered_at and last_updated.
 	ReadMatters(ctx context.Context, scope MatterScope, choice MatterChoice, after Number, limit int, page *Page) (more bool, err error)
 	// MatterEvents returns at most limit events of matters, behind the event after: of those numbers,
 	// which are in somebody's sight.

@@ -32,6 +32,10 @@ var standardDatasets = [...]Dataset{
 	{Name: "disability_certificates", Noun: "disability_certificate"},
 	{Name: "quality_flags", Noun: "quality_flag"},
 	{Name: "provenance", Noun: "provenance"},
+	{Name: "enrollments", Noun: "enrollment", Matter: true, Key: "enrollment_id"},
+	{Name: "status_changes", Noun: "status_change"},
+	{Name: "benefits", Noun: "benefit", Matter: true, Key: "benefit_id", Parent: "enrollments"},
+	{Name: "payments", Noun: "payment"},
 }
 
 // Standard returns the dictionary that every installation starts from. A country adds to it
