@@ -17,7 +17,8 @@ type Matter struct {
 	// enrollment of a benefit, the case of a note. 0: it stands by itself.
 	Parent  Number
 	Program string // code of the program; empty: of none, or of several
-	// Owner is the name of the partner that answers for it. There is one at every instant.
+	// Owner is the name of the partner that answers for it. There is one at every instant. Empty: it
+	// belongs to whoever its parent belongs to, and is seen by nobody who may not see that.
 	Owner string
 	// Worker is a keyed hash of the worker who has it; empty: nobody.
 	Worker string

@@ -336,6 +336,9 @@ type Matters interface {
 	// MatterEvents returns at most limit events of matters, behind the event after: of those numbers,
 	// which are in somebody's sight.
 	MatterEvents(ctx context.Context, dataset *Dataset, numbers []Number, after int64, limit int) ([]Event, error)
+	// MatterShares returns what a partner is let see of matters by the shares that have not ended on that
+	// day, in order of number.
+	MatterShares(ctx context.Context, dataset *Dataset, numbers []Number, partner string, day Date) ([]Share, error)
 }
 
 // ExportSpecs keeps the export specifications, each in versions.

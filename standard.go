@@ -38,6 +38,13 @@ var standardDatasets = [...]Dataset{
 	{Name: "status_changes", Noun: "status_change"},
 	{Name: "benefits", Noun: "benefit", Matter: true, Key: "benefit_id", Parent: "enrollments"},
 	{Name: "payments", Noun: "payment"},
+	{Name: "cases", Noun: "case", Matter: true, Key: "case_id"},
+	{Name: "case_plan_items", Noun: "case_plan_item"},
+	{Name: "case_visits", Noun: "case_visit"},
+	{Name: "case_services", Noun: "case_service"},
+	{Name: "case_links", Noun: "case_link"},
+	{Name: "case_notes", Noun: "case_note", Matter: true, Key: "note_id", Parent: "cases"},
+	{Name: "transitions", Noun: "transition", Matter: true, Key: "transition_id", Parent: "cases"},
 }
 
 // Standard returns the dictionary that every installation starts from. A country adds to it

@@ -230,6 +230,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT", "proof_epoch"},
 	{"INSERT, UPDATE", "buckets"},
 	{"INSERT, UPDATE", "users"},
+	{"INSERT, UPDATE, DELETE", "matters, matter_shares"},
 	{"INSERT, UPDATE, DELETE", "factors, sessions, attempts"},
 }
 
