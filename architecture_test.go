@@ -44,10 +44,11 @@ var mayImport = map[string][]string{
 	"rest":                        {"", "exchange", "encode", "schema", "privacy"},
 	"rest/oauth":                  {"", "identity"},
 	"rest/signin":                 {"", "identity", "identity/people"},
+	"client":                      {},
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "backup", "encode", "examples", "exchange", "identity", "identity/people", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "rest/signin", "schema",
+	"cmd/annona": {"", "audit", "backup", "client", "encode", "examples", "exchange", "identity", "identity/people", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "rest/signin", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

@@ -133,10 +133,14 @@ func (f *Field) Item() string { return strings.TrimSuffix(f.Code, "s") }
 
 // Dataset describes one kind of record.
 type Dataset struct {
-	Name   string // plural: "individuals"; the name of its file and its schema
-	Noun   string // singular: "individual"; the XML element and the root name in a filter
-	Root   bool   // can be asked for by itself
-	Key    string // for a root: the code of its id field
+	Name string // plural: "individuals"; the name of its file and its schema
+	Noun string // singular: "individual"; the XML element and the root name in a filter
+	Root bool   // can be asked for by itself
+	Key  string // for a root or a matter: the code of its id field
+	// Matter says that its records are matters: what a program or a case worker keeps about somebody, see
+	// annona.Matter. Parent is the dataset of the matters that they belong to; empty: they stand by themselves.
+	Matter bool
+	Parent string
 	Fields []*Field
 
 	byName map[string]*Field
@@ -335,7 +339,7 @@ func (d *Dictionary) Extend(x Extension) (*Dictionary, error) {
 	}
 	datasets := make([]Dataset, 0, len(d.order))
 	for s := range d.Datasets() {
-		datasets = append(datasets, Dataset{Name: s.Name, Noun: s.Noun, Root: s.Root, Key: s.Key, Fields: slices.Clone(s.Fields)})
+		datasets = append(datasets, Dataset{Name: s.Name, Noun: s.Noun, Root: s.Root, Key: s.Key, Matter: s.Matter, Parent: s.Parent, Fields: slices.Clone(s.Fields)})
 	}
 	for _, f := range x.Fields {
 		f.Country = x.Country

@@ -21,6 +21,8 @@ const (
 	KindTooLarge                    // more than a limit allows
 	KindUnavailable                 // try again later
 	KindTooMany                     // asked too often
+	KindStale                       // the caller has read an earlier version
+	KindReused                      // the key of an earlier request came with another one
 )
 
 // Error is what every refusal and every foreseen failure looks like. Its text is written
@@ -121,6 +123,12 @@ func Unavailable(code, format string, args ...any) *Error {
 func TooMany(code, format string, args ...any) *Error {
 	return newError(KindTooMany, code, format, args)
 }
+
+// Stale says that what the caller has read is not what is on file any more.
+func Stale(code, format string, args ...any) *Error { return newError(KindStale, code, format, args) }
+
+// Reused says that the key of an earlier request came with another one.
+func Reused(code, format string, args ...any) *Error { return newError(KindReused, code, format, args) }
 
 // Internal wraps a failure that is ours or the machine's. doing says what was being done
 // ("read a page of individuals"); the cause stays out of every answer.

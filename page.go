@@ -46,6 +46,9 @@ type Page struct {
 	Groups  []Group  // as Shape.Groups
 	Sealed  Column   // the sealed image of each row, when the shape needs it; emptied by opening
 
+	// Subjects says of each matter whom it is about; empty in pages of households and individuals.
+	Subjects []SubjectRef
+
 	// Epoch is the policy epoch of the moment that the rows are of. Stores set it with every reading,
 	// also one that finds nothing.
 	Epoch int64
@@ -87,6 +90,7 @@ func (p *Page) Reset() {
 	}
 	p.Sealed.Reset()
 	p.Versions = p.Versions[:0]
+	p.Subjects = p.Subjects[:0]
 }
 
 // Size is the number of bytes of all cells, those of groups included.

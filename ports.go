@@ -37,6 +37,7 @@ type Tx interface {
 	SpecTx
 	ExportTx
 	DecisionTx
+	RequestTx
 	IndexTx
 	NameTx
 	PolicyTx
@@ -268,11 +269,79 @@ type DecisionTx interface {
 	PutDecision(ctx context.Context, d EligibilityDecision) error
 }
 
+// RequestTx remembers which requests of writing were done, under the keys that clients gave them, within
+// the transaction that does what they ask.
+type RequestTx interface {
+	// ClaimRequest keeps a request, unless one that is kept at r.At lies under its ID: that one comes back,
+	// and nothing is written. Of several who claim an ID at once one gets it; the others wait for the end of
+	// its transaction.
+	ClaimRequest(ctx context.Context, r KeyedRequest) (earlier *KeyedRequest, err error)
+	// EndRequest writes what came of a request that this or an earlier transaction has claimed: Status,
+	// Noun, Record, Version and Until.
+	EndRequest(ctx context.Context, r KeyedRequest) error
+	// DropRequests removes at most limit requests that are kept until then, or less long. It returns how
+	// many.
+	DropRequests(ctx context.Context, then time.Time, limit int) (int64, error)
+}
+
+// KeyedRequest is a request of writing under the key that its client gave it: what was asked, and what
+// came of it. The answer is not kept: whoever repeats a request is answered by what may be seen then.
+type KeyedRequest struct {
+	ID     UID      // keyed hash of the client, the route and the key
+	Digest [16]byte // keyed, of what was asked
+	At     time.Time
+	Until  time.Time // it is kept; then its key is free again
+	// Status is the one that its first answer had. 0: the request has not ended, it takes several
+	// transactions.
+	Status  int
+	Noun    string // of what it was about or has made: individuals, change_requests …
+	Record  UID
+	Version int64 // of the record behind the request
+}
+
 // Decisions keeps what programs have decided.
 type Decisions interface {
 	// Decisions returns at most limit decisions of an agreement about subjects of a dataset, behind the
 	// key after, by key.
 	Decisions(ctx context.Context, agreement, dataset string, after int64, limit int) ([]EligibilityDecision, error)
+}
+
+// MatterTx writes matters, within a transaction.
+type MatterTx interface {
+	// FindMatters returns what is on file under each key, in their order, locked until the transaction
+	// ends; where nothing is, a matter of version 0 with a number set aside and a fresh UID.
+	FindMatters(ctx context.Context, dataset *Dataset, keys []MatterKey) ([]Matter, error)
+	// HoldMatters locks matters by their numbers, which ascend, and returns those that are on file.
+	HoldMatters(ctx context.Context, dataset *Dataset, numbers []Number) ([]Matter, error)
+	// NewMatters sets numbers and UIDs aside for matters that no key names.
+	NewMatters(ctx context.Context, dataset *Dataset, count int) ([]Matter, error)
+	// PutMatters writes matters that this transaction has found, held or got, each as the version after
+	// that, which it names, with an event. Its subject is not touched: no page of it shows matters.
+	PutMatters(ctx context.Context, by Author, matters []Matter) error
+	// PutShare writes what a transition lets a partner see of a matter, EndShare takes it back. Both move
+	// the policy epoch.
+	PutShare(ctx context.Context, s Share) error
+	EndShare(ctx context.Context, s Share) error
+	// EraseMatters removes the matters about somebody with those that belong to them, their shares, and
+	// the images that their events keep; an erased event follows each. It returns whose keys are to be
+	// destroyed.
+	EraseMatters(ctx context.Context, by Author, subject SubjectRef) ([]MatterRef, error)
+}
+
+// Matters reads what programs and case workers keep about people.
+type Matters interface {
+	// ReadMatters appends the matters of the scope that the choice picks, behind after and at most limit,
+	// in ascending order of number. Page.Subjects says whom each is about: the record on file, also where
+	// it was merged into that. Of derived columns it fills Dataset.Key, individual_id and household_id (of
+	// the subject), the id of the parent (enrollment_id, case_id), source_system, owner, version,
+	// registered_at and last_updated.
+	ReadMatters(ctx context.Context, scope MatterScope, choice MatterChoice, after Number, limit int, page *Page) (more bool, err error)
+	// MatterEvents returns at most limit events of matters, behind the event after: of those numbers,
+	// which are in somebody's sight.
+	MatterEvents(ctx context.Context, dataset *Dataset, numbers []Number, after int64, limit int) ([]Event, error)
+	// MatterShares returns what a partner is let see of matters by the shares that have not ended on that
+	// day, in order of number.
+	MatterShares(ctx context.Context, dataset *Dataset, numbers []Number, partner string, day Date) ([]Share, error)
 }
 
 // ExportSpecs keeps the export specifications, each in versions.

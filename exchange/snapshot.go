@@ -196,8 +196,8 @@ func (s *Snapshot) take(ctx context.Context, events []annona.Event) error {
 	last := events[len(events)-1].Seq
 	var moved []annona.Event
 	for _, e := range events {
-		c := s.changed[e.Dataset]
-		if e.Kind == annona.EventTouched || c.named.Contains(uint64(e.Record)) {
+		c, isRecord := s.changed[e.Dataset]
+		if !isRecord || e.Kind == annona.EventTouched || c.named.Contains(uint64(e.Record)) {
 			continue
 		}
 		seq := e.Seq

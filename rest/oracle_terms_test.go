@@ -115,6 +115,9 @@ func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool, withheld []stri
 	if s.Name == "identifiers" {
 		treat("value", annona.TreatMask, annona.TreatPass, annona.TreatPass, annona.TreatPass, annona.TreatPass)
 	}
+	if len(terms.Sensitivities)+len(terms.Fields) == 0 {
+		return annona.DatasetTerms{} // nothing is granted, so nothing is treated
+	}
 	return terms
 }
 

@@ -47,6 +47,8 @@ var statuses = map[annona.Kind]int{
 	annona.KindTooLarge:        http.StatusBadRequest, // of a filter or a list; a body has its own status
 	annona.KindUnavailable:     http.StatusServiceUnavailable,
 	annona.KindTooMany:         http.StatusTooManyRequests,
+	annona.KindStale:           http.StatusPreconditionFailed,
+	annona.KindReused:          http.StatusUnprocessableEntity,
 }
 
 // refusal is an error that only HTTP knows, with its status.

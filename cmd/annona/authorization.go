@@ -50,7 +50,8 @@ func (f *folder) signingKeys() (keys []identity.SigningKey) {
 	return keys
 }
 
-// keepTokens removes each minute what is over of access tokens, of what may be shown once, and of sessions.
+// keepTokens removes each minute what is over of access tokens, of what may be shown once, of sessions, and
+// of keys of requests.
 func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -64,6 +65,9 @@ func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 			}
 			if err := f.gate.DropSignIns(ctx); err != nil && ctx.Err() == nil {
 				log.Error("sessions that are over could not be removed", "code", annona.CodeOf(err))
+			}
+			if err := f.gate.DropRequests(ctx); err != nil && ctx.Err() == nil {
+				log.Error("keys of requests that are over could not be removed", "code", annona.CodeOf(err))
 			}
 		}
 	}

@@ -51,6 +51,7 @@ type cli struct {
 	Backup     backupCommand     `cmd:"" help:"Take a backup of a registry, also while it serves: sealed, and without keys."`
 	Restore    restoreCommand    `cmd:"" help:"Make a registry from a backup, and keep those away who were erased."`
 	Doctor     doctorCommand     `cmd:"" help:"Say what is wrong with an installation, and how to mend it."`
+	Pull       pullCommand       `cmd:"" help:"A partner's side: fetch an export by a specification, checked, opened and unpacked."`
 	Verify     verifyCommand     `cmd:"" help:"Walk a ledger, or a copy of one, and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

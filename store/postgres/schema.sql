@@ -122,6 +122,7 @@ CREATE TABLE parts (
 	own     bytea NOT NULL,
 	PRIMARY KEY (dataset, record, place)
 );
+CREATE INDEX parts_number ON parts (number, dataset);
 
 -- Which records were merged. rights is JSON: ids of restrictions and consents.
 CREATE TABLE merges (
@@ -357,6 +358,60 @@ CREATE TABLE decisions (
 );
 CREATE INDEX decisions_subject ON decisions (subject, dataset);
 CREATE INDEX decisions_agreement ON decisions (agreement, dataset, key);
+
+-- Matters: what programs and case workers keep about people, each dataset with numbers of its own. subject
+-- is whom it is about, NULL while that is nobody on file; worker and source_key are keyed hashes. What
+-- moves often stands in no index, so that most updates write none.
+CREATE SEQUENCE enrollments_number;
+CREATE SEQUENCE benefits_number;
+CREATE SEQUENCE cases_number;
+CREATE SEQUENCE case_notes_number;
+CREATE SEQUENCE transitions_number;
+CREATE TABLE matters (
+	dataset         text COLLATE "C" NOT NULL,
+	number          bigint NOT NULL,
+	uid             uuid NOT NULL,
+	version         bigint NOT NULL,
+	subject_dataset text COLLATE "C",
+	subject         bigint,
+	parent_dataset  text COLLATE "C",
+	parent          bigint,
+	program         text COLLATE "C",
+	owner           text COLLATE "C",
+	worker          text COLLATE "C",
+	state           text COLLATE "C",
+	confidentiality text COLLATE "C",
+	due             text COLLATE "C",
+	source          text COLLATE "C",
+	source_key      text COLLATE "C",
+	clear           bytea,
+	clear_groups    bytea,
+	sealed          bytea,
+	sealed_groups   bytea,
+	registered_at   text COLLATE "C" NOT NULL,
+	updated_at      text COLLATE "C" NOT NULL,
+	PRIMARY KEY (dataset, number)
+) WITH (fillfactor = 80);
+ALTER TABLE matters ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL;
+CREATE UNIQUE INDEX matters_uid ON matters (uid);
+CREATE UNIQUE INDEX matters_source ON matters (source_key, source, dataset) WHERE source_key IS NOT NULL;
+CREATE INDEX matters_subject ON matters (subject, subject_dataset, dataset) WHERE subject IS NOT NULL;
+CREATE INDEX matters_parent ON matters (parent, parent_dataset, dataset) WHERE parent IS NOT NULL;
+CREATE INDEX matters_owner ON matters (owner, dataset, number) WHERE owner IS NOT NULL;
+CREATE INDEX matters_program ON matters (program, dataset, number) WHERE program IS NOT NULL;
+
+-- What a transition lets a partner see of a matter that another one owns; until is the last day.
+CREATE TABLE matter_shares (
+	dataset    text COLLATE "C" NOT NULL,
+	number     bigint NOT NULL,
+	partner    text COLLATE "C" NOT NULL,
+	transition uuid NOT NULL,
+	until      text COLLATE "C",
+	fields     text COLLATE "C",
+	edit       boolean NOT NULL,
+	PRIMARY KEY (dataset, number, partner, transition)
+);
+CREATE INDEX matter_shares_partner ON matter_shares (partner, dataset, number);
 
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
@@ -612,6 +667,7 @@ CREATE TABLE events (
 CREATE INDEX events_load ON events (load, event) WHERE load IS NOT NULL;
 ALTER TABLE events ALTER COLUMN before SET STORAGE EXTERNAL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
+CREATE INDEX events_matters ON events (record, dataset, event) WHERE dataset NOT IN ('individuals', 'households');
 CREATE TABLE event_queue (event bigint PRIMARY KEY, last bigint NOT NULL) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE TABLE log (
 	seq   bigint PRIMARY KEY,
@@ -761,6 +817,19 @@ BEGIN
 END $$;
 CREATE TRIGGER households_depart AFTER DELETE ON households FOR EACH ROW EXECUTE FUNCTION depart();
 CREATE TRIGGER individuals_depart AFTER DELETE ON individuals FOR EACH ROW EXECUTE FUNCTION depart();
+
+-- Requests of writing, by a keyed hash of client, route and key. Until is when the key is free again.
+CREATE TABLE requests (
+	id      uuid PRIMARY KEY,
+	digest  bytea NOT NULL,
+	at      bigint NOT NULL,
+	until   bigint NOT NULL,
+	status  bigint NOT NULL,
+	noun    text COLLATE "C",
+	record  uuid,
+	version bigint NOT NULL
+);
+CREATE INDEX requests_until ON requests (until);
 
 -- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
 CREATE TABLE syncs (

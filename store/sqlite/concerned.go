@@ -71,7 +71,7 @@ func (f *affected) events(since, until int64) error {
 	if since >= until {
 		return nil
 	}
-	return f.conn.each("SELECT DISTINCT dataset, record FROM events WHERE seq > ? AND seq <= ? LIMIT ?", func(s *sqlite.Stmt) error {
+	return f.conn.each("SELECT DISTINCT dataset, record FROM events WHERE seq > ? AND seq <= ? AND dataset IN ('individuals', 'households') LIMIT ?", func(s *sqlite.Stmt) error {
 		f.sets[s.ColumnText(0)][annona.Number(s.ColumnInt64(1))] = true
 		return nil
 	}, since, until, manyConcerned+1)

@@ -5,6 +5,7 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO counters (name, value) VALUES
 	('households', 0), ('individuals', 0), ('memberships', 0), ('relationships', 0),
+	('enrollments', 0), ('benefits', 0), ('cases', 0), ('case_notes', 0), ('transitions', 0),
 	('policy_epoch', 1), ('lines_day', 0), ('areas', 0), ('indexes', 0);
 
 -- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
@@ -109,6 +110,7 @@ CREATE TABLE parts (
 	own     BLOB NOT NULL,
 	PRIMARY KEY (dataset, record, place)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX parts_number ON parts (number, dataset);
 
 -- Which records were merged. rights is JSON: ids of restrictions and consents.
 CREATE TABLE merges (
@@ -337,6 +339,53 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_subject ON decisions (subject, dataset);
 CREATE INDEX decisions_agreement ON decisions (agreement, dataset, key);
 
+-- Matters: what programs and case workers keep about people, each dataset with numbers of its own. subject
+-- is whom it is about, NULL while that is nobody on file; worker and source_key are keyed hashes.
+CREATE TABLE matters (
+	dataset         TEXT NOT NULL,
+	number          INTEGER NOT NULL,
+	uid             BLOB NOT NULL,
+	version         INTEGER NOT NULL,
+	subject_dataset TEXT,
+	subject         INTEGER,
+	parent_dataset  TEXT,
+	parent          INTEGER,
+	program         TEXT,
+	owner           TEXT,
+	worker          TEXT,
+	state           TEXT,
+	confidentiality TEXT,
+	due             TEXT,
+	source          TEXT,
+	source_key      TEXT,
+	clear           BLOB,
+	clear_groups    BLOB,
+	sealed          BLOB,
+	sealed_groups   BLOB,
+	registered_at   TEXT NOT NULL,
+	updated_at      TEXT NOT NULL,
+	PRIMARY KEY (dataset, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX matters_uid ON matters (uid);
+CREATE UNIQUE INDEX matters_source ON matters (source_key, source, dataset) WHERE source_key IS NOT NULL;
+CREATE INDEX matters_subject ON matters (subject, subject_dataset, dataset) WHERE subject IS NOT NULL;
+CREATE INDEX matters_parent ON matters (parent, parent_dataset, dataset) WHERE parent IS NOT NULL;
+CREATE INDEX matters_owner ON matters (owner, dataset, number) WHERE owner IS NOT NULL;
+CREATE INDEX matters_program ON matters (program, dataset, number) WHERE program IS NOT NULL;
+
+-- What a transition lets a partner see of a matter that another one owns; until is the last day.
+CREATE TABLE matter_shares (
+	dataset    TEXT NOT NULL,
+	number     INTEGER NOT NULL,
+	partner    TEXT NOT NULL,
+	transition BLOB NOT NULL,
+	until      TEXT,
+	fields     TEXT,
+	edit       INTEGER NOT NULL,
+	PRIMARY KEY (dataset, number, partner, transition)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX matter_shares_partner ON matter_shares (partner, dataset, number);
+
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
 	name    TEXT NOT NULL,
@@ -555,6 +604,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_load ON events (load, seq) WHERE load IS NOT NULL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
+CREATE INDEX events_matters ON events (record, dataset, seq) WHERE dataset NOT IN ('individuals', 'households');
 
 -- Runs of imports. report is JSON: counts and codes. confirmed are numbers of records that were found
 -- unchanged, as bitmaps.
@@ -669,6 +719,19 @@ CREATE TRIGGER individuals_depart AFTER DELETE ON individuals BEGIN
 	INSERT OR REPLACE INTO departed (dataset, number, uid, seq)
 		VALUES ('individuals', old.number, old.uid, (SELECT coalesce(max(seq), 0) FROM events));
 END;
+
+-- Requests of writing, by a keyed hash of client, route and key. Until is when the key is free again.
+CREATE TABLE requests (
+	id      BLOB PRIMARY KEY,
+	digest  BLOB NOT NULL,
+	at      INTEGER NOT NULL,
+	until   INTEGER NOT NULL,
+	status  INTEGER NOT NULL,
+	noun    TEXT,
+	record  BLOB,
+	version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_until ON requests (until);
 
 -- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
 CREATE TABLE syncs (

@@ -1,0 +1,127 @@
+package annona
+
+import "time"
+
+// Matter is what a program or a case worker keeps about somebody: an enrollment, a benefit, a case, a
+// note of a case, a referral. What it says is described by the dictionary, like all else; beside its
+// images stand the few things by which matters are found and walled.
+//
+// Each matter has a key of its own, so that it can be forgotten with whomever it is about, or alone.
+type Matter struct {
+	Dataset *Dataset
+	Number  Number // of its dataset: assigned once, never reused, never shown
+	UID     UID
+	Version int // from 1; 0: it is not on file yet. PutMatters writes the one that stands here
+	Subject SubjectRef
+	// Parent is the matter of Dataset.Parent that it belongs to, the
+	// enrollment of a benefit, the case of a note. 0: it stands by itself.
+	Parent  Number
+	Program string // code of the program; empty: of none, or of several
+	// Owner is the name of the partner that answers for it. There is one at every instant. Empty: it
+	// belongs to whoever its parent belongs to, and is seen by nobody who may not see that.
+	Owner string
+	// Worker is a keyed hash of the worker who has it; empty: nobody.
+	Worker string
+	State  string // code of where it stands
+	// Confidentiality is a code of the list of that name; empty: normal.
+	Confidentiality string
+	Due             Date // when somebody is to look at it next
+	// Source and Key are how the system that reports it names it, unique together in a dataset. The key
+	// is a keyed hash, see Hashes.RecordKey. Both empty: it has no such name.
+	Source, Key  string
+	Clear        Image
+	Sealed       []byte
+	Before       []byte // what it was, see Former; empty when it is new
+	RegisteredAt time.Time
+	UpdatedAt    time.Time
+}
+
+// SubjectRef names whom a matter is about. The zero SubjectRef is nobody on file.
+type SubjectRef struct {
+	Dataset string // individuals or households
+	Number  Number
+}
+
+// MatterRef names a matter.
+type MatterRef struct {
+	Dataset string
+	Number  Number
+}
+
+// IsZero reports whether it names nobody.
+func (r SubjectRef) IsZero() bool { return r == SubjectRef{} }
+
+// Share lets a partner see a matter that another one owns, until it ends by itself.
+type Share struct {
+	Dataset string
+	Number  Number // of the matter
+	Partner string
+	By      UID      // of the transition that gives it; one may end while another goes on
+	Until   Date     // the last day; empty: open
+	Fields  []string // what of it may be seen; none: what the partner's own agreement shows
+	Edit    bool     // it may be changed as well
+}
+
+// MatterScope is the narrow way in to matters: what of one dataset one request may reach. Only the
+// gate makes one; ports refuse the zero MatterScope.
+type MatterScope struct {
+	shape      *Shape
+	terms      MatterTerms
+	people     Scope
+	households Scope
+}
+
+// MatterTerms say which matters may be seen, beside whom they are about.
+type MatterTerms struct {
+	// Programs are those whose matters may be seen where their subject may be; none: of no program. A
+	// matter above normal confidentiality is not seen this way.
+	Programs []string
+	// Owner is the partner that sees what it owns and what is shared with it, whoever that is about;
+	// what its subject has said (restriction, objection, consent) still holds. Empty: nobody is.
+	Owner string
+	// Cleared are the codes of confidentiality that the caller may see of what Owner has. Normal needs
+	// no clearance.
+	Cleared []string
+	// Worker is the keyed hash of who asks: they see matters of named persons that name them.
+	Worker string
+	// Said holds purpose, recipient, basis and days: by those it is decided whether what a subject has
+	// said stops what Owner sees.
+	Said ScopeTerms
+}
+
+// NewMatterScope makes a scope over the dataset of shape. people and households say which of those may
+// be seen; the zero Scope: none of them.
+func NewMatterScope(shape *Shape, terms MatterTerms, people, households Scope) MatterScope {
+	return MatterScope{shape: shape, terms: terms, people: people, households: households}
+}
+
+// Shape returns what is to be fetched.
+func (s MatterScope) Shape() *Shape { return s.shape }
+
+// Terms returns which matters may be seen.
+func (s MatterScope) Terms() MatterTerms { return s.terms }
+
+// People returns the scope of the individuals whose matters may be seen, Households that of households.
+func (s MatterScope) People() Scope     { return s.people }
+func (s MatterScope) Households() Scope { return s.households }
+
+// Valid reports whether the scope was made by NewMatterScope.
+func (s MatterScope) Valid() bool { return s.shape != nil }
+
+// MatterChoice is what a caller picks from the matters of a scope. What is empty picks all.
+type MatterChoice struct {
+	UIDs     []UID
+	Subjects []SubjectRef
+	Parents  []Number
+	Programs []string
+	States   []string
+	Owner    string
+	Worker   string
+	DueUntil Date
+	Since    time.Time // changed then or later
+}
+
+// MatterKey names a matter as the system that reports it does.
+type MatterKey struct {
+	Source, Key string
+}

@@ -1,0 +1,306 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/annona-exchange/annona"
+)
+
+// matterSequences give out the numbers of matters.
+var matterSequences = map[string]string{
+	"enrollments": "enrollments_number", "benefits": "benefits_number",
+	"cases": "cases_number", "case_notes": "case_notes_number", "transitions": "transitions_number",
+}
+
+func errMatter(name string) error {
+	return annona.Invalid("unknown_dataset", "no matters of this name are kept").On(name)
+}
+
+const selectMatters = `SELECT number, uid, version, subject_dataset, subject, parent, program, owner, worker, state, confidentiality, due,
+	source, source_key, clear, clear_groups, sealed, sealed_groups, registered_at, updated_at FROM matters WHERE dataset = $1 AND `
+
+// readMatter takes a matter from a row of selectMatters.
+func readMatter(of *annona.Dataset, r row) (m annona.Matter, err error) {
+	m = annona.Matter{
+		Dataset: of, Number: r.number(0), UID: r.uid(1), Version: int(r.integer(2)), Subject: annona.SubjectRef{Dataset: r.text(3), Number: r.number(4)},
+		Parent: r.number(5), Program: r.text(6), Owner: r.text(7), Worker: r.text(8), State: r.text(9), Confidentiality: r.text(10), Due: r.date(11),
+		Source: r.text(12), Key: r.text(13), Sealed: append(r.bytes(16), r.bytes(17)...),
+	}
+	if m.Clear, err = annona.JoinImages(r.bytes(14), r.bytes(15)); err != nil {
+		return m, annona.Internal("read a stored matter", err)
+	}
+	if m.RegisteredAt, err = time.Parse(annona.InstantLayout, r.text(18)); err == nil {
+		m.UpdatedAt, err = time.Parse(annona.InstantLayout, r.text(19))
+	}
+	if err != nil {
+		return m, annona.Internal("read a stored matter", err)
+	}
+	return m, nil
+}
+
+// FindMatters returns what is on file under each key. See annona.MatterTx.
+func (t *tx) FindMatters(ctx context.Context, dataset *annona.Dataset, keys []annona.MatterKey) ([]annona.Matter, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sources, texts, at := make([]string, len(keys)), make([]string, len(keys)), make(map[annona.MatterKey]int, len(keys))
+	for i, k := range keys {
+		if k.Source == "" || k.Key == "" {
+			return nil, errWithoutKey()
+		}
+		if _, twice := at[k]; twice {
+			return nil, annona.Internal("find a matter", errKeyTwice)
+		}
+		sources[i], texts[i], at[k] = k.Source, k.Key, i
+	}
+	found := make([]annona.Matter, len(keys))
+	err := t.lockMatters(dataset, func(m annona.Matter) { found[at[annona.MatterKey{Source: m.Source, Key: m.Key}]] = m },
+		`(source_key, source) IN (SELECT k.key COLLATE "C", k.source COLLATE "C" FROM unnest($2::text[], $3::text[]) k (source, key))`, sources, texts)
+	if err != nil {
+		return nil, err
+	}
+	var missing []int
+	for i := range found {
+		if found[i].Version == 0 {
+			missing = append(missing, i)
+		}
+	}
+	fresh, err := t.NewMatters(ctx, dataset, len(missing))
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range missing {
+		found[i] = fresh[n]
+		found[i].Source, found[i].Key = keys[i].Source, keys[i].Key
+	}
+	return found, nil
+}
+
+// HoldMatters locks matters by their numbers. See annona.MatterTx.
+func (t *tx) HoldMatters(ctx context.Context, dataset *annona.Dataset, numbers []annona.Number) (held []annona.Matter, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = t.lockMatters(dataset, func(m annona.Matter) { held = append(held, m) }, "number = ANY ($2)", integers(numbers))
+	return held, err
+}
+
+func (t *tx) lockMatters(dataset *annona.Dataset, take func(annona.Matter), where string, args ...any) error {
+	if matterSequences[dataset.Name] == "" {
+		return errMatter(dataset.Name)
+	}
+	if err := t.sendLater(); err != nil {
+		return t.fault("find a matter", err)
+	}
+	err := t.conn.each(selectMatters+where+" ORDER BY number FOR NO KEY UPDATE", func(r row) error {
+		m, err := readMatter(dataset, r)
+		if err == nil {
+			take(m)
+		}
+		return err
+	}, append([]any{dataset.Name}, args...)...)
+	if err != nil {
+		return t.fault("find a matter", err)
+	}
+	return nil
+}
+
+// NewMatters sets numbers and ids aside. See annona.MatterTx.
+func (t *tx) NewMatters(ctx context.Context, dataset *annona.Dataset, count int) ([]annona.Matter, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sequence := matterSequences[dataset.Name]
+	if sequence == "" {
+		return nil, errMatter(dataset.Name)
+	}
+	numbers, err := t.next(sequence, count)
+	if err != nil {
+		return nil, t.fault("number a matter", err)
+	}
+	fresh := make([]annona.Matter, count)
+	for i, n := range numbers {
+		fresh[i] = annona.Matter{Dataset: dataset, Number: annona.Number(n), UID: annona.NewRecordUID(t.now), RegisteredAt: t.now}
+	}
+	return fresh, nil
+}
+
+const (
+	insertMatter = `INSERT INTO matters (dataset, number, version, subject_dataset, subject, parent, program, owner, worker, state, confidentiality, due,
+			clear, clear_groups, sealed, sealed_groups, updated_at, uid, source, source_key, registered_at, parent_dataset)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $17, $21)`
+	updateMatter = `UPDATE matters SET version = $3, subject_dataset = $4, subject = $5, parent = $6, program = $7, owner = $8, worker = $9, state = $10,
+			confidentiality = $11, due = $12, clear = $13, clear_groups = $14, sealed = $15, sealed_groups = $16, updated_at = $17
+		WHERE dataset = $1 AND number = $2 AND version = $3 - 1`
+)
+
+// PutMatters writes matters with their events. See annona.MatterTx.
+func (t *tx) PutMatters(ctx context.Context, by annona.Author, matters []annona.Matter) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := t.holdSubjects(matters); err != nil {
+		return t.fault("find whom a matter is about", err)
+	}
+	for i := range matters {
+		m := &matters[i]
+		if err := t.putMatter(m); err != nil {
+			return t.fault("write a matter", err)
+		}
+		kind := annona.EventChanged
+		if m.Version == 1 {
+			kind = annona.EventCreated
+		}
+		if err := t.event(eventOf(by, m.Dataset.Name, m.Number, m.Version, kind, m.Before)); err != nil {
+			return t.fault("write a matter", err)
+		}
+	}
+	return nil
+}
+
+// holdSubjects keeps those whom new matters are about from being erased, and refuses who is not on file.
+func (t *tx) holdSubjects(matters []annona.Matter) error {
+	wanted := map[string]map[int64]bool{}
+	for i := range matters {
+		s := matters[i].Subject
+		if s.IsZero() {
+			continue
+		}
+		if wanted[s.Dataset] == nil {
+			wanted[s.Dataset] = map[int64]bool{}
+		}
+		wanted[s.Dataset][int64(s.Number)] = true
+	}
+	for _, tb := range tables() {
+		var numbers []int64
+		for n := range wanted[tb.dataset] {
+			numbers = append(numbers, n)
+		}
+		if len(numbers) == 0 {
+			continue
+		}
+		there := 0
+		err := t.conn.each(`SELECT 1::bigint FROM `+tb.dataset+` WHERE number = ANY ($1) ORDER BY number FOR KEY SHARE`, func(row) error {
+			there++
+			return nil
+		}, numbers)
+		if err == nil && there < len(numbers) {
+			there, err = t.countWithMerged(tb, numbers)
+		}
+		if err != nil {
+			return err
+		}
+		if there < len(numbers) {
+			return annona.NotFound("whom the matter is about is not on file")
+		}
+	}
+	return nil
+}
+
+// countWithMerged counts those who are on file, or were merged into somebody who is, or are out of sight.
+func (t *tx) countWithMerged(tb table, numbers []int64) (int, error) {
+	n, err := t.conn.integer(`SELECT count(*) FROM (SELECT number FROM `+tb.dataset+` WHERE number = ANY ($1)
+		UNION SELECT number FROM deleted_records WHERE dataset = '`+tb.dataset+`' AND number = ANY ($1)) there`, numbers)
+	return int(n), err
+}
+
+func (t *tx) putMatter(m *annona.Matter) error {
+	if matterSequences[m.Dataset.Name] == "" {
+		return errMatter(m.Dataset.Name)
+	}
+	clear, clearGroups, err := m.Dataset.SplitGroups(m.Clear)
+	if err != nil {
+		return annona.Internal("write a matter", err)
+	}
+	sealed, sealedGroups, err := annona.CutSealed(m.Sealed)
+	if err != nil {
+		return annona.Internal("write a matter", err)
+	}
+	set := []any{
+		m.Dataset.Name, m.Number, m.Version, m.Subject.Dataset, numberOrNull(m.Subject.Number), numberOrNull(m.Parent), m.Program, m.Owner, m.Worker, m.State,
+		m.Confidentiality, m.Due, clear, clearGroups, sealed, sealedGroups, annona.Instant(t.now),
+	}
+	sql := updateMatter
+	if m.Version == 1 {
+		sql, set = insertMatter, append(set, m.UID, m.Source, m.Key, m.Dataset.Parent)
+	}
+	n, err := t.conn.changes(sql, set...)
+	if err == nil && n == 0 {
+		err = annona.Internal("write a matter", errNotFound)
+	}
+	return err
+}
+
+func numberOrNull(n annona.Number) any {
+	if n == 0 {
+		return nil
+	}
+	return int64(n)
+}
+
+// PutShare writes what a partner is let see. See annona.MatterTx.
+func (t *tx) PutShare(ctx context.Context, s annona.Share) error {
+	return t.share(ctx, `INSERT INTO matter_shares (dataset, number, partner, transition, until, fields, edit) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (dataset, number, partner, transition) DO UPDATE SET until = excluded.until, fields = excluded.fields, edit = excluded.edit`,
+		s.Dataset, s.Number, s.Partner, s.By, s.Until, joinList(s.Fields), s.Edit)
+}
+
+// EndShare takes it back. See annona.MatterTx.
+func (t *tx) EndShare(ctx context.Context, s annona.Share) error {
+	return t.share(ctx, "DELETE FROM matter_shares WHERE dataset = $1 AND number = $2 AND partner = $3 AND transition = $4", s.Dataset, s.Number, s.Partner, s.By)
+}
+
+func (t *tx) share(ctx context.Context, sql string, args ...any) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := t.conn.exec(sql, args...); err != nil {
+		return t.fault("write what is shared of a matter", err)
+	}
+	t.moves++
+	return nil
+}
+
+// EraseMatters removes what is kept about somebody. See annona.MatterTx.
+func (t *tx) EraseMatters(ctx context.Context, by annona.Author, about annona.SubjectRef) ([]annona.MatterRef, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	gone, err := t.eraseMatters(by, about)
+	if err != nil {
+		return nil, t.fault("erase what is kept about a record", err)
+	}
+	return gone, nil
+}
+
+const deleteMatters = `WITH RECURSIVE about (dataset, number) AS (
+		SELECT dataset, number FROM matters WHERE subject = $1 AND subject_dataset = $2
+		UNION SELECT m.dataset, m.number FROM matters m JOIN about a ON m.parent = a.number AND m.parent_dataset = a.dataset)
+	DELETE FROM matters m USING about a WHERE m.dataset = a.dataset AND m.number = a.number RETURNING m.dataset, m.number, m.version`
+
+func (t *tx) eraseMatters(by annona.Author, about annona.SubjectRef) (gone []annona.MatterRef, err error) {
+	if err := t.sendLater(); err != nil {
+		return nil, err
+	}
+	var erased []annona.Event
+	err = t.conn.each(deleteMatters, func(r row) error {
+		erased = append(erased, eventOf(by, r.text(0), r.number(1), int(r.integer(2)), annona.EventErased, nil))
+		return nil
+	}, about.Number, about.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]int64{}
+	for _, e := range erased {
+		gone, of[e.Dataset] = append(gone, annona.MatterRef{Dataset: e.Dataset, Number: e.Record}), append(of[e.Dataset], int64(e.Record))
+		if err := t.event(e); err != nil {
+			return nil, err
+		}
+	}
+	for dataset, numbers := range of {
+		t.later.Queue("UPDATE events SET before = NULL WHERE dataset = $1 AND record = ANY ($2) AND before IS NOT NULL", dataset, numbers)
+		t.later.Queue("DELETE FROM matter_shares WHERE dataset = $1 AND number = ANY ($2)", dataset, numbers)
+	}
+	return gone, t.sendLater()
+}

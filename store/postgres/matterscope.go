@@ -1,0 +1,282 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/annona-exchange/annona"
+)
+
+// matterReading is the reading of one page of matters, in one read transaction.
+//
+// In its query m is the matter, and i or h whom it is about: an individual is the one into whom it was
+// merged, as long as that holds.
+type matterReading struct {
+	*lowering
+	scope annona.MatterScope
+}
+
+// ReadMatters appends matters of the scope to page. See annona.Matters.
+func (s *Store) ReadMatters(ctx context.Context, scope annona.MatterScope, choice annona.MatterChoice, after annona.Number, limit int, page *annona.Page) (more bool, err error) {
+	if err := checkMatterScope(scope); err != nil || limit <= 0 {
+		return err == nil, err
+	}
+	from := page.Count
+	err = s.lookups.read(ctx, "read a page of "+scope.Shape().Dataset.Name, func(c *conn) error {
+		said := scope.Terms().Said
+		r := &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, scope: scope}
+		if page.Epoch, err = c.counter("policy_epoch"); err != nil {
+			return err
+		}
+		plan := r.query(choice, after, limit)
+		if r.err != nil {
+			return r.err
+		}
+		return c.each(r.sql.String(), func(values row) error { return readMatterRow(plan, values, page) }, r.args...)
+	})
+	return page.Count-from == limit, err
+}
+
+func checkMatterScope(scope annona.MatterScope) error {
+	switch {
+	case !scope.Valid():
+		return annona.Internal("read matters", errors.New("no scope was given"))
+	case matterSequences[scope.Shape().Dataset.Name] == "":
+		return errMatter(scope.Shape().Dataset.Name)
+	}
+	return nil
+}
+
+func (r *matterReading) query(choice annona.MatterChoice, after annona.Number, limit int) *rowPlan {
+	shape := r.scope.Shape()
+	plan := newRecordPlan(shape, "m", matterColumns(shape.Dataset))
+	subject := []string{"coalesce(i.number, h.number)", "CASE WHEN i.number IS NOT NULL THEN 'individuals' WHEN h.number IS NOT NULL THEN 'households' END"}
+	r.write("SELECT ", plan.list(), ", ", subject[0], ", ", subject[1], ` FROM matters m
+		LEFT JOIN individuals i ON m.subject_dataset = 'individuals' AND i.number = coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
+		LEFT JOIN households h ON m.subject_dataset = 'households' AND h.number = m.subject
+		WHERE m.dataset = `)
+	r.bind(shape.Dataset.Name)
+	r.write(" AND m.number > ")
+	r.bind(after)
+	r.choose(choice)
+	r.write(" AND (")
+	r.bySubject()
+	r.write(" OR ")
+	r.byOwner()
+	r.write(") ORDER BY m.number LIMIT ")
+	r.bind(limit)
+	return plan
+}
+
+// matterColumns are the expressions of derived fields of a matter.
+func matterColumns(dataset *annona.Dataset) map[string]string {
+	columns := map[string]string{
+		"individual_id": "i.uid", "household_id": "h.uid", "source_system": "m.source", "owner": "m.owner", "version": "m.version::text",
+		"last_updated": "m.updated_at", "registered_at": "m.registered_at",
+	}
+	if parent := dataset.Parent; parent != "" {
+		columns[strings.TrimSuffix(parent, "s")+"_id"] = "(SELECT p.uid FROM matters p WHERE p.dataset = '" + parent + "' AND p.number = m.parent)"
+	}
+	columns[dataset.Key] = "m.uid"
+	return columns
+}
+
+// readMatterRow appends a row; its last two columns say whom the matter is about.
+func readMatterRow(plan *rowPlan, values row, page *annona.Page) error {
+	at := len(values) - 2
+	page.Subjects = append(page.Subjects, annona.SubjectRef{Number: values.number(at), Dataset: values.text(at + 1)})
+	return plan.read(values[:at], page)
+}
+
+// choose writes what the caller picks.
+func (r *matterReading) choose(c annona.MatterChoice) {
+	r.anyOf("m.uid", len(c.UIDs), uids(c.UIDs))
+	r.anyOf("m.parent", len(c.Parents), integers(c.Parents))
+	r.anyOf("m.program", len(c.Programs), c.Programs)
+	r.anyOf("m.state", len(c.States), c.States)
+	for _, of := range []struct{ column, value string }{{"m.owner = ", c.Owner}, {"m.worker = ", c.Worker}, {"m.due <= ", string(c.DueUntil)}} {
+		if of.value != "" {
+			r.write(" AND ", of.column)
+			r.bind(of.value)
+		}
+	}
+	if !c.Since.IsZero() {
+		r.write(" AND m.updated_at >= ")
+		r.bind(annona.Instant(c.Since))
+	}
+	if len(c.Subjects) > 0 {
+		r.about(c.Subjects)
+	}
+}
+
+func (r *matterReading) anyOf(column string, count int, values any) {
+	if count > 0 {
+		r.write(" AND ", column, " = ANY (")
+		r.bind(values)
+		r.write(")")
+	}
+}
+
+// about writes that a matter is about somebody, or about one who was merged into them.
+func (r *matterReading) about(subjects []annona.SubjectRef) {
+	var people, households []annona.Number
+	for _, s := range subjects {
+		if s.Dataset == "households" {
+			households = append(households, s.Number)
+		} else {
+			people = append(people, s.Number)
+		}
+	}
+	r.write(" AND (m.subject_dataset = 'households' AND m.subject = ANY (")
+	r.bind(integers(households))
+	r.write(") OR m.subject_dataset = 'individuals' AND m.subject = ANY (ARRAY (SELECT unnest(")
+	r.bind(integers(people))
+	r.write("::bigint[]) UNION SELECT number FROM parts WHERE dataset = 'individuals' AND record = ANY (")
+	r.bind(integers(people))
+	r.write("))))")
+}
+
+// bySubject writes that a matter is of a program of the scope, and that whom it is about may be seen.
+func (r *matterReading) bySubject() {
+	programs := r.scope.Terms().Programs
+	if len(programs) == 0 {
+		r.write("FALSE")
+		return
+	}
+	r.write("(m.program = ANY (")
+	r.bind(slices.Clone(programs))
+	r.write(") AND coalesce(m.confidentiality, 'normal') = 'normal' AND (")
+	r.within(r.scope.People(), func() {
+		v := individualView("i")
+		r.write("i.number IS NOT NULL")
+		r.meetsAlone(r.scope.People().Rows(), v)
+		r.allowed(v.individual)
+	})
+	r.write(" OR ")
+	r.within(r.scope.Households(), func() {
+		v := householdView("h")
+		r.write("h.number IS NOT NULL")
+		r.meets(r.scope.Households().Rows(), v)
+		r.householdVisible(v)
+	})
+	r.write("))")
+}
+
+// within writes a part that is decided by a scope over records; nobody is seen by the zero one.
+func (r *matterReading) within(scope annona.Scope, part func()) {
+	if !scope.Valid() {
+		r.write("FALSE")
+		return
+	}
+	was := *r.lowering
+	of := lower(scope)
+	r.terms, r.day, r.people, r.homes = of.terms, of.day, of.people, of.homes
+	r.write("(")
+	part()
+	r.write(")")
+	r.terms, r.day, r.people, r.homes = was.terms, was.day, was.people, was.homes
+}
+
+// byOwner writes that a matter is the partner's own, or is shared with it, and that whom it is about has
+// said nothing against it. A matter that belongs to another one is walled as that one is.
+func (r *matterReading) byOwner() {
+	if r.scope.Terms().Owner == "" {
+		r.write("FALSE")
+		return
+	}
+	r.write("((")
+	r.held("m", r.scope.Shape().Dataset.Name)
+	if parent := r.scope.Shape().Dataset.Parent; parent != "" {
+		r.write(" OR m.owner IS NULL AND EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND (")
+		r.held("o", parent)
+		r.write(") AND ")
+		r.cleared("o")
+		r.write(")")
+	}
+	r.write(") AND ")
+	r.cleared("m")
+	r.write(" AND (m.subject IS NULL AND ")
+	r.ownedBy("m")
+	if parent := r.scope.Shape().Dataset.Parent; parent != "" {
+		r.write(" OR m.subject IS NULL AND EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND ")
+		r.ownedBy("o")
+		r.write(")")
+	}
+	people := r.people
+	r.people = nil
+	r.write(" OR (i.number IS NOT NULL")
+	r.allowed("i")
+	r.write(") OR (h.number IS NOT NULL")
+	r.householdVisible(householdView("h"))
+	r.write(")))")
+	r.people = people
+}
+
+func (r *matterReading) ownedBy(alias string) {
+	r.write(alias, ".owner = ")
+	r.bind(r.scope.Terms().Owner)
+}
+
+// held writes that the partner has a matter, or that it is shared with it today.
+func (r *matterReading) held(alias, dataset string) {
+	r.ownedBy(alias)
+	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number AND s.partner = ")
+	r.bind(r.scope.Terms().Owner)
+	r.write(" AND (s.until IS NULL OR s.until >= ")
+	r.bind(r.terms.Today)
+	r.write("))")
+}
+
+// cleared writes that the caller may see a matter of that confidentiality.
+func (r *matterReading) cleared(alias string) {
+	codes := append([]string{"normal"}, r.scope.Terms().Cleared...)
+	r.write("(coalesce(", alias, ".confidentiality, 'normal') = ANY (")
+	r.bind(codes)
+	r.write(")")
+	if worker := r.scope.Terms().Worker; worker != "" {
+		r.write(" OR ", alias, ".confidentiality = 'named_persons' AND ", alias, ".worker = ")
+		r.bind(worker)
+	}
+	r.write(")")
+}
+
+// MatterEvents returns events of matters. See annona.Matters.
+func (s *Store) MatterEvents(ctx context.Context, dataset *annona.Dataset, numbers []annona.Number, after int64, limit int) (events []annona.Event, err error) {
+	err = s.readers.ask(ctx, "read what became of matters", func(c *conn) error {
+		events = nil
+		return c.each(`SELECT event, id, at, actor, client, purpose, record, version, kind, reason, load, before FROM events
+			WHERE dataset = $1 AND dataset NOT IN ('individuals', 'households') AND record = ANY ($2) AND event > $3 ORDER BY event LIMIT $4`, func(r row) error {
+			events = append(events, annona.Event{
+				Seq: r.integer(0), ID: r.uid(1), At: r.time(2), Actor: r.text(3), Client: r.uid(4), Purpose: r.text(5), Dataset: dataset.Name,
+				Record: r.number(6), Version: int(r.integer(7)), Kind: annona.EventKind(r.text(8)), Reason: r.text(9), Load: r.integer(10), Before: r.bytes(11),
+			})
+			return nil
+		}, dataset.Name, integers(numbers), after, limit)
+	})
+	return events, err
+}
+
+// MatterShares returns what a partner is let see. See annona.Matters.
+func (s *Store) MatterShares(ctx context.Context, dataset *annona.Dataset, numbers []annona.Number, partner string, day annona.Date) (shares []annona.Share, err error) {
+	err = s.readers.ask(ctx, "read what is shared of matters", func(c *conn) error {
+		shares = nil
+		return c.each(`SELECT number, transition, until, fields, edit FROM matter_shares
+			WHERE dataset = $1 AND number = ANY ($2) AND partner = $3 AND (until IS NULL OR until >= $4) ORDER BY number, transition`, func(r row) error {
+			shares = append(shares, annona.Share{
+				Dataset: dataset.Name, Number: r.number(0), Partner: partner, By: r.uid(1), Until: r.date(2), Fields: splitList(r.text(3)), Edit: r.truth(4),
+			})
+			return nil
+		}, dataset.Name, integers(numbers), partner, day)
+	})
+	return shares, err
+}
+
+func uids(of []annona.UID) [][]byte {
+	all := make([][]byte, len(of))
+	for i := range of {
+		all[i] = of[i][:]
+	}
+	return all
+}

@@ -1,0 +1,253 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/annona-exchange/annona"
+)
+
+// matterReading is the reading of one page of matters, in one read transaction.
+//
+// In its query m is the matter, and i or h whom it is about: an individual is the one into whom it was
+// merged, as long as that holds.
+type matterReading struct {
+	*lowering
+	scope annona.MatterScope
+}
+
+// ReadMatters appends matters of the scope to page. See annona.Matters.
+func (s *Store) ReadMatters(ctx context.Context, scope annona.MatterScope, choice annona.MatterChoice, after annona.Number, limit int, page *annona.Page) (more bool, err error) {
+	if !scope.Valid() {
+		return false, errScope()
+	}
+	if err := checkMatters(scope.Shape().Dataset); err != nil || limit <= 0 {
+		return err == nil, err
+	}
+	from := page.Count
+	err = s.readers.read(ctx, "read a page of "+scope.Shape().Dataset.Name, func(c *conn) error {
+		said := scope.Terms().Said
+		r := &matterReading{lowering: &lowering{conn: c, terms: said, day: said.Today, restricted: true}, scope: scope}
+		if page.Epoch, err = c.counter("policy_epoch"); err != nil {
+			return err
+		}
+		plan := r.query(choice, after, limit)
+		if r.err != nil {
+			return r.err
+		}
+		at := len(plan.selected)
+		return c.each(r.sql.String(), func(stmt *sqlite.Stmt) error {
+			page.Subjects = append(page.Subjects, annona.SubjectRef{Number: annona.Number(stmt.ColumnInt64(at)), Dataset: stmt.ColumnText(at + 1)})
+			return plan.read(stmt, 0, page)
+		}, r.args...)
+	})
+	return page.Count-from == limit, err
+}
+
+func (r *matterReading) query(choice annona.MatterChoice, after annona.Number, limit int) *rowPlan {
+	shape := r.scope.Shape()
+	plan := newRecordPlan(shape, "m", matterColumns(shape.Dataset))
+	r.write("SELECT ", plan.list(), `, coalesce(i.number, h.number), CASE WHEN i.number IS NOT NULL THEN 'individuals' WHEN h.number IS NOT NULL THEN 'households' END FROM matters m
+		LEFT JOIN individuals i ON m.subject_dataset = 'individuals' AND i.number = coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
+		LEFT JOIN households h ON m.subject_dataset = 'households' AND h.number = m.subject
+		WHERE m.dataset = `)
+	r.bind(shape.Dataset.Name)
+	r.write(" AND m.number > ")
+	r.bind(after)
+	r.choose(choice)
+	r.write(" AND (")
+	r.bySubject()
+	r.write(" OR ")
+	r.byOwner()
+	r.write(") ORDER BY m.number LIMIT 0 + ")
+	r.bind(limit)
+	return plan
+}
+
+// matterColumns are the expressions of derived fields of a matter.
+func matterColumns(dataset *annona.Dataset) map[string]string {
+	columns := map[string]string{
+		"individual_id": "i.uid", "household_id": "h.uid", "source_system": "m.source", "owner": "m.owner", "version": "m.version",
+		"last_updated": "m.updated_at", "registered_at": "m.registered_at",
+	}
+	if parent := dataset.Parent; parent != "" {
+		columns[strings.TrimSuffix(parent, "s")+"_id"] = "(SELECT p.uid FROM matters p WHERE p.dataset = '" + parent + "' AND p.number = m.parent)"
+	}
+	columns[dataset.Key] = "m.uid"
+	return columns
+}
+
+// choose writes what the caller picks.
+func (r *matterReading) choose(c annona.MatterChoice) {
+	r.anyOf("m.uid", len(c.UIDs), uidList(c.UIDs))
+	r.anyOf("m.parent", len(c.Parents), numberList(c.Parents))
+	r.anyOf("m.program", len(c.Programs), textList(c.Programs))
+	r.anyOf("m.state", len(c.States), textList(c.States))
+	for _, of := range []struct{ column, value string }{{"m.owner = ", c.Owner}, {"m.worker = ", c.Worker}, {"m.due <= ", string(c.DueUntil)}} {
+		if of.value != "" {
+			r.write(" AND ", of.column)
+			r.bind(of.value)
+		}
+	}
+	if !c.Since.IsZero() {
+		r.write(" AND m.updated_at >= ")
+		r.bind(annona.Instant(c.Since))
+	}
+	if len(c.Subjects) > 0 {
+		r.about(c.Subjects)
+	}
+}
+
+// anyOf writes that a column has one of the values of a JSON list.
+func (r *matterReading) anyOf(column string, count int, list string) {
+	switch {
+	case count == 0:
+		return
+	case column == "m.uid":
+		r.write(" AND m.uid IN (SELECT unhex(value) FROM json_each(")
+	default:
+		r.write(" AND ", column, " IN (SELECT value FROM json_each(")
+	}
+	r.bind(list)
+	r.write("))")
+}
+
+// about writes that a matter is about somebody, or about one who was merged into them.
+func (r *matterReading) about(subjects []annona.SubjectRef) {
+	numbers := map[string][]annona.Number{}
+	for _, s := range subjects {
+		numbers[s.Dataset] = append(numbers[s.Dataset], s.Number)
+	}
+	r.write(" AND (m.subject_dataset, m.subject) IN (SELECT 'households', value FROM json_each(")
+	r.bind(numberList(numbers["households"]))
+	r.write(") UNION ALL SELECT 'individuals', value FROM json_each(")
+	r.bind(numberList(numbers["individuals"]))
+	r.write(") UNION SELECT 'individuals', p.number FROM json_each(")
+	r.bind(numberList(numbers["individuals"]))
+	r.write(") s CROSS JOIN parts p ON p.dataset = 'individuals' AND p.record = s.value)")
+}
+
+// bySubject writes that a matter is of a program of the scope, and that whom it is about may be seen.
+func (r *matterReading) bySubject() {
+	programs := r.scope.Terms().Programs
+	if len(programs) == 0 {
+		r.write("FALSE")
+		return
+	}
+	r.write("(m.program IN (SELECT value FROM json_each(")
+	r.bind(textList(programs))
+	r.write(")) AND coalesce(m.confidentiality, 'normal') = 'normal' AND (")
+	r.within(r.scope.People(), func() {
+		v := individualView("i")
+		r.write("i.number IS NOT NULL")
+		r.meetsAlone(r.scope.People().Rows(), v)
+		r.allowed(v.individual)
+	})
+	r.write(" OR ")
+	r.within(r.scope.Households(), func() {
+		v := householdView("h")
+		r.write("h.number IS NOT NULL")
+		r.meets(r.scope.Households().Rows(), v)
+		r.householdVisible(v)
+	})
+	r.write("))")
+}
+
+// within writes a part that is decided by a scope over records; nobody is seen by the zero one.
+func (r *matterReading) within(scope annona.Scope, part func()) {
+	if !scope.Valid() {
+		r.write("FALSE")
+		return
+	}
+	was := *r.lowering
+	of, err := newLowering(r.conn, scope)
+	if err != nil {
+		r.fail(err)
+	}
+	r.terms, r.day, r.people, r.homes, r.restricted = of.terms, of.day, of.people, of.homes, of.restricted
+	r.write("(")
+	part()
+	r.write(")")
+	r.terms, r.day, r.people, r.homes, r.restricted = was.terms, was.day, was.people, was.homes, was.restricted
+}
+
+// byOwner writes that a matter is the partner's own, or is shared with it, and that whom it is about has
+// said nothing against it. A matter that belongs to another one is walled as that one is.
+func (r *matterReading) byOwner() {
+	if r.scope.Terms().Owner == "" {
+		r.write("FALSE")
+		return
+	}
+	parent := r.scope.Shape().Dataset.Parent
+	r.write("((")
+	r.held("m", r.scope.Shape().Dataset.Name)
+	if parent != "" {
+		r.write(" OR m.owner IS NULL AND EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND (")
+		r.held("o", parent)
+		r.write(") AND ")
+		r.cleared("o")
+		r.write(")")
+	}
+	r.write(") AND ")
+	r.cleared("m")
+	r.write(" AND (m.subject IS NULL AND ")
+	r.ownedBy("m")
+	if parent != "" {
+		r.write(" OR m.subject IS NULL AND EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND ")
+		r.ownedBy("o")
+		r.write(")")
+	}
+	people := r.people
+	r.people = nil
+	r.write(" OR (i.number IS NOT NULL")
+	r.allowed("i")
+	r.write(") OR (h.number IS NOT NULL")
+	r.householdVisible(householdView("h"))
+	r.write(")))")
+	r.people = people
+}
+
+func (r *matterReading) ownedBy(alias string) {
+	r.write(alias, ".owner = ")
+	r.bind(r.scope.Terms().Owner)
+}
+
+// held writes that the partner has a matter, or that it is shared with it today.
+func (r *matterReading) held(alias, dataset string) {
+	r.ownedBy(alias)
+	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number AND s.partner = ")
+	r.bind(r.scope.Terms().Owner)
+	r.write(" AND (s.until IS NULL OR s.until >= ")
+	r.bind(r.terms.Today)
+	r.write("))")
+}
+
+// cleared writes that the caller may see a matter of that confidentiality.
+func (r *matterReading) cleared(alias string) {
+	r.write("(coalesce(", alias, ".confidentiality, 'normal') IN (SELECT value FROM json_each(")
+	r.bind(textList(append([]string{"normal"}, r.scope.Terms().Cleared...)))
+	r.write("))")
+	if worker := r.scope.Terms().Worker; worker != "" {
+		r.write(" OR ", alias, ".confidentiality = 'named_persons' AND ", alias, ".worker = ")
+		r.bind(worker)
+	}
+	r.write(")")
+}
+
+// textList and uidList are JSON lists for a query.
+func textList(texts []string) string {
+	list, _ := json.Marshal(texts) // of strings: it does not fail
+	return string(list)
+}
+
+func uidList(uids []annona.UID) string {
+	texts := make([]string, len(uids))
+	for i := range uids {
+		texts[i] = hex.EncodeToString(uids[i][:])
+	}
+	return textList(texts)
+}

@@ -1,0 +1,305 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+)
+
+// matters is a store under test that keeps matters.
+type matters struct {
+	*registry
+	annona.Matters
+	enrollments, benefits *annona.Dataset
+	events                int // of the log before the first matter
+}
+
+// withMatters loads three people in two households, and what a program keeps about them:
+//
+//	a  in h: enrolled in cash (1), with a benefit (1); b in h: in school (2), under a key of its source
+//	the household h: in cash (3); c in k: in cash, confidential (4); nobody: the clinic's (5)
+func withMatters(t *testing.T, r *registry) *matters {
+	store, ok := r.Store.(annona.Matters)
+	if !ok {
+		t.Skip("this store keeps no matters")
+	}
+	m := &matters{registry: r, Matters: store}
+	m.enrollments, _ = r.dictionary.Dataset("enrollments")
+	m.benefits, _ = r.dictionary.Dataset("benefits")
+	r.load(r.household("h", nil), r.household("k", nil), r.person("a", values{"nationality": "a"}, member("h", "head")),
+		r.person("b", values{"nationality": "b"}, member("h", "child")), r.person("c", values{"nationality": "c"}, member("k", "head")))
+	m.events = len(r.log())
+	r.update(func(tx annona.Tx) error {
+		w := tx.(annona.MatterTx)
+		found, err := w.FindMatters(r.ctx, m.enrollments, []annona.MatterKey{{Source: "mis", Key: "one"}, {Source: "mis", Key: "two"}})
+		if err != nil {
+			return err
+		}
+		fresh, err := w.NewMatters(r.ctx, m.enrollments, 3)
+		if err != nil {
+			return err
+		}
+		benefits, err := w.NewMatters(r.ctx, m.benefits, 1)
+		if err != nil {
+			return err
+		}
+		all := slices.Concat(found, fresh, benefits)
+		for i, of := range []annona.Matter{
+			{Subject: person(r, "a"), Program: "cash", State: "active", Owner: "mis"}, {Subject: person(r, "b"), Program: "school", State: "active", Owner: "school"},
+			{Subject: annona.SubjectRef{Dataset: "households", Number: 1}, Program: "cash", State: "waitlisted", Owner: "mis"},
+			{Subject: person(r, "c"), Program: "cash", State: "active", Owner: "mis", Confidentiality: "restricted"},
+			{Owner: "clinic", State: "active"}, {Subject: person(r, "a"), Program: "cash", Parent: 1},
+		} {
+			of.Dataset, of.Number, of.UID, of.Version, of.Source, of.Key = all[i].Dataset, all[i].Number, all[i].UID, 1, all[i].Source, all[i].Key
+			of.Clear, of.Sealed = m.image(of.Dataset, of.Program), annona.AppendItem(nil, annona.Image("sealed"))
+			all[i] = of
+		}
+		return w.PutMatters(r.ctx, tester, all)
+	})
+	return m
+}
+
+func person(r *registry, key string) annona.SubjectRef {
+	return annona.SubjectRef{Dataset: "individuals", Number: r.number(key)}
+}
+
+func (m *matters) image(d *annona.Dataset, program string) (image annona.Image) {
+	f, _ := d.Field("program")
+	return image.AppendText(f.ImageTag(), program)
+}
+
+// scope is that of a partner who may see the matters of programs about everybody.
+func (m *matters) scope(d *annona.Dataset, terms annona.MatterTerms, columns ...string) annona.MatterScope {
+	terms.Said = seenTerms(terms.Said)
+	people := annona.NewScope(Shape(m.individuals), nil, nil, terms.Said)
+	households := annona.NewScope(Shape(m.households), nil, nil, terms.Said)
+	return annona.NewMatterScope(Shape(d, columns...), terms, people, households)
+}
+
+func seenTerms(of annona.ScopeTerms) annona.ScopeTerms {
+	if of == (annona.ScopeTerms{}) {
+		return terms()
+	}
+	return of
+}
+
+// read reads a scope at once and, which must be the same, one by one.
+func (m *matters) read(scope annona.MatterScope, choice annona.MatterChoice) *annona.Page {
+	m.t.Helper()
+	page, one := annona.NewPage(scope.Shape()), annona.NewPage(scope.Shape())
+	if more, err := m.ReadMatters(m.ctx, scope, choice, 0, 100, page); err != nil || more {
+		m.t.Fatalf("read: more %v, %v", more, err)
+	}
+	var rows []string
+	for after, more := annona.Number(0), true; more; {
+		one.Reset()
+		var err error
+		if more, err = m.ReadMatters(m.ctx, scope, choice, after, 1, one); err != nil {
+			m.t.Fatal(err)
+		}
+		if one.Count > 0 {
+			after = one.Numbers[0]
+		}
+		rows = append(rows, texts(one)...)
+	}
+	m.same("matters one by one", rows, texts(page))
+	return page
+}
+
+// seen are the numbers of what a scope shows.
+func (m *matters) seen(scope annona.MatterScope, choice annona.MatterChoice) (numbers []annona.Number) {
+	m.t.Helper()
+	return slices.Clone(m.read(scope, choice).Numbers)
+}
+
+func (m *matters) is(what string, got []annona.Number, want ...annona.Number) {
+	m.t.Helper()
+	if !slices.Equal(got, want) {
+		m.t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func testMatters(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	r.same("the log", r.since(m.events), []string{"benefits 1 created", "enrollments 1 created", "enrollments 2 created", "enrollments 3 created", "enrollments 4 created", "enrollments 5 created"})
+	both := annona.MatterTerms{Programs: []string{"cash", "school"}}
+	page := m.read(m.scope(m.enrollments, both, "enrollment_id", "individual_id", "household_id", "program", "version", "source_system"), annona.MatterChoice{})
+	m.is("those of the programs", page.Numbers, 1, 2, 3)
+	r.same("their programs", cells(page, 3), []string{"cash", "school", "cash"})
+	r.same("their versions", cells(page, 4), []string{"1", "1", "1"})
+	r.same("who reported them", cells(page, 5), []string{"mis", "mis", ""})
+	if want := []annona.SubjectRef{person(r, "a"), person(r, "b"), {Dataset: "households", Number: 1}}; !slices.Equal(page.Subjects, want) {
+		t.Errorf("whom they are about: %v", page.Subjects)
+	}
+	if string(page.Cell(0, 1)) != string(page.UIDs[1][:]) || len(page.Cell(1, 1)) != 16 || len(page.Cell(2, 1)) != 0 || len(page.Cell(2, 2)) != 16 {
+		t.Errorf("ids %q", texts(page))
+	}
+	benefit := m.read(m.scope(m.benefits, both, "benefit_id", "enrollment_id"), annona.MatterChoice{Parents: []annona.Number{1}})
+	m.is("a benefit", benefit.Numbers, 1)
+	r.same("its enrollment", cells(benefit, 1), []string{string(page.UIDs[0][:])})
+
+	all := m.scope(m.enrollments, both)
+	for name, c := range map[string]struct {
+		choice annona.MatterChoice
+		want   []annona.Number
+	}{
+		"by id":       {annona.MatterChoice{UIDs: []annona.UID{page.UIDs[2], annona.NewUID()}}, []annona.Number{3}},
+		"by subject":  {annona.MatterChoice{Subjects: []annona.SubjectRef{person(r, "b"), {Dataset: "households", Number: 1}}}, []annona.Number{2, 3}},
+		"by parent":   {annona.MatterChoice{Parents: []annona.Number{1}}, nil},
+		"by program":  {annona.MatterChoice{Programs: []string{"cash"}}, []annona.Number{1, 3}},
+		"by state":    {annona.MatterChoice{States: []string{"waitlisted", "closed"}}, []annona.Number{3}},
+		"by owner":    {annona.MatterChoice{Owner: "school"}, []annona.Number{2}},
+		"since then":  {annona.MatterChoice{Since: Clock()}, []annona.Number{1, 2, 3}},
+		"since later": {annona.MatterChoice{Since: Clock().Add(time.Second)}, nil},
+		"due":         {annona.MatterChoice{DueUntil: Today}, nil},
+	} {
+		m.is(name, m.seen(all, c.choice), c.want...)
+	}
+	if _, err := m.ReadMatters(r.ctx, annona.MatterScope{}, annona.MatterChoice{}, 0, 1, annona.NewPage(Shape(m.enrollments))); err == nil {
+		t.Error("matters were read without a scope")
+	}
+}
+
+// testMattersWalled reads matters as several partners may.
+func testMattersWalled(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	sees := func(what string, of annona.MatterTerms, want ...annona.Number) {
+		t.Helper()
+		m.is(what, m.seen(m.scope(m.enrollments, of), annona.MatterChoice{}), want...)
+	}
+	cash := annona.MatterTerms{Programs: []string{"cash"}}
+	sees("of a program", cash, 1, 3)
+	sees("of no program", annona.MatterTerms{})
+	sees("an owner, not cleared", annona.MatterTerms{Owner: "mis"}, 1, 3)
+	sees("an owner, cleared", annona.MatterTerms{Owner: "mis", Cleared: []string{"restricted"}}, 1, 3, 4)
+	sees("the owner of what is about nobody", annona.MatterTerms{Owner: "clinic"}, 5)
+	nobody := annona.NewMatterScope(Shape(m.enrollments), annona.MatterTerms{Programs: []string{"cash"}, Said: terms()}, annona.Scope{}, annona.Scope{})
+	m.is("where nobody may be seen", m.seen(nobody, annona.MatterChoice{}))
+	only := annona.NewScope(Shape(m.individuals), m.registry.is(r.individuals, annona.RootSelf, "nationality", "b"), nil, terms())
+	narrow := annona.NewMatterScope(Shape(m.enrollments), annona.MatterTerms{Programs: []string{"cash", "school"}, Said: terms()}, only, annona.Scope{})
+	m.is("where one may be seen", m.seen(narrow, annona.MatterChoice{}), 2)
+
+	share := annona.Share{Dataset: "enrollments", Number: 2, Partner: "clinic", By: annona.NewUID(), Until: Today}
+	epoch := r.epoch()
+	r.update(func(tx annona.Tx) error { return tx.(annona.MatterTx).PutShare(r.ctx, share) })
+	if r.epoch() == epoch {
+		t.Error("sharing has not moved the epoch")
+	}
+	sees("what is shared until today", annona.MatterTerms{Owner: "clinic"}, 2, 5)
+	tomorrow := terms()
+	tomorrow.Today = Today.AddDays(1)
+	sees("tomorrow", annona.MatterTerms{Owner: "clinic", Said: tomorrow}, 5)
+	r.update(func(tx annona.Tx) error { return tx.(annona.MatterTx).EndShare(r.ctx, share) })
+	sees("when it has ended", annona.MatterTerms{Owner: "clinic"}, 5)
+
+	r.update(func(tx annona.Tx) error {
+		return tx.PutRestriction(r.ctx, annona.Restriction{ID: annona.NewUID(), Subject: r.number("a"), Kind: annona.KindRestriction, RecordedAt: Clock()})
+	})
+	sees("of somebody who is restricted", cash, 3)
+	sees("and for the owner", annona.MatterTerms{Owner: "mis"}, 3)
+	r.delete(r.individuals, 2)
+	sees("of somebody out of sight", annona.MatterTerms{Programs: []string{"school"}})
+}
+
+// testMattersChange changes matters, and refuses what was not found as it is.
+func testMattersChange(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	var held []annona.Matter
+	r.update(func(tx annona.Tx) (err error) {
+		w := tx.(annona.MatterTx)
+		if held, err = w.HoldMatters(r.ctx, m.enrollments, []annona.Number{1, 2, 99}); err != nil || len(held) != 2 {
+			return fmt.Errorf("held %d: %w", len(held), err)
+		}
+		next := held[0]
+		next.Version, next.State, next.Before = 2, "suspended", annona.Former{Version: 1, Clear: []byte("clear")}.Append(nil)
+		return w.PutMatters(r.ctx, tester, []annona.Matter{next})
+	})
+	if h := held[0]; h.Source != "mis" || h.Key != "one" || h.State != "active" || h.Owner != "mis" || h.Version != 1 || h.Subject != person(r, "a") ||
+		string(h.Clear) != string(m.image(m.enrollments, "cash")) || string(h.Sealed) != string(annona.AppendItem(nil, annona.Image("sealed"))) || !h.RegisteredAt.Equal(Clock()) {
+		t.Errorf("held: %+v", h)
+	}
+	m.is("suspended", m.seen(m.scope(m.enrollments, annona.MatterTerms{Programs: []string{"cash"}}), annona.MatterChoice{States: []string{"suspended"}}), 1)
+	events, err := m.MatterEvents(r.ctx, m.enrollments, []annona.Number{1}, 0, 10)
+	if err != nil || len(events) != 2 || events[0].Kind != annona.EventCreated || events[1].Kind != annona.EventChanged || events[1].Version != 2 ||
+		len(events[1].Before) == 0 || events[1].Actor != "tester" || !events[1].At.Equal(Clock()) {
+		t.Errorf("events %+v, %v", events, err)
+	}
+	if later, err := m.MatterEvents(r.ctx, m.enrollments, []annona.Number{1, 2}, events[0].Seq, 1); err != nil || len(later) != 1 || later[0].Seq <= events[0].Seq {
+		t.Errorf("a page of events: %+v, %v", later, err)
+	}
+	again := held[0]
+	again.Version = 2
+	stranger := annona.Matter{Dataset: m.enrollments, Number: 77, UID: annona.NewUID(), Version: 1, Subject: annona.SubjectRef{Dataset: "individuals", Number: 999}}
+	for name, bad := range map[string]annona.Matter{"another version is on file": again, "about nobody": stranger, "a matter of people": {Dataset: r.individuals, Number: 1, Version: 2}} {
+		if err := r.Update(r.ctx, func(tx annona.Tx) error { return tx.(annona.MatterTx).PutMatters(r.ctx, tester, []annona.Matter{bad}) }); err == nil {
+			t.Errorf("%s: it was written", name)
+		}
+	}
+	for name, keys := range map[string][]annona.MatterKey{"twice": {{Source: "s", Key: "k"}, {Source: "s", Key: "k"}}, "without a key": {{Source: "s"}}, "without a source": {{Key: "k"}}} {
+		err := r.Update(r.ctx, func(tx annona.Tx) error {
+			_, err := tx.(annona.MatterTx).FindMatters(r.ctx, m.enrollments, keys)
+			return err
+		})
+		if err == nil {
+			t.Errorf("%s: found", name)
+		}
+	}
+	if numbers := r.concerned(r.individuals, annona.Moment{Seq: int64(m.events), Day: Today}, Today); len(numbers) > 0 {
+		t.Errorf("a matter concerns %v", numbers)
+	}
+}
+
+// testMattersErased erases somebody with what is kept about them.
+func testMattersErased(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	r.update(func(tx annona.Tx) error {
+		w := tx.(annona.MatterTx)
+		held, err := w.HoldMatters(r.ctx, m.enrollments, []annona.Number{1})
+		if err != nil {
+			return err
+		}
+		held[0].Version, held[0].Before = 2, []byte("before")
+		return w.PutMatters(r.ctx, tester, held)
+	})
+	n := len(r.log())
+	r.update(func(tx annona.Tx) error {
+		gone, err := tx.(annona.MatterTx).EraseMatters(r.ctx, tester, person(r, "a"))
+		slices.SortFunc(gone, func(a, b annona.MatterRef) int { return len(a.Dataset) - len(b.Dataset) })
+		if want := []annona.MatterRef{{Dataset: "benefits", Number: 1}, {Dataset: "enrollments", Number: 1}}; !slices.Equal(gone, want) {
+			t.Errorf("gone: %v", gone)
+		}
+		return err
+	})
+	r.same("the log", r.since(n), []string{"benefits 1 erased", "enrollments 1 erased"})
+	all := annona.MatterTerms{Programs: []string{"cash", "school"}}
+	m.is("what is left", m.seen(m.scope(m.enrollments, all), annona.MatterChoice{}), 2, 3)
+	m.is("of benefits", m.seen(m.scope(m.benefits, all), annona.MatterChoice{}))
+	events, err := m.MatterEvents(r.ctx, m.enrollments, []annona.Number{1}, 0, 10)
+	if err != nil || len(events) != 3 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	for _, e := range events {
+		if len(e.Before) > 0 {
+			t.Errorf("the event %d keeps an image", e.Seq)
+		}
+	}
+}
+
+// testMattersMerged reads what is kept about somebody who was merged into another.
+func testMattersMerged(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	a, b := person(r, "a"), person(r, "b")
+	r.update(func(tx annona.Tx) error {
+		parts := []annona.Part{{Number: a.Number, Version: 2, Own: []byte("a")}, {Number: b.Number, Version: 1, Own: []byte("b")}}
+		return tx.PutParts(r.ctx, r.individuals, a.Number, parts)
+	})
+	r.delete(r.individuals, b.Number, a.Number)
+	page := m.read(m.scope(m.enrollments, annona.MatterTerms{Programs: []string{"school"}}, "individual_id"), annona.MatterChoice{Subjects: []annona.SubjectRef{a}})
+	m.is("of the one that stays", page.Numbers, 2)
+	if len(page.Subjects) != 1 || page.Subjects[0] != a || len(page.Cell(0, 0)) != 16 {
+		t.Errorf("about %v", page.Subjects)
+	}
+}
