@@ -43,6 +43,7 @@ type Tx interface {
 	PolicyTx
 	UserTx
 	SignInTx
+	OutsideTx
 	// PutLoad writes a load. One without a key is new, and gets one; code load_taken when its id is on
 	// file.
 	PutLoad(ctx context.Context, l *Load) error
@@ -528,7 +529,7 @@ type Tokens interface {
 	ProofEpoch(ctx context.Context) (UID, error)
 	// RevokeToken revokes a token of that client. One that is revoked, or that is not there, stays so.
 	RevokeToken(ctx context.Context, hash TokenHash, client UID, at time.Time) error
-	// DropTokens removes tokens that expired before a moment, and claims whose time is over now.
+	// DropTokens removes tokens that expired before a moment, and claims and outside ends whose time is over now.
 	DropTokens(ctx context.Context, expired, now time.Time) error
 }
 
@@ -597,6 +598,28 @@ type SignInTx interface {
 	// DropSignIns removes sessions that nobody has seen, and lanes in which nothing failed, since then.
 	DropSignIns(ctx context.Context, seen, failed time.Time) error
 }
+
+// Outside tells whose tokens count here although others issue them.
+type Outside interface {
+	// IdentityProviders returns those that count, by name.
+	IdentityProviders(ctx context.Context) ([]IdentityProvider, error)
+}
+
+// OutsideTx writes what identity providers of others say, within a transaction.
+type OutsideTx interface {
+	// PutIdentityProvider writes the next version of a provider, by its name, and moves the epoch. Code
+	// identity_provider_known when another one in force has its issuer.
+	PutIdentityProvider(ctx context.Context, p IdentityProvider) error
+	// PutOutsideToken keeps a token that an outside issuer has made. One that is over because of an
+	// OutsideEnd is kept as revoked. It returns whether the token holds. Whoever keeps tokens of one person,
+	// or ends them, waits for the others.
+	PutOutsideToken(ctx context.Context, t Token) (holds bool, err error)
+	// EndOutside ends tokens, also those that are going to be shown only later.
+	EndOutside(ctx context.Context, e OutsideEnd) error
+}
+
+// ErrProviderKnown says that an issuer belongs to another identity provider.
+var ErrProviderKnown = Conflict("identity_provider_known", "another identity provider on file has this issuer; remove that one first").On("issuer")
 
 // ErrUserName says that a name belongs to another user.
 var ErrUserName = Conflict("user_name_taken", "another user has this name, or had it: choose another one")

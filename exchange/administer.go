@@ -97,17 +97,19 @@ func verbOf(c annona.Client, ofKey, ofClient annona.Verb) annona.Verb {
 }
 
 func (x *Exchange) putClient(ctx context.Context, caller annona.Caller, verb annona.Verb, c annona.Client) error {
+	return x.Writer.Update(ctx, func(tx annona.Tx) error { return x.writeClient(ctx, tx, caller, verb, c) })
+}
+
+// writeClient writes a client and its entry within a transaction.
+func (x *Exchange) writeClient(ctx context.Context, tx annona.Tx, caller annona.Caller, verb annona.Verb, c annona.Client) error {
 	details := map[string]string{"client": c.ID.String(), "expires_at": annona.Instant(c.ExpiresAt), "role": roleOf(c)}
 	if c.Method != annona.MethodAPIKey {
 		details["method"] = string(c.Method)
 	}
-	entry := x.administration(caller, audit.Facts{Verb: verb, Agreement: c.Agreement, Details: details})
-	return x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if err := tx.PutClient(ctx, c); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, entry)
-	})
+	if err := tx.PutClient(ctx, c); err != nil {
+		return err
+	}
+	return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{Verb: verb, Agreement: c.Agreement, Details: details}))
 }
 
 // Declare extends the dictionary by a country's attributes and puts it in force. What it

@@ -49,6 +49,7 @@ type Config struct {
 	Files       annona.FileVault   // nil: no export becomes files
 	Samples     Sampler            // nil: trials of exports show no rows
 	Users       annona.Users       // nil: nobody signs in
+	Outsiders   annona.Outside     // nil: no identity provider of others counts
 	Delegations annona.Delegations // of users; nil: there are none
 	History     History            // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault

@@ -29,11 +29,12 @@ const (
 )
 
 var (
-	errUserName  = annona.Invalid("user_name_malformed", "a login name has 1 to 64 characters: small letters, digits, and between them dots, hyphens and underscores").On("name")
-	errUserLabel = annona.Invalid("display_name_malformed", "a display name has at most %d printable characters", maxDisplay).On("display")
-	errRoles     = annona.Invalid("role_malformed", "a role is a word of small letters, digits and hyphens; nobody has more than %d", maxRoles).On("role")
-	errNoUser    = annona.NotFound("no user of this name is on file; annona admin list shows them")
-	errTwoFirst  = annona.Invalid("two_administrators", "the first administrators are two: name both, so that one can approve what the other one does, and nobody is locked out for good")
+	errUserName   = annona.Invalid("user_name_malformed", "a login name has 1 to 64 characters: small letters, digits, and between them dots, hyphens and underscores").On("name")
+	errUserLabel  = annona.Invalid("display_name_malformed", "a display name has at most %d printable characters", maxDisplay).On("display")
+	errRoles      = annona.Invalid("role_malformed", "a role is a word of small letters, digits and hyphens; nobody has more than %d", maxRoles).On("role")
+	errNoUser     = annona.NotFound("no user of this name is on file; annona admin list shows them")
+	errOfProvider = annona.Conflict("user_of_provider", "an identity provider says who this is: their roles are in its rules, and they sign in there; annona admin disable keeps them out")
+	errTwoFirst   = annona.Invalid("two_administrators", "the first administrators are two: name both, so that one can approve what the other one does, and nobody is locked out for good")
 )
 
 // InviteUsers puts users on file whom invitations wait for. Before there is an administrator nobody is
@@ -109,7 +110,7 @@ func (x *Exchange) enoughAdministrators(ctx context.Context, invited []annona.Us
 	if err != nil {
 		return err
 	}
-	if len(there) > 0 {
+	if slices.ContainsFunc(there, func(u annona.User) bool { return u.Provider == "" }) {
 		return nil
 	}
 	both := 0
@@ -130,6 +131,9 @@ func (x *Exchange) SetUserRoles(ctx context.Context, caller annona.Caller, name 
 		return err
 	}
 	return x.changeUser(ctx, caller, name, "roles", func(_ annona.Tx, u *annona.User, _ []annona.Factor) error {
+		if u.Provider != "" {
+			return errOfProvider
+		}
 		u.Roles = roles
 		return nil
 	})
@@ -147,7 +151,7 @@ func (x *Exchange) DisableUser(ctx context.Context, caller annona.Caller, name s
 // to sign in by: reset them.
 func (x *Exchange) EnableUser(ctx context.Context, caller annona.Caller, name string) error {
 	return x.changeUser(ctx, caller, name, "enabled", func(_ annona.Tx, u *annona.User, factors []annona.Factor) error {
-		if len(factors) == 0 {
+		if len(factors) == 0 && u.Provider == "" {
 			return annona.Conflict("user_without_factors", "this user has nothing to sign in by; invite them again: annona admin reset")
 		}
 		u.Status = annona.UserActive
@@ -158,6 +162,9 @@ func (x *Exchange) EnableUser(ctx context.Context, caller annona.Caller, name st
 // ResetUser removes all that a user signs in by, and lets an invitation wait for them.
 func (x *Exchange) ResetUser(ctx context.Context, caller annona.Caller, name string, invitation annona.TokenHash, until time.Time) error {
 	return x.changeUser(ctx, caller, name, "reset", func(tx annona.Tx, u *annona.User, factors []annona.Factor) error {
+		if u.Provider != "" {
+			return errOfProvider
+		}
 		for _, f := range factors {
 			if err := tx.DropFactor(ctx, u.ID, f.ID); err != nil {
 				return err

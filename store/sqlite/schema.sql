@@ -511,6 +511,25 @@ CREATE TABLE tokens (
 	revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_expiry ON tokens (expires_at);
+CREATE INDEX tokens_person ON tokens (person) WHERE person IS NOT NULL;
+CREATE INDEX tokens_delegation ON tokens (delegation) WHERE delegation IS NOT NULL;
+
+-- Issuers of access tokens that others run, and whose tokens of theirs are over: those of a person or of
+-- a sign-in that were issued at a moment or before.
+CREATE TABLE identity_providers (
+	name       TEXT PRIMARY KEY,
+	issuer     TEXT NOT NULL,
+	version    INTEGER NOT NULL,
+	body       TEXT NOT NULL,
+	put_at     INTEGER NOT NULL,
+	removed_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX identity_providers_issuer ON identity_providers (issuer) WHERE removed_at IS NULL;
+CREATE TABLE outside_ends (
+	id    BLOB PRIMARY KEY,
+	until INTEGER NOT NULL,
+	kept  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Which clients act for which people. hash is of what the client shows next, code of the code that was
 -- shown once.
@@ -551,7 +570,8 @@ CREATE TABLE users (
 	version       INTEGER NOT NULL,
 	invitation    BLOB UNIQUE,
 	invited_until INTEGER,
-	created_at    INTEGER NOT NULL
+	created_at    INTEGER NOT NULL,
+	provider      TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE factors (
 	id         BLOB PRIMARY KEY,

@@ -42,6 +42,7 @@ type Store interface {
 	annona.Indexes
 	annona.Merges
 	annona.Users
+	annona.Outside
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -154,6 +155,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"where people are signed in", testSessions},
 		{"what was tried in vain", testAttempts},
 		{"delegations", testDelegations},
+		{"identity providers of others", testIdentityProviders},
+		{"tokens of others end", testOutsideTokens},
+		{"tokens of others end while they come", testOutsideRace},
 		{"buckets of requests", testBuckets},
 		{"buckets are shared", testBucketsShared},
 		{"delegations are moved once", testDelegationsMoveOnce},
