@@ -31,6 +31,7 @@ type cli struct {
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Policy     policyCommand     `cmd:"" help:"What roles may do: versions, what they newly allow, and why something was granted."`
+	Program    programCommand    `cmd:"" help:"Programs of social protection, and their cycles."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
 	Export     exportCommand     `cmd:"" help:"Exports that run by themselves and become files."`
 	ExportSpec exportSpecCommand `cmd:"" help:"What exports hold and how they are written: the recipient's names and codes."`
