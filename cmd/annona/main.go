@@ -54,6 +54,7 @@ type cli struct {
 	Restore    restoreCommand    `cmd:"" help:"Make a registry from a backup, and keep those away who were erased."`
 	Doctor     doctorCommand     `cmd:"" help:"Say what is wrong with an installation, and how to mend it."`
 	Pull       pullCommand       `cmd:"" help:"A partner's side: fetch an export by a specification, checked, opened and unpacked."`
+	Assess     assessCommand     `cmd:"" help:"A partner's side: hold an export against a program's rules, and send back what is decided."`
 	Verify     verifyCommand     `cmd:"" help:"Walk a ledger, or a copy of one, and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
