@@ -71,6 +71,18 @@ type ImportTerms struct {
 	DeleteGuard *Percent `json:"delete_guard,omitempty" yaml:"delete_guard,omitempty"`
 }
 
+// UpdateTerms is what the partner may change of the records of one dataset.
+type UpdateTerms struct {
+	Fields []string `json:"fields,omitempty" yaml:"fields,omitempty"` // by name; what the partner does not see unaltered it does not change either
+	// LifeEvents are the types of life events that it may report.
+	LifeEvents []string `json:"life_events,omitempty" yaml:"life_events,omitempty"`
+	// Review lets nothing of it take effect before somebody else has approved it.
+	Review bool `json:"review,omitempty" yaml:"review,omitempty"`
+}
+
+// LifeEvents are the types of life events, in the order of the specification.
+var LifeEvents = []string{"contact_or_address", "birth", "death", "member_joins", "member_leaves", "household_split", "head_change", "identifier_added", "identifier_corrected"}
+
 // Percent is a share of a hundred, from 0 to 100, written 2%.
 type Percent float64
 
@@ -115,6 +127,10 @@ type Agreement struct {
 	Imports *ImportTerms `json:"imports,omitempty" yaml:"imports,omitempty"`
 	// Decisions are the programs whose eligibility decisions the partner may send back; none: it may not.
 	Decisions []string `json:"decisions,omitempty" yaml:"decisions,omitempty"`
+	// Updates says what of records the partner may change, by root dataset; none: nothing.
+	Updates map[string]UpdateTerms `json:"updates,omitempty" yaml:"updates,omitempty"`
+	// Reviews lets the partner decide change requests about records that it may see, also those of others.
+	Reviews bool `json:"reviews,omitempty" yaml:"reviews,omitempty"`
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`
