@@ -8,7 +8,6 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
-	"github.com/annona-exchange/annona/privacy"
 )
 
 // The types of change requests that are no life events.
@@ -171,29 +170,4 @@ func (w *updating) keep(ctx context.Context, tx annona.Tx, v *revision, c annona
 		Details: map[string]string{"verdict": verdict, "record": c.ID.String()}}
 	about := []audit.Subjects{{Noun: v.known.Key.Dataset.Noun, Numbers: []annona.Number{c.Subject}}}
 	return done, verdict, tx.AppendEntry(ctx, audit.Change(w.x.Clock(), w.grant.request, facts, w.caller, about))
-}
-
-// ChangeShown is a change request or a conflict, as far as the reader may see it. Whoever writes it says
-// with Sent how that ended.
-type ChangeShown struct {
-	Answer
-	annona.ChangeRequest
-	Mine   bool     // the reader's agreement has asked for it
-	Fields []string // that the reader may see, in the order of the request
-	// Before, After and Now have one row each, and the columns Fields. Now is nil unless it is a conflict.
-	Before, After, Now *privacy.Disclosed
-	Since              []time.Time // of a conflict: when each of Fields got its value
-}
-
-// open returns what a change request asks.
-func (x *Exchange) openRequest(ctx context.Context, c *annona.ChangeRequest) (content []asked, err error) {
-	dataset, _ := x.CurrentDictionary().Dataset(c.Dataset)
-	cells := []annona.Cell{{Dataset: dataset, Number: c.Subject, Version: c.Version, Part: annona.PartRequest, Image: slices.Clone(c.Sealed)}}
-	if err := x.Vault.OpenCells(ctx, cells); err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(cells[0].Image, &content); err != nil {
-		return nil, annona.Internal("read a change request", err)
-	}
-	return content, nil
 }
