@@ -3,7 +3,6 @@ package exchange
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/annona-exchange/annona"
