@@ -229,7 +229,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, DELETE", "assertion_claims, proof_claims"},
 	{"INSERT", "proof_epoch"},
 	{"INSERT, UPDATE", "buckets"},
-	{"INSERT, UPDATE", "users"},
+	{"INSERT, UPDATE", "users, approvals"},
 	{"INSERT, UPDATE, DELETE", "matters, matter_shares"},
 	{"INSERT, UPDATE, DELETE", "factors, sessions, attempts"},
 }

@@ -472,6 +472,15 @@ CREATE TABLE policies (
 	body    TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE approvals (
+	id       BLOB PRIMARY KEY,
+	kind     TEXT NOT NULL,
+	state    TEXT NOT NULL,
+	asked_at INTEGER NOT NULL,
+	body     BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX approvals_asked ON approvals (asked_at);
+
 CREATE TABLE clients (
 	id         BLOB PRIMARY KEY,
 	key_id     TEXT NOT NULL UNIQUE,
@@ -548,7 +557,9 @@ CREATE TABLE users (
 	version       INTEGER NOT NULL,
 	invitation    BLOB UNIQUE,
 	invited_until INTEGER,
-	created_at    INTEGER NOT NULL
+	created_at    INTEGER NOT NULL,
+	granted_at    INTEGER,
+	made_by       TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE factors (
 	id         BLOB PRIMARY KEY,

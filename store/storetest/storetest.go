@@ -42,6 +42,7 @@ type Store interface {
 	annona.Indexes
 	annona.Merges
 	annona.Users
+	annona.Approvals
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -116,6 +117,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"mappings in versions", testMappings},
 		{"export specifications in versions", testExportSpecs},
 		{"the policy in versions", testPolicies},
+		{"what waits for a second person", testApprovals},
+		{"what waits is decided once", testApprovalsHeld},
 		{"export jobs and their parts", testExports},
 		{"files of exports expire", testExportExpiry},
 		{"an export has one worker", testExportLeases},
