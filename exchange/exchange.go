@@ -49,6 +49,7 @@ type Config struct {
 	Files       annona.FileVault   // nil: no export becomes files
 	Users       annona.Users       // nil: nobody signs in
 	Delegations annona.Delegations // of users; nil: there are none
+	Approvals   annona.Approvals   // nil: nothing waits for a second person
 	History     History            // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only
