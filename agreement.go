@@ -157,6 +157,7 @@ type ExportSpec struct {
 	Derived   []SpecRule  `json:"derived,omitempty" yaml:"derived,omitempty"` // columns behind those of Fields
 	Filter    string      `json:"filter,omitempty" yaml:"filter,omitempty"`
 	AsOf      Date        `json:"as_of,omitempty" yaml:"as_of,omitempty"` // empty: the day of the export
+	Mode      string      `json:"mode,omitempty" yaml:"mode,omitempty"`   // full or delta; empty: full
 	Format    string      `json:"format" yaml:"format"`
 	Layout    string      `json:"layout,omitempty" yaml:"layout,omitempty"`
 	Profile   string      `json:"profile,omitempty" yaml:"profile,omitempty"`
@@ -195,6 +196,13 @@ const (
 	RuleCount = "count"
 )
 
+// The modes of export specifications. Exports in the mode delta hold what has changed since an earlier one, where
+// there is one.
+const (
+	SpecFull  = "full"
+	SpecDelta = "delta"
+)
+
 // ErrSpecVersion says that somebody else has put a version of the specification in the same moment.
 var ErrSpecVersion = Conflict("spec_version", "somebody has put this specification in this moment; try again")
 
@@ -227,11 +235,14 @@ type ExportOrder struct {
 	Client           UID           `json:"client"`
 	Strength         Strength      `json:"strength"`
 	Network          netip.Addr    `json:"network,omitzero"`
-	Acting           SignedIn      `json:"acting,omitzero"` // the person for whom the client has asked
-	Within           Authorization `json:"within"`          // of the access token that it was asked with
-	Key              []byte        `json:"key,omitempty"`   // hash of the key of the request; empty: it has none
-	Asked            []byte        `json:"asked,omitempty"` // hash of what was asked for with it
-	At               Moment        `json:"at"`              // the position: every part is read there
+	Acting           SignedIn      `json:"acting,omitzero"`  // the person for whom the client has asked
+	Within           Authorization `json:"within"`           // of the access token that it was asked with
+	Key              []byte        `json:"key,omitempty"`    // hash of the key of the request; empty: it has none
+	Asked            []byte        `json:"asked,omitempty"`  // hash of what was asked for with it
+	At               Moment        `json:"at"`               // the position: every part is read there
+	Since            []byte        `json:"since,omitempty"`  // of a delta: the position behind which it begins, as the gate writes it
+	Memory           []byte        `json:"memory,omitempty"` // of the mode delta: in which it is remembered what was shown
+	Areas            int64         `json:"areas,omitempty"`  // version of the areas when it was asked for
 	LogEpoch         UID           `json:"log_epoch"`
 	Terms            uint64        `json:"terms"`     // of the scope, see the gate
 	PartRows         int64         `json:"part_rows"` // of a part, when nobody leaves it
@@ -255,6 +266,7 @@ type ExportJob struct {
 	EndedAt   time.Time
 	ExpiresAt time.Time // when its files go; zero before it is complete
 	Manifest  string    // signed; of a complete one
+	Reached   []byte    // of a complete one in the mode delta: the position where the next one begins, as the gate writes it
 	Swept     bool      // its files and their key are gone
 }
 
@@ -271,6 +283,7 @@ type ExportEnd struct {
 	Delay    time.Duration
 	Keep     time.Duration // of one that is complete: how long its files are kept
 	Manifest string
+	Reached  []byte
 }
 
 // ExportPart is one part of an export job, and the file that holds it. What leaves is the file as it is

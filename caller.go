@@ -128,6 +128,7 @@ const (
 	MethodPrivateKeyJWT ClientMethod = "private_key_jwt"     // signs an assertion (RFC 7523)
 	MethodTLS           ClientMethod = "tls_client_auth"     // has a certificate with a known subject (RFC 8705)
 	MethodSecret        ClientMethod = "client_secret_basic" // knows a secret: the weaker rung
+	MethodOutside       ClientMethod = "identity_provider"   // an identity provider of others says who it is, see IdentityProvider
 )
 
 // Client is what is on file of one API key, or of one client of the authorization server. No secret
@@ -138,7 +139,7 @@ type Client struct {
 	Hash      []byte // keyed hash of the secret; of something random where there is none
 	Method    ClientMethod
 	Keys      []byte   // JWK set with the public keys of MethodPrivateKeyJWT
-	Subject   string   // of the certificate, RFC 4514, for MethodTLS
+	Subject   string   // of the certificate, RFC 4514, for MethodTLS; for MethodOutside the issuer, a space and the client_id there
 	Redirects []string // where a browser may be sent back to; none: it acts for nobody
 	Agreement string
 	Role      string // of the policy, in which it acts; empty: RolePartner
@@ -196,14 +197,62 @@ type Claim struct {
 // MaxClaim is how long a claim must be remembered at most.
 const MaxClaim = 2 * time.Minute
 
+// IdentityProvider is an issuer of access tokens that others run, and what its tokens count for here.
+// Who somebody is at an issuer is iss and sub, never a name or an address.
+type IdentityProvider struct {
+	Name     string `json:"name" yaml:"name"`
+	Issuer   string `json:"issuer" yaml:"issuer"`                   // as in iss, letter by letter
+	Audience string `json:"audience" yaml:"audience"`               // that its tokens name: this registry
+	Scope    string `json:"scope,omitempty" yaml:"scope,omitempty"` // that its tokens hold; empty: none
+	// Networks are where the provider stands when that is no public address, as 10.2.0.0/16.
+	Networks []string `json:"networks,omitempty" yaml:"networks,omitempty"`
+	// LongestToken is how many minutes a token may live, 1 to 1440; 0: 60.
+	LongestToken int `json:"longest_token,omitempty" yaml:"longest_token,omitempty"`
+	// Machines says how a token tells that nobody is behind it; nil: its sub is the client_id.
+	Machines *ClaimValue `json:"machines,omitempty" yaml:"machines,omitempty"`
+	// Assurance says what values of acr count for: mfa or phr. Others count as AssuranceOutside.
+	Assurance map[string]string `json:"assurance,omitempty" yaml:"assurance,omitempty"`
+	People    []PeopleRule      `json:"people,omitempty" yaml:"people,omitempty"` // none: nobody
+	// Privileged are the roles over the registry itself that People may name.
+	Privileged []string `json:"privileged,omitempty" yaml:"privileged,omitempty"`
+
+	Version   int       `json:"-" yaml:"-"`
+	PutAt     time.Time `json:"-" yaml:"-"`
+	RemovedAt time.Time `json:"-" yaml:"-"` // zero while its tokens count
+}
+
+// ClaimValue is a claim that has a value, or a list with that value in it. The name of a claim within
+// another one is written with a dot: realm_access.roles.
+type ClaimValue struct {
+	Claim string `json:"claim" yaml:"claim"`
+	Is    string `json:"is" yaml:"is"`
+}
+
+// PeopleRule gives a partner and roles to those whose tokens have a claim. The roles of all rules that fit
+// add up; rules of two partners do not fit together.
+type PeopleRule struct {
+	When    *ClaimValue `json:"when,omitempty" yaml:"when,omitempty"`       // nil: everybody
+	Partner string      `json:"partner,omitempty" yaml:"partner,omitempty"` // empty: the registry itself
+	Roles   []string    `json:"roles" yaml:"roles"`
+}
+
+// OutsideEnd says that tokens of an identity provider of others do not count any more.
+type OutsideEnd struct {
+	ID    UID       // of a person (SignedIn.Person), or of a sign-in (Token.Delegation)
+	Until time.Time // tokens that were issued then or before are over
+	Kept  time.Time // how long this must be remembered: no such token lives longer
+	At    time.Time // when it was said
+}
+
 // User is somebody who signs in: an administrator, or somebody who works for a partner.
 type User struct {
-	ID      UID
-	Name    string // by which they sign in; nobody else ever gets it
-	Display string // what pages and lists call them
-	Partner string // name of the partner they work for; empty: the registry itself
-	Roles   []string
-	Status  UserStatus
+	ID       UID
+	Provider string // name of the identity provider that vouches for them; empty: they sign in here
+	Name     string // by which they sign in; nobody else ever gets it
+	Display  string // what pages and lists call them
+	Partner  string // name of the partner they work for; empty: the registry itself
+	Roles    []string
+	Status   UserStatus
 	// Version moves with every change that ends what they are signed in to: of roles, status or ways to
 	// sign in that somebody else has changed.
 	Version      int
@@ -346,11 +395,12 @@ type Verb string
 
 // The verbs of reading.
 const (
-	VerbGet    Verb = "get"
-	VerbLookup Verb = "lookup"
-	VerbSearch Verb = "search"
-	VerbExport Verb = "export"
-	VerbFollow Verb = "follow"
+	VerbGet       Verb = "get"
+	VerbLookup    Verb = "lookup"
+	VerbSearch    Verb = "search"
+	VerbExport    Verb = "export"
+	VerbFollow    Verb = "follow"
+	VerbTryExport Verb = "try_export" // counts of an export by a specification, and invented rows
 	// VerbDisclosures asks who received the data of one individual.
 	VerbDisclosures Verb = "disclosures"
 	// VerbNameSearch looks for individuals by their names, within an area.
@@ -398,6 +448,7 @@ const (
 	VerbApproval          Verb = "approval" // something waits for a second person, or was decided by one
 	VerbReadmit           Verb = "readmit"  // somebody who was erased may come on file again
 	VerbSignIn            Verb = "sign_in"  // and what people do about it themselves
+	VerbIdentityProvider  Verb = "identity_provider"
 )
 
 // Treatment says what becomes of a field on its way out.

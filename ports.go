@@ -21,6 +21,9 @@ type Records interface {
 	// Lookup appends the rows of the scope that hold the identifier: at most two, so that
 	// the caller can tell one from several.
 	Lookup(ctx context.Context, scope Scope, id IdentifierIndex, page *Page) error
+	// CountLeftOut counts the individuals whom the conditions of a scope take in, or whose household they take
+	// in, and who are not shown because of what they have said. Somebody may count for several reasons.
+	CountLeftOut(ctx context.Context, scope Scope) (map[LeftOut]int64, error)
 	// LastNumber returns the highest number given out in a root dataset; 0 when it is empty.
 	LastNumber(ctx context.Context, dataset *Dataset) (Number, error)
 }
@@ -41,6 +44,7 @@ type Tx interface {
 	ApprovalTx
 	UserTx
 	SignInTx
+	OutsideTx
 	// PutLoad writes a load. One without a key is new, and gets one; code load_taken when its id is on
 	// file.
 	PutLoad(ctx context.Context, l *Load) error
@@ -387,6 +391,9 @@ type ExportJobs interface {
 	ExportJobByKey(ctx context.Context, client UID, key []byte) (*ExportJob, error)
 	// ExportJobs returns at most limit jobs of an agreement, of all when it is empty, the newest first.
 	ExportJobs(ctx context.Context, agreement string, limit int) ([]ExportJob, error)
+	// PreviousExport returns the newest job with that memory that is complete, or was before it expired; nil
+	// when there is none.
+	PreviousExport(ctx context.Context, memory []byte) (*ExportJob, error)
 	// ExportParts returns the parts of a job that are complete, by number.
 	ExportParts(ctx context.Context, id UID) ([]ExportPart, error)
 	// UnsweptExports marks as expired what has expired, and returns at most limit jobs that have ended
@@ -542,7 +549,7 @@ type Tokens interface {
 	ProofEpoch(ctx context.Context) (UID, error)
 	// RevokeToken revokes a token of that client. One that is revoked, or that is not there, stays so.
 	RevokeToken(ctx context.Context, hash TokenHash, client UID, at time.Time) error
-	// DropTokens removes tokens that expired before a moment, and claims whose time is over now.
+	// DropTokens removes tokens that expired before a moment, and claims and outside ends whose time is over now.
 	DropTokens(ctx context.Context, expired, now time.Time) error
 }
 
@@ -611,6 +618,28 @@ type SignInTx interface {
 	// DropSignIns removes sessions that nobody has seen, and lanes in which nothing failed, since then.
 	DropSignIns(ctx context.Context, seen, failed time.Time) error
 }
+
+// Outside tells whose tokens count here although others issue them.
+type Outside interface {
+	// IdentityProviders returns those that count, by name.
+	IdentityProviders(ctx context.Context) ([]IdentityProvider, error)
+}
+
+// OutsideTx writes what identity providers of others say, within a transaction.
+type OutsideTx interface {
+	// PutIdentityProvider writes the next version of a provider, by its name, and moves the epoch. Code
+	// identity_provider_known when another one in force has its issuer.
+	PutIdentityProvider(ctx context.Context, p IdentityProvider) error
+	// PutOutsideToken keeps a token that an outside issuer has made. One that is over because of an
+	// OutsideEnd is kept as revoked. It returns whether the token holds. Whoever keeps tokens of one person,
+	// or ends them, waits for the others.
+	PutOutsideToken(ctx context.Context, t Token) (holds bool, err error)
+	// EndOutside ends tokens, also those that are going to be shown only later.
+	EndOutside(ctx context.Context, e OutsideEnd) error
+}
+
+// ErrProviderKnown says that an issuer belongs to another identity provider.
+var ErrProviderKnown = Conflict("identity_provider_known", "another identity provider on file has this issuer; remove that one first").On("issuer")
 
 // ErrUserName says that a name belongs to another user.
 var ErrUserName = Conflict("user_name_taken", "another user has this name, or had it: choose another one")

@@ -26,6 +26,16 @@ type ScopeTerms struct {
 	Today     Date   // who may be seen is decided on this day
 }
 
+// LeftOut is a reason why somebody is not shown.
+type LeftOut string
+
+// The reasons. An objection stops nothing where the basis is consent.
+const (
+	LeftByRestriction  LeftOut = "restriction"
+	LeftByObjection    LeftOut = "objection"
+	LeftWithoutConsent LeftOut = "no_consent"
+)
+
 // NewScope makes a scope over one root dataset. shape says what to fetch. rows must hold for
 // each record, people for each individual who is shown or counted inside a household; nil
 // conditions hold always. The rows of a scope over individuals include people.

@@ -161,13 +161,15 @@ func verbOf(c annona.Client, ofKey, ofClient annona.Verb) annona.Verb {
 }
 
 func (x *Exchange) putClient(ctx context.Context, caller annona.Caller, verb annona.Verb, c annona.Client) error {
-	entry := x.aboutClient(caller, verb, c, map[string]string{})
-	return x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if err := tx.PutClient(ctx, c); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, entry)
-	})
+	return x.Writer.Update(ctx, func(tx annona.Tx) error { return x.writeClient(ctx, tx, caller, verb, c) })
+}
+
+// writeClient writes a client and its entry within a transaction.
+func (x *Exchange) writeClient(ctx context.Context, tx annona.Tx, caller annona.Caller, verb annona.Verb, c annona.Client) error {
+	if err := tx.PutClient(ctx, c); err != nil {
+		return err
+	}
+	return tx.AppendEntry(ctx, x.aboutClient(caller, verb, c, map[string]string{}))
 }
 
 func (x *Exchange) aboutClient(caller annona.Caller, verb annona.Verb, c annona.Client, details map[string]string) annona.LedgerRow {

@@ -182,7 +182,7 @@ func (x *Exchange) actsAlone(ctx context.Context, by string, kind annona.Approva
 
 // canApprove reports whether somebody is one of those who approve.
 func (x *Exchange) canApprove(u *annona.User) bool {
-	return u.Status == annona.UserActive && makesApprover(u.Partner, u.Roles) && x.Clock().Sub(u.Held()) >= approverHeld
+	return u.Status == annona.UserActive && u.Provider == "" && makesApprover(u.Partner, u.Roles) && x.Clock().Sub(u.Held()) >= approverHeld
 }
 
 // makesApprover reports whether roles let somebody approve. Who works for a partner never does.
@@ -441,7 +441,7 @@ func (x *Exchange) decider(ctx context.Context, caller annona.Caller) (*annona.U
 	if err != nil {
 		return nil, err
 	}
-	if u == nil || u.Status != annona.UserActive || u.Partner != "" || !hasAny(u.Roles, readingRoles) {
+	if u == nil || !isReader(u) {
 		return nil, errNotEntitled
 	}
 	if !caller.Acting.Meets(freshProof, x.Clock()) {
@@ -485,10 +485,16 @@ func (x *Exchange) maySeeApprovals(ctx context.Context, caller annona.Caller) er
 	if err != nil {
 		return err
 	}
-	if u == nil || u.Status != annona.UserActive || u.Partner != "" || !hasAny(u.Roles, readingRoles) {
+	if u == nil || !isReader(u) {
 		return errNotEntitled
 	}
 	return nil
+}
+
+// isReader reports whether somebody is of the registry and has a role that decides, reviews or audits. What
+// another issuer says of somebody gives no such role.
+func isReader(u *annona.User) bool {
+	return u.Status == annona.UserActive && u.Partner == "" && u.Provider == "" && hasAny(u.Roles, readingRoles)
 }
 
 func (x *Exchange) approvalOf(ctx context.Context, id string) (annona.Approval, error) {

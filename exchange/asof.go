@@ -81,7 +81,7 @@ func (x *Exchange) openPast(i *inquiry, token string, state annona.LogState) (at
 type shownMemory struct {
 	x        *Exchange
 	i        *inquiry
-	id       [16]byte
+	id       []byte
 	follower annona.Follower
 	shape    *annona.Shape // of the changes
 	now      seenRange     // but for its end and its generation
@@ -101,8 +101,9 @@ func (e *Export) remember(ctx context.Context, parts []*annona.Shape) (*shownMem
 	if err != nil || len(parts) != 1 || of.shape.Column(of.shape.Dataset.Key) < 0 || !covers(parts[0], of.shape) {
 		return nil, err
 	}
-	m := &shownMemory{x: e.x, i: e.i, id: e.x.memoryID(e.i), shape: of.shape}
-	if m.follower, err = e.x.Views.Follower(ctx, m.id); err != nil {
+	id := e.x.memoryID(e.i)
+	m := &shownMemory{x: e.x, i: e.i, id: id[:], shape: of.shape}
+	if m.follower, err = e.x.Views.Follower(ctx, id); err != nil {
 		return nil, err
 	}
 	state, err := e.x.Log.LogState(ctx)
@@ -117,26 +118,39 @@ func (e *Export) remember(ctx context.Context, parts []*annona.Shape) (*shownMem
 // take keeps what was shown of the records of a range, and that others were not.
 func (m *shownMemory) take(ctx context.Context, f *fetched) error {
 	page := f.disclosed.Page()
-	tags := make([]annona.ViewTag, page.Count)
-	for row := range tags {
-		m.view = appendRecordView(append(m.view[:0], m.id[:]...), m.shape, page, row)
-		tags[row] = m.x.viewTag(m.view)
+	shown := make([]annona.View, page.Count)
+	for row := range shown {
+		m.view = appendRecordView(append(m.view[:0], m.id...), m.shape, page, row)
+		shown[row] = annona.View{Number: page.Numbers[row], Tag: m.x.viewTag(m.view)}
+	}
+	known := func() ([]annona.View, error) { return m.x.Views.ViewsIn(ctx, m.follower.Key, f.after, f.until) }
+	return m.keep(ctx, f.until, shown, known, nothing)
+}
+
+// keep keeps what was shown of the records of a range. known reads what is remembered of those, and of
+// everybody else there for whom that could be otherwise; other says what was shown of them.
+func (m *shownMemory) keep(ctx context.Context, until annona.Number, shown []annona.View, known func() ([]annona.View, error), other func(annona.Number, []annona.View) annona.ViewTag) error {
+	numbers := make([]annona.Number, len(shown))
+	for i, v := range shown {
+		numbers[i] = v.Number
 	}
 	for attempt := 0; ; attempt++ {
 		state, err := m.x.Log.LogState(ctx)
 		if err != nil {
 			return err
 		}
-		shown, err := m.x.Views.ViewsIn(ctx, m.follower.Key, f.after, f.until)
+		views, err := known()
 		if err != nil {
 			return err
 		}
 		var seen []annona.View
 		late := false
-		for number, at := range pairs(page.Numbers, shown) {
-			tag := annona.ViewTag(0)
+		for number, at := range pairs(numbers, views) {
+			var tag annona.ViewTag
 			if at.row >= 0 {
-				tag = tags[at.row]
+				tag = shown[at.row].Tag
+			} else {
+				tag = other(number, at.views)
 			}
 			if last := len(at.views) - 1; last < 0 && tag != 0 || last >= 0 && at.views[last].Tag != tag {
 				seen = append(seen, annona.View{Number: number, Tag: tag})
@@ -151,13 +165,13 @@ func (m *shownMemory) take(ctx context.Context, f *fetched) error {
 		}
 		switch {
 		case errors.Is(err, annona.ErrViewsMoved) && attempt < patience:
-			if m.follower, err = m.x.Views.Follower(ctx, m.id); err != nil {
+			if m.follower, err = m.x.Views.Follower(ctx, [16]byte(m.id)); err != nil {
 				return err
 			}
 		case err != nil:
 			return err
 		default:
-			return m.advance(ctx, f.until)
+			return m.advance(ctx, until)
 		}
 	}
 }

@@ -47,7 +47,9 @@ type Config struct {
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
 	Files       annona.FileVault   // nil: no export becomes files
+	Samples     Sampler            // nil: trials of exports show no rows
 	Users       annona.Users       // nil: nobody signs in
+	Outsiders   annona.Outside     // nil: no identity provider of others counts
 	Delegations annona.Delegations // of users; nil: there are none
 	Approvals   annona.Approvals   // nil: nothing waits for a second person
 	History     History            // nil: nothing is proved, nobody's disclosures are told

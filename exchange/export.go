@@ -30,6 +30,7 @@ type Export struct {
 	// Of one part of an export that becomes files.
 	from, upto annona.Number // rows with from < number ≤ upto; upto 0: all
 	already    int64         // rows of the parts before
+	delta      *present      // of a delta: the rows that have changed; nil: it has everything
 }
 
 // Receiver is where an export goes: an encoder. Page is called only after the ledger entry

@@ -23,6 +23,8 @@ type ExportRun struct {
 	spec annona.ExportSpec
 	e    *Export
 	plan *present // who was in the export when it began; nil before
+
+	since reached // behind which a delta begins; without a position: it has everything
 }
 
 // ResumeExport decides an export anew, as its initiator.
@@ -34,9 +36,19 @@ func (x *Exchange) ResumeExport(ctx context.Context, job annona.ExportJob) (*Exp
 		return nil, err
 	}
 	if len(job.Plan) > 0 {
-		r.plan, err = x.openPresent(job.ID, "plan", job.Plan)
+		if r.plan, err = x.openPresent(job.ID, "plan", job.Plan); err != nil {
+			return nil, err
+		}
+		r.chooses()
 	}
-	return r, err
+	return r, nil
+}
+
+// chooses lets a delta read what its plan names, and nobody else.
+func (r *ExportRun) chooses() {
+	if r.since.position != nil {
+		r.e.delta = r.plan
+	}
 }
 
 func (x *Exchange) resume(ctx context.Context, caller annona.Caller, job annona.ExportJob) (*ExportRun, error) {
@@ -75,7 +87,14 @@ func (x *Exchange) resume(ctx context.Context, caller annona.Caller, job annona.
 	i.position = max(1, job.At.Seq)
 	i.job = job.ID.String()
 	e := &Export{x: x, i: i, past: x.snapshot(i.shape.Dataset, job.At), at: job.At, areas: state.Areas}
-	return &ExportRun{x: x, job: job, spec: spec, e: e}, nil
+	r := &ExportRun{x: x, job: job, spec: spec, e: e}
+	if len(job.Since) > 0 {
+		var ok bool
+		if r.since, ok = decodeReached(job.Since); !ok {
+			return nil, annona.Internal("read where an export begins", nil)
+		}
+	}
+	return r, nil
 }
 
 // exportTerms are the terms of the scope, and the areas where the specification shows them on a level.
@@ -107,29 +126,9 @@ func (r *ExportRun) Plan(ctx context.Context, claim annona.ExportClaim, beat fun
 	if r.plan != nil {
 		return nil
 	}
-	shape := outline(r.e.i.shape)
-	dataset := shape.Dataset
-	last, err := r.x.Records.LastNumber(ctx, dataset)
+	plan, err := r.makePlan(ctx, beat)
 	if err != nil {
 		return err
-	}
-	plan, page := newPresent(), annona.NewPage(shape)
-	width := annona.Number(maxPageRows)
-	if len(shape.Groups) > 0 {
-		width = maxNestedRows
-	}
-	for after := annona.Number(0); after < last; after += width {
-		page.Reset()
-		if err := r.e.past.read(ctx, r.e.i.scope(shape, r.x.today(r.x.Clock())), after, min(after+width, last), page); err != nil {
-			return err
-		}
-		plan.addPage(page)
-		if err := overCeiling(plan.roots.count(), r.e.i.grant.RowCeiling); err != nil {
-			return err
-		}
-		if err := beat(); err != nil {
-			return err
-		}
 	}
 	sealed, err := r.x.sealPresent(r.job.ID, "plan", plan)
 	if err != nil {
@@ -139,7 +138,39 @@ func (r *ExportRun) Plan(ctx context.Context, claim annona.ExportClaim, beat fun
 		return err
 	}
 	r.plan, r.job.Total = plan, plan.roots.count()
+	r.chooses()
 	return nil
+}
+
+func (r *ExportRun) makePlan(ctx context.Context, beat func() error) (*present, error) {
+	if r.since.position != nil {
+		return r.planDelta(ctx, beat)
+	}
+	shape := outline(r.e.i.shape)
+	dataset := shape.Dataset
+	last, err := r.x.Records.LastNumber(ctx, dataset)
+	if err != nil {
+		return nil, err
+	}
+	plan, page := newPresent(), annona.NewPage(shape)
+	width := annona.Number(maxPageRows)
+	if len(shape.Groups) > 0 {
+		width = maxNestedRows
+	}
+	for after := annona.Number(0); after < last; after += width {
+		page.Reset()
+		if err := r.e.past.read(ctx, r.scope(shape), after, min(after+width, last), page); err != nil {
+			return nil, err
+		}
+		plan.addPage(page)
+		if err := overCeiling(plan.roots.count(), r.e.i.grant.RowCeiling); err != nil {
+			return nil, err
+		}
+		if err := beat(); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
 }
 
 // outline is a shape without columns: who is in it.
@@ -218,6 +249,10 @@ func (n *noting) Page(d *privacy.Disclosed) error {
 	for _, s := range d.Subjects() {
 		n.of(s.Noun).add(s.Numbers)
 	}
+	for _, number := range d.Gone() { // nobody: the row has an id
+		n.roots.Remove(uint64(number))
+		n.of(d.Shape().Dataset.Noun).Remove(uint64(number))
+	}
 	return n.Receiver.Page(d)
 }
 
@@ -292,11 +327,14 @@ type present struct {
 	roots       *numbers // rows
 	individuals *numbers
 	households  *numbers
+	held        *numbers // of the rows of a delta those that its recipient has from before
 }
 
 func newPresent() *present {
-	return &present{newNumbers(), newNumbers(), newNumbers()}
+	return &present{newNumbers(), newNumbers(), newNumbers(), newNumbers()}
 }
+
+func (p *present) sets() []*numbers { return []*numbers{p.roots, p.individuals, p.households, p.held} }
 
 func (p *present) of(noun string) *numbers {
 	if noun == "household" {
@@ -318,6 +356,22 @@ func (p *present) addNested(page *annona.Page) {
 	}
 }
 
+// addRow adds whom a row shows.
+func (p *present) addRow(page *annona.Page, row int) {
+	if page.Shape.Dataset.Root {
+		p.of(page.Shape.Dataset.Noun).Add(uint64(page.Numbers[row]))
+	}
+	for i := range page.Groups {
+		if !page.Groups[i].Page.Shape.Dataset.Root {
+			continue
+		}
+		from, to := page.Groups[i].Rows(row)
+		for inner := from; inner < to; inner++ {
+			p.addRow(page.Groups[i].Page, inner)
+		}
+	}
+}
+
 func (p *present) join(o *present) {
 	p.roots.Or(o.roots.Bitmap)
 	p.individuals.Or(o.individuals.Bitmap)
@@ -327,7 +381,7 @@ func (p *present) join(o *present) {
 // sealPresent seals it for one export, bound to a name: each set behind its length.
 func (x *Exchange) sealPresent(export annona.UID, name string, p *present) ([]byte, error) {
 	var b []byte
-	for _, set := range []*numbers{p.roots, p.individuals, p.households} {
+	for _, set := range p.sets() {
 		set.RunOptimize()
 		packed, err := set.ToBytes()
 		if err != nil {
@@ -344,7 +398,7 @@ func (x *Exchange) openPresent(export annona.UID, name string, sealed []byte) (*
 		return nil, err
 	}
 	p := newPresent()
-	for _, set := range []*numbers{p.roots, p.individuals, p.households} {
+	for _, set := range p.sets() {
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > uint64(len(b)-n) {
 			return nil, annona.Internal("read who is in an export", io.ErrUnexpectedEOF)
@@ -391,6 +445,16 @@ func (s *numbers) among(list []annona.Number, all bool) (found []annona.Number) 
 	}
 	for n := s.Iterator(); n.HasNext(); {
 		found = append(found, annona.Number(n.Next()))
+	}
+	return found
+}
+
+// between returns those of the set with after < number ≤ until.
+func (s *numbers) between(after, until annona.Number) (found []annona.Number) {
+	in := s.Iterator()
+	in.AdvanceIfNeeded(uint64(after) + 1)
+	for in.HasNext() && in.PeekNext() <= uint64(until) {
+		found = append(found, annona.Number(in.Next()))
 	}
 	return found
 }

@@ -19,7 +19,10 @@ type ExportRequest struct {
 	Spec     string // name of a specification of the caller's agreement
 	Version  int    // 0: the latest
 	Position string // of an earlier export by the same version; empty: now
-	Key      string // of the client's own: the same again is the same export; empty: none
+	// Since is for a specification in the mode delta: the position of a manifest, SincePrevious or SinceBeginning.
+	// Empty: since the previous export, and everything when there is none that the log reaches back to.
+	Since string
+	Key   string // of the client's own: the same again is the same export; empty: none
 }
 
 // The bounds of exports that become files.
@@ -35,7 +38,7 @@ const (
 // fixed from now on, who may be in it is asked again for every page. repeated: the client has asked for
 // it before, with the same key.
 func (x *Exchange) StartExport(ctx context.Context, caller annona.Caller, r ExportRequest) (job annona.ExportJob, repeated bool, err error) {
-	order := annona.ExportOrder{Asked: digestOf("export", r.Spec, strconv.Itoa(r.Version), r.Position)}
+	order := annona.ExportOrder{Asked: digestOf("export", r.Spec, strconv.Itoa(r.Version), r.Position, r.Since)}
 	if order.Key, err = x.requestKey(caller, r.Key); err != nil {
 		return job, false, err
 	}
@@ -46,7 +49,7 @@ func (x *Exchange) StartExport(ctx context.Context, caller annona.Caller, r Expo
 	if err != nil {
 		return job, false, err
 	}
-	if err := x.order(ctx, e, &spec, r.Position, &order); err != nil {
+	if err := x.order(ctx, e, &spec, r, &order); err != nil {
 		return job, false, err
 	}
 	id := annona.NewUID()
@@ -98,7 +101,7 @@ func (x *Exchange) askedBefore(ctx context.Context, caller annona.Caller, order 
 }
 
 // order fills in what an export that was decided is to do.
-func (x *Exchange) order(ctx context.Context, e *Export, spec *annona.ExportSpec, token string, o *annona.ExportOrder) error {
+func (x *Exchange) order(ctx context.Context, e *Export, spec *annona.ExportSpec, r ExportRequest, o *annona.ExportOrder) error {
 	if x.Files == nil {
 		return annona.Unavailable("files_unavailable", "this registry keeps no files of exports; stream the export instead")
 	}
@@ -125,35 +128,44 @@ func (x *Exchange) order(ctx context.Context, e *Export, spec *annona.ExportSpec
 	if o.PartRows = spec.PartRows; o.PartRows == 0 {
 		o.PartRows = DefaultPartRows
 	}
-	if token == "" {
-		return nil
+	memory := x.specMemory(e.i, spec)
+	o.Memory, o.Areas = memory[:], state.Areas
+	if r.Position != "" {
+		if o.At, err = x.openExportPosition(o, r.Position, state); err != nil {
+			return err
+		}
 	}
-	o.At, err = x.openExportPosition(o, token, state)
+	o.Since, err = x.since(ctx, spec, r.Since, o, state)
 	return err
 }
 
-// positionContext binds a position to whom it was given and to what was exported.
-func positionContext(o *annona.ExportOrder) []byte {
-	return digestOf("export position", o.Agreement, o.Spec, strconv.Itoa(o.Version))
+// ExportPosition is where an export stands in the log. Another one by the same version of its
+// specification can be read there as well, by its agreement in the same role. Of one that is complete and in the
+// mode delta it is also where the next one begins, and where FollowSpec goes on.
+func (x *Exchange) ExportPosition(j *annona.ExportJob) string {
+	if len(j.Reached) > 0 {
+		return x.sealReached(j.Memory, j.Reached)
+	}
+	p := &position{epoch: j.LogEpoch, terms: j.Terms, ranges: []seenRange{{until: noEnd, seq: j.At.Seq, day: j.At.Day}}}
+	return x.sealReached(j.Memory, reached{j.Version, p}.encode())
 }
 
-// ExportPosition is where an export stands in the log. Another one by the same version of its
-// specification can be read there as well, by its agreement.
-func (x *Exchange) ExportPosition(o *annona.ExportOrder) string {
-	p := position{epoch: o.LogEpoch, terms: o.Terms, ranges: []seenRange{{until: noEnd, seq: o.At.Seq, day: o.At.Day}}}
-	return x.Vault.SealPosition(positionContext(o), p.encode())
+// ExportSince is the position behind which an export begins; empty: it has everything.
+func (x *Exchange) ExportSince(j *annona.ExportJob) string {
+	if len(j.Since) == 0 {
+		return ""
+	}
+	return x.sealReached(j.Memory, j.Since)
 }
 
 func (x *Exchange) openExportPosition(o *annona.ExportOrder, token string, state annona.LogState) (at annona.Moment, err error) {
-	sealed, ok := x.Vault.OpenPosition(positionContext(o), token)
-	p := (*position)(nil)
+	p, ok := x.openReached(o.Memory, token)
 	if ok {
-		p = decodePosition(sealed)
+		at, ok = p.moment()
 	}
-	if p == nil || len(p.ranges) != 1 {
+	if !ok || p.version != o.Version {
 		return at, annona.Invalid("position_invalid", "position is that of an earlier export by the same version of the specification").On("position")
 	}
-	at = p.ranges[0].moment()
 	if p.epoch != state.Epoch || at.Seq > state.Head || at.Seq < state.Oldest || p.terms != o.Terms {
 		return at, errPast()
 	}

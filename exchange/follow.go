@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -59,6 +60,26 @@ type Changes struct {
 //
 // When there is none, Follow waits for the first one, and is decided anew each second.
 func (x *Exchange) Follow(ctx context.Context, caller annona.Caller, q Question, after string, limit int, wait time.Duration, form Form) (*Changes, error) {
+	return x.follow(ctx, after, limit, wait, func(after string) (*look, error) {
+		return x.startLook(ctx, caller, q, after, limit, form)
+	})
+}
+
+// FollowSpec does so with what an export specification shows, under the recipient's names and codes; version
+// 0 is the latest one. It begins with all of that, or behind an export: with the position of its manifest. The
+// specification is returned as well.
+func (x *Exchange) FollowSpec(ctx context.Context, caller annona.Caller, name string, version int, after string, limit int, wait time.Duration, form Form) (changes *Changes, spec annona.ExportSpec, err error) {
+	changes, err = x.follow(ctx, after, limit, wait, func(after string) (l *look, err error) {
+		if spec, err = x.ShowExportSpec(ctx, caller, name, version); err != nil {
+			return nil, err
+		}
+		return x.startSpecLook(ctx, caller, &spec, after, limit, form)
+	})
+	return changes, spec, err
+}
+
+// follow takes looks until one has found something, or the time is over.
+func (x *Exchange) follow(ctx context.Context, after string, limit int, wait time.Duration, start func(after string) (*look, error)) (*Changes, error) {
 	if limit < 1 || limit > MaxLimit {
 		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
 	}
@@ -67,7 +88,7 @@ func (x *Exchange) Follow(ctx context.Context, caller annona.Caller, q Question,
 	}
 	end := time.Now().Add(wait)
 	for overtaken := 0; ; {
-		l, err := x.startLook(ctx, caller, q, after, limit, form)
+		l, err := start(after)
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +144,8 @@ type look struct {
 
 	plan    *privacy.Plan
 	page    *annona.Page
-	id      []byte // of the memory
+	shown   *annona.Shape // with the names that the follower sees
+	id      []byte        // of the memory
 	chosen  *privacy.Selection
 	gone    []annona.Number
 	changes []Change
@@ -152,12 +174,20 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 		return nil, err
 	}
 	i.form = form
-	id := x.memoryID(i)
-	l := &look{
-		x: x, i: i, today: i.asOf, limit: limit, id: id[:],
+	l, err := x.newLook(ctx, i, x.memoryID(i), i.shape, limit)
+	if err != nil {
+		return nil, err
+	}
+	l.from, err = x.openFollow(i, after, l.follower, l.state)
+	return l, err
+}
+
+func (x *Exchange) newLook(ctx context.Context, i *inquiry, id [16]byte, shown *annona.Shape, limit int) (l *look, err error) {
+	l = &look{
+		x: x, i: i, today: i.asOf, limit: limit, id: id[:], shown: shown,
 		plan: i.plan(i.shape), page: annona.NewPage(i.shape), known: map[annona.Moment]concerned{},
 	}
-	l.chosen = l.plan.Select(i.shape)
+	l.chosen = l.plan.Select(shown)
 	if ceiling := i.grant.RowCeiling; ceiling > 0 {
 		l.limit = int(min(int64(limit), ceiling))
 	}
@@ -168,8 +198,50 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 		return nil, err
 	}
 	l.version = i.scopeVersion(l.state.Areas, l.today)
-	l.from, err = x.openFollow(i, after, l.follower, l.state)
+	return l, nil
+}
+
+// startSpecLook does so for what a specification shows.
+func (x *Exchange) startSpecLook(ctx context.Context, caller annona.Caller, spec *annona.ExportSpec, after string, limit int, form Form) (*look, error) {
+	if spec.Mode != annona.SpecDelta {
+		return nil, annona.Invalid("spec_not_followed", "nothing is remembered of what exports by this specification have shown; one with mode: delta can be followed").On("specification")
+	}
+	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbFollow, questionOf(spec))
+	if err != nil {
+		return nil, err
+	}
+	form.Spec = spec.Name + "@" + strconv.Itoa(spec.Version)
+	i.form = form
+	on, err := x.surroundingsOf(ctx, spec, i.asOf)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.follow(x.CurrentDictionary(), spec, on); err != nil {
+		return nil, err
+	}
+	l, err := x.newLook(ctx, i, x.specMemory(i, spec), i.spec.records(i.spec.shown), limit)
+	if err != nil {
+		return nil, err
+	}
+	l.plan.Show(l.shown, i.spec.changes)
+	l.from, err = x.openSpecFollow(ctx, l, after)
 	return l, err
+}
+
+// openSpecFollow returns the position in a token: of a manifest, or behind earlier changes.
+func (x *Exchange) openSpecFollow(ctx context.Context, l *look, token string) (*position, error) {
+	if token == "" {
+		return beginning(l.state.Epoch, l.follower.Key), nil
+	}
+	r, ok := x.openReached(l.id, token)
+	if !ok {
+		return nil, annona.Invalid("cursor_invalid", "after is the position of a manifest of this specification, or the one behind its changes; start again without it").On("after")
+	}
+	err := x.continues(ctx, r.position, l.id, l.state)
+	if annona.CodeOf(err) == "resync" {
+		err = errResync()
+	}
+	return r.position, err
 }
 
 // memoryID is the id of the memory of whoever follows a question.
@@ -228,6 +300,9 @@ func (l *look) run(ctx context.Context) (*position, error) {
 // seal seals the position behind the look.
 func (l *look) seal(p *position) string {
 	p.terms, p.areas = l.i.terms(l.state.Areas), l.state.Areas
+	if l.i.spec != nil {
+		return l.x.sealReached(l.id, reached{l.i.spec.version, p}.encode())
+	}
 	return l.x.sealFollow(l.i, p)
 }
 

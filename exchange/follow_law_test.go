@@ -63,10 +63,15 @@ const (
 // is made small, however long that takes.
 func law(t *testing.T, holds func(*rapid.T)) {
 	t.Helper()
+	lawWithin(t, lawTime, holds)
+}
+
+func lawWithin(t *testing.T, limit time.Duration, holds func(*rapid.T)) {
+	t.Helper()
 	checks := flag.Lookup("rapid.checks")
 	asked, began, worlds := checks.Value.String() != checks.DefValue, time.Now(), 0
 	rapid.Check(t, func(rt *rapid.T) {
-		if worlds++; !asked && worlds > fewestWorlds && time.Since(began) > lawTime {
+		if worlds++; !asked && worlds > fewestWorlds && time.Since(began) > limit {
 			return
 		}
 		defer func() { asked = asked || rt.Failed() }()

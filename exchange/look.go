@@ -23,7 +23,7 @@ const (
 // compared. Where the scope asks for ages, every day does that.
 func (i *inquiry) scopeVersion(areas int64, today annona.Date) uint64 {
 	day := ""
-	if i.asks(func(leaf annona.Condition) bool { _, ok := leaf.(annona.Age); return ok }) {
+	if i.spec != nil && i.spec.ages || i.asks(func(leaf annona.Condition) bool { _, ok := leaf.(annona.Age); return ok }) {
 		day = string(today)
 	}
 	return i.versionOf("scope", strconv.FormatInt(areas, 10), day)
@@ -41,11 +41,17 @@ func (i *inquiry) terms(areas int64) uint64 {
 
 func (i *inquiry) versionOf(name string, more ...string) uint64 {
 	texts := append([]string{name, strconv.Itoa(i.grant.Agreement.Version), strconv.FormatUint(i.grant.Decision.Effect, 16), strconv.Itoa(i.schema)}, more...)
+	if i.spec != nil {
+		texts = append(texts, strconv.Itoa(i.spec.version))
+	}
 	return max(1, binary.BigEndian.Uint64(digestOf(texts...)))
 }
 
-// asks reports whether the agreement or the caller asks for something.
+// asks reports whether the agreement, the caller or a derived column asks for something.
 func (i *inquiry) asks(what func(annona.Condition) bool) bool {
+	if i.spec != nil && slices.ContainsFunc(i.spec.rules, func(c annona.Condition) bool { return asksFor(c, what) }) {
+		return true
+	}
 	for _, c := range i.grant.Conditions {
 		if asksFor(c, what) {
 			return true
@@ -273,7 +279,7 @@ func pairs(rows []annona.Number, views []annona.View) iter.Seq2[annona.Number, m
 // that the tags of two followers say nothing about each other. An absent value is like a column
 // that is not there.
 func (l *look) tag(d *privacy.Disclosed, row int) annona.ViewTag {
-	l.view = appendRecordView(append(l.view[:0], l.id...), l.i.shape, d.Page(), row)
+	l.view = appendRecordView(append(l.view[:0], l.id...), l.shown, d.Page(), row)
 	return l.x.viewTag(l.view)
 }
 

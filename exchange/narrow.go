@@ -123,8 +123,11 @@ func (i *inquiry) filterText() string {
 
 // names lists the columns of a shape of this inquiry: its own, or that of one file of several.
 func (i *inquiry) names(shape *annona.Shape) []string {
-	if shape == i.shape {
+	switch {
+	case shape == i.shape:
 		return i.fields
+	case i.spec != nil:
+		return fieldNames(i.spec.read(shape))
 	}
 	return fieldNames(shape)
 }

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"slices"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/privacy"
@@ -56,7 +57,7 @@ func (e *Export) newPass(part int, shown *annona.Shape, to Receiver, sent *Sent)
 func (p *pass) fetcher() *fetcher {
 	plan := p.i.plan(p.shape)
 	if p.i.spec != nil {
-		plan.Show(p.shown, p.i.spec.changes)
+		plan.Show(p.i.spec.records(p.shown), p.i.spec.changes)
 	}
 	return &fetcher{pass: p, plan: plan}
 }
@@ -84,7 +85,7 @@ func (f *fetcher) fetch(ctx context.Context, into *annona.Page, after, until ann
 	if more {
 		got.until = into.Numbers[into.Count-1]
 	}
-	got.disclosed = f.plan.Redact(into)
+	got.disclosed = f.redact(into)
 	return got, nil
 }
 
@@ -94,12 +95,83 @@ func (f *fetcher) fetchPast(ctx context.Context, got fetched) (fetched, error) {
 	if got.epoch, err = f.x.Standings.Epoch(ctx); err != nil {
 		return got, err
 	}
-	if err := f.past.read(ctx, f.i.scope(f.shape, f.x.today(f.x.Clock())), got.after, got.until, got.page); err != nil {
+	got.last = true
+	scope := f.i.scope(f.shape, f.x.today(f.x.Clock()))
+	if f.delta != nil {
+		return f.fetchDelta(ctx, got, scope)
+	}
+	if err := f.past.read(ctx, scope, got.after, got.until, got.page); err != nil {
 		return got, err
 	}
-	got.last = true
-	got.disclosed = f.plan.Redact(got.page)
+	got.disclosed = f.redact(got.page)
 	return got, nil
+}
+
+// fetchDelta reads those of a range that have changed, and the ids of those that are gone.
+func (f *fetcher) fetchDelta(ctx context.Context, got fetched, scope annona.Scope) (fetched, error) {
+	numbers := f.delta.roots.between(got.after, got.until)
+	if err := f.past.readNumbers(ctx, scope, numbers, got.page); err != nil {
+		return got, err
+	}
+	words := map[annona.Number]string{}
+	var gone []annona.Number
+	for _, n := range numbers {
+		held := f.delta.held.Contains(uint64(n))
+		_, seen := slices.BinarySearch(got.page.Numbers, n)
+		switch {
+		case seen && held:
+			words[n] = string(ChangeUpsert)
+		case seen:
+			words[n] = string(ChangeEntered)
+		case held:
+			gone = append(gone, n)
+		}
+	}
+	got.disclosed = f.plan.Redact(got.page)
+	if f.shown.Columns == nil || f.shown.Columns[0] != f.i.spec.change {
+		return got, nil // a file of what lies in records
+	}
+	ids, err := f.goneIDs(ctx, gone, words)
+	if err != nil {
+		return got, err
+	}
+	got.disclosed = got.disclosed.Telling(f.shown, ids, func(n annona.Number) string { return words[n] })
+	return got, nil
+}
+
+// goneIDs discloses the ids of records that are gone, and notes what became of each.
+func (f *fetcher) goneIDs(ctx context.Context, gone []annona.Number, words map[annona.Number]string) (*privacy.Disclosed, error) {
+	dataset := f.i.shape.Dataset
+	key, _ := dataset.Field(dataset.Key)
+	page := annona.NewPage(&annona.Shape{Dataset: dataset, Columns: []*annona.Field{key}})
+	left, err := f.x.Views.Departed(ctx, dataset, gone)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range gone {
+		d, known := left[n]
+		if !known {
+			return nil, errPast()
+		}
+		words[n] = string(ChangeLeft)
+		if d.Erased {
+			words[n] = string(ChangeDelete)
+		}
+		page.Numbers, page.UIDs = append(page.Numbers, n), append(page.UIDs, d.UID)
+		page.Columns[0].Append(d.UID[:])
+		page.Count++
+	}
+	return f.i.plan(page.Shape).Redact(page), nil
+}
+
+// redact turns a page of records into what may be shown of it. In the mode delta each row of an export of
+// everything says that it is to be put in its place.
+func (f *fetcher) redact(page *annona.Page) *privacy.Disclosed {
+	d := f.plan.Redact(page)
+	if f.i.spec == nil || f.i.spec.change == nil || len(f.shown.Columns) == 0 || f.shown.Columns[0] != f.i.spec.change {
+		return d
+	}
+	return d.Telling(f.shown, nil, func(annona.Number) string { return string(ChangeUpsert) })
 }
 
 // run reads the first page by itself and the rest with readers that work ahead.

@@ -260,15 +260,17 @@ func (x *Exchange) openFollow(i *inquiry, token string, f annona.Follower, state
 		return nil, annona.Invalid("position_not_followed",
 			"this is the position of an export that was read over some time; export at it with position, and go on from the position at the end of that one").On("after")
 	}
-	if p == nil || p.epoch != state.Epoch || p.memory != f.Key {
+	if p == nil || !p.usable(f, state) {
 		return nil, errResync()
 	}
-	for _, r := range p.ranges {
-		if r.generation > f.Generation || r.seq > state.Head || !r.fresh() && r.seq < state.Oldest {
-			return nil, errResync()
-		}
-	}
 	return p, nil
+}
+
+// usable reports whether the log and a memory still tell what comes behind a position.
+func (p *position) usable(f annona.Follower, state annona.LogState) bool {
+	return p.epoch == state.Epoch && p.memory == f.Key && !slices.ContainsFunc(p.ranges, func(r seenRange) bool {
+		return r.generation > f.Generation || r.seq > state.Head || !r.fresh() && r.seq < state.Oldest
+	})
 }
 
 func errResync() error {

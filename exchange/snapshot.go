@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -63,8 +64,43 @@ func (s *Snapshot) read(ctx context.Context, scope annona.Scope, after, until an
 		return err
 	}
 	concerned, err := s.concernedIn(ctx, after, until) // after the rows: whatever they show is known now
-	if err != nil || len(concerned) == 0 {
+	if err != nil {
 		return err
+	}
+	return s.putBack(ctx, scope, concerned, page)
+}
+
+// readNumbers does so with the rows of the scope that have one of those numbers, which ascend.
+func (s *Snapshot) readNumbers(ctx context.Context, scope annona.Scope, numbers []annona.Number, page *annona.Page) error {
+	if len(numbers) == 0 {
+		return nil
+	}
+	err := s.x.readOpen(ctx, page, func() error {
+		for some := range slices.Chunk(numbers, namedRows) {
+			if err := s.x.Records.ReadNumbers(ctx, scope, some, page); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	concerned, err := s.concernedIn(ctx, numbers[0]-1, numbers[len(numbers)-1])
+	if err != nil {
+		return err
+	}
+	concerned = slices.DeleteFunc(concerned, func(n annona.Number) bool {
+		_, asked := slices.BinarySearch(numbers, n)
+		return !asked
+	})
+	return s.putBack(ctx, scope, concerned, page)
+}
+
+// putBack replaces the rows of a page that may look otherwise now by what they were.
+func (s *Snapshot) putBack(ctx context.Context, scope annona.Scope, concerned []annona.Number, page *annona.Page) error {
+	if len(concerned) == 0 {
+		return nil
 	}
 	was := annona.NewPage(page.Shape)
 	whole := annona.NewPage(page.Shape)

@@ -15,8 +15,12 @@ import (
 // specification is an export specification under a grant: what is read, and how it is shown.
 type specification struct {
 	dictionary *annona.Dictionary
+	version    int
 	shown      *annona.Shape // with the recipient's names, in the recipient's order
 	changes    map[*annona.Field]privacy.Change
+	rules      []annona.Condition // of derived columns
+	ages       bool               // a treatment shows ages
+	change     *annona.Field      // the column that says what to do with a row; nil: there is none
 }
 
 // recipientName is what a recipient may call a column: a name in every format.
@@ -39,7 +43,7 @@ func compileSpec(d *annona.Dictionary, grant *annona.Grant, spec *annona.ExportS
 	c := specCompiler{
 		grant:         grant,
 		on:            on,
-		specification: &specification{dictionary: d, changes: map[*annona.Field]privacy.Change{}},
+		specification: &specification{dictionary: d, version: spec.Version, changes: map[*annona.Field]privacy.Change{}},
 	}
 	columns := make([]specColumn, len(spec.Fields))
 	for i := range spec.Fields {
@@ -48,7 +52,10 @@ func compileSpec(d *annona.Dictionary, grant *annona.Grant, spec *annona.ExportS
 			return nil, annona.Invalid("unknown_field", "groups are not nested that deep").On(spec.Fields[i].Field)
 		}
 	}
-	if c.derived, err = c.rules(dataset, spec.Derived); err != nil {
+	if c.derived, err = c.columns(dataset, spec.Derived); err != nil {
+		return nil, err
+	}
+	if err := c.mode(dataset, spec); err != nil {
 		return nil, err
 	}
 	c.shown, err = c.shape(dataset, columns, false)
@@ -117,6 +124,9 @@ func (c specCompiler) shape(dataset *annona.Dataset, columns []specColumn, neste
 	}
 	if !nested {
 		shape.Columns, fields = append(shape.Columns, c.derived...), append(fields, c.derived...)
+		if c.change != nil {
+			shape.Columns, fields = slices.Insert(shape.Columns, 0, c.change), slices.Insert(fields, 0, c.change)
+		}
 	}
 	if err := distinct(dataset, fields); err != nil {
 		return nil, err
@@ -125,6 +135,9 @@ func (c specCompiler) shape(dataset *annona.Dataset, columns []specColumn, neste
 		return nil, err
 	}
 	shape.Dataset = dataset.Showing(fields)
+	if c.change != nil && !nested {
+		return shape, c.checkKey(shape)
+	}
 	return shape, nil
 }
 
@@ -185,7 +198,7 @@ func (c specCompiler) show(f *annona.Field, column specColumn) (*annona.Field, e
 		}
 		switch column.Treatment {
 		case annona.TreatAge:
-			shown.Type, shown.Unit = annona.TypeInt, years
+			shown.Type, shown.Unit, c.ages = annona.TypeInt, years, true
 		case annona.TreatArea:
 			change.Area = func(code string) string { return c.on.areas.AtLevel(code, column.Level) }
 		}
@@ -278,12 +291,22 @@ func (s *specification) read(shown *annona.Shape) *annona.Shape {
 	dataset, _ := s.dictionary.Dataset(shown.Dataset.Name)
 	shape := &annona.Shape{Dataset: dataset}
 	for _, f := range shown.Columns {
-		shape.Columns = append(shape.Columns, f.Shows())
+		if f != s.change {
+			shape.Columns = append(shape.Columns, f.Shows())
+		}
 	}
 	for _, g := range shown.Groups {
 		shape.Groups = append(shape.Groups, annona.GroupShape{Field: g.Field.Shows(), Shape: s.read(g.Shape)})
 	}
 	return shape
+}
+
+// records is a shape without the column that says what to do with a row.
+func (s *specification) records(shown *annona.Shape) *annona.Shape {
+	if s.change == nil || len(shown.Columns) == 0 || shown.Columns[0] != s.change {
+		return shown
+	}
+	return &annona.Shape{Dataset: shown.Dataset, Columns: shown.Columns[1:], Groups: shown.Groups}
 }
 
 // questionOf is what an export by a specification asks, but for its columns.

@@ -16,8 +16,8 @@ const (
 	maxThresholds = 4
 )
 
-// rules resolves the derived columns of a specification, in their order.
-func (c specCompiler) rules(dataset *annona.Dataset, rules []annona.SpecRule) ([]*annona.Field, error) {
+// columns resolves the derived columns of a specification, in their order.
+func (c specCompiler) columns(dataset *annona.Dataset, rules []annona.SpecRule) ([]*annona.Field, error) {
 	if len(rules) > maxRules {
 		return nil, annona.Invalid("spec_fields", "a specification derives at most %d columns", maxRules).On("derived")
 	}
@@ -38,6 +38,7 @@ func (c specCompiler) rules(dataset *annona.Dataset, rules []annona.SpecRule) ([
 			return nil, err
 		}
 		fields = append(fields, derivedField(dataset, r.As, rule))
+		c.rules = append(c.rules, rule.Of)
 	}
 	return fields, nil
 }

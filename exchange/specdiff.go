@@ -12,7 +12,7 @@ import (
 // SpecChange is one difference between two versions of an export specification.
 type SpecChange struct {
 	// What is adds, removes, alters (the treatment of a field), derives, renames, recodes, or the name of a part of
-	// the specification: filter, as_of, purpose, dataset, form, title, order.
+	// the specification: filter, as_of, purpose, dataset, mode, form, title, order.
 	What   string `json:"what"`
 	Field  string `json:"field,omitempty"`
 	Before string `json:"before,omitempty"`
@@ -34,6 +34,7 @@ func CompareSpecs(before, after *annona.ExportSpec) []SpecChange {
 	part("as_of", string(before.AsOf), string(after.AsOf), true)
 	part("purpose", before.Purpose, after.Purpose, true)
 	part("dataset", before.Dataset, after.Dataset, true)
+	part("mode", cmp.Or(before.Mode, annona.SpecFull), cmp.Or(after.Mode, annona.SpecFull), false)
 	part("form", formText(before), formText(after), false)
 	part("title", before.Title, after.Title, false)
 	slices.SortStableFunc(changes, func(a, b SpecChange) int {

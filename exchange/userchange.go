@@ -75,6 +75,9 @@ func (x *Exchange) userProposal(ctx context.Context, c userChange) (p proposal, 
 	if u == nil {
 		return p, errNoUser
 	}
+	if u.Provider != "" && (c.Act == "roles" || c.Act == "reset") {
+		return p, errOfProvider
+	}
 	p.object, p.base = c.User.String(), u.Version
 	if c.empowers(u) {
 		p.shows = []string{c.Act + ": " + u.Name + ", from then on " + strings.Join(c.rolesOf(u), ", ")}
@@ -95,7 +98,7 @@ func (c userChange) rolesOf(u *annona.User) []string {
 // empowers reports whether a change lets somebody approve who could not, or lets them in by another way.
 func (c userChange) empowers(u *annona.User) bool {
 	switch {
-	case c.Act == "disabled" || !makesApprover(u.Partner, c.rolesOf(u)):
+	case c.Act == "disabled" || u.Provider != "" || !makesApprover(u.Partner, c.rolesOf(u)):
 		return false
 	case c.Act == "roles":
 		return !makesApprover(u.Partner, u.Roles)
@@ -151,7 +154,7 @@ func (x *Exchange) change(ctx context.Context, tx annona.Tx, u *annona.User, fac
 	case "disabled":
 		u.Status, u.Invitation = annona.UserDisabled, annona.TokenHash{}
 	case "enabled":
-		if len(factors) == 0 {
+		if len(factors) == 0 && u.Provider == "" {
 			return annona.Conflict("user_without_factors", "this user has nothing to sign in by; invite them again: annona admin reset")
 		}
 		u.Status = annona.UserActive

@@ -29,11 +29,12 @@ const (
 )
 
 var (
-	errUserName  = annona.Invalid("user_name_malformed", "a login name has 1 to 64 characters: small letters, digits, and between them dots, hyphens and underscores").On("name")
-	errUserLabel = annona.Invalid("display_name_malformed", "a display name has at most %d printable characters", maxDisplay).On("display")
-	errRoles     = annona.Invalid("role_malformed", "a role is a word of small letters, digits and hyphens; nobody has more than %d", maxRoles).On("role")
-	errNoUser    = annona.NotFound("no user of this name is on file; annona admin list shows them")
-	errTwoFirst  = annona.Invalid("two_administrators", "the first administrators are two: name both, so that one can approve what the other one does, and nobody is locked out for good")
+	errUserName   = annona.Invalid("user_name_malformed", "a login name has 1 to 64 characters: small letters, digits, and between them dots, hyphens and underscores").On("name")
+	errUserLabel  = annona.Invalid("display_name_malformed", "a display name has at most %d printable characters", maxDisplay).On("display")
+	errRoles      = annona.Invalid("role_malformed", "a role is a word of small letters, digits and hyphens; nobody has more than %d", maxRoles).On("role")
+	errNoUser     = annona.NotFound("no user of this name is on file; annona admin list shows them")
+	errOfProvider = annona.Conflict("user_of_provider", "an identity provider says who this is: their roles are in its rules, and they sign in there; annona admin disable keeps them out")
+	errTwoFirst   = annona.Invalid("two_administrators", "the first administrators are two: name both, so that one can approve what the other one does, and nobody is locked out for good")
 )
 
 // InviteUsers puts users on file whom invitations wait for. Before there is an administrator nobody is
@@ -100,7 +101,7 @@ func (x *Exchange) enoughAdministrators(ctx context.Context, invited []annona.Us
 	if err != nil {
 		return err
 	}
-	if len(there) > 0 {
+	if slices.ContainsFunc(there, func(u annona.User) bool { return u.Provider == "" }) {
 		return nil
 	}
 	both := 0

@@ -19,7 +19,7 @@ import (
 const maxKeys = 10
 
 // Registration is what a client of the authorization server is registered with. Exactly one of Keys,
-// Subject and Secret says how it proves who it is.
+// Subject, Secret and Outside says how it proves who it is.
 type Registration struct {
 	Agreement string
 	Label     string
@@ -29,6 +29,8 @@ type Registration struct {
 	Keys    []byte // JWK set of public keys: private_key_jwt
 	Subject string // of its certificate, as RFC 4514 writes it: tls_client_auth
 	Secret  bool   // it gets a secret: client_secret_basic, the weaker rung
+	Outside string // its client_id at Issuer, an identity provider of others: identity_provider
+	Issuer  string
 
 	Redirects []string // where a browser may be sent back to; none: it acts for nobody but itself
 }
@@ -36,7 +38,7 @@ type Registration struct {
 // RegisterClient makes a client of the authorization server. secret is empty unless one was asked
 // for; it is returned once and kept nowhere. The client_id is KeyID.
 //
-// Errors: those of Mint, method_required, keys_malformed, subject_malformed.
+// Errors: those of Mint, method_required, keys_malformed, subject_malformed, outside_client_malformed.
 func RegisterClient(hash func([]byte) []byte, demo bool, now time.Time, r Registration) (secret string, client annona.Client, err error) {
 	// Every client has a secret, also one that is told none: its hash is never that of nothing.
 	_, client, err = Mint(hash, demo, now, r.Expires, r.Agreement, r.Label, r.Networks)
@@ -64,12 +66,19 @@ func RegisterClient(hash func([]byte) []byte, demo bool, now time.Time, r Regist
 		secret = newSecret(client.KeyID)
 		client.Hash = hash([]byte(secret))
 	}
+	if r.Outside != "" || r.Issuer != "" {
+		ways++
+		client.Method, client.KeyID, client.Subject = annona.MethodOutside, OutsideKeyID(r.Issuer, r.Outside), r.Issuer+" "+r.Outside
+		if !isOutsideID(r.Outside) || r.Issuer == "" || len(r.Redirects) > 0 {
+			return "", annona.Client{}, annona.Invalid("outside_client_malformed", "a client of an identity provider is named by its client_id there, of 1 to %d printable characters, and by the issuer; browsers are not sent back to it from here", maxNameLen).On("client_id")
+		}
+	}
 	client.Redirects = r.Redirects
 	if err := checkRedirects(r); err != nil {
 		return "", annona.Client{}, err
 	}
 	if ways != 1 {
-		return "", annona.Client{}, annona.Invalid("method_required", "say in one way how the client proves who it is: by keys, by the subject of its certificate, or by a secret")
+		return "", annona.Client{}, annona.Invalid("method_required", "say in one way how the client proves who it is: by keys, by the subject of its certificate, by a secret, or by an identity provider")
 	}
 	return secret, client, nil
 }
@@ -141,6 +150,11 @@ func plainKeys(text []byte) ([]byte, error) {
 		return nil, annona.Internal("write the keys of a client", err)
 	}
 	return plain, nil
+}
+
+// isOutsideID reports whether a text can be a client_id of somebody else's.
+func isOutsideID(text string) bool {
+	return text != "" && len(text) <= maxNameLen && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' })
 }
 
 // isSubject reports whether a text can be the subject of a certificate.

@@ -42,6 +42,8 @@ type Installation struct {
 	Admit func(ctx context.Context, caller annona.Caller, within annona.Authorization) error
 	// Delegated records that a person lets a client act for them.
 	Delegated func(ctx context.Context, caller annona.Caller, d annona.Delegation) error
+	// Outside recognizes tokens that others issue; nil: none count here.
+	Outside *Outside
 }
 
 // SigningKey is a key of the authorization server.
@@ -431,6 +433,16 @@ func (i *Issuer) Revoke(ctx context.Context, shown ShownClient, text string) err
 		return err
 	}
 	return i.Delegations.EndDelegation(ctx, d.ID, i.clock())
+}
+
+// Logout ends tokens of others, as their issuer says in a logout token.
+//
+// Errors: invalid_request, identity_provider_unavailable.
+func (i *Issuer) Logout(ctx context.Context, text string) error {
+	if i.Outside == nil {
+		return annona.Invalid("invalid_request", "no identity provider of others counts here")
+	}
+	return i.Outside.Logout(ctx, text)
 }
 
 // Sign signs a statement of the authorization server, of that typ, by the key in use.

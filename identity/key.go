@@ -8,6 +8,8 @@
 //	delegation.go, exchange.go what people let clients do for them, and clients behind those
 //	token.go, proof.go         who shows a token, and the proof that it is theirs (RFC 9449)
 //	signed.go                  signed texts from outside, of which nothing is believed
+//	outside*.go                tokens that identity providers of others issue, and who is behind them
+//	outbound.go                how anything is fetched from servers of others
 //
 // The package does not know what a caller may do (package policy does), where clients and tokens are
 // stored, the keys of the hashes under which they are kept, or HTTP.

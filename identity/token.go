@@ -27,13 +27,11 @@ var (
 // Recognize returns the caller who shows a token, once what the token is bound to has been proved. The
 // proof is claimed last, so that only its holder can use it up.
 //
-// Errors: invalid_token, invalid_dpop_proof, use_dpop_nonce, network_not_allowed (forbidden).
+// Errors: invalid_token, invalid_dpop_proof, use_dpop_nonce, network_not_allowed (forbidden), and of a token
+// that others have issued those of Outside.
 func (t *Tokens) Recognize(ctx context.Context, shown annona.ShownToken) (annona.Caller, error) {
-	if !isToken(shown.Token) {
-		return annona.Caller{}, errToken
-	}
+	token, err := t.find(ctx, shown)
 	now := t.Clock()
-	token, err := t.Standings.TokenByHash(ctx, t.HashToken([]byte(shown.Token)))
 	switch {
 	case err != nil:
 		return annona.Caller{}, err
@@ -59,6 +57,19 @@ func (t *Tokens) Recognize(ctx context.Context, shown annona.ShownToken) (annona
 		Client: client.ID, Agreement: client.Agreement, Strength: strengthOf(client, token),
 		Network: plainAddr(shown.From), Token: token.Hash, Acting: token.Acting,
 	}, nil
+}
+
+// find returns what is on file of a token: one of ours, or of others who issue them; nil when there is none.
+func (t *Tokens) find(ctx context.Context, shown annona.ShownToken) (*annona.Token, error) {
+	foreign := t.Outside != nil && isSigned(shown.Token)
+	if !foreign && !isToken(shown.Token) {
+		return nil, nil
+	}
+	token, err := t.Standings.TokenByHash(ctx, t.HashToken([]byte(shown.Token)))
+	if token != nil || err != nil || !foreign {
+		return token, err
+	}
+	return t.Outside.takeIn(ctx, shown.Token, shown.From)
 }
 
 // checkBinding holds whoever shows a token to all that the token is bound to.

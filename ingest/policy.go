@@ -23,3 +23,10 @@ func WritePolicy(w io.Writer, p annona.Policy) error {
 	}
 	return nil
 }
+
+// ParseIdentityProvider reads what the tokens of an identity provider count for. It checks the form only.
+func ParseIdentityProvider(r io.Reader) (annona.IdentityProvider, error) {
+	var p annona.IdentityProvider
+	err := decodeYAML(r, "identity provider", &p)
+	return p, err
+}

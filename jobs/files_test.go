@@ -123,7 +123,7 @@ func TestEveryFormatIsTheSameTwice(t *testing.T) {
 				}
 			})
 			first := r.start(name, "")
-			second := r.start(name, r.gate.ExportPosition(&first.ExportOrder))
+			second := r.start(name, r.gate.ExportPosition(&first))
 			one, two := r.manifest(r.finish(r.worker(), first.ID)), r.manifest(r.finish(r.worker(), second.ID))
 			if len(one.Files) < 2 || !slices.Equal(one.Files, two.Files) {
 				t.Errorf("twice at one position:\n%+v\n%+v", one.Files, two.Files)

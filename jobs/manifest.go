@@ -18,6 +18,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
+	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/schema"
 )
 
@@ -39,6 +40,8 @@ type Manifest struct {
 	Compression   string            `json:"compression"`
 	Joinable      bool              `json:"joinable"` // the documents of the parts, one behind the other, are one
 	AsOf          annona.Date       `json:"as_of"`
+	Mode          string            `json:"mode"`            // full: it has everything; delta: what has changed since
+	Since         string            `json:"since,omitempty"` // position behind which a delta begins
 	Position      string            `json:"position"`
 	Fields        []string          `json:"fields"`
 	Derived       []string          `json:"derived,omitempty"` // columns of the specification that are no field
@@ -87,9 +90,12 @@ func (r *running) manifest(ctx context.Context, keep time.Duration) (string, err
 		Agreement: o.Agreement + "@" + strconv.Itoa(o.AgreementVersion), Purpose: o.Purpose, Dataset: o.Dataset,
 		Schema: o.Dataset + "/" + strconv.Itoa(o.Schema), CodeLists: schema.CodeLists(r.Gate.CurrentDictionary(), r.export.Shape()),
 		Format: spec.Format, Layout: string(encode.LayoutOf(o.Dataset, r.options)), Profile: spec.Profile, Compression: r.compression(), Joinable: spec.Format == string(encode.NDJSON),
-		AsOf: r.export.AsOf(), Position: r.Gate.ExportPosition(o), Withheld: append([]string{}, r.export.Withheld()...), RaisedCap: r.export.Raised(),
-		LeftOut: map[string]string{"individuals": blurred(individuals), "households": blurred(households)},
+		AsOf: r.export.AsOf(), Mode: annona.SpecFull, Since: r.Gate.ExportSince(r.job), Position: r.Gate.ExportPosition(r.job), Withheld: append([]string{}, r.export.Withheld()...), RaisedCap: r.export.Raised(),
+		LeftOut: map[string]string{"individuals": exchange.Blurred(individuals), "households": exchange.Blurred(households)},
 		AskedAt: o.AskedAt, MadeAt: r.now(), DeletedBy: r.now().Add(keep),
+	}
+	if m.Since != "" {
+		m.Mode = annona.SpecDelta
 	}
 	for _, f := range spec.Fields {
 		m.Fields = append(m.Fields, f.Field)
@@ -131,15 +137,6 @@ func (r *running) now() time.Time { return r.Gate.Clock().UTC().Truncate(time.Se
 func Fingerprint(recipient string) string {
 	sum := sha256.Sum256([]byte(recipient))
 	return hex.EncodeToString(sum[:])
-}
-
-// blurred is a count of people that somebody may not see: fewer than ten, zero among them, are not told
-// apart, and others are rounded to five.
-func blurred(n int64) string {
-	if n < 10 {
-		return "<10"
-	}
-	return strconv.FormatInt((n+2)/5*5, 10)
 }
 
 // OpenManifest checks the signature of a manifest against public keys of the registry that has made it,

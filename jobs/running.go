@@ -35,40 +35,41 @@ type running struct {
 // rewrites bounds how often parts are written again because somebody has left them.
 const rewrites = 8
 
-// run writes what is missing of an export, and returns its manifest and how long its files are kept.
-func (r *running) run(ctx context.Context) (manifest string, keep time.Duration, err error) {
+// run writes what is missing of an export, and says how that ended: with a manifest, where the next one
+// begins, and how long the files are kept.
+func (r *running) run(ctx context.Context) (end annona.ExportEnd, err error) {
 	if r.export, err = r.Gate.ResumeExport(ctx, *r.job); err != nil {
-		return "", 0, err
+		return end, err
 	}
 	if err := r.prepare(); err != nil {
-		return "", 0, err
+		return end, err
 	}
 	if err := r.export.Plan(ctx, r.claim, r.alive.beat); err != nil {
-		return "", 0, err
+		return end, err
 	}
 	if r.parts, err = r.Jobs.ExportParts(ctx, r.job.ID); err != nil {
-		return "", 0, err
+		return end, err
 	}
 	r.count()
 	for n := range r.export.Parts() {
 		if !r.has(n + 1) {
 			if err := r.write(ctx, n+1); err != nil {
-				return "", 0, err
+				return end, err
 			}
 		}
 	}
-	if err := r.rewriteLeft(ctx); err != nil {
-		return "", 0, err
+	if r.job.Reached, err = r.settle(ctx); err != nil {
+		return end, err
 	}
 	if err := r.drop(ctx, r.isOurs); err != nil {
-		return "", 0, err
+		return end, err
 	}
-	keep = exchange.DefaultKeep
+	end = annona.ExportEnd{State: annona.ExportComplete, Keep: exchange.DefaultKeep, Reached: r.job.Reached}
 	if hours := r.export.Spec().KeepHours; hours > 0 {
-		keep = time.Duration(hours) * time.Hour
+		end.Keep = time.Duration(hours) * time.Hour
 	}
-	manifest, err = r.manifest(ctx, keep)
-	return manifest, keep, err
+	end.Manifest, err = r.manifest(ctx, end.Keep)
+	return end, err
 }
 
 // prepare fixes how the parts are written.
@@ -76,7 +77,7 @@ func (r *running) prepare() (err error) {
 	spec, shape := r.export.Spec(), r.export.Shape()
 	r.options = encode.Options{
 		Format: encode.Format(spec.Format), Layout: encode.Layout(spec.Layout), Profile: encode.Profile(spec.Profile),
-		Schema: fmt.Sprintf("%s@%d", spec.Name, spec.Version), Modified: r.job.AskedAt.Truncate(time.Second),
+		Schema: fmt.Sprintf("%s@%d", spec.Name, spec.Version), Modified: r.job.At.Day.Time(),
 	}
 	if r.options.Format == encode.JSONLD {
 		if r.options.Context, err = schema.Context(shape, r.Base); err != nil {
@@ -99,30 +100,48 @@ func (r *running) count() {
 	}
 }
 
-// rewriteLeft writes the parts again in which somebody is who has left, until there are none.
-func (r *running) rewriteLeft(ctx context.Context) error {
+// settle writes the parts again in which somebody is who has left, until there are none. What the parts
+// show is remembered for the delta behind them, where there will be one, and holds when nobody has left
+// them meanwhile.
+func (r *running) settle(ctx context.Context) (reached []byte, err error) {
 	for range rewrites {
-		clean := true
-		for _, p := range slices.Clone(r.parts) {
-			left, err := r.export.Left(ctx, p)
-			if err != nil {
-				return err
-			}
-			if left {
-				clean = false
-				if err := r.write(ctx, p.Number); err != nil {
-					return err
-				}
-			}
-			if err := r.alive.beat(); err != nil {
-				return err
-			}
+		clean, err := r.rewriteLeft(ctx)
+		if err != nil {
+			return nil, err
 		}
-		if clean {
-			return nil
+		switch {
+		case !clean:
+			reached = nil
+		case reached != nil || !r.export.Remembers():
+			return reached, nil
+		default:
+			if reached, err = r.export.Remember(ctx, r.parts, r.alive.beat); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return annona.Unavailable("export_busy", "people leave this export all the time; it is tried again")
+	return nil, annona.Unavailable("export_busy", "people leave this export all the time; it is tried again")
+}
+
+// rewriteLeft writes the parts again in which somebody is who has left. clean: there are none.
+func (r *running) rewriteLeft(ctx context.Context) (clean bool, err error) {
+	clean = true
+	for _, p := range slices.Clone(r.parts) {
+		left, err := r.export.Left(ctx, p)
+		if err != nil {
+			return false, err
+		}
+		if left {
+			clean = false
+			if err := r.write(ctx, p.Number); err != nil {
+				return false, err
+			}
+		}
+		if err := r.alive.beat(); err != nil {
+			return false, err
+		}
+	}
+	return clean, nil
 }
 
 // write writes one part into a file of its own, and keeps it in the place of an earlier one.
@@ -175,6 +194,9 @@ func shapesOf(passes []encode.Part) []*annona.Shape {
 func (r *running) nameOf(part int) string {
 	_, extension, _ := strings.Cut(encode.FileName(r.job.Dataset, r.options), ".")
 	name := fmt.Sprintf("%s-%05d.%s", r.job.Spec, part, extension)
+	if len(r.job.Since) > 0 {
+		name = fmt.Sprintf("%s-delta-%05d.%s", r.job.Spec, part, extension)
+	}
 	switch r.compression() {
 	case "gzip":
 		name += ".gz"

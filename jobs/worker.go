@@ -133,9 +133,9 @@ func (w *Worker) work(ctx context.Context, job *annona.ExportJob, claim annona.E
 		return w.Queue.BeatExport(ctx, claim, w.lease(), r.rows, r.bytes)
 	})
 	defer r.alive.stop()
-	manifest, keep, err := r.run(ctx)
+	end, err := r.run(ctx)
 	if err == nil {
-		return annona.ExportEnd{State: annona.ExportComplete, Keep: keep, Manifest: manifest}
+		return end
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause

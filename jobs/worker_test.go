@@ -130,7 +130,7 @@ func TestAKilledExportIsTheSame(t *testing.T) {
 	files := 2 * *kills
 	r.spec("all", func(s *annona.ExportSpec) { s.PartRows = int64((950 + files - 1) / files) })
 	undisturbed := r.start("all", "")
-	position := r.gate.ExportPosition(&undisturbed.ExportOrder)
+	position := r.gate.ExportPosition(&undisturbed)
 	want := r.documents(r.finish(r.worker(), undisturbed.ID))
 	disturbed := r.start("all", position)
 	killed := 0

@@ -116,7 +116,7 @@ func (p *Roles) nameNetworks() error {
 
 // verbs are those that a rule can name.
 var verbs = []annona.Verb{
-	annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbExport, annona.VerbFollow, annona.VerbDisclosures, annona.VerbNameSearch, annona.VerbImport,
+	annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbExport, annona.VerbTryExport, annona.VerbFollow, annona.VerbDisclosures, annona.VerbNameSearch, annona.VerbImport,
 	annona.VerbDecideEligibility,
 }
 

@@ -14,7 +14,7 @@ func Shipped() annona.Policy {
 		}},
 		{Name: "registrar", Title: "Loads the sources of its agreement", Rules: []annona.RoleRule{allow("load", 0, annona.VerbImport)}},
 		{Name: "exporter", Title: "Takes exports and follows changes", Rules: []annona.RoleRule{
-			allow("exports", 0, annona.VerbExport, annona.VerbFollow), {Name: "bulk-by-hand", Verbs: []annona.Verb{annona.VerbExport}, StepUp: &annona.StepUp{ACR: "mfa", MaxAge: 15}},
+			allow("exports", 0, annona.VerbExport, annona.VerbTryExport, annona.VerbFollow), {Name: "bulk-by-hand", Verbs: []annona.Verb{annona.VerbExport}, StepUp: &annona.StepUp{ACR: "mfa", MaxAge: 15}},
 		}},
 		{Name: "program-officer", Title: "Finds and reads records of a program", Rules: []annona.RoleRule{
 			allow("reads", 1000, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch),

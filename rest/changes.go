@@ -3,18 +3,22 @@ package rest
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 )
 
 type changesInput struct {
-	Dataset string   `query:"dataset" required:"true" enum:"individuals,households" example:"individuals" doc:"Whose changes."`
-	Purpose string   `query:"purpose" required:"true" example:"eligibility-assessment" doc:"What the data is for: the code of a purpose in your agreement."`
+	Dataset string   `query:"dataset" enum:"individuals,households" example:"individuals" doc:"Whose changes. Needed without specification."`
+	Purpose string   `query:"purpose" example:"eligibility-assessment" doc:"What the data is for: the code of a purpose in your agreement. Needed without specification."`
+	Spec    string   `query:"specification" maxLength:"60" example:"monthly-transfer" doc:"Name of an export specification with mode: delta, in the place of dataset, purpose, fields and filter: changes of what it shows, under your names and codes. after is then the position of a manifest, or the one behind its changes."`
+	Version int      `query:"version" minimum:"1" doc:"Version of the specification. Without it: the latest."`
 	Fields  []string `query:"fields" nullable:"false" example:"individual_id,date_of_birth,sex" doc:"The columns you want, as in a search. The id is always among them. A change of another column is no change for you."`
 	Chosen
 	Accepts
@@ -33,12 +37,33 @@ func (s *Server) changes(ctx context.Context, in *changesInput) (*reply, error) 
 	v := visitOf(ctx)
 	waiting, stop := s.untilDrained(ctx)
 	defer stop()
-	found, err := s.Gate.Follow(waiting, v.caller, q, in.After, in.Limit, time.Duration(in.Wait)*time.Second, exchange.Form{Format: string(format), Layout: string(encode.Nested)})
+	wait, form := time.Duration(in.Wait)*time.Second, exchange.Form{Format: string(format), Layout: string(encode.Nested)}
+	if in.Spec != "" {
+		return s.changesBySpec(ctx, waiting, in, wait, form)
+	}
+	if in.Version != 0 {
+		return nil, annona.Invalid("version_unsuitable", "version is that of a specification").On("version")
+	}
+	found, err := s.Gate.Follow(waiting, v.caller, q, in.After, in.Limit, wait, form)
 	if err != nil {
 		return nil, whyEnded(waiting, ctx, err)
 	}
 	v.recognized(found.Request, q)
-	return s.sendChanges(found, in.Dataset, format), nil
+	return s.sendChanges(found, in.Dataset, schemaID(in.Dataset, found.Schema), format), nil
+}
+
+// changesBySpec answers with the changes of what a specification shows.
+func (s *Server) changesBySpec(ctx, waiting context.Context, in *changesInput, wait time.Duration, form exchange.Form) (*reply, error) {
+	if in.Dataset != "" || in.Purpose != "" || len(in.Fields) > 0 || in.Filter != "" {
+		return nil, annona.Invalid("specification_alone", "the specification says dataset, purpose, fields and filter").On("specification")
+	}
+	v := visitOf(ctx)
+	found, spec, err := s.Gate.FollowSpec(waiting, v.caller, in.Spec, in.Version, in.After, in.Limit, wait, form)
+	if err != nil {
+		return nil, whyEnded(waiting, ctx, err)
+	}
+	v.recognized(found.Request, exchange.Question{Dataset: spec.Dataset, Purpose: spec.Purpose})
+	return s.sendChanges(found, spec.Dataset, spec.Name+"@"+strconv.Itoa(spec.Version), encode.Format(form.Format)), nil
 }
 
 // untilDrained returns a context that also ends when the server shuts down: nobody waits then.
@@ -57,8 +82,8 @@ func whyEnded(waiting, client context.Context, err error) error {
 }
 
 // sendChanges writes the changes once the gate has released them.
-func (s *Server) sendChanges(found *exchange.Changes, dataset string, format encode.Format) *reply {
-	o := encode.Options{Format: format, Schema: schemaID(dataset, found.Schema)}
+func (s *Server) sendChanges(found *exchange.Changes, dataset, schema string, format encode.Format) *reply {
+	o := encode.Options{Format: format, Schema: schema}
 	header := answerHeader(dataset, o)
 	header.Set("Annona-Next", found.Next)
 	list := make([]encode.Change, len(found.List))

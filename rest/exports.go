@@ -74,7 +74,8 @@ type ExportStatus struct {
 	Purpose       string     `json:"purpose" doc:"For which purpose it was asked."`
 	State         string     `json:"state" doc:"waiting, running, complete, failed, cancelled or expired (it was complete, and its files are gone)."`
 	Code          string     `json:"code,omitempty" doc:"Why it failed, or why it waits to be tried again." example:"files_full"`
-	Position      string     `json:"position" doc:"Where the log stood. Another export by this version can be read there."`
+	Since         string     `json:"since,omitempty" doc:"The position behind which a delta begins. Absent: the export has everything."`
+	Position      string     `json:"position" doc:"Where the log stood. Another export by this version can be read there. Once an export with mode: delta is complete, the next one begins there."`
 	Rows          int64      `json:"rows" doc:"Rows that are written."`
 	RowsTotal     *int64     `json:"rows_total,omitempty" doc:"Rows that there were to write when it began."`
 	Bytes         int64      `json:"bytes" doc:"Bytes of files that are written."`
@@ -92,6 +93,7 @@ type startExportInput struct {
 		Specification string `json:"specification" maxLength:"60" example:"monthly-transfer" doc:"Name of an export specification of your agreement."`
 		Version       int    `json:"version,omitempty" minimum:"1" doc:"Its version. Without it: the latest."`
 		Position      string `json:"position,omitempty" doc:"Position of an earlier export by that version. Without it: now."`
+		Since         string `json:"since,omitempty" doc:"For a specification with mode: delta: the position of the manifest behind which the export begins, previous (the latest complete export by this specification) or beginning (everything). Without it: previous, and everything when there is none that the log reaches back to; the manifest says which."`
 	}
 }
 
@@ -102,7 +104,7 @@ type startExportOutput struct {
 
 func (s *Server) startExport(ctx context.Context, in *startExportInput) (*startExportOutput, error) {
 	job, _, err := s.Gate.StartExport(ctx, visitOf(ctx).caller, exchange.ExportRequest{
-		Spec: in.Body.Specification, Version: in.Body.Version, Position: in.Body.Position, Key: in.Key,
+		Spec: in.Body.Specification, Version: in.Body.Version, Position: in.Body.Position, Since: in.Body.Since, Key: in.Key,
 	})
 	if err != nil {
 		return nil, err
@@ -147,8 +149,8 @@ func (s *Server) cancelExport(ctx context.Context, in *exportInputID) (*struct{}
 func (s *Server) exportStatus(job *annona.ExportJob) ExportStatus {
 	e := ExportStatus{
 		ID: job.ID.String(), Specification: job.Spec + "@" + strconv.Itoa(job.Version), Dataset: job.Dataset, Purpose: job.Purpose,
-		State: string(job.State), Code: job.Code, Position: s.Gate.ExportPosition(&job.ExportOrder), Rows: job.Rows, Bytes: job.Bytes, AskedAt: job.AskedAt.UTC(),
-		StartedAt: timeOrNil(job.StartedAt), EndedAt: timeOrNil(job.EndedAt), ExpiresAt: timeOrNil(job.ExpiresAt),
+		State: string(job.State), Code: job.Code, Position: s.Gate.ExportPosition(job), Rows: job.Rows, Bytes: job.Bytes, AskedAt: job.AskedAt.UTC(),
+		Since: s.Gate.ExportSince(job), StartedAt: timeOrNil(job.StartedAt), EndedAt: timeOrNil(job.EndedAt), ExpiresAt: timeOrNil(job.ExpiresAt),
 	}
 	if len(job.Plan) > 0 || job.State == annona.ExportComplete {
 		e.RowsTotal = &job.Total

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -163,5 +164,55 @@ func TestExportsAreRefused(t *testing.T) {
 	}
 	if a := r.get(exportsPath, r.full); a.status != 200 || !strings.Contains(a.body, `"exports":[]`) {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestDeltasOverHTTP takes an export of everything, what has changed since, and follows from there.
+func TestDeltasOverHTTP(t *testing.T) {
+	r, w := exporting(t)
+	_, _, err := r.gate.PutExportSpec(r.Context(), operator, annona.ExportSpec{
+		Name: "moving", Agreement: "full", Purpose: "eligibility-assessment", Dataset: "individuals", Format: "csv", Mode: annona.SpecDelta,
+		Fields: []annona.SpecField{{Field: "individual_id", As: "id"}, {Field: "sex"}},
+	})
+	r.check(err)
+	run := func(body string) ExportStatus {
+		t.Helper()
+		e := r.status(r.ask(http.MethodPost, exportsPath, r.full, body))
+		_, err := w.Next(r.Context())
+		r.check(err)
+		return r.status(r.get(exportsPath+"/"+e.ID, r.full))
+	}
+	whole := run(`{"specification":"moving"}`)
+	if whole.State != "complete" || whole.Since != "" || whole.Rows != 5 {
+		t.Fatalf("%+v", whole)
+	}
+	_, err = r.gate.Restrict(r.Context(), operator, exchange.Subject{Source: "test", Key: "i2"}, annona.Restriction{Kind: annona.KindRestriction})
+	r.check(err)
+	delta := run(`{"specification":"moving","since":"` + whole.Position + `"}`)
+	if delta.State != "complete" || delta.Since == "" || delta.Rows != 1 {
+		t.Errorf("%+v", delta)
+	}
+	for body, code := range map[string]string{
+		`{"specification":"moving","since":"nonsense"}`: "since_invalid", `{"specification":"monthly","since":"previous"}`: "since_unsuitable",
+	} {
+		if a := r.ask(http.MethodPost, exportsPath, r.full, body); a.status != http.StatusBadRequest || a.problem(t).Code != code {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	changes := "/v1/changes?specification=moving"
+	a := r.get(changes+"&after="+url.QueryEscape(whole.Position), r.full)
+	if a.status != http.StatusOK || !strings.Contains(a.body, `"kind":"left_scope"`) || !strings.Contains(a.body, `"schema":"moving@1"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := r.get(changes, r.full); a.status != http.StatusOK || strings.Count(a.body, `"record":{"id":"`) != 4 {
+		t.Errorf("from the beginning: %d %s", a.status, a.body)
+	}
+	for path, code := range map[string]string{
+		changes + "&dataset=individuals": "specification_alone", allChanges + "&version=1": "version_unsuitable",
+		"/v1/changes?specification=monthly": "spec_not_followed", changes + "&after=" + delta.ID: "cursor_invalid",
+	} {
+		if a := r.get(path, r.full); a.status != http.StatusBadRequest || a.problem(t).Code != code {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
 	}
 }

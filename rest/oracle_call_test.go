@@ -65,6 +65,10 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	table["GET "+specsPath+"/{name}/export"] = func(rt *rapid.T) call {
 		return call{method: http.MethodGet, path: specsPath + "/" + specOf(rt) + "/export"}
 	}
+	table["POST "+specsPath+"/{name}/dry-run"] = func(rt *rapid.T) call {
+		text, _ := json.Marshal(map[string]any{"quasi_identifiers": even([][]string{nil, {"sex"}, {"nothing"}}).Draw(rt, "over")})
+		return call{method: http.MethodPost, path: specsPath + "/" + specOf(rt) + "/dry-run", body: string(text)}
+	}
 	// Whether an export may be started is decided before anybody asks whether the registry keeps files: here it
 	// does not, so that no export ever waits.
 	table["POST "+exportsPath] = func(rt *rapid.T) call {

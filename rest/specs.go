@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strconv"
 
@@ -23,6 +24,12 @@ func (s *Server) registerSpecs() {
 		Method: http.MethodGet, Path: specsPath + "/{name}", OperationID: "getExportSpec",
 		Summary: "An export specification", Description: "What an export by it holds. A version never changes. An unknown name and one of another agreement are the same 404.",
 	})), s.exportSpec)
+	huma.Register(s.api, tagged("export-specs", people(huma.Operation{
+		Method: http.MethodPost, Path: specsPath + "/{name}/dry-run", OperationID: "tryExport", MaxBodyBytes: maxBody, BodyReadTimeout: readTimeout,
+		Summary: "Try an export without one",
+		Description: "How many rows an export by the specification would have at this moment, how many people are left out and why, which fields would leave, and how small the smallest group of rows is that look alike in some columns; with five invented rows in its shape. " +
+			"Counts are exact for whoever may export the rows; otherwise fewer than ten are <10 and others are rounded to five. Counts of people who are left out are always so. Each trial stands in the ledger, and there are not many of them in an hour.",
+	}, http.StatusRequestEntityTooLarge)), s.tryExport)
 	huma.Register(s.api, tagged("export-specs", people(huma.Operation{
 		Method: http.MethodGet, Path: specsPath + "/{name}/export", OperationID: "exportBySpec",
 		Summary:     "A file as a specification says",
@@ -59,6 +66,44 @@ func (s *Server) exportSpecs(ctx context.Context, _ *struct{}) (*specsOutput, er
 func (s *Server) exportSpec(ctx context.Context, in *specInput) (*specOutput, error) {
 	spec, err := s.Gate.ShowExportSpec(ctx, visitOf(ctx).caller, in.Name, in.Version)
 	return &specOutput{spec}, err
+}
+
+type tryInput struct {
+	Name string `path:"name" maxLength:"60" example:"monthly-transfer" doc:"Name of the specification."`
+	Body struct {
+		Version int      `json:"version,omitempty" minimum:"1" doc:"Its version. Without it: the latest."`
+		Over    []string `json:"quasi_identifiers,omitempty" nullable:"false" example:"[\"area\",\"sex\"]" doc:"Columns of the specification by which people could be told apart. Without it: those of area, date of birth, sex and marital status."`
+	}
+}
+
+// TrialResult is what an export would hold.
+type TrialResult struct {
+	Specification string              `json:"specification" example:"monthly-transfer@2" doc:"What was tried."`
+	Rows          string              `json:"rows" example:"1205" doc:"Rows of an export of everything: exact, or <10, or rounded to five."`
+	Exact         bool                `json:"exact" doc:"You may export the rows, and rows and smallest_group are exact."`
+	LeftOut       map[string]string   `json:"left_out" doc:"People who are left out, by reason: restriction, objection, no_consent. Never exact."`
+	Fields        map[string][]string `json:"fields" doc:"The fields that would leave, by sensitivity."`
+	Over          []string            `json:"quasi_identifiers" nullable:"false" doc:"The columns that the smallest group is about."`
+	Class         string              `json:"smallest_group_class,omitempty" example:"5–9" doc:"Rows in the smallest group that looks alike in these columns: <5, 5–9 or ≥10."`
+	Smallest      int64               `json:"smallest_group,omitempty" doc:"The same as a number, when it is exact."`
+	Sample        []json.RawMessage   `json:"sample" nullable:"false" doc:"Invented rows, as an export would have them. They are about nobody."`
+}
+
+type tryOutput struct{ Body TrialResult }
+
+func (s *Server) tryExport(ctx context.Context, in *tryInput) (*tryOutput, error) {
+	t, err := s.Gate.TryExport(ctx, visitOf(ctx).caller, in.Name, in.Body.Version, in.Body.Over)
+	if err != nil {
+		return nil, err
+	}
+	out := &tryOutput{TrialResult{
+		Specification: t.Specification, Rows: t.Rows, Exact: t.Exact, LeftOut: t.LeftOut, Fields: t.Fields, Over: append([]string{}, t.Over...), Class: t.Class, Smallest: t.Smallest,
+		Sample: []json.RawMessage{},
+	}}
+	for _, row := range t.Sample {
+		out.Body.Sample = append(out.Body.Sample, row)
+	}
+	return out, nil
 }
 
 func (s *Server) exportBySpec(ctx context.Context, in *specInput) (*reply, error) {

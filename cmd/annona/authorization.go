@@ -17,11 +17,12 @@ import (
 
 // authorization wires the authorization server, and whoever recognizes its tokens, to the registry. signIn
 // makes the pages on which people sign in; nil: nobody does.
-func (f *folder) authorization(public string, certificates bool, signIn func(*identity.Issuer) oauth.SignIn) (*identity.Tokens, *oauth.Wire) {
+func (f *folder) authorization(public string, certificates bool, signIn func(*identity.Issuer) oauth.SignIn, log *slog.Logger) (*identity.Tokens, *oauth.Wire) {
 	i := identity.Installation{
 		Standings: f.remembered, Store: f.store, Claims: f.store, Delegations: f.store, Keys: f.keys, Clock: time.Now, Origin: public,
 		HashSecret: f.vault.KeyHash, HashToken: f.vault.TokenHash, HashNonce: f.vault.ProofNonce,
 		Signing: f.signingKeys, Admit: f.gate.AdmitToken, Delegated: f.gate.RecordDelegation,
+		Outside: f.outsiders(log),
 	}
 	proofs := identity.NewProofs(i)
 	issuer := identity.NewIssuer(i, proofs)
@@ -30,6 +31,21 @@ func (f *folder) authorization(public string, certificates bool, signIn func(*id
 		pages = signIn(issuer)
 	}
 	return identity.NewTokens(i, proofs), oauth.New(issuer, pages, certificates)
+}
+
+// outsiders wires the recognition of tokens of others to the registry. What goes wrong with a provider is
+// logged by its name.
+func (f *folder) outsiders(log *slog.Logger) *identity.Outside {
+	return identity.NewOutside(identity.OutsideWiring{
+		Providers: f.store, Standings: f.remembered, Clock: time.Now, HashName: f.vault.KeyHash, HashToken: f.vault.TokenHash, Outbound: identity.NewOutbound,
+		TakeIn: f.gate.TakeInToken,
+		End: func(ctx context.Context, provider string, e annona.OutsideEnd) error {
+			return f.gate.EndOutside(ctx, annona.Caller{}, provider, e)
+		},
+		Trouble: func(provider string, err error) {
+			log.Warn("the keys of an identity provider could not be fetched; those that are known count on for a day", "identity_provider", provider, "error", err.Error())
+		},
+	})
 }
 
 // pages wires the pages on which people sign in to the registry.

@@ -28,6 +28,8 @@ type clientCreate struct {
 	Keys      string    `xor:"way" required:"" type:"path" placeholder:"FILE" help:"JWK set with its public keys: it signs assertions (private_key_jwt)."`
 	Subject   string    `xor:"way" required:"" placeholder:"NAME" help:"Subject of its certificate, as CN=…,O=…: it connects with it (tls_client_auth)."`
 	Secret    bool      `xor:"way" required:"" help:"Give it a secret, which is shown once (client_secret_basic): the weaker rung."`
+	ClientID  string    `name:"client-id" xor:"way" required:"" placeholder:"ID" help:"Its client_id at an identity provider of others, which says who it is; with --issuer."`
+	Issuer    string    `placeholder:"URL" help:"Issuer of that identity provider, as annona identity-provider list shows it."`
 	Redirect  []string  `placeholder:"URL" help:"Address that a browser may be sent back to, as https://cases.example/back, when the client acts for people who sign in here; may be repeated. None: it acts for itself."`
 	JSON      bool      `name:"json" help:"Print JSON."`
 }
@@ -37,7 +39,7 @@ func (k clientCreate) Run(ctx context.Context, c console) error {
 		now := time.Now()
 		r := identity.Registration{
 			Agreement: k.Agreement, Label: k.Label, Networks: prefixes(k.Network), Expires: now.AddDate(0, 0, k.Days),
-			Subject: k.Subject, Secret: k.Secret, Redirects: k.Redirect,
+			Subject: k.Subject, Secret: k.Secret, Redirects: k.Redirect, Outside: k.ClientID, Issuer: k.Issuer,
 		}
 		if k.Keys != "" {
 			var err error
@@ -48,6 +50,11 @@ func (k clientCreate) Run(ctx context.Context, c console) error {
 		secret, client, err := identity.RegisterClient(f.vault.KeyHash, f.vault.Demo(), now, r)
 		if err != nil {
 			return err
+		}
+		if client.Method == annona.MethodOutside {
+			if client.ID, err = f.gate.OutsideClient(ctx, client); err != nil {
+				return err
+			}
 		}
 		client.Role = k.Role
 		if err := f.gate.CreateClient(ctx, operator(), client); err != nil {

@@ -44,6 +44,7 @@ type store interface {
 	annona.Indexes
 	annona.Merges
 	annona.Users
+	annona.Outside
 	annona.Dumper
 	annona.Reviver
 	Close() error

@@ -142,6 +142,7 @@ type exportSpecRun struct {
 	dataFlag
 	Client  string `required:"" placeholder:"KEYID" help:"Client of the agreement in whose name the export runs: the public part of its key. What a plain API key may not have is not in it."`
 	Version int    `help:"Version of the specification; the latest one when left out."`
+	Since   string `placeholder:"POSITION" help:"Of a specification with mode delta: the position of a manifest behind which the export begins, previous or beginning. None: previous, and everything when there is none."`
 	Follow  bool   `help:"Wait until it is complete. A server works on it meanwhile."`
 	Name    string `arg:"" help:"Name of the specification."`
 }
@@ -149,15 +150,11 @@ type exportSpecRun struct {
 // Run puts an export in the queue of the servers.
 func (e exportSpecRun) Run(ctx context.Context, c console) error {
 	return e.with(ctx, func(f *folder) error {
-		client, err := f.store.ClientByKeyID(ctx, e.Client)
+		as, err := f.inTheNameOf(ctx, e.Client)
 		if err != nil {
 			return err
 		}
-		if client == nil {
-			return annona.NotFound("no client with this key is on file; annona key list shows them").On("client")
-		}
-		as := annona.Caller{Client: client.ID, Agreement: client.Agreement, Strength: annona.StrengthAPIKey, Operator: operator().Operator}
-		job, _, err := f.gate.StartExport(ctx, as, exchange.ExportRequest{Spec: e.Name, Version: e.Version})
+		job, _, err := f.gate.StartExport(ctx, as, exchange.ExportRequest{Spec: e.Name, Version: e.Version, Since: e.Since})
 		if err != nil {
 			return err
 		}
@@ -166,6 +163,18 @@ func (e exportSpecRun) Run(ctx context.Context, c console) error {
 		}
 		return followExport(ctx, c, f, job.ID.String())
 	})
+}
+
+// inTheNameOf is the caller in whose name the command line reads: a client as a plain API key.
+func (f *folder) inTheNameOf(ctx context.Context, keyID string) (annona.Caller, error) {
+	client, err := f.store.ClientByKeyID(ctx, keyID)
+	if err != nil {
+		return annona.Caller{}, err
+	}
+	if client == nil {
+		return annona.Caller{}, annona.NotFound("no client with this key is on file; annona key list shows them").On("client")
+	}
+	return annona.Caller{Client: client.ID, Agreement: client.Agreement, Strength: annona.StrengthAPIKey, Operator: operator().Operator}, nil
 }
 
 // followExport says each second how an export stands, until it ends.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -20,6 +22,7 @@ type exportSpecCommand struct {
 	List exportSpecList `cmd:"" help:"List the export specifications on file."`
 	Show exportSpecShow `cmd:"" help:"Print a version of a specification, as JSON."`
 	Diff exportSpecDiff `cmd:"" help:"Say what a version changes, and what it newly discloses."`
+	Try  exportSpecTry  `cmd:"" help:"Say what an export by a specification would hold, without an export."`
 	Run  exportSpecRun  `cmd:"" help:"Start an export by a specification, in the name of a client."`
 	Drop exportSpecDrop `cmd:"" help:"Let no export follow a specification any more. Its versions stay on file."`
 }
@@ -83,6 +86,60 @@ func printChanges(c console, changes []exchange.SpecChange) error {
 		fmt.Fprintf(w, "%s\t%s %s\t%s\n", newly, change.What, change.Field, strings.TrimSpace(change.Before+" → "+change.After))
 	}
 	return w.Flush()
+}
+
+type exportSpecTry struct {
+	dataFlag
+	Client  string   `required:"" placeholder:"KEYID" help:"Client of the agreement in whose name it is tried: the public part of its key."`
+	Version int      `help:"Version of the specification; the latest one when left out."`
+	Over    []string `placeholder:"COLUMN" help:"Columns by which people could be told apart; those of area, date of birth, sex and marital status when left out."`
+	JSON    bool     `name:"json" help:"Print it as JSON."`
+	Name    string   `arg:"" help:"Name of the specification."`
+}
+
+// Run prints what an export would hold.
+func (e exportSpecTry) Run(ctx context.Context, c console) error {
+	return e.with(ctx, func(f *folder) error {
+		as, err := f.inTheNameOf(ctx, e.Client)
+		if err != nil {
+			return err
+		}
+		t, err := f.gate.TryExport(ctx, as, e.Name, e.Version, e.Over)
+		if err != nil {
+			return err
+		}
+		if e.JSON {
+			return printTrial(c, t)
+		}
+		w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+		fmt.Fprintf(w, "%s\t%s rows\n", t.Specification, t.Rows)
+		for _, reason := range slices.Sorted(maps.Keys(t.LeftOut)) {
+			fmt.Fprintf(w, "left out\t%s: %s\n", reason, t.LeftOut[reason])
+		}
+		for _, sensitivity := range slices.Sorted(maps.Keys(t.Fields)) {
+			fmt.Fprintf(w, "fields\t%s: %s\n", sensitivity, strings.Join(t.Fields[sensitivity], ", "))
+		}
+		if t.Class != "" {
+			fmt.Fprintf(w, "smallest group\t%s over %s\n", t.Class, strings.Join(t.Over, ", "))
+		}
+		for _, row := range t.Sample {
+			fmt.Fprintf(w, "invented\t%s\n", row)
+		}
+		return w.Flush()
+	})
+}
+
+func printTrial(c console, t *exchange.Trial) error {
+	sample := make([]json.RawMessage, len(t.Sample))
+	for i, row := range t.Sample {
+		sample[i] = row
+	}
+	out := json.NewEncoder(c.out)
+	out.SetEscapeHTML(false)
+	return out.Encode(map[string]any{
+		"specification": t.Specification, "rows": t.Rows, "exact": t.Exact, "left_out": t.LeftOut, "fields": t.Fields,
+		"quasi_identifiers": t.Over, "smallest_group_class": t.Class, "sample": sample,
+	})
 }
 
 type exportSpecList struct {

@@ -36,6 +36,7 @@ type folder struct {
 	metrics    *rest.Metrics
 	signing    atomic.Bool // this process signs the ledger: it serves
 	declared   int         // extensions of the dictionary that are in force
+	samples    samples
 
 	replicaPages func() map[string]int64 // nil: the store has no replica
 	tombstones   string                  // file that keeps erased people away after a restore
@@ -146,11 +147,12 @@ func (f *folder) open(ctx context.Context) (err error) {
 		f.metrics.Replica(f.replicaPages)
 	}
 	f.signer = &audit.Signer{Ledger: f.store, Checkpoints: f.store, Key: f.vault, Clock: time.Now}
+	f.samples.dictionary = func() *annona.Dictionary { return f.gate.CurrentDictionary() }
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
-		Records:    f.store, Writer: f.store, Standings: f.store, Roster: f.store, Remembered: f.remembered, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, Past: f.store, Loads: f.store, Mappings: f.store, Merges: f.store, Indexes: f.store, ExportSpecs: f.store, Users: f.store, Delegations: f.store, Approvals: f.store, Decisions: f.store, ExportJobs: f.store, ExportQueue: f.store, Files: f.vault, History: f.store,
+		Records:    f.store, Writer: f.store, Standings: f.store, Roster: f.store, Remembered: f.remembered, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, Past: f.store, Loads: f.store, Mappings: f.store, Merges: f.store, Indexes: f.store, ExportSpecs: f.store, Users: f.store, Outsiders: f.store, Delegations: f.store, Approvals: f.store, Decisions: f.store, ExportJobs: f.store, ExportQueue: f.store, Files: f.vault, History: f.store,
 		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Outside: f.outside(), Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
-		Process: processName(), Gone: processGone,
+		Process: processName(), Gone: processGone, Samples: &f.samples,
 	})
 	return nil
 }
@@ -210,9 +212,9 @@ func (f *folder) Close() error {
 	if f.gate != nil {
 		f.gate.Settle()
 	}
-	var failed error
+	failed := f.samples.Close()
 	if f.secrets != nil {
-		failed = f.secrets.Close()
+		failed = errors.Join(failed, f.secrets.Close())
 	}
 	if f.store != nil {
 		failed = errors.Join(failed, f.store.Close())

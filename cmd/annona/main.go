@@ -39,6 +39,7 @@ type cli struct {
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`
 	Client     clientCommand     `cmd:"" help:"Clients of the authorization server: they get access tokens instead of keys."`
+	Provider   providerCommand   `cmd:"" name:"identity-provider" help:"Identity providers of others, whose access tokens count here."`
 	Admin      adminCommand      `cmd:"" help:"People who sign in: invite, list, disable, enable, roles, reset."`
 	Household  householdCommand  `cmd:"" help:"What becomes of households: split, merge, head, join, leave, primary, move, birth."`
 	Record     recordCommand     `cmd:"" help:"Set fields of one record by hand."`

@@ -171,7 +171,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	if o.signIn == nil {
 		o.signIn = func(i *identity.Issuer) oauth.SignIn { return pages.For(i) }
 	}
-	tokens, authorization := f.authorization(o.public, o.certificates, o.signIn)
+	tokens, authorization := f.authorization(o.public, o.certificates, o.signIn, log)
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Pages: pages, Session: pages.Signed, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,

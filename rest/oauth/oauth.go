@@ -8,6 +8,7 @@
 //	GET  /oauth2/authorize                         the browser of that somebody
 //	POST /oauth2/introspect                        what a token is good for (RFC 7662, 9701)
 //	POST /oauth2/revoke                            a token that is not needed any more (RFC 7009)
+//	POST /oauth2/logout                            a sign-in at an identity provider of others that is over
 //
 // It knows forms, headers and the words of these documents. Who is who is package identity's to say,
 // and what somebody may have is decided behind that, by the gate.
@@ -39,6 +40,7 @@ const (
 	AuthorizePath  = "/oauth2/authorize"
 	IntrospectPath = "/oauth2/introspect"
 	RevokePath     = "/oauth2/revoke"
+	LogoutPath     = "/oauth2/logout"
 )
 
 // exchangeGrant is the grant_type of RFC 8693.
@@ -65,6 +67,7 @@ func New(issuer *identity.Issuer, signIn SignIn, certificates bool) *Wire {
 		"POST " + TokenPath:      w.token,
 		"POST " + IntrospectPath: w.introspect,
 		"POST " + RevokePath:     w.revoke,
+		"POST " + LogoutPath:     w.logout,
 	}
 	if signIn != nil {
 		w.routes["POST "+PushPath] = w.push
@@ -265,6 +268,19 @@ func (w *Wire) revoke(out http.ResponseWriter, r *http.Request, from netip.Addr)
 		return err
 	}
 	if err := w.issuer.Revoke(r.Context(), client, form.Get("token")); err != nil {
+		return err
+	}
+	out.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// logout ends tokens of others, as their provider says (OpenID Connect Back-Channel Logout 1.0).
+func (w *Wire) logout(out http.ResponseWriter, r *http.Request, _ netip.Addr) error {
+	form, err := readForm(out, r)
+	if err != nil {
+		return err
+	}
+	if err := w.issuer.Logout(r.Context(), form.Get("logout_token")); err != nil {
 		return err
 	}
 	out.WriteHeader(http.StatusOK)

@@ -17,12 +17,15 @@ func (t *tx) PutExportJob(ctx context.Context, id annona.UID, order annona.Expor
 	if err != nil {
 		return annona.Internal("write an export job", err)
 	}
-	var key []byte
+	var key, memory []byte
 	if len(order.Key) > 0 {
 		key = order.Key
 	}
-	n, err := t.conn.changes(`INSERT INTO export_jobs (id, agreement, client, request_key, body, state, epoch, attempts, turn, total, part_count, row_count, byte_count, swept)
-		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, 0, 0, 0, 0, 0, 0, false) ON CONFLICT DO NOTHING`, id, order.Agreement, order.Client, key, string(body))
+	if len(order.Memory) > 0 {
+		memory = order.Memory
+	}
+	n, err := t.conn.changes(`INSERT INTO export_jobs (id, agreement, client, request_key, body, state, epoch, attempts, turn, total, part_count, row_count, byte_count, memory, swept)
+		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, 0, 0, 0, 0, 0, 0, $6, false) ON CONFLICT DO NOTHING`, id, order.Agreement, order.Client, key, string(body), memory)
 	if err == nil && n == 0 {
 		return annona.ErrExportKnown
 	}
@@ -38,7 +41,7 @@ func (t *tx) CancelExport(ctx context.Context, id annona.UID) error {
 		WHERE id = $1 AND state IN ('waiting', 'running', 'complete')`, id))
 }
 
-const selectExports = `SELECT id, body, state, code, epoch, attempts, plan, total, part_count, row_count, byte_count, started_at, ended_at, expires_at, manifest, swept FROM export_jobs `
+const selectExports = `SELECT id, body, state, code, epoch, attempts, plan, total, part_count, row_count, byte_count, started_at, ended_at, expires_at, manifest, swept, reached FROM export_jobs `
 
 func exportJob(r row) (j annona.ExportJob, err error) {
 	if err := json.Unmarshal(r.bytes(1), &j.ExportOrder); err != nil {
@@ -48,7 +51,7 @@ func exportJob(r row) (j annona.ExportJob, err error) {
 	j.Epoch, j.Attempts, j.Plan, j.Total = r.integer(4), int(r.integer(5)), r.bytes(6), r.integer(7)
 	j.Parts, j.Rows, j.Bytes = int(r.integer(8)), r.integer(9), r.integer(10)
 	j.StartedAt, j.EndedAt, j.ExpiresAt = r.time(11), r.time(12), r.time(13)
-	j.Manifest, j.Swept = r.text(14), r.truth(15)
+	j.Manifest, j.Swept, j.Reached = r.text(14), r.truth(15), r.bytes(16)
 	return j, nil
 }
 
@@ -88,6 +91,11 @@ func (s *Store) ExportJobs(ctx context.Context, agreement string, limit int) ([]
 		return s.exportJobs(ctx, "ORDER BY key DESC LIMIT $1", limit)
 	}
 	return s.exportJobs(ctx, "WHERE agreement = $1 ORDER BY key DESC LIMIT $2", agreement, limit)
+}
+
+// PreviousExport returns the newest job with a memory that has reached a position; nil when there is none.
+func (s *Store) PreviousExport(ctx context.Context, memory []byte) (*annona.ExportJob, error) {
+	return s.oneExport(ctx, "WHERE memory = $1 AND reached IS NOT NULL AND state IN ('complete', 'expired') ORDER BY ended_at DESC, key DESC LIMIT 1", memory)
 }
 
 // ExportParts returns the parts of a job, by number.
@@ -193,6 +201,10 @@ func (s *Store) PutExportPart(ctx context.Context, c annona.ExportClaim, p annon
 
 // EndExport ends a claim.
 func (s *Store) EndExport(ctx context.Context, c annona.ExportClaim, end annona.ExportEnd) error {
+	var reached []byte
+	if len(end.Reached) > 0 {
+		reached = end.Reached
+	}
 	times := "ended_at = " + clockNow
 	switch end.State {
 	case annona.ExportWaiting:
@@ -202,6 +214,6 @@ func (s *Store) EndExport(ctx context.Context, c annona.ExportClaim, end annona.
 	default:
 		times += ", not_before = $6"
 	}
-	return s.claimed(ctx, "end an export", c, "state = $3, code = nullif($4, ''), worker = NULL, lease_until = NULL, manifest = nullif($5, ''), "+times, nil,
-		string(end.State), end.Code, end.Manifest, int64(max(end.Delay, end.Keep)))
+	return s.claimed(ctx, "end an export", c, "state = $3, code = nullif($4, ''), worker = NULL, lease_until = NULL, manifest = nullif($5, ''), reached = $7, "+times, nil,
+		string(end.State), end.Code, end.Manifest, int64(max(end.Delay, end.Keep)), reached)
 }

@@ -325,11 +325,14 @@ CREATE TABLE export_jobs (
 	ended_at    bigint,
 	expires_at  bigint,
 	manifest    text COLLATE "C",
+	memory      bytea,
+	reached     bytea,
 	swept       boolean NOT NULL,
 	UNIQUE (client, request_key)
 );
 CREATE INDEX export_jobs_state ON export_jobs (state, agreement);
 CREATE INDEX export_jobs_agreement ON export_jobs (agreement, turn);
+CREATE INDEX export_jobs_memory ON export_jobs (memory) WHERE reached IS NOT NULL;
 
 CREATE TABLE export_parts (
 	job      uuid NOT NULL,
@@ -559,6 +562,25 @@ CREATE TABLE tokens (
 	revoked_at  bigint
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX tokens_expiry ON tokens (expires_at);
+CREATE INDEX tokens_person ON tokens (person) WHERE person IS NOT NULL;
+CREATE INDEX tokens_delegation ON tokens (delegation) WHERE delegation IS NOT NULL;
+
+-- Issuers of access tokens that others run, and whose tokens of theirs are over: those of a person or of
+-- a sign-in that were issued at a moment or before.
+CREATE TABLE identity_providers (
+	name       text COLLATE "C" PRIMARY KEY,
+	issuer     text COLLATE "C" NOT NULL,
+	version    bigint NOT NULL,
+	body       text COLLATE "C" NOT NULL,
+	put_at     bigint NOT NULL,
+	removed_at bigint
+);
+CREATE UNIQUE INDEX identity_providers_issuer ON identity_providers (issuer) WHERE removed_at IS NULL;
+CREATE TABLE outside_ends (
+	id    uuid PRIMARY KEY,
+	until bigint NOT NULL,
+	kept  bigint NOT NULL
+);
 
 -- Which clients act for which people. hash is of what the client shows next, code of the code that was
 -- shown once.
@@ -616,6 +638,7 @@ CREATE TABLE users (
 	invitation    bytea UNIQUE,
 	invited_until bigint,
 	created_at    bigint NOT NULL,
+	provider      text COLLATE "C",
 	granted_at    bigint,
 	made_by       text COLLATE "C"
 );

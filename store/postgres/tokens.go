@@ -175,6 +175,7 @@ func (s *Store) DropTokens(ctx context.Context, expired, now time.Time) error {
 			{"DELETE FROM tokens WHERE expires_at < $1", expired},
 			{"DELETE FROM assertion_claims WHERE until < $1", now},
 			{"DELETE FROM proof_claims WHERE until < $1", now},
+			{"DELETE FROM outside_ends WHERE kept < $1", now},
 		} {
 			if err := c.exec(step.sql, step.than); err != nil {
 				return err

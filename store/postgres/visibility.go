@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/annona-exchange/annona"
+import (
+	"context"
+
+	"github.com/annona-exchange/annona"
+)
 
 // newLowering starts a query of the scope, and returns the policy epoch that it is read under. What
 // does not matter to anybody on file is asked once, here, and then left out of the query.
@@ -163,5 +167,71 @@ func (l *lowering) householdVisible(v view) {
 		}
 		l.members(v, nil)
 	})
+	l.write(")")
+}
+
+// CountLeftOut counts those whom the conditions of a scope take in and who are not shown. See annona.Records.
+func (s *Store) CountLeftOut(ctx context.Context, scope annona.Scope) (map[annona.LeftOut]int64, error) {
+	if err := s.checkScope(scope); err != nil {
+		return nil, err
+	}
+	count := map[annona.LeftOut]int64{}
+	reasons := []annona.LeftOut{annona.LeftByRestriction, annona.LeftByObjection}
+	if scope.Terms().Basis == annona.BasisConsent {
+		reasons = []annona.LeftOut{annona.LeftByRestriction, annona.LeftWithoutConsent}
+	}
+	err := s.readers.ask(ctx, "count who is left out", func(c *conn) error {
+		for _, reason := range reasons {
+			l, _, err := newLowering(c, scope)
+			if err != nil {
+				return err
+			}
+			l.takenIn(scope)
+			l.leftOut("p", reason)
+			if l.err != nil {
+				return l.err
+			}
+			if count[reason], err = c.integer(l.sql.String(), l.args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return count, err
+}
+
+// takenIn writes a query over the individuals p whom the conditions of a scope take in.
+func (l *lowering) takenIn(scope annona.Scope) {
+	if scope.Dataset().Name == "individuals" {
+		v := individualView("p")
+		v.home = l.homeOf(homeAlias)
+		l.write("SELECT count(*) FROM individuals p")
+		l.joinHome(v)
+		l.write(" WHERE TRUE")
+		l.meetsAlone(scope.Rows(), individualView("p"))
+		l.choose(scope.Chosen(), v)
+		return
+	}
+	l.write("SELECT count(DISTINCT p.number) FROM households s JOIN memberships m ON m.household = s.number JOIN individuals p ON p.number = m.individual WHERE TRUE")
+	l.agreed(func() { l.active("m") })
+	l.meets(scope.Rows(), householdView("s"))
+	l.meetsAlone(l.people, view{individual: "p", household: "s.number"})
+	l.choose(scope.Chosen(), householdView("s"))
+}
+
+// leftOut writes that an individual is not shown for a reason.
+func (l *lowering) leftOut(individual string, reason annona.LeftOut) {
+	if reason == annona.LeftWithoutConsent {
+		c := l.alias("c")
+		l.write(" AND NOT EXISTS (SELECT 1 FROM consents ", c, " WHERE ", c, ".subject = ", individual, ".number")
+		l.given(c)
+		l.write(")")
+		return
+	}
+	r := l.alias("r")
+	l.write(" AND EXISTS (SELECT 1 FROM restrictions ", r, " WHERE ", r, ".subject = ", individual, ".number")
+	l.inForce(r)
+	l.write(" AND ", r, ".kind = ")
+	l.bind(string(reason))
 	l.write(")")
 }

@@ -19,12 +19,15 @@ func (t *tx) PutExportJob(ctx context.Context, id annona.UID, order annona.Expor
 	if err != nil {
 		return annona.Internal("write an export job", err)
 	}
-	var key any
+	var key, memory any
 	if len(order.Key) > 0 {
 		key = order.Key
 	}
-	err = t.conn.exec(`INSERT INTO export_jobs (id, agreement, client, request_key, body, state, epoch, attempts, turn, total, part_count, row_count, byte_count, swept)
-		VALUES (?, ?, ?, ?, ?, 'waiting', 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING`, id, order.Agreement, order.Client, key, string(body))
+	if len(order.Memory) > 0 {
+		memory = order.Memory
+	}
+	err = t.conn.exec(`INSERT INTO export_jobs (id, agreement, client, request_key, body, state, epoch, attempts, turn, total, part_count, row_count, byte_count, memory, swept)
+		VALUES (?, ?, ?, ?, ?, 'waiting', 0, 0, 0, 0, 0, 0, 0, ?, 0) ON CONFLICT DO NOTHING`, id, order.Agreement, order.Client, key, string(body), memory)
 	if err == nil && t.conn.Changes() == 0 {
 		return annona.ErrExportKnown
 	}
@@ -40,7 +43,7 @@ func (t *tx) CancelExport(ctx context.Context, id annona.UID) error {
 		WHERE id = ? AND state IN ('waiting', 'running', 'complete')`, t.now, id))
 }
 
-const selectExports = `SELECT id, body, state, code, epoch, attempts, plan, total, part_count, row_count, byte_count, started_at, ended_at, expires_at, manifest, swept FROM export_jobs `
+const selectExports = `SELECT id, body, state, code, epoch, attempts, plan, total, part_count, row_count, byte_count, started_at, ended_at, expires_at, manifest, swept, reached FROM export_jobs `
 
 func exportJob(r *sqlite.Stmt) (j annona.ExportJob, err error) {
 	if err := json.Unmarshal([]byte(r.ColumnText(1)), &j.ExportOrder); err != nil {
@@ -50,7 +53,7 @@ func exportJob(r *sqlite.Stmt) (j annona.ExportJob, err error) {
 	j.Epoch, j.Attempts, j.Plan, j.Total = r.ColumnInt64(4), r.ColumnInt(5), columnBytes(r, 6), r.ColumnInt64(7)
 	j.Parts, j.Rows, j.Bytes = r.ColumnInt(8), r.ColumnInt64(9), r.ColumnInt64(10)
 	j.StartedAt, j.EndedAt, j.ExpiresAt = columnTime(r, 11), columnTime(r, 12), columnTime(r, 13)
-	j.Manifest, j.Swept = r.ColumnText(14), r.ColumnBool(15)
+	j.Manifest, j.Swept, j.Reached = r.ColumnText(14), r.ColumnBool(15), columnBytes(r, 16)
 	return j, nil
 }
 
@@ -90,6 +93,11 @@ func (s *Store) ExportJobs(ctx context.Context, agreement string, limit int) ([]
 		return s.exportJobs(ctx, "ORDER BY key DESC LIMIT ?", limit)
 	}
 	return s.exportJobs(ctx, "WHERE agreement = ? ORDER BY key DESC LIMIT ?", agreement, limit)
+}
+
+// PreviousExport returns the newest job with a memory that has reached a position; nil when there is none.
+func (s *Store) PreviousExport(ctx context.Context, memory []byte) (*annona.ExportJob, error) {
+	return s.oneExport(ctx, "WHERE memory = ? AND reached IS NOT NULL AND state IN ('complete', 'expired') ORDER BY ended_at DESC, key DESC LIMIT 1", memory)
 }
 
 // ExportParts returns the parts of a job, by number.
@@ -198,7 +206,10 @@ func (s *Store) PutExportPart(ctx context.Context, c annona.ExportClaim, p annon
 // EndExport ends a claim.
 func (s *Store) EndExport(ctx context.Context, c annona.ExportClaim, end annona.ExportEnd) error {
 	now := s.clock()
-	var ended, expires, notBefore any
+	var ended, expires, notBefore, reached any
+	if len(end.Reached) > 0 {
+		reached = end.Reached
+	}
 	switch end.State {
 	case annona.ExportWaiting:
 		notBefore = now.Add(end.Delay)
@@ -208,5 +219,5 @@ func (s *Store) EndExport(ctx context.Context, c annona.ExportClaim, end annona.
 		ended = now
 	}
 	return s.claimed(ctx, "end an export", c, `state = ?4, code = nullif(?5, ''), worker = NULL, lease_until = NULL, not_before = ?6, ended_at = ?7,
-		expires_at = ?8, manifest = nullif(?9, '')`, nil, string(end.State), end.Code, notBefore, ended, expires, end.Manifest)
+		expires_at = ?8, manifest = nullif(?9, ''), reached = ?10`, nil, string(end.State), end.Code, notBefore, ended, expires, end.Manifest, reached)
 }

@@ -305,11 +305,14 @@ CREATE TABLE export_jobs (
 	ended_at    INTEGER,
 	expires_at  INTEGER,
 	manifest    TEXT,
+	memory      BLOB,
+	reached     BLOB,
 	swept       INTEGER NOT NULL,
 	UNIQUE (client, request_key)
 ) STRICT;
 CREATE INDEX export_jobs_state ON export_jobs (state, agreement);
 CREATE INDEX export_jobs_agreement ON export_jobs (agreement, turn);
+CREATE INDEX export_jobs_memory ON export_jobs (memory) WHERE reached IS NOT NULL;
 
 CREATE TABLE export_parts (
 	job      BLOB NOT NULL,
@@ -517,6 +520,25 @@ CREATE TABLE tokens (
 	revoked_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_expiry ON tokens (expires_at);
+CREATE INDEX tokens_person ON tokens (person) WHERE person IS NOT NULL;
+CREATE INDEX tokens_delegation ON tokens (delegation) WHERE delegation IS NOT NULL;
+
+-- Issuers of access tokens that others run, and whose tokens of theirs are over: those of a person or of
+-- a sign-in that were issued at a moment or before.
+CREATE TABLE identity_providers (
+	name       TEXT PRIMARY KEY,
+	issuer     TEXT NOT NULL,
+	version    INTEGER NOT NULL,
+	body       TEXT NOT NULL,
+	put_at     INTEGER NOT NULL,
+	removed_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX identity_providers_issuer ON identity_providers (issuer) WHERE removed_at IS NULL;
+CREATE TABLE outside_ends (
+	id    BLOB PRIMARY KEY,
+	until INTEGER NOT NULL,
+	kept  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Which clients act for which people. hash is of what the client shows next, code of the code that was
 -- shown once.
@@ -558,6 +580,7 @@ CREATE TABLE users (
 	invitation    BLOB UNIQUE,
 	invited_until INTEGER,
 	created_at    INTEGER NOT NULL,
+	provider      TEXT,
 	granted_at    INTEGER,
 	made_by       TEXT
 ) STRICT, WITHOUT ROWID;

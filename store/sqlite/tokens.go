@@ -98,6 +98,9 @@ func (s *Store) DropTokens(ctx context.Context, expired, now time.Time) error {
 		if err := t.conn.exec("DELETE FROM tokens WHERE expires_at < ?", expired); err != nil {
 			return err
 		}
+		if err := t.conn.exec("DELETE FROM outside_ends WHERE kept < ?", now); err != nil {
+			return err
+		}
 		return t.conn.exec("DELETE FROM assertion_claims WHERE until < ?", now)
 	})
 }

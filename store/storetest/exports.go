@@ -109,6 +109,9 @@ func testExports(t *testing.T, r *registry) {
 	if j := r.exportJob(id); j.State != annona.ExportComplete || j.Manifest != "signed" || !j.ExpiresAt.After(j.EndedAt) || j.EndedAt.IsZero() {
 		t.Errorf("complete: %+v", j)
 	}
+	if j, err := r.PreviousExport(r.ctx, []byte("memory")); j != nil || err != nil {
+		t.Errorf("it has reached no position, and %v, %v", j, err)
+	}
 	r.update(func(tx annona.Tx) error { return tx.CancelExport(r.ctx, id) })
 	r.update(func(tx annona.Tx) error { return tx.CancelExport(r.ctx, other) })
 	if due, err := r.UnsweptExports(r.ctx, 1); err != nil || len(due) != 1 || due[0].ID != id {
@@ -137,6 +140,44 @@ func testExportExpiry(t *testing.T, r *registry) {
 	due, err := r.UnsweptExports(r.ctx, 10)
 	if err != nil || len(due) != 1 || due[0].ID != id || due[0].State != annona.ExportExpired {
 		t.Errorf("%v, %v", due, err)
+	}
+}
+
+// testPreviousExports finds the newest export with a memory that is complete.
+func testPreviousExports(t *testing.T, r *registry) {
+	order := exportOrder("cash", nil)
+	order.Memory, order.Since, order.Areas = []byte("memory"), []byte("before"), 5
+	run := func(end annona.ExportEnd) annona.UID {
+		id := annona.NewUID()
+		r.update(func(tx annona.Tx) error { return tx.PutExportJob(r.ctx, id, order) })
+		if err := r.EndExport(r.ctx, r.claimExport(time.Hour), end); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	complete := func(keep time.Duration, reached string) annona.ExportEnd {
+		return annona.ExportEnd{State: annona.ExportComplete, Keep: keep, Reached: []byte(reached)}
+	}
+	previous := func(want annona.UID, reached string) {
+		t.Helper()
+		j, err := r.PreviousExport(r.ctx, []byte("memory"))
+		if err != nil || j == nil || j.ID != want || string(j.Reached) != reached || !reflect.DeepEqual(j.ExportOrder, order) {
+			t.Errorf("%+v, %v", j, err)
+		}
+	}
+	first := run(complete(-time.Second, "first"))
+	if _, err := r.UnsweptExports(r.ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	previous(first, "first") // it has expired, and somebody may have had it
+	run(annona.ExportEnd{State: annona.ExportFailed, Code: "key_invalid"})
+	previous(first, "first")
+	second := run(complete(time.Hour, "second"))
+	previous(second, "second")
+	r.update(func(tx annona.Tx) error { return tx.CancelExport(r.ctx, second) })
+	previous(first, "first")
+	if j, err := r.PreviousExport(r.ctx, []byte("another")); j != nil || err != nil {
+		t.Errorf("of another memory: %v, %v", j, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -146,5 +147,42 @@ func testRelationships(t *testing.T, r *registry) {
 	r.same("replaced", read(nil), []string{"guardian", "caregiver"})
 	if after := ids(); after[0] != before[1] || after[1] == before[0] {
 		t.Error("a relationship that goes on does not keep its id, or one that is another has it")
+	}
+}
+
+// testLeftOut counts whom a scope takes in and does not show, by what they have said.
+func testLeftOut(t *testing.T, r *registry) {
+	r.load(r.household("h", nil), r.household("alone", nil),
+		r.person("a", values{"nationality": "a"}, member("h", "head")), r.person("b", values{"nationality": "b"}, member("h", "child")),
+		r.person("c", values{"nationality": "c"}, member("alone", "head")), r.person("d", values{"nationality": "d"}))
+	put := func(key string, kind annona.RestrictionKind) {
+		t.Helper()
+		x := annona.Restriction{ID: annona.NewUID(), Subject: r.number(key), Kind: kind, RecordedAt: Clock()}
+		r.update(func(tx annona.Tx) error { return tx.PutRestriction(r.ctx, x) })
+	}
+	put("a", annona.KindObjection)
+	put("a", annona.KindRestriction)
+	put("c", annona.KindRestriction)
+	put("d", annona.KindObjection)
+	r.consent("b", "given")
+	consent := terms()
+	consent.Basis = annona.BasisConsent
+	is := func(what string, scope annona.Scope, want map[annona.LeftOut]int64) {
+		t.Helper()
+		got, err := r.CountLeftOut(r.ctx, scope)
+		if err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+	people, homes := r.shape(r.individuals), r.shape(r.households)
+	notC := annona.Not{Of: r.is(r.individuals, annona.RootSelf, "nationality", "c")}
+	is("people", annona.NewScope(people, nil, nil, terms()), map[annona.LeftOut]int64{annona.LeftByRestriction: 2, annona.LeftByObjection: 2})
+	is("people by consent", annona.NewScope(people, nil, nil, consent), map[annona.LeftOut]int64{annona.LeftByRestriction: 2, annona.LeftWithoutConsent: 3})
+	is("some people", annona.NewScope(people, notC, notC, terms()), map[annona.LeftOut]int64{annona.LeftByRestriction: 1, annona.LeftByObjection: 2})
+	is("chosen people", annona.NewScope(people, nil, nil, terms()).Choosing(notC), map[annona.LeftOut]int64{annona.LeftByRestriction: 1, annona.LeftByObjection: 2})
+	is("in households", annona.NewScope(homes, nil, nil, terms()), map[annona.LeftOut]int64{annona.LeftByRestriction: 2, annona.LeftByObjection: 1})
+	is("in households, some people", annona.NewScope(homes, nil, notC, consent), map[annona.LeftOut]int64{annona.LeftByRestriction: 1, annona.LeftWithoutConsent: 1})
+	if _, err := r.CountLeftOut(r.ctx, annona.Scope{}); err == nil {
+		t.Error("the zero scope counts somebody")
 	}
 }

@@ -43,6 +43,7 @@ type Store interface {
 	annona.Merges
 	annona.Users
 	annona.Approvals
+	annona.Outside
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
 	Events(ctx context.Context) ([]annona.Event, error)
@@ -121,6 +122,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"what waits is decided once", testApprovalsHeld},
 		{"export jobs and their parts", testExports},
 		{"files of exports expire", testExportExpiry},
+		{"who is left out is counted", testLeftOut},
+		{"the previous export with a memory", testPreviousExports},
 		{"an export has one worker", testExportLeases},
 		{"exports take turns", testExportTurns},
 		{"workers take exports at once", testExportsConcurrent},
@@ -155,6 +158,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"where people are signed in", testSessions},
 		{"what was tried in vain", testAttempts},
 		{"delegations", testDelegations},
+		{"identity providers of others", testIdentityProviders},
+		{"tokens of others end", testOutsideTokens},
+		{"tokens of others end while they come", testOutsideRace},
 		{"buckets of requests", testBuckets},
 		{"buckets are shared", testBucketsShared},
 		{"delegations are moved once", testDelegationsMoveOnce},

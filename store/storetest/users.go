@@ -40,7 +40,7 @@ func (r *registry) checkUser(want *annona.User) func(*annona.User, error) {
 func testUsers(t *testing.T, r *registry) {
 	whole := annona.User{
 		ID: annona.NewUID(), Name: "ama", Display: "Ama", Partner: "health", Roles: []string{"auditor", "case-worker"}, Status: annona.UserInvited, Version: 3,
-		Invitation: annona.TokenHash{7}, InvitedUntil: Clock().Add(15 * time.Minute), CreatedAt: Clock(),
+		Invitation: annona.TokenHash{7}, InvitedUntil: Clock().Add(15 * time.Minute), CreatedAt: Clock(), Provider: "ministry",
 		GrantedAt: Clock().Add(time.Minute), MadeBy: []string{"operator:kofi", "person:7"},
 	}
 	plain := userOf("kofi")
