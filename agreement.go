@@ -74,14 +74,15 @@ type ImportTerms struct {
 // UpdateTerms is what the partner may change of the records of one dataset.
 type UpdateTerms struct {
 	Fields []string `json:"fields,omitempty" yaml:"fields,omitempty"` // by name; what the partner does not see unaltered it does not change either
-	// LifeEvents are the types of life events that it may report.
-	LifeEvents []string `json:"life_events,omitempty" yaml:"life_events,omitempty"`
 	// Review lets nothing of it take effect before somebody else has approved it.
 	Review bool `json:"review,omitempty" yaml:"review,omitempty"`
 }
 
-// LifeEvents are the types of life events, in the order of the specification.
-var LifeEvents = []string{"contact_or_address", "birth", "death", "member_joins", "member_leaves", "household_split", "head_change", "identifier_added", "identifier_corrected"}
+// ApprovalLine is up to where an export specification comes on file without a second person.
+type ApprovalLine struct {
+	SpecialFields bool  `json:"special_fields,omitempty" yaml:"special_fields,omitempty"` // also one that is made of special fields
+	Rows          int64 `json:"rows,omitempty" yaml:"rows,omitempty"`                     // up to so many rows on the day it is put; 0: any number
+}
 
 // Percent is a share of a hundred, from 0 to 100, written 2%.
 type Percent float64
@@ -134,6 +135,9 @@ type Agreement struct {
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`
+	// Line says from where on an export specification waits for a second person; nil: where it is made of
+	// special fields.
+	Line *ApprovalLine `json:"approvals,omitempty" yaml:"approvals,omitempty"`
 
 	ValidFrom  Date   `json:"valid_from" yaml:"valid_from"`
 	ValidUntil Date   `json:"valid_until" yaml:"valid_until"` // last day

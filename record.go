@@ -160,7 +160,7 @@ type Candidate struct {
 type ChangeRequest struct {
 	ID        UID
 	Key       int64  // order in which they came; given by the store
-	Type      string // update, conflict, or that of a life event
+	Type      string // update or conflict
 	Dataset   string // of the subject
 	Subject   Number // with whom it is erased
 	State     string // see the gate

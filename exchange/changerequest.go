@@ -9,7 +9,7 @@ import (
 	"github.com/annona-exchange/annona/audit"
 )
 
-// The types of change requests that are no life events.
+// The types of change requests.
 const (
 	typeUpdate   = "update"
 	typeConflict = "conflict"

@@ -27,7 +27,7 @@ type Update struct {
 	Key    string       // Idempotency-Key
 }
 
-// Updated is what came of an update or of a life event.
+// Updated is what came of an update.
 type Updated struct {
 	Done
 	Verdict string

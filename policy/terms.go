@@ -92,11 +92,6 @@ func (t *Terms) checkUpdates(d *annona.Dictionary) error {
 				return annona.Invalid("field_not_set", "the exchange makes this field itself, or it has parts; it is not updated").On(code)
 			}
 		}
-		for _, kind := range terms.LifeEvents {
-			if !slices.Contains(annona.LifeEvents, kind) {
-				return annona.Invalid("life_event_unknown", "a life event is one of %s", strings.Join(annona.LifeEvents, ", ")).On(name)
-			}
-		}
 	}
 	return nil
 }
