@@ -83,6 +83,9 @@ func (x *Exchange) CheckExportSpec(ctx context.Context, caller annona.Caller, sp
 	if err := x.checkFiles(&spec); err != nil {
 		return nil, err
 	}
+	if err := x.checkSchedule(ctx, &spec); err != nil {
+		return nil, err
+	}
 	if _, err := callersFilter(x.CurrentDictionary(), grant, questionOf(&spec)); err != nil {
 		return nil, err
 	}
