@@ -147,6 +147,9 @@ func (p *Page) AppendRow(from *Page, row int) {
 	if len(from.UIDs) > row {
 		p.UIDs = append(p.UIDs, from.UIDs[row])
 	}
+	if len(from.Subjects) > row {
+		p.Subjects = append(p.Subjects, from.Subjects[row])
+	}
 	for i := range p.Columns {
 		p.Columns[i].Append(from.Cell(i, row))
 	}

@@ -37,6 +37,7 @@ type Tx interface {
 	SpecTx
 	ExportTx
 	DecisionTx
+	MatterTx
 	RequestTx
 	IndexTx
 	NameTx

@@ -44,6 +44,7 @@ type Config struct {
 	Merges      annona.Merges
 	ExportSpecs annona.ExportSpecs
 	Decisions   annona.Decisions
+	Matters     annona.Matters // nil: no cases are kept
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
 	Files       annona.FileVault   // nil: no export becomes files

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"hash/maphash"
 	"slices"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 )
 
 // Loading is a load that runs: batches of records from one source, under one request in the ledger.
-// It is not safe for concurrent use, but for MakeReady beside Write.
+// It is not safe for concurrent use, but for MakeReady beside the writes that were begun.
 type Loading struct {
 	x       *Exchange
 	caller  annona.Caller
@@ -27,9 +28,10 @@ type Loading struct {
 	done    annona.Loaded
 	report  LoadReport
 
-	mu   sync.Mutex // of load: a heart beats beside the batches
+	mu   sync.Mutex // of load, done, report, seen, named and confirms: a heart beats beside the writes, of which two may go on
 	load annona.Load
 	stop func() // of the heart
+	last *turn  // of the write that was begun last
 
 	// of a full load:
 	named   map[string]*roaring64.Bitmap // numbers of the records that rows have named, by dataset
@@ -94,28 +96,65 @@ func (l *Loading) MakeReady(records ...[]annona.Record) (*Batch, error) {
 }
 
 // Write writes batches, one behind the other, in one transaction with its events and its ledger
-// entry: few records in one that others may share. One call at a time.
+// entry: few records in one that others may share.
 func (l *Loading) Write(ctx context.Context, batches ...*Batch) (annona.Loaded, error) {
-	if err := l.x.mayLoad(ctx, l.caller, l.order); err != nil {
-		return annona.Loaded{}, err
-	}
-	batch := joinBatches(batches)
-	write := l.writeAlone
-	if l.isShared(batch) {
-		write = l.writeShared
-	}
-	wrote, err := write(ctx, batch)
-	if err != nil {
-		return annona.Loaded{}, err
-	}
-	l.add(wrote)
-	return wrote.Loaded, nil
+	return l.begin(batches)(ctx)
 }
 
-// writeAlone writes a batch in a transaction of its own.
-func (l *Loading) writeAlone(ctx context.Context, b *Batch) (outcome, error) {
-	s := &share{load: l, batch: b}
+// WriteBehind begins to write batches as Write does, beside the write that was begun before it. It
+// returns at once; wait says how it ended. One call at a time.
+func (l *Loading) WriteBehind(ctx context.Context, batches ...*Batch) (wait func() error) {
+	write, done := l.begin(batches), make(chan error, 1)
+	go func() {
+		_, err := write(ctx)
+		done <- err
+	}()
+	return func() error { return <-done }
+}
+
+// begin gives a write its turn behind the one that was begun last.
+func (l *Loading) begin(batches []*Batch) (write func(context.Context) (annona.Loaded, error)) {
+	before, mine := l.last, newTurn()
+	l.last = mine
+	return func(ctx context.Context) (loaded annona.Loaded, err error) {
+		defer func() { mine.end(err) }()
+		if err := l.x.mayLoad(ctx, l.caller, l.order); err != nil {
+			return loaded, err
+		}
+		batch := joinBatches(batches)
+		wrote, err := l.write(ctx, batch, before)
+		if err != nil {
+			return loaded, err
+		}
+		l.add(wrote)
+		return wrote.Loaded, nil
+	}
+}
+
+func (l *Loading) write(ctx context.Context, b *Batch, before *turn) (outcome, error) {
+	if shared := l.isShared(b); shared || len(l.match) > 0 { // somebody whom the write before it brings may be matched
+		if err := before.await(ctx, 0); err != nil {
+			return outcome{}, err
+		}
+		if shared {
+			return l.writeShared(ctx, b)
+		}
+	}
+	return l.writeAlone(ctx, b, before)
+}
+
+// writeAlone writes a batch in a transaction of its own. What can be done before the write before it has
+// ended is done beside that.
+func (l *Loading) writeAlone(ctx context.Context, b *Batch, before *turn) (outcome, error) {
+	s := &share{load: l, batch: b, before: before}
 	err := group{s}.commit(ctx)
+	if errors.Is(err, errTooEarly) {
+		if err := before.await(ctx, 0); err != nil {
+			return outcome{}, err
+		}
+		s = &share{load: l, batch: b, before: before}
+		err = group{s}.commit(ctx)
+	}
 	return s.outcome, err
 }
 
@@ -262,7 +301,7 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 			s.Unchanged++
 			s.settle(b.keys[i].Dataset.Name, k.Number)
 		case k.Version == 0:
-			r, err := l.begin(&b.records[i], k, &s.outcome)
+			r, err := l.bring(&b.records[i], k, &s.outcome)
 			if err != nil {
 				return s, err
 			}
@@ -292,8 +331,8 @@ func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, s *settling) 
 	return l.commit(ctx, tx, "batch", s.outcome)
 }
 
-// begin completes a record that comes on file.
-func (l *Loading) begin(r *prepared, k annona.Known, o *outcome) (prepared, error) {
+// bring completes a record that comes on file.
+func (l *Loading) bring(r *prepared, k annona.Known, o *outcome) (prepared, error) {
 	first := *r
 	first.Number, first.Version = k.Number, 1
 	var died death

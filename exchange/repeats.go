@@ -95,7 +95,7 @@ func (l *Loading) repeats(r *prepared, k *annona.Known, o *outcome) bool {
 	if r.said.Line == 0 {
 		return false
 	}
-	earlier, now := l.seen[r.Dataset.Name].at(k.Number), sightingOf(r)
+	earlier, now := l.earlier(r.Dataset.Name, k.Number), sightingOf(r)
 	if earlier.line == 0 || earlier.key != now.key {
 		o.sighted = append(o.sighted, sighted{r.Dataset.Name, k.Number, now})
 		return false
@@ -106,6 +106,13 @@ func (l *Loading) repeats(r *prepared, k *annona.Known, o *outcome) bool {
 	}
 	o.repeat(r, Place{File: int(earlier.file), Line: int(earlier.line)})
 	return true
+}
+
+// earlier is what is remembered of a record by the writes that have ended.
+func (l *Loading) earlier(dataset string, number annona.Number) sighting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen[dataset].at(number)
 }
 
 // sighted is a record that a transaction has met.

@@ -35,6 +35,8 @@ type share struct {
 	taken bool          // somebody writes it; guarded by sharing.mu
 	done  chan struct{} // closed behind what follows
 	alone bool          // it is to be written by itself
+	// before is the turn of the load's write before it; nil: that has ended, or there is none.
+	before *turn
 	settling
 	err error
 }
@@ -53,7 +55,7 @@ func (l *Loading) writeShared(ctx context.Context, b *Batch) (outcome, error) {
 		return outcome{}, err
 	}
 	if s.alone {
-		return l.writeAlone(ctx, b)
+		return l.writeAlone(ctx, b, nil)
 	}
 	return s.outcome, s.err
 }
@@ -202,6 +204,9 @@ func (g group) write(ctx context.Context, tx annona.Tx, all *Batch) error {
 		return err
 	}
 	for _, s := range g {
+		if err := s.takeTurn(ctx); err != nil {
+			return err
+		}
 		s.records, w.records = w.records[:len(s.records)], w.records[len(s.records):]
 		if err := s.load.put(ctx, tx, s.batch, &s.settling); err != nil {
 			return err

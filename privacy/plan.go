@@ -37,7 +37,7 @@ func Compile(shape *annona.Shape, grant *annona.Grant, realm annona.Realm) *Plan
 	}
 	for i, f := range shape.Columns {
 		p.columns[i] = transformOf(f, grant, realm)
-		p.mask = append(p.mask, f.Code)
+		p.mask = append(p.mask, maskOf(shape.Dataset, f))
 	}
 	for _, g := range shape.Groups {
 		nested := Compile(g.Shape, grant, realm)
@@ -46,12 +46,21 @@ func Compile(shape *annona.Shape, grant *annona.Grant, realm annona.Realm) *Plan
 			continue
 		}
 		for i, code := range nested.mask {
-			nested.mask[i] = g.Field.Code + "." + code
+			nested.mask[i] = maskOf(shape.Dataset, g.Field) + "." + code
 		}
 		p.mask = append(p.mask, nested.mask...)
 		nested.noun, nested.identify = "individual", g.Shape.Column("to_individual_id") >= 0
 	}
 	return p
+}
+
+// maskOf is how a field is called among those that leave of somebody: a field of a matter with its
+// dataset, as cases.status.
+func maskOf(of *annona.Dataset, f *annona.Field) string {
+	if of.Matter {
+		return of.Name + "." + f.Code
+	}
+	return f.Code
 }
 
 func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) transform {

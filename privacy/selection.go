@@ -32,7 +32,23 @@ func (p *Plan) subjects(page *annona.Page, d *Disclosed) {
 	if p.identify && len(page.Numbers) > 0 {
 		d.add(Subjects{Noun: p.noun, Fields: p.mask, Numbers: page.Numbers})
 	}
+	p.about(page, d)
 	for i, g := range p.groups {
 		g.plan.subjects(page.Groups[i].Page, d)
+	}
+}
+
+// about adds those whom the matters of a page are about: what leaves of a matter leaves of them.
+func (p *Plan) about(page *annona.Page, d *Disclosed) {
+	of := map[string][]annona.Number{}
+	for _, s := range page.Subjects {
+		if !s.IsZero() {
+			of[s.Dataset] = append(of[s.Dataset], s.Number)
+		}
+	}
+	for _, noun := range []struct{ dataset, noun string }{{"individuals", "individual"}, {"households", "household"}} {
+		if numbers := of[noun.dataset]; len(numbers) > 0 {
+			d.add(Subjects{Noun: noun.noun, Fields: p.mask, Numbers: numbers})
+		}
 	}
 }

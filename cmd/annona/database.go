@@ -40,6 +40,7 @@ type store interface {
 	annona.Mappings
 	annona.ExportSpecs
 	annona.Decisions
+	annona.Matters
 	annona.Indexes
 	annona.Merges
 	annona.Users

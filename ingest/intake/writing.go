@@ -28,6 +28,7 @@ type Writing struct {
 	done    chan struct{} // closed when the last batch is dealt with
 	once    sync.Once
 	err     error
+	ended   time.Time // the last transaction
 }
 
 // How long a transaction of a load takes, about. In a file, writers take turns: whoever reads
@@ -88,22 +89,49 @@ func (w *Writing) makeReady() {
 	}
 }
 
-// writeAll writes what is ready, as much in one transaction as the last one shows to fit in a turn.
+// writeAll writes what is ready, as much in one transaction as the last one shows to fit in a turn. In
+// a database the next one is begun while one is written.
 func (w *Writing) writeAll(ctx context.Context) {
 	defer close(w.done)
+	var before *transaction
 	most := 0 // records
 	for b := range w.ready {
 		if w.hasFailed() {
 			continue
 		}
 		some, records := w.join(b, most)
-		began := time.Now()
-		if _, err := w.load.Write(ctx, some...); err != nil {
-			w.fail(err)
+		this := &transaction{wait: w.load.WriteBehind(ctx, some...), records: records, began: time.Now()}
+		if w.turn == FileTurn { // which has one writer
+			most = w.end(this)
 			continue
 		}
-		most = min(mostRecords, int(float64(records)*float64(w.longest())/float64(time.Since(began))))
+		if before != nil {
+			most = w.end(before)
+		}
+		before = this
 	}
+	if before != nil {
+		w.end(before)
+	}
+}
+
+// transaction is one that was begun.
+type transaction struct {
+	wait    func() error
+	records int
+	began   time.Time
+}
+
+// end waits for a transaction and returns how many records the next one may have.
+func (w *Writing) end(t *transaction) (most int) {
+	if err := t.wait(); err != nil {
+		w.fail(err)
+		return 0
+	}
+	now := time.Now()
+	took := min(now.Sub(t.began), now.Sub(w.ended)) // not what it waited for the one before
+	w.ended = now
+	return min(mostRecords, int(float64(t.records)*float64(w.longest())/float64(max(took, 1))))
 }
 
 // longest is how long the next transaction may take.

@@ -69,7 +69,7 @@ func (f *affected) events(since, until int64) error {
 	if since >= until {
 		return nil
 	}
-	return f.conn.each("SELECT DISTINCT e.dataset, e.record FROM log l JOIN events e ON e.event = l.event WHERE l.seq > $1 AND l.seq <= $2 LIMIT $3", func(r row) error {
+	return f.conn.each("SELECT DISTINCT e.dataset, e.record FROM log l JOIN events e ON e.event = l.event WHERE l.seq > $1 AND l.seq <= $2 AND e.dataset IN ('individuals', 'households') LIMIT $3", func(r row) error {
 		f.sets[r.text(0)][r.number(1)] = true
 		return nil
 	}, since, until, manyConcerned+1)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func withMatters(t *testing.T, r *registry) *matters {
 		r.person("b", values{"nationality": "b"}, member("h", "child")), r.person("c", values{"nationality": "c"}, member("k", "head")))
 	m.events = len(r.log())
 	r.update(func(tx annona.Tx) error {
-		w := tx.(annona.MatterTx)
+		w := tx
 		found, err := w.FindMatters(r.ctx, m.enrollments, []annona.MatterKey{{Source: "mis", Key: "one"}, {Source: "mis", Key: "two"}})
 		if err != nil {
 			return err
@@ -182,17 +183,26 @@ func testMattersWalled(t *testing.T, r *registry) {
 	narrow := annona.NewMatterScope(Shape(m.enrollments), annona.MatterTerms{Programs: []string{"cash", "school"}, Said: terms()}, only, annona.Scope{})
 	m.is("where one may be seen", m.seen(narrow, annona.MatterChoice{}), 2)
 
-	share := annona.Share{Dataset: "enrollments", Number: 2, Partner: "clinic", By: annona.NewUID(), Until: Today}
+	share := annona.Share{Dataset: "enrollments", Number: 2, Partner: "clinic", By: annona.NewUID(), Until: Today, Fields: []string{"status", "cycle"}, Edit: true}
 	epoch := r.epoch()
-	r.update(func(tx annona.Tx) error { return tx.(annona.MatterTx).PutShare(r.ctx, share) })
+	r.update(func(tx annona.Tx) error { return tx.PutShare(r.ctx, share) })
 	if r.epoch() == epoch {
 		t.Error("sharing has not moved the epoch")
 	}
 	sees("what is shared until today", annona.MatterTerms{Owner: "clinic"}, 2, 5)
+	shares, err := m.MatterShares(r.ctx, m.enrollments, []annona.Number{1, 2, 5}, "clinic", Today)
+	if err != nil || len(shares) != 1 || !reflect.DeepEqual(shares[0], share) {
+		t.Errorf("shares %+v, %v", shares, err)
+	}
+	for day, partner := range map[annona.Date]string{Today.AddDays(1): "clinic", Today: "school"} {
+		if none, err := m.MatterShares(r.ctx, m.enrollments, []annona.Number{2}, partner, day); err != nil || len(none) > 0 {
+			t.Errorf("shares of %s on %s: %+v, %v", partner, day, none, err)
+		}
+	}
 	tomorrow := terms()
 	tomorrow.Today = Today.AddDays(1)
 	sees("tomorrow", annona.MatterTerms{Owner: "clinic", Said: tomorrow}, 5)
-	r.update(func(tx annona.Tx) error { return tx.(annona.MatterTx).EndShare(r.ctx, share) })
+	r.update(func(tx annona.Tx) error { return tx.EndShare(r.ctx, share) })
 	sees("when it has ended", annona.MatterTerms{Owner: "clinic"}, 5)
 
 	r.update(func(tx annona.Tx) error {
@@ -204,12 +214,37 @@ func testMattersWalled(t *testing.T, r *registry) {
 	sees("of somebody out of sight", annona.MatterTerms{Programs: []string{"school"}})
 }
 
+// testMattersOfParents reads what belongs to matters of other partners.
+func testMattersOfParents(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	sees := func(what string, owner string, want ...annona.Number) {
+		t.Helper()
+		m.is(what, m.seen(m.scope(m.benefits, annona.MatterTerms{Owner: owner}), annona.MatterChoice{}), want...)
+	}
+	sees("of the enrollment's owner", "mis", 1)
+	sees("of somebody else", "clinic")
+	share := annona.Share{Dataset: "enrollments", Number: 1, Partner: "clinic", By: annona.NewUID()}
+	r.update(func(tx annona.Tx) error { return tx.PutShare(r.ctx, share) })
+	sees("when the enrollment is shared", "clinic", 1)
+	r.update(func(tx annona.Tx) error {
+		held, err := tx.HoldMatters(r.ctx, m.enrollments, []annona.Number{1})
+		if err != nil {
+			return err
+		}
+		held[0].Version, held[0].Owner, held[0].Confidentiality = 2, "school", "restricted"
+		return tx.PutMatters(r.ctx, tester, held)
+	})
+	sees("of the former owner", "mis")
+	sees("of the owner, who is not cleared", "school")
+	m.is("of the owner, who is", m.seen(m.scope(m.benefits, annona.MatterTerms{Owner: "school", Cleared: []string{"restricted"}}), annona.MatterChoice{}), 1)
+}
+
 // testMattersChange changes matters, and refuses what was not found as it is.
 func testMattersChange(t *testing.T, r *registry) {
 	m := withMatters(t, r)
 	var held []annona.Matter
 	r.update(func(tx annona.Tx) (err error) {
-		w := tx.(annona.MatterTx)
+		w := tx
 		if held, err = w.HoldMatters(r.ctx, m.enrollments, []annona.Number{1, 2, 99}); err != nil || len(held) != 2 {
 			return fmt.Errorf("held %d: %w", len(held), err)
 		}
@@ -234,13 +269,13 @@ func testMattersChange(t *testing.T, r *registry) {
 	again.Version = 2
 	stranger := annona.Matter{Dataset: m.enrollments, Number: 77, UID: annona.NewUID(), Version: 1, Subject: annona.SubjectRef{Dataset: "individuals", Number: 999}}
 	for name, bad := range map[string]annona.Matter{"another version is on file": again, "about nobody": stranger, "a matter of people": {Dataset: r.individuals, Number: 1, Version: 2}} {
-		if err := r.Update(r.ctx, func(tx annona.Tx) error { return tx.(annona.MatterTx).PutMatters(r.ctx, tester, []annona.Matter{bad}) }); err == nil {
+		if err := r.Update(r.ctx, func(tx annona.Tx) error { return tx.PutMatters(r.ctx, tester, []annona.Matter{bad}) }); err == nil {
 			t.Errorf("%s: it was written", name)
 		}
 	}
 	for name, keys := range map[string][]annona.MatterKey{"twice": {{Source: "s", Key: "k"}, {Source: "s", Key: "k"}}, "without a key": {{Source: "s"}}, "without a source": {{Key: "k"}}} {
 		err := r.Update(r.ctx, func(tx annona.Tx) error {
-			_, err := tx.(annona.MatterTx).FindMatters(r.ctx, m.enrollments, keys)
+			_, err := tx.FindMatters(r.ctx, m.enrollments, keys)
 			return err
 		})
 		if err == nil {
@@ -256,7 +291,7 @@ func testMattersChange(t *testing.T, r *registry) {
 func testMattersErased(t *testing.T, r *registry) {
 	m := withMatters(t, r)
 	r.update(func(tx annona.Tx) error {
-		w := tx.(annona.MatterTx)
+		w := tx
 		held, err := w.HoldMatters(r.ctx, m.enrollments, []annona.Number{1})
 		if err != nil {
 			return err
@@ -266,7 +301,7 @@ func testMattersErased(t *testing.T, r *registry) {
 	})
 	n := len(r.log())
 	r.update(func(tx annona.Tx) error {
-		gone, err := tx.(annona.MatterTx).EraseMatters(r.ctx, tester, person(r, "a"))
+		gone, err := tx.EraseMatters(r.ctx, tester, person(r, "a"))
 		slices.SortFunc(gone, func(a, b annona.MatterRef) int { return len(a.Dataset) - len(b.Dataset) })
 		if want := []annona.MatterRef{{Dataset: "benefits", Number: 1}, {Dataset: "enrollments", Number: 1}}; !slices.Equal(gone, want) {
 			t.Errorf("gone: %v", gone)

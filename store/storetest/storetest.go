@@ -127,6 +127,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"eligibility decisions", testDecisions},
 		{"what programs keep about people", testMatters},
 		{"matters are seen by whom they may be", testMattersWalled},
+		{"matters of parents", testMattersOfParents},
 		{"matters change", testMattersChange},
 		{"matters are erased", testMattersErased},
 		{"matters of merged people", testMattersMerged},

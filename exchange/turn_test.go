@@ -1,0 +1,151 @@
+package exchange_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+// slowWriter holds the first transaction back before it commits, until a test lets it go or fails it.
+type slowWriter struct {
+	annona.Writer
+	goesOn chan error
+	began  atomic.Int64
+}
+
+func (w *slowWriter) Update(ctx context.Context, fn func(annona.Tx) error) error {
+	first := w.began.Add(1) == 1
+	return w.Writer.Update(ctx, func(tx annona.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		if first {
+			return <-w.goesOn
+		}
+		return nil
+	})
+}
+
+// files makes two files of twenty people each, whose rows stand one behind the other. The parent of the
+// first one of each stands in the other file. The last row of the second file has a key of the first, and
+// says of it what is on file before.
+func files(t *testing.T) (all [2][]annona.Record) {
+	t.Helper()
+	for i := range 40 {
+		r := row(t, "individuals", fmt.Sprint("p", i), "occupation", fmt.Sprint("job ", i))
+		switch i {
+		case 0, 20:
+			r.Relationships = []annona.Relationship{{ToKey: fmt.Sprint("p", 25-i), Type: "child"}}
+		case 39:
+			r = before(t)
+		}
+		r.File, r.Line = 1, i+2
+		all[i/20] = append(all[i/20], r)
+	}
+	return all
+}
+
+func before(t *testing.T) annona.Record { return row(t, "individuals", "p7", "occupation", "before") }
+
+// overlapping begins to write two batches, and the second one while the first one is not committed.
+func (p *place) overlapping(t *testing.T, w *slowWriter, end error) (load *exchange.Loading, errs [2]error) {
+	t.Helper()
+	p.put(t, []annona.Record{before(t)})
+	load, err := p.BeginLoad(t.Context(), operator, exchange.LoadOrder{Source: "survey"})
+	check(t, err)
+	usual := p.Writer
+	w.Writer, w.goesOn = usual, make(chan error)
+	p.Writer = w
+	defer func() { p.Writer = usual }()
+	var waits [2]func() error
+	for i, records := range files(t) {
+		b, err := load.MakeReady(records)
+		check(t, err)
+		waits[i] = load.WriteBehind(t.Context(), b)
+		for w.began.Load() <= int64(i) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	time.Sleep(50 * time.Millisecond) // the second one finds its records
+	w.goesOn <- end
+	for i, wait := range waits {
+		errs[i] = wait()
+	}
+	return load, errs
+}
+
+// TestAWriteBesideTheOneBefore writes a batch while the one before it is not committed: what became of
+// the records is what it is when one follows the other.
+func TestAWriteBesideTheOneBefore(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p, err := g.open(t.Context())
+			check(t, err)
+			defer func() { check(t, p.store.Close()) }()
+			load, errs := p.overlapping(t, &slowWriter{}, nil)
+			if errs != [2]error{} {
+				t.Fatal(errs)
+			}
+			if count, places := load.Repeats(); count != 1 || places[0].Line != 41 || places[0].First.Line != 9 {
+				t.Errorf("%d repeats, %+v", count, places)
+			}
+			loaded, err := load.Finish(t.Context())
+			check(t, err)
+			if loaded.Created != 38 || loaded.Changed != 1 {
+				t.Errorf("%+v", loaded)
+			}
+			if waiting := p.waiting(t); waiting != 0 {
+				t.Errorf("%d relationships lead nowhere", waiting)
+			}
+		})
+	}
+}
+
+// waiting counts relationships whose other end is not on file.
+func (p *place) waiting(t *testing.T) (n int) {
+	t.Helper()
+	people, _ := annona.Standard().Dataset("individuals")
+	numbers, err := p.Loads.NumbersOfSource(t.Context(), people, "survey", 0, 100)
+	check(t, err)
+	check(t, p.store.Update(t.Context(), func(tx annona.Tx) error {
+		known, err := tx.Hold(t.Context(), people, numbers)
+		for _, k := range known {
+			for _, r := range k.Relationships {
+				if r.To == 0 {
+					n++
+				}
+			}
+		}
+		return err
+	}))
+	return n
+}
+
+// TestAWriteBehindOneThatFails writes nothing of a batch when the one before it has failed.
+func TestAWriteBehindOneThatFails(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p, err := g.open(t.Context())
+			check(t, err)
+			defer func() { check(t, p.store.Close()) }()
+			broken := errors.New("the first one breaks")
+			load, errs := p.overlapping(t, &slowWriter{}, broken)
+			if !errors.Is(errs[0], broken) || errs[1] == nil {
+				t.Errorf("%v", errs)
+			}
+			people, _ := annona.Standard().Dataset("individuals")
+			if last := load.Done(); last.Created != 0 {
+				t.Errorf("%+v", last)
+			}
+			if numbers, err := p.Loads.NumbersOfSource(t.Context(), people, "survey", 0, 10); err != nil || len(numbers) != 1 {
+				t.Errorf("%d people are on file, %v", len(numbers), err)
+			}
+		})
+	}
+}
