@@ -169,7 +169,7 @@ type ExportSpec struct {
 type Schedule struct {
 	Cron     string `json:"cron" yaml:"cron"`                           // minute, hour, day of month, month, day of week
 	TimeZone string `json:"time_zone" yaml:"time_zone"`                 // of the IANA database, as Africa/Accra
-	Client   string `json:"client" yaml:"client"`                       // public part of the key in whose name they run, with the rights of a plain API key
+	Client   string `json:"client" yaml:"client"`                       // id of the client in whose name they run, with the rights of a plain API key
 	Webhook  string `json:"webhook,omitempty" yaml:"webhook,omitempty"` // https address that is told what went wrong
 }
 

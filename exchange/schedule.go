@@ -92,20 +92,30 @@ func (x *Exchange) checkSchedule(ctx context.Context, spec *annona.ExportSpec) e
 			return annona.Invalid("webhook_malformed", "a webhook is an https address without a user").On("schedule.webhook")
 		}
 	}
-	client, err := x.Standings.ClientByKeyID(ctx, s.Client)
+	client, err := x.clientNamed(ctx, s.Client)
 	if err != nil {
 		return err
 	}
 	if client == nil || client.Agreement != spec.Agreement {
-		return annona.Invalid("schedule_client", "a schedule names a client of the agreement, by the public part of its key: annona key list shows them").On("schedule.client")
+		return annona.Invalid("schedule_client", "a schedule names a client of the agreement, by its id: annona key list shows them").On("schedule.client")
 	}
 	return nil
+}
+
+// clientNamed finds a client by its id or by the public part of its key; nil when there is none.
+func (x *Exchange) clientNamed(ctx context.Context, name string) (*annona.Client, error) {
+	if id, err := annona.ParseUID(name); err == nil {
+		if client, err := x.Standings.ClientByID(ctx, id); err != nil || client != nil {
+			return client, err
+		}
+	}
+	return x.Standings.ClientByKeyID(ctx, name)
 }
 
 // StartScheduled starts an export that is due at that time, in the name of its schedule's client. The same due time
 // again is the same export.
 func (x *Exchange) StartScheduled(ctx context.Context, spec *annona.ExportSpec, due time.Time) (annona.ExportJob, error) {
-	client, err := x.Standings.ClientByKeyID(ctx, spec.Schedule.Client)
+	client, err := x.clientNamed(ctx, spec.Schedule.Client)
 	if err != nil {
 		return annona.ExportJob{}, err
 	}

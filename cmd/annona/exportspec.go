@@ -92,7 +92,7 @@ func printChanges(c console, changes []exchange.SpecChange) error {
 
 type exportSpecTry struct {
 	dataFlag
-	Client  string   `required:"" placeholder:"KEYID" help:"Client of the agreement in whose name it is tried: the public part of its key."`
+	Client  string   `required:"" placeholder:"ID" help:"Client of the agreement in whose name it is tried, by its id."`
 	Version int      `help:"Version of the specification; the latest one when left out."`
 	Over    []string `placeholder:"COLUMN" help:"Columns by which people could be told apart; those of area, date of birth, sex and marital status when left out."`
 	JSON    bool     `name:"json" help:"Print it as JSON."`
