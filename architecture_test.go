@@ -45,10 +45,11 @@ var mayImport = map[string][]string{
 	"rest/oauth":                  {"", "identity"},
 	"rest/signin":                 {"", "identity", "identity/people"},
 	"client":                      {},
+	"client/assess":               {"", "client", "filter"},
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
-	"cmd/annona": {"", "audit", "backup", "client", "encode", "examples", "exchange", "identity", "identity/people", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "rest/signin", "schema",
+	"cmd/annona": {"", "audit", "backup", "client", "client/assess", "encode", "examples", "exchange", "identity", "identity/people", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "rest/signin", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }
 

@@ -343,6 +343,7 @@ const (
 	VerbRevokeClient      Verb = "revoke_client"
 	VerbDelegate          Verb = "delegate" // a person lets a client act for them
 	VerbApplyPolicy       Verb = "apply_policy"
+	VerbApplyProgram      Verb = "apply_program"
 	VerbSetRole           Verb = "set_role"
 	VerbApplyDictionary   Verb = "apply_dictionary"
 	VerbImportAreas       Verb = "import_areas"

@@ -125,3 +125,55 @@ type MatterChoice struct {
 type MatterKey struct {
 	Source, Key string
 }
+
+// Program is a program of social protection: reference data, nothing about anybody. A version never
+// changes. In files it is written in snake_case.
+type Program struct {
+	Code        string            `json:"code" yaml:"code"`
+	Version     int               `json:"version" yaml:"-"` // from 1, given by the gate; the latest one holds
+	Names       map[string]string `json:"names" yaml:"names"`
+	Description map[string]string `json:"description,omitempty" yaml:"description,omitempty"`
+	Institution string            `json:"implementing_institution,omitempty" yaml:"implementing_institution,omitempty"` // name of a partner
+	// AssistanceUnit is whom it assists: individual, household or family.
+	AssistanceUnit string   `json:"assistance_unit" yaml:"assistance_unit"`
+	BenefitTypes   []string `json:"benefit_types,omitempty" yaml:"benefit_types,omitempty"` // none: each
+	StartDate      Date     `json:"start_date,omitempty" yaml:"start_date,omitempty"`
+	EndDate        Date     `json:"end_date,omitempty" yaml:"end_date,omitempty"`                       // last day
+	Ceiling        int64    `json:"beneficiary_ceiling,omitempty" yaml:"beneficiary_ceiling,omitempty"` // active enrollments of one cycle that it plans for; 0: none is stated
+	// Codes are the program's own codes for those of code lists: list → own code → canonical code.
+	Codes  map[string]map[string]string `json:"code_map,omitempty" yaml:"code_map,omitempty"`
+	Cycles []ProgramCycle               `json:"cycles,omitempty" yaml:"cycles,omitempty"`
+
+	PutAt time.Time `json:"put_at,omitzero" yaml:"-"`
+}
+
+// ProgramCycle is one round of a program.
+type ProgramCycle struct {
+	Code     string           `json:"code" yaml:"code"`
+	Start    Date             `json:"period_start" yaml:"period_start"`
+	End      Date             `json:"period_end" yaml:"period_end"`                 // last day
+	Status   string           `json:"status" yaml:"status"`                         // planned, open, closed or cancelled
+	Ceilings map[string]int64 `json:"ceilings,omitempty" yaml:"ceilings,omitempty"` // by area code
+}
+
+// Cycle returns the cycle of that code.
+func (p *Program) Cycle(code string) (ProgramCycle, bool) {
+	for _, c := range p.Cycles {
+		if c.Code == code {
+			return c, true
+		}
+	}
+	return ProgramCycle{}, false
+}
+
+// Canonical returns the code of a list that the program's own code means; code itself where it says
+// nothing of it.
+func (p *Program) Canonical(list, code string) string {
+	if means, ok := p.Codes[list][code]; ok {
+		return means
+	}
+	return code
+}
+
+// ErrProgramVersion says that somebody else has put a version of the program in the same moment.
+var ErrProgramVersion = Conflict("program_version", "somebody has put this program in this moment; try again")

@@ -38,6 +38,7 @@ type Tx interface {
 	ExportTx
 	DecisionTx
 	MatterTx
+	ProgramTx
 	RequestTx
 	IndexTx
 	NameTx
@@ -344,6 +345,20 @@ type Matters interface {
 	// MatterShares returns what a partner is let see of matters by the shares that have not ended on that
 	// day, in order of number.
 	MatterShares(ctx context.Context, dataset *Dataset, numbers []Number, partner string, day Date) ([]Share, error)
+}
+
+// ProgramTx writes programs, within a transaction.
+type ProgramTx interface {
+	// PutProgram writes the next version of a program: code program_version when it is not that.
+	PutProgram(ctx context.Context, p Program) error
+}
+
+// Programs keeps the programs, each in versions.
+type Programs interface {
+	// Program returns the version of a program that holds; nil when there is none.
+	Program(ctx context.Context, code string) (*Program, error)
+	// Programs returns the version of each that holds, in order of code.
+	Programs(ctx context.Context) ([]Program, error)
 }
 
 // ExportSpecs keeps the export specifications, each in versions.

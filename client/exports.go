@@ -96,6 +96,13 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	})
 }
 
+// Specification returns an export specification, name@version, as JSON.
+func (c *Client) Specification(ctx context.Context, spec string) ([]byte, error) {
+	name, version, _ := strings.Cut(spec, "@")
+	answer, _, err := c.get(ctx, "/v1/export-specs/"+url.PathEscape(name), url.Values{"version": {version}})
+	return answer, err
+}
+
 // Manifest returns the signed manifest of a complete export; OpenManifest reads it.
 func (c *Client) Manifest(ctx context.Context, id string) (string, error) {
 	answer, _, err := c.get(ctx, exportsPath+"/"+url.PathEscape(id)+"/manifest", nil)

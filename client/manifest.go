@@ -70,6 +70,16 @@ func OpenManifest(signed string, keys []string) (*Manifest, error) {
 	if err != nil {
 		return nil, &Error{Code: "manifest_invalid", Detail: "this is no manifest that the registry with this key has signed, or it was changed; fetch it again", cause: err}
 	}
+	return readManifest(text)
+}
+
+// ReadManifest reads a manifest without a look at its signature: one that was checked before.
+func ReadManifest(signed string) (*Manifest, error) {
+	text, _, _ := strings.Cut(signed, "\n\n— ")
+	return readManifest(text)
+}
+
+func readManifest(text string) (*Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return nil, &Error{Code: "manifest_invalid", Detail: "the manifest is not of its form", cause: err}
@@ -122,6 +132,14 @@ func (m *Manifest) check() error {
 func document(name string) string {
 	name = strings.TrimSuffix(name, ".age")
 	return strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
+}
+
+// Documents are the names of what the files hold, in their order.
+func (m *Manifest) Documents() (names []string) {
+	for _, f := range m.Files {
+		names = append(names, document(f.Name))
+	}
+	return names
 }
 
 // size is how many bytes there are to download.

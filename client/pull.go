@@ -63,8 +63,11 @@ type Pulled struct {
 	Manifest *Manifest `json:"-"`
 }
 
-// manifestFile is the name of the manifest beside the files.
-const manifestFile = "manifest.txt"
+// What lies beside the files of an export: its manifest, and the specification that it follows.
+const (
+	ManifestFile      = "manifest.txt"
+	SpecificationFile = "specification.json"
+)
 
 // restarts bounds how often an export is started anew because somebody in it may not be received any more.
 const restarts = 3
@@ -137,7 +140,7 @@ func (p *pull) run(ctx context.Context) error {
 	for _, f := range p.manifest.Files {
 		p.result.Files = append(p.result.Files, p.named(f))
 	}
-	if _, err := os.Stat(filepath.Join(final, manifestFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(final, ManifestFile)); err == nil {
 		return p.settle(e) // it is here: the last pull ended before it could say so
 	}
 	if err := os.MkdirAll(p.work, 0o700); err != nil {
@@ -146,7 +149,7 @@ func (p *pull) run(ctx context.Context) error {
 	if err := p.fetchAll(ctx); err != nil {
 		return p.unless410(e, err)
 	}
-	if err := p.publish(final); err != nil {
+	if err := p.publish(ctx, final); err != nil {
 		return err
 	}
 	return p.settle(e)
@@ -336,8 +339,15 @@ func (p *pull) tell(now Progress) {
 }
 
 // publish gives the folder its name. From then on it is an export that is here.
-func (p *pull) publish(final string) error {
-	if err := writeFile(filepath.Join(p.work, manifestFile), []byte(p.signed)); err != nil {
+func (p *pull) publish(ctx context.Context, final string) error {
+	spec, err := p.Specification(ctx, p.manifest.Specification)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(p.work, SpecificationFile), spec); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(p.work, ManifestFile), []byte(p.signed)); err != nil {
 		return err
 	}
 	if err := os.Rename(p.work, final); err != nil {

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,7 +31,7 @@ type EligibilityDecision struct {
 	Reasons      []string    `json:"reasons,omitempty"`
 	Automated    bool        `json:"automated,omitempty"`
 	Software     string      `json:"software,omitempty"`
-	Export       string      `json:"export,omitempty"` // request of the export that it was computed from
+	Export       string      `json:"export,omitempty"` // that it was computed from: the id of one that became files, or its request
 }
 
 // Verdict says what became of one decision.
@@ -204,7 +205,15 @@ func (b *decisions) checkExport(ctx context.Context, export string) error {
 func (b *decisions) lookUp(ctx context.Context, export string) error {
 	none := annona.NotFound("no export with this id, or not one of your agreement").On("export")
 	request, err := annona.ParseUID(export)
-	if err != nil || b.x.History == nil {
+	if err != nil {
+		return none
+	}
+	if b.x.ExportJobs != nil { // one that became files
+		if _, err := b.x.exportOf(ctx, b.caller, request); !errors.Is(err, errNoExport) {
+			return err
+		}
+	}
+	if b.x.History == nil {
 		return none
 	}
 	rows, err := b.x.History.EntriesOf(ctx, request, 0, 1)

@@ -44,7 +44,8 @@ type Config struct {
 	Merges      annona.Merges
 	ExportSpecs annona.ExportSpecs
 	Decisions   annona.Decisions
-	Matters     annona.Matters // nil: no cases are kept
+	Matters     annona.Matters
+	Programs    annona.Programs
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
 	Files       annona.FileVault   // nil: no export becomes files

@@ -16,6 +16,13 @@ func ParsePolicy(r io.Reader) (annona.Policy, error) {
 	return p, err
 }
 
+// ParseProgram reads a program with its cycles. It checks the form only.
+func ParseProgram(r io.Reader) (annona.Program, error) {
+	var p annona.Program
+	err := decodeYAML(r, "program", &p)
+	return p, err
+}
+
 // WritePolicy writes a policy as ParsePolicy reads it.
 func WritePolicy(w io.Writer, p annona.Policy) error {
 	if err := yaml.NewEncoder(w, yaml.Indent(2)).Encode(p); err != nil {

@@ -28,7 +28,7 @@ func (s *Server) registerDecisions() {
 	row := &huma.Schema{Type: huma.TypeString, Description: "On each line a decision, as a JSON object. Needed are key (your own, another one for each decision), individual_id or household_id, program, " +
 		"status (eligible, ineligible, pending, under_review, conditional) and decision_date. Further members: valid_until, appeal_until, appeal_of (key of the decision that this one answers), " +
 		"basis (pmt, means, income, categorical, community, manual), score (a decimal number as text), band, reasons (a list of codes), automated (true: no person has decided), software, " +
-		"export (the Annona-Release of the export that it was computed from)."}
+		"export (the id of the export that it was computed from, or its Annona-Release)."}
 	huma.Register(s.api, tagged("eligibility-decisions", people(huma.Operation{
 		Method: http.MethodPost, Path: decisionsPath, OperationID: "decideEligibility",
 		Summary: "Send back what a program has decided",

@@ -118,7 +118,7 @@ func TestEveryOperationAboutPeopleNeedsAKey(t *testing.T) {
 			body = "{}"
 		}
 		a := r.ask(method, path, "", body)
-		public := slices.ContainsFunc([]string{"/healthz", "/readyz", "/docs", "/openapi.", "/v1/schemas/", "/v1/code-lists"},
+		public := slices.ContainsFunc([]string{"/healthz", "/readyz", "/docs", "/openapi.", "/v1/schemas/", "/v1/code-lists", "/v1/programs"},
 			func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 		if public == (a.status == 401) {
 			t.Errorf("%s: %d", pattern, a.status)

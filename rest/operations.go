@@ -30,6 +30,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 		Info:    &huma.Info{Title: "Annona", Version: version, Description: overview},
 		Tags: []*huma.Tag{
 			{Name: "people", Description: "Households and individuals, under your agreement."},
+			{Name: "programs", Description: "Programs, who takes part in them, and what they get."},
 			{Name: "imports", Description: "For registrars: records of their sources, on the way in."},
 			{Name: "export-specs", Description: "What exports of your agreement hold, under your names and codes."},
 			{Name: "exports", Description: "Exports that run by themselves and become files."},
@@ -71,6 +72,7 @@ func (s *Server) register() {
 	s.registerSpecs()
 	s.registerExports()
 	s.registerDecisions()
+	s.registerPrograms()
 	s.registerNames()
 	s.registerChanges()
 	s.registerImports()

@@ -41,7 +41,7 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 		table["GET /v1/"+name+"/export"] = func(rt *rapid.T) call { return d.export(rt, name) }
 	}
 	for _, path := range []string{
-		"/healthz", "/readyz", "/openapi.json", "/openapi.yaml", "/docs", "/docs/{file}", "/v1/code-lists", "/v1/code-lists/{list}",
+		"/healthz", "/readyz", "/openapi.json", "/openapi.yaml", "/docs", "/docs/{file}", "/v1/programs", "/v1/programs/{code}", "/v1/code-lists", "/v1/code-lists/{list}",
 		"/v1/code-lists/{list}/{version}", "/v1/schemas/{file}", "/v1/schemas/{version}/{file}",
 	} {
 		table["GET "+path] = func(*rapid.T) call { return call{method: http.MethodGet, path: publicPath.Replace(path)} }

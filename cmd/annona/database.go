@@ -41,6 +41,7 @@ type store interface {
 	annona.ExportSpecs
 	annona.Decisions
 	annona.Matters
+	annona.Programs
 	annona.Indexes
 	annona.Merges
 	annona.Users

@@ -31,6 +31,7 @@ type cli struct {
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Policy     policyCommand     `cmd:"" help:"What roles may do: versions, what they newly allow, and why something was granted."`
+	Program    programCommand    `cmd:"" help:"Programs of social protection, and their cycles."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
 	Export     exportCommand     `cmd:"" help:"Exports that run by themselves and become files."`
 	ExportSpec exportSpecCommand `cmd:"" help:"What exports hold and how they are written: the recipient's names and codes."`
@@ -53,6 +54,7 @@ type cli struct {
 	Restore    restoreCommand    `cmd:"" help:"Make a registry from a backup, and keep those away who were erased."`
 	Doctor     doctorCommand     `cmd:"" help:"Say what is wrong with an installation, and how to mend it."`
 	Pull       pullCommand       `cmd:"" help:"A partner's side: fetch an export by a specification, checked, opened and unpacked."`
+	Assess     assessCommand     `cmd:"" help:"A partner's side: hold an export against a program's rules, and send back what is decided."`
 	Verify     verifyCommand     `cmd:"" help:"Walk a ledger, or a copy of one, and check every entry."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

@@ -21,7 +21,7 @@ import (
 
 // registryFlags say which registry a partner's commands speak to, and as whom.
 type registryFlags struct {
-	Registry  string `required:"" placeholder:"URL" help:"Address of the registry, as https://exchange.example."`
+	Registry  string `placeholder:"URL" help:"Address of the registry, as https://exchange.example."`
 	KeyFile   string `type:"path" placeholder:"FILE" help:"File with the API key. Without it, and without --client: the environment variable ANNONA_KEY."`
 	Client    string `placeholder:"ID" help:"client_id of the partner's client: it gets access tokens by signed assertions, bound to a key of the run (private_key_jwt, DPoP)."`
 	ClientKey string `type:"path" placeholder:"FILE" help:"The client's private key, a JWK. With --client."`
@@ -30,6 +30,9 @@ type registryFlags struct {
 
 // connect returns a client for the registry.
 func (r registryFlags) connect() (*client.Client, error) {
+	if r.Registry == "" {
+		return nil, annona.Invalid("registry_missing", "say with --registry at which address the registry is")
+	}
 	credential, err := r.credential()
 	if err != nil {
 		return nil, partners(err)
@@ -111,6 +114,9 @@ type pullCommand struct {
 
 // Validate refuses numbers that make no sense.
 func (p pullCommand) Validate() error {
+	if p.Registry == "" {
+		return errors.New("missing flags: --registry=URL")
+	}
 	if p.Parallel < 1 || p.Parallel > 16 {
 		return errors.New("--parallel is from 1 to 16")
 	}

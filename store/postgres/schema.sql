@@ -359,6 +359,14 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_subject ON decisions (subject, dataset);
 CREATE INDEX decisions_agreement ON decisions (agreement, dataset, key);
 
+-- Programs. A version never changes; body is JSON.
+CREATE TABLE programs (
+	code    text COLLATE "C" NOT NULL,
+	version bigint NOT NULL,
+	body    text COLLATE "C" NOT NULL,
+	PRIMARY KEY (code, version)
+);
+
 -- Matters: what programs and case workers keep about people, each dataset with numbers of its own. subject
 -- is whom it is about, NULL while that is nobody on file; worker and source_key are keyed hashes. What
 -- moves often stands in no index, so that most updates write none.

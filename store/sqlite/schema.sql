@@ -339,6 +339,14 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_subject ON decisions (subject, dataset);
 CREATE INDEX decisions_agreement ON decisions (agreement, dataset, key);
 
+-- Programs. A version never changes; body is JSON.
+CREATE TABLE programs (
+	code    TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	body    TEXT NOT NULL,
+	PRIMARY KEY (code, version)
+) STRICT, WITHOUT ROWID;
+
 -- Matters: what programs and case workers keep about people, each dataset with numbers of its own. subject
 -- is whom it is about, NULL while that is nobody on file; worker and source_key are keyed hashes.
 CREATE TABLE matters (

@@ -39,6 +39,8 @@ type Store interface {
 	annona.ExportJobs
 	annona.ExportQueue
 	annona.Decisions
+	annona.Matters
+	annona.Programs
 	annona.Indexes
 	annona.Merges
 	annona.Users
@@ -125,6 +127,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"exports take turns", testExportTurns},
 		{"workers take exports at once", testExportsConcurrent},
 		{"eligibility decisions", testDecisions},
+		{"programs in versions", testPrograms},
 		{"what programs keep about people", testMatters},
 		{"matters are seen by whom they may be", testMattersWalled},
 		{"matters of parents", testMattersOfParents},
