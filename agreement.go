@@ -71,6 +71,12 @@ type ImportTerms struct {
 	DeleteGuard *Percent `json:"delete_guard,omitempty" yaml:"delete_guard,omitempty"`
 }
 
+// ApprovalLine is up to where an export specification comes on file without a second person.
+type ApprovalLine struct {
+	SpecialFields bool  `json:"special_fields,omitempty" yaml:"special_fields,omitempty"` // also one that is made of special fields
+	Rows          int64 `json:"rows,omitempty" yaml:"rows,omitempty"`                     // up to so many rows on the day it is put; 0: any number
+}
+
 // Percent is a share of a hundred, from 0 to 100, written 2%.
 type Percent float64
 
@@ -118,6 +124,9 @@ type Agreement struct {
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`
+	// Line says from where on an export specification waits for a second person; nil: where it is made of
+	// special fields.
+	Line *ApprovalLine `json:"approvals,omitempty" yaml:"approvals,omitempty"`
 
 	ValidFrom  Date   `json:"valid_from" yaml:"valid_from"`
 	ValidUntil Date   `json:"valid_until" yaml:"valid_until"` // last day

@@ -259,7 +259,83 @@ type User struct {
 	Invitation   TokenHash // of the invitation that waits for them; zero: none
 	InvitedUntil time.Time
 	CreatedAt    time.Time
+	// GrantedAt is when somebody else has last given them a role or a way to sign in; zero: when they came.
+	GrantedAt time.Time
+	// MadeBy is who did, as Actor writes it; none: nobody could have been asked yet.
+	MadeBy []string
 }
+
+// Held is since when somebody has what they have.
+func (u *User) Held() time.Time {
+	if u.GrantedAt.IsZero() {
+		return u.CreatedAt
+	}
+	return u.GrantedAt
+}
+
+// Actor names who does something, for all time: a person, a client that acts for itself, or an account at
+// the command line.
+func (c Caller) Actor() string {
+	switch {
+	case c.Acting.Person != UID{}:
+		return "person:" + c.Acting.Person.String()
+	case c.IsOperator():
+		return "operator:" + c.Operator
+	}
+	return "client:" + c.Client.String()
+}
+
+// Approval is something that waits for a second person, and later what became of it. It is about one state
+// of things: when any of that moves, it is void.
+type Approval struct {
+	ID     UID          `json:"id"`
+	Kind   ApprovalKind `json:"kind"`
+	Object string       `json:"object"`          // name of what changes; of a policy: policy
+	Body   []byte       `json:"body"`            // JSON: what it becomes
+	Shows  []string     `json:"shows,omitempty"` // what that changes, in plain words
+	Reason string       `json:"reason,omitempty"`
+
+	// What it is bound to, and the SHA-256 of all of that and of Object and Body.
+	Policy           int      `json:"policy"` // version in force
+	Agreement        string   `json:"agreement,omitempty"`
+	AgreementVersion int      `json:"agreement_version,omitempty"`
+	Base             int      `json:"base,omitempty"` // version of the object before
+	Hash             [32]byte `json:"hash"`
+
+	By      string    `json:"by"` // who asked, see Caller.Actor
+	AskedAt time.Time `json:"asked_at"`
+	Until   time.Time `json:"until"` // then nobody can approve it any more
+
+	State     ApprovalState `json:"state"`
+	DecidedBy string        `json:"decided_by,omitempty"`
+	DecidedAt time.Time     `json:"decided_at,omitzero"`
+	Note      string        `json:"note,omitempty"` // code: why it is void
+}
+
+// ApprovalKind is what waits.
+type ApprovalKind string
+
+// The kinds of what waits for a second person.
+const (
+	ApprovePolicy     ApprovalKind = "policy"
+	ApproveAgreement  ApprovalKind = "agreement"
+	ApproveSpec       ApprovalKind = "export_spec"
+	ApproveClient     ApprovalKind = "client" // with more than plain API keys have
+	ApproveUser       ApprovalKind = "user"   // who could approve
+	ApproveReadmit    ApprovalKind = "readmission"
+	ApproveBreakGlass ApprovalKind = "break_glass" // has happened already: it waits for its review
+)
+
+// ApprovalState is how far it has come.
+type ApprovalState string
+
+// The states of approvals. All but the first are ends.
+const (
+	ApprovalWaiting  ApprovalState = "waiting"
+	ApprovalApproved ApprovalState = "approved"
+	ApprovalRejected ApprovalState = "rejected"
+	ApprovalVoid     ApprovalState = "void" // what it was about has moved, or nobody came in time
+)
 
 // UserStatus says whether somebody may sign in.
 type UserStatus string
@@ -369,8 +445,10 @@ const (
 	VerbBackup            Verb = "backup"
 	VerbCopyKeys          Verb = "copy_keys"
 	VerbRestore           Verb = "restore"
-	VerbUser              Verb = "user"    // somebody who signs in is invited, changed, disabled, reset
-	VerbSignIn            Verb = "sign_in" // and what people do about it themselves
+	VerbUser              Verb = "user"     // somebody who signs in is invited, changed, disabled, reset
+	VerbApproval          Verb = "approval" // something waits for a second person, or was decided by one
+	VerbReadmit           Verb = "readmit"  // somebody who was erased may come on file again
+	VerbSignIn            Verb = "sign_in"  // and what people do about it themselves
 	VerbIdentityProvider  Verb = "identity_provider"
 )
 

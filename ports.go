@@ -43,6 +43,7 @@ type Tx interface {
 	IndexTx
 	NameTx
 	PolicyTx
+	ApprovalTx
 	UserTx
 	SignInTx
 	OutsideTx
@@ -65,6 +66,25 @@ type PolicyTx interface {
 	// PutPolicy writes a version of the policy and moves the epoch. Code policy_version when it is on file:
 	// somebody else has put one in the same moment.
 	PutPolicy(ctx context.Context, p Policy) error
+}
+
+// ApprovalTx writes what waits for a second person, within a transaction.
+type ApprovalTx interface {
+	// HoldApprovals lets nobody else decide, apply or ask for anything that waits for a second person before
+	// the transaction ends, and returns the versions in force of the policy and of an agreement; 0: none.
+	HoldApprovals(ctx context.Context, agreement string) (policy, version int, err error)
+	// HoldApproval returns one as it is at this moment; nil when there is none. Approvals are held.
+	HoldApproval(ctx context.Context, id UID) (*Approval, error)
+	// PutApproval writes one by its ID.
+	PutApproval(ctx context.Context, a Approval) error
+}
+
+// Approvals keeps what waits for a second person, and what became of it. Nothing is ever removed.
+type Approvals interface {
+	// ApprovalByID returns one; nil when there is none.
+	ApprovalByID(ctx context.Context, id UID) (*Approval, error)
+	// Approvals returns at most limit, the newest first: of a kind, and in a state, where these are named.
+	Approvals(ctx context.Context, kind ApprovalKind, state ApprovalState, limit int) ([]Approval, error)
 }
 
 // RecordTx writes households and individuals within a transaction.

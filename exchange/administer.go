@@ -10,33 +10,78 @@ import (
 	"github.com/annona-exchange/annona/policy"
 )
 
-// ApplyAgreement checks an agreement and puts it in force as its next version.
+// ApplyAgreement checks an agreement and puts it in force as its next version: when a second person has
+// approved it (code approval_needed), or when it only ends something.
 func (x *Exchange) ApplyAgreement(ctx context.Context, caller annona.Caller, a annona.Agreement) (version int, err error) {
 	if err := operatorOnly(caller); err != nil {
 		return 0, err
 	}
-	return x.applyAgreement(ctx, caller, a, annona.VerbApplyAgreement, nil)
+	return x.applyAgreement(ctx, caller, agreed{Agreement: a, Verb: annona.VerbApplyAgreement})
 }
 
-// applyAgreement puts an agreement in force; added are areas that are new in it.
-func (x *Exchange) applyAgreement(ctx context.Context, caller annona.Caller, a annona.Agreement, verb annona.Verb, added []string) (version int, err error) {
-	if _, err := policy.Compile(&a, x.CurrentDictionary()); err != nil {
+// agreed is an agreement on its way, as it lies on file until it is in force.
+type agreed struct {
+	Agreement annona.Agreement
+	Verb      annona.Verb
+	Added     []string `json:",omitempty"` // areas that are new in it
+}
+
+func (x *Exchange) applyAgreement(ctx context.Context, caller annona.Caller, a agreed) (version int, err error) {
+	p, before, err := x.agreementProposal(ctx, a, &version)
+	if err != nil {
 		return 0, err
 	}
-	if _, err := x.Vault.Realm(a.Realm); err != nil { // made now, so that no copy of the keys lacks the realm of an agreement in force
-		return 0, err
+	if before != nil && onlyEnds(*before, a.Agreement) {
+		return version, x.Writer.Update(ctx, func(tx annona.Tx) error {
+			return p.put(ctx, tx, caller, consent{})
+		})
 	}
-	err = x.Writer.Update(ctx, func(tx annona.Tx) (err error) {
-		if version, err = tx.PutAgreement(ctx, a); err != nil {
+	err = x.submit(ctx, caller, p)
+	return version, err
+}
+
+// agreementProposal is an agreement that was checked, as the version after before. put says in version which
+// one it has become.
+func (x *Exchange) agreementProposal(ctx context.Context, a agreed, version *int) (p proposal, before *annona.Agreement, err error) {
+	if _, err := policy.Compile(&a.Agreement, x.CurrentDictionary()); err != nil {
+		return p, nil, err
+	}
+	if _, err := x.Vault.Realm(a.Agreement.Realm); err != nil { // made now, so that no copy of the keys lacks the realm of an agreement in force
+		return p, nil, err
+	}
+	if before, err = x.Standings.Agreement(ctx, a.Agreement.Name); err != nil {
+		return p, nil, err
+	}
+	a.Agreement.Version = 0
+	p = proposal{kind: annona.ApproveAgreement, object: a.Agreement.Name, agreement: a.Agreement.Name, body: a}
+	was := annona.Agreement{}
+	if before != nil {
+		was, p.base = *before, before.Version
+	}
+	was.Version = 0
+	p.shows = differences(was, a.Agreement)
+	p.put = func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) (err error) {
+		if *version, err = tx.PutAgreement(ctx, a.Agreement); err != nil {
 			return err
 		}
-		facts := audit.Facts{Verb: verb, Agreement: a.Name, AgreementVersion: version, Partner: a.Partner.Name, Raised: raised(a)}
-		if len(added) > 0 {
-			facts.Details = map[string]string{"areas": strings.Join(added, " ")}
+		facts := audit.Facts{Verb: a.Verb, Agreement: a.Agreement.Name, AgreementVersion: *version, Partner: a.Agreement.Partner.Name, Raised: raised(a.Agreement)}
+		if len(a.Added) > 0 {
+			facts.Details = map[string]string{"areas": strings.Join(a.Added, " ")}
 		}
+		facts.Details = how.note(facts.Details)
 		return tx.AppendEntry(ctx, x.administration(caller, facts))
-	})
-	return version, err
+	}
+	return p, before, nil
+}
+
+// onlyEnds reports whether a version of an agreement says what the one before said, suspended or with an
+// earlier end: that never waits.
+func onlyEnds(before, after annona.Agreement) bool {
+	if after.Status != "suspended" && after.Status != before.Status || after.ValidUntil > before.ValidUntil {
+		return false
+	}
+	after.Status, after.ValidUntil, after.Version = before.Status, before.ValidUntil, before.Version
+	return len(differences(before, after)) == 0
 }
 
 func raised(a annona.Agreement) string {
@@ -67,7 +112,26 @@ func (x *Exchange) CreateClient(ctx context.Context, caller annona.Caller, c ann
 	if err := x.checkPolicyHas(ctx, c.Role); err != nil {
 		return err
 	}
-	return x.putClient(ctx, caller, verbOf(c, annona.VerbCreateKey, annona.VerbCreateClient), c)
+	if agreement.APIKey == nil || c.Method != annona.MethodAPIKey {
+		return x.putClient(ctx, caller, verbOf(c, annona.VerbCreateKey, annona.VerbCreateClient), c)
+	}
+	return x.submit(ctx, caller, x.keyProposal(c, agreement))
+}
+
+// keyProposal is an API key above the caps that keys have.
+func (x *Exchange) keyProposal(c annona.Client, agreement *annona.Agreement) proposal {
+	shows := []string{
+		"an API key for " + agreement.Name + ", in the role " + roleOf(c) + ", until " + annona.Instant(c.ExpiresAt),
+		"its cap is raised, because: " + agreement.APIKey.Reason,
+	}
+	return proposal{kind: annona.ApproveClient, object: c.ID.String(), agreement: agreement.Name, body: c, shows: shows,
+		put: func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
+			entry := x.aboutClient(caller, annona.VerbCreateKey, c, how.note(nil))
+			if err := tx.PutClient(ctx, c); err != nil {
+				return err
+			}
+			return tx.AppendEntry(ctx, entry)
+		}}
 }
 
 // RevokeClient revokes a client. Revoking it again changes nothing.
@@ -102,14 +166,18 @@ func (x *Exchange) putClient(ctx context.Context, caller annona.Caller, verb ann
 
 // writeClient writes a client and its entry within a transaction.
 func (x *Exchange) writeClient(ctx context.Context, tx annona.Tx, caller annona.Caller, verb annona.Verb, c annona.Client) error {
-	details := map[string]string{"client": c.ID.String(), "expires_at": annona.Instant(c.ExpiresAt), "role": roleOf(c)}
-	if c.Method != annona.MethodAPIKey {
-		details["method"] = string(c.Method)
-	}
 	if err := tx.PutClient(ctx, c); err != nil {
 		return err
 	}
-	return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{Verb: verb, Agreement: c.Agreement, Details: details}))
+	return tx.AppendEntry(ctx, x.aboutClient(caller, verb, c, map[string]string{}))
+}
+
+func (x *Exchange) aboutClient(caller annona.Caller, verb annona.Verb, c annona.Client, details map[string]string) annona.LedgerRow {
+	details["client"], details["expires_at"], details["role"] = c.ID.String(), annona.Instant(c.ExpiresAt), roleOf(c)
+	if c.Method != annona.MethodAPIKey {
+		details["method"] = string(c.Method)
+	}
+	return x.administration(caller, audit.Facts{Verb: verb, Agreement: c.Agreement, Details: details})
 }
 
 // Declare extends the dictionary by a country's attributes and puts it in force. What it

@@ -148,6 +148,6 @@ func (x *Exchange) ApproveAreas(ctx context.Context, caller annona.Caller, name 
 	}
 	next := *a
 	next.Areas = slices.Concat(a.Areas, w.Successors)
-	version, err = x.applyAgreement(ctx, caller, next, annona.VerbApproveAreas, w.Successors)
+	version, err = x.applyAgreement(ctx, caller, agreed{Agreement: next, Verb: annona.VerbApproveAreas, Added: w.Successors})
 	return version, w.Successors, err
 }

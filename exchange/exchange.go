@@ -53,6 +53,7 @@ type Config struct {
 	Users       annona.Users       // nil: nobody signs in
 	Outsiders   annona.Outside     // nil: no identity provider of others counts
 	Delegations annona.Delegations // of users; nil: there are none
+	Approvals   annona.Approvals   // nil: nothing waits for a second person
 	History     History            // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only

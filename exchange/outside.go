@@ -240,7 +240,7 @@ func (x *Exchange) meet(ctx context.Context, tx annona.Tx, caller annona.Caller,
 	if err := tx.EndOutside(ctx, end); err != nil {
 		return err
 	}
-	return tx.AppendEntry(ctx, x.aboutUser(caller, &now, act))
+	return tx.AppendEntry(ctx, x.aboutUser(caller, &now, act, consent{}))
 }
 
 // EndOutside ends tokens of others: their provider says that a sign-in is over, or the operator does.

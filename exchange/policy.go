@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
@@ -18,39 +19,56 @@ type AppliedPolicy struct {
 }
 
 // ApplyPolicy checks a policy and puts it in force as its next version, within five seconds on every
-// node and in everything that runs. The same again changes nothing. It is refused when a client that is
+// node and in everything that runs: when a second person has approved it (code approval_needed, with what
+// it would newly allow). The same again changes nothing. It is refused when a client that is
 // valid would be in a role that is not there (role_in_use), or when no valid client could do anything any
 // more (policy_locks_out). Codes: those of policy.CompilePolicy too.
 func (x *Exchange) ApplyPolicy(ctx context.Context, caller annona.Caller, p annona.Policy) (*AppliedPolicy, error) {
-	applied, next, err := x.comparePolicy(ctx, caller, p)
+	if err := operatorOnly(caller); err != nil {
+		return nil, err
+	}
+	applied, next, err := x.comparePolicy(ctx, p)
 	if err != nil || !applied.Changed {
 		return applied, err
 	}
 	if err := x.checkLockOut(ctx, next); err != nil {
 		return nil, err
 	}
-	p.Version, p.PutAt, p.Hash = applied.Version, x.Clock().UTC(), policy.Hash(p)
-	entry := x.administration(caller, audit.Facts{Verb: annona.VerbApplyPolicy, PolicyVersion: p.Version, Details: map[string]string{
-		"hash": p.Hash, "newly_allows": strconv.Itoa(len(applied.Widened)),
-	}})
-	return applied, x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if err := tx.PutPolicy(ctx, p); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, entry)
-	})
+	return applied, x.submit(ctx, caller, x.policyProposal(p, applied))
+}
+
+// policyProposal is a policy that was compared and checked, as the next version.
+func (x *Exchange) policyProposal(p annona.Policy, applied *AppliedPolicy) proposal {
+	p.Version, p.PutAt, p.Hash = applied.Version, time.Time{}, policy.Hash(p)
+	shows := []string{"It newly allows nothing."}
+	if len(applied.Widened) > 0 {
+		shows = nil
+	}
+	for _, change := range applied.Widened {
+		shows = append(shows, change.String())
+	}
+	return proposal{kind: annona.ApprovePolicy, object: "policy", base: p.Version - 1, body: p, shows: shows,
+		put: func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
+			p.PutAt = x.Clock().UTC()
+			if err := tx.PutPolicy(ctx, p); err != nil {
+				return err
+			}
+			return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{Verb: annona.VerbApplyPolicy, PolicyVersion: p.Version, Details: how.note(map[string]string{
+				"hash": p.Hash, "newly_allows": strconv.Itoa(len(applied.Widened)),
+			})}))
+		}}
 }
 
 // ComparePolicy says what a policy would newly allow, and puts nothing in force.
 func (x *Exchange) ComparePolicy(ctx context.Context, caller annona.Caller, p annona.Policy) (*AppliedPolicy, error) {
-	applied, _, err := x.comparePolicy(ctx, caller, p)
+	if err := operatorOnly(caller); err != nil {
+		return nil, err
+	}
+	applied, _, err := x.comparePolicy(ctx, p)
 	return applied, err
 }
 
-func (x *Exchange) comparePolicy(ctx context.Context, caller annona.Caller, p annona.Policy) (*AppliedPolicy, *policy.Roles, error) {
-	if err := operatorOnly(caller); err != nil {
-		return nil, nil, err
-	}
+func (x *Exchange) comparePolicy(ctx context.Context, p annona.Policy) (*AppliedPolicy, *policy.Roles, error) {
 	now, err := x.policyInForce(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
@@ -36,14 +37,33 @@ func (x *Exchange) PutExportSpec(ctx context.Context, caller annona.Caller, spec
 		}
 		spec.Version = last.Version + 1
 	}
-	spec.PutAt, spec.Dropped = x.Clock().UTC(), false
-	return spec.Version, true, x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if err := tx.PutExportSpec(ctx, spec); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{Verb: annona.VerbPutSpec, Agreement: spec.Agreement, Purpose: spec.Purpose, Dataset: spec.Dataset,
-			Details: map[string]string{"specification": spec.Name, "version": strconv.Itoa(spec.Version)}}))
-	})
+	spec.PutAt, spec.Dropped = time.Time{}, false
+	p := x.specProposal(spec)
+	p.shows, err = x.overTheLine(ctx, &spec)
+	switch {
+	case err != nil:
+		return 0, false, err
+	case len(p.shows) > 0:
+		p.shows = append(p.shows, specShows(last, &spec)...)
+		return spec.Version, true, x.submit(ctx, caller, p)
+	}
+	return spec.Version, true, x.Writer.Update(ctx, func(tx annona.Tx) error { return p.put(ctx, tx, caller, consent{}) })
+}
+
+// specProposal is a specification that was checked, as its next version.
+func (x *Exchange) specProposal(spec annona.ExportSpec) proposal {
+	return proposal{kind: annona.ApproveSpec, object: spec.Name, agreement: spec.Agreement, base: spec.Version - 1, body: spec,
+		put: func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
+			spec.PutAt = x.Clock().UTC()
+			if err := tx.PutExportSpec(ctx, spec); err != nil {
+				return err
+			}
+			details := map[string]string{"specification": spec.Name, "version": strconv.Itoa(spec.Version)}
+			if how.approval != (annona.UID{}) {
+				details = how.note(details)
+			}
+			return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{Verb: annona.VerbPutSpec, Agreement: spec.Agreement, Purpose: spec.Purpose, Dataset: spec.Dataset, Details: details}))
+		}}
 }
 
 // CheckExportSpec checks a specification as if its client had the strongest credential, and returns the
@@ -52,27 +72,14 @@ func (x *Exchange) CheckExportSpec(ctx context.Context, caller annona.Caller, sp
 	if err := operatorOnly(caller); err != nil {
 		return nil, err
 	}
+	return x.checkSpec(ctx, spec)
+}
+
+func (x *Exchange) checkSpec(ctx context.Context, spec annona.ExportSpec) (*annona.Shape, error) {
 	if !specName.MatchString(spec.Name) {
 		return nil, annona.Invalid("spec_name", "a specification has a name of lower-case letters, digits and hyphens, at most 60 characters long").On("name")
 	}
-	agreement, err := x.Standings.Agreement(ctx, spec.Agreement)
-	if err != nil {
-		return nil, err
-	}
-	if agreement == nil {
-		return nil, annona.NotFound("no agreement of this name is on file; apply it first: annona agreement apply").On("agreement")
-	}
-	terms, err := x.compiledTerms(agreement)
-	if err != nil {
-		return nil, err
-	}
-	strongest := annona.Caller{Strength: annona.StrengthSenderConstrained, Agreement: spec.Agreement}
-	shipped := policy.Shipped() // what a role leaves of it is for each export to say
-	roles, err := policy.CompilePolicy(&shipped, x.CurrentDictionary())
-	if err != nil {
-		return nil, err
-	}
-	grant, err := policy.Decide(terms, roles, policy.Request{Caller: strongest, Verb: annona.VerbExport, Dataset: spec.Dataset, Purpose: spec.Purpose, Today: x.today(x.Clock())})
+	grant, err := x.strongestGrant(ctx, &spec)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +98,28 @@ func (x *Exchange) CheckExportSpec(ctx context.Context, caller annona.Caller, sp
 	}
 	_, err = x.asOf(spec.AsOf)
 	return compiled.shown, err
+}
+
+// strongestGrant is what a specification's agreement grants for it to the strongest credential.
+func (x *Exchange) strongestGrant(ctx context.Context, spec *annona.ExportSpec) (*annona.Grant, error) {
+	agreement, err := x.Standings.Agreement(ctx, spec.Agreement)
+	if err != nil {
+		return nil, err
+	}
+	if agreement == nil {
+		return nil, annona.NotFound("no agreement of this name is on file; apply it first: annona agreement apply").On("agreement")
+	}
+	terms, err := x.compiledTerms(agreement)
+	if err != nil {
+		return nil, err
+	}
+	strongest := annona.Caller{Strength: annona.StrengthSenderConstrained, Agreement: spec.Agreement}
+	shipped := policy.Shipped() // what a role leaves of it is for each export to say
+	roles, err := policy.CompilePolicy(&shipped, x.CurrentDictionary())
+	if err != nil {
+		return nil, err
+	}
+	return policy.Decide(terms, roles, policy.Request{Caller: strongest, Verb: annona.VerbExport, Dataset: spec.Dataset, Purpose: spec.Purpose, Today: x.today(x.Clock())})
 }
 
 // DropExportSpec lets no export follow a specification any more. Its versions stay on file: the ledger

@@ -38,7 +38,8 @@ var (
 )
 
 // InviteUsers puts users on file whom invitations wait for. Before there is an administrator nobody is
-// invited but two or more of them.
+// invited but two or more of them. Somebody who could approve comes when a second person has approved it
+// (code approval_needed): their invitation waits from then on.
 //
 // Codes: operator_only, user_name_malformed, display_name_malformed, role_malformed, partner_unknown,
 // two_administrators, user_name_taken.
@@ -46,26 +47,16 @@ func (x *Exchange) InviteUsers(ctx context.Context, caller annona.Caller, users 
 	if err := operatorOnly(caller); err != nil {
 		return err
 	}
-	for _, u := range users {
-		if err := x.checkUser(ctx, u); err != nil {
+	for i := range users {
+		users[i].Status, users[i].Version, users[i].CreatedAt = annona.UserInvited, 1, x.Clock().UTC()
+		if err := x.checkUser(ctx, users[i]); err != nil {
 			return err
 		}
 	}
 	if err := x.enoughAdministrators(ctx, users); err != nil {
 		return err
 	}
-	return x.Writer.Update(ctx, func(tx annona.Tx) error {
-		for _, u := range users {
-			u.Status, u.Version, u.CreatedAt = annona.UserInvited, 1, x.Clock()
-			if err := tx.PutUser(ctx, u); err != nil {
-				return err
-			}
-			if err := tx.AppendEntry(ctx, x.aboutUser(caller, &u, "invited")); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return x.changeUsers(ctx, caller, userChange{Act: "invited", Users: users})
 }
 
 func (x *Exchange) checkUser(ctx context.Context, u annona.User) error {
@@ -130,49 +121,23 @@ func (x *Exchange) SetUserRoles(ctx context.Context, caller annona.Caller, name 
 	if err := checkRoles(roles); err != nil {
 		return err
 	}
-	return x.changeUser(ctx, caller, name, "roles", func(_ annona.Tx, u *annona.User, _ []annona.Factor) error {
-		if u.Provider != "" {
-			return errOfProvider
-		}
-		u.Roles = roles
-		return nil
-	})
+	return x.changeUser(ctx, caller, name, userChange{Act: "roles", Roles: roles})
 }
 
 // DisableUser keeps a user from signing in, and ends where they are. EnableUser lets them again.
 func (x *Exchange) DisableUser(ctx context.Context, caller annona.Caller, name string) error {
-	return x.changeUser(ctx, caller, name, "disabled", func(_ annona.Tx, u *annona.User, _ []annona.Factor) error {
-		u.Status, u.Invitation = annona.UserDisabled, annona.TokenHash{}
-		return nil
-	})
+	return x.changeUser(ctx, caller, name, userChange{Act: "disabled"})
 }
 
 // EnableUser lets a user who was disabled sign in again. Code user_without_factors when they have nothing
 // to sign in by: reset them.
 func (x *Exchange) EnableUser(ctx context.Context, caller annona.Caller, name string) error {
-	return x.changeUser(ctx, caller, name, "enabled", func(_ annona.Tx, u *annona.User, factors []annona.Factor) error {
-		if len(factors) == 0 && u.Provider == "" {
-			return annona.Conflict("user_without_factors", "this user has nothing to sign in by; invite them again: annona admin reset")
-		}
-		u.Status = annona.UserActive
-		return nil
-	})
+	return x.changeUser(ctx, caller, name, userChange{Act: "enabled"})
 }
 
 // ResetUser removes all that a user signs in by, and lets an invitation wait for them.
 func (x *Exchange) ResetUser(ctx context.Context, caller annona.Caller, name string, invitation annona.TokenHash, until time.Time) error {
-	return x.changeUser(ctx, caller, name, "reset", func(tx annona.Tx, u *annona.User, factors []annona.Factor) error {
-		if u.Provider != "" {
-			return errOfProvider
-		}
-		for _, f := range factors {
-			if err := tx.DropFactor(ctx, u.ID, f.ID); err != nil {
-				return err
-			}
-		}
-		u.Status, u.Invitation, u.InvitedUntil = annona.UserInvited, invitation, until
-		return nil
-	})
+	return x.changeUser(ctx, caller, name, userChange{Act: "reset", Invitation: invitation, Until: until})
 }
 
 // mayAct refuses a client that acts for somebody who may not act, and returns who that is. Nobody is fine:
@@ -214,43 +179,11 @@ func (x *Exchange) endDelegations(ctx context.Context, user annona.UID) error {
 	return nil
 }
 
-// changeUser changes a user, ends all that they are signed in to, and what may act for them.
-func (x *Exchange) changeUser(ctx context.Context, caller annona.Caller, name, act string, change func(annona.Tx, *annona.User, []annona.Factor) error) error {
-	if err := operatorOnly(caller); err != nil {
-		return err
-	}
-	found, err := x.Users.UserByName(ctx, name)
-	if err != nil {
-		return err
-	}
-	if found == nil {
-		return errNoUser
-	}
-	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		u, factors, err := tx.HoldUser(ctx, found.ID)
-		if err != nil {
-			return err
-		}
-		if err := change(tx, u, factors); err != nil {
-			return err
-		}
-		u.Version++
-		if err := tx.PutUser(ctx, *u); err != nil {
-			return err
-		}
-		if err := tx.DropSessions(ctx, u.ID); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, x.aboutUser(caller, u, act))
-	})
-	if err != nil {
-		return err
-	}
-	return x.endDelegations(ctx, found.ID)
-}
-
-func (x *Exchange) aboutUser(caller annona.Caller, u *annona.User, act string) annona.LedgerRow {
+func (x *Exchange) aboutUser(caller annona.Caller, u *annona.User, act string, how consent) annona.LedgerRow {
 	details := map[string]string{"act": act, "user": u.ID.String()}
+	if how.approval != (annona.UID{}) {
+		details = how.note(details)
+	}
 	if len(u.Roles) > 0 {
 		details["roles"] = strings.Join(u.Roles, " ")
 	}

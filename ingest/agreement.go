@@ -108,6 +108,8 @@ func checkCredentials(a *annona.Agreement) error {
 		return agreementFault("floor", "the weakest credential is one of %v", floors)
 	case a.RowCeiling < 0 || a.APIKey != nil && a.APIKey.RowCeiling < 0:
 		return agreementFault("row_ceiling", "a row ceiling is a number of rows; 0 means none")
+	case a.Line != nil && a.Line.Rows < 0:
+		return agreementFault("approvals", "rows is a number of rows, up to which a specification comes on file at once; 0 means any number")
 	case a.APIKey != nil && len(a.APIKey.Reason) < 10:
 		return agreementFault("api_key", "raising the cap of a plain API key needs its reason, in a sentence")
 	}

@@ -35,6 +35,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 			{Name: "export-specs", Description: "What exports of your agreement hold, under your names and codes."},
 			{Name: "exports", Description: "Exports that run by themselves and become files."},
 			{Name: "ledger", Description: "What proves that the ledger of disclosures was not changed. It holds nothing about anybody."},
+			{Name: "approvals", Description: "For people of the registry who have signed in: what waits for a second person."},
 			{Name: "schemas", Description: "What the fields and codes mean. Public."},
 			{Name: "operation", Description: "For whoever runs the installation. Public."},
 		},
@@ -43,7 +44,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 			SecuritySchemes: map[string]*huma.SecurityScheme{keyScheme: {
 				Type: "apiKey", In: "header", Name: "X-API-Key",
 				Description: "The key that was shown when it was made: annona_live_… (annona_demo_… in a demonstration). Never in a URL.",
-			}, tokenScheme: tokenSecurity()},
+			}, tokenScheme: tokenSecurity(), sessionScheme: sessionSecurity()},
 		},
 	}
 	if baseURL != "" {
@@ -78,6 +79,7 @@ func (s *Server) register() {
 	s.registerImports()
 	s.registerLedger()
 	s.registerAccessDecisions()
+	s.registerApprovals()
 	s.registerPublished()
 	s.registerReference()
 	for _, wire := range []Wire{s.Authorization, s.Pages} {

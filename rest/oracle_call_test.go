@@ -92,6 +92,15 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return call{method: method, path: decisionsPath, query: url.Values{"purpose": {lawPurpose}, "dataset": {"individuals"}}, body: map[string]string{http.MethodPost: "{}"}[method], headers: map[string]string{"Content-Type": "application/x-ndjson"}}
 		}
 	}
+	// No caller of the law is a person of the registry.
+	for pattern, body := range map[string]string{
+		"GET " + approvalsPath: "", "GET " + approvalsPath + "/{id}": "", "POST " + approvalsPath + "/{id}/approve": `{"hash":""}`, "POST " + approvalsPath + "/{id}/reject": "{}",
+	} {
+		method, path, _ := strings.Cut(pattern, " ")
+		table[pattern] = func(*rapid.T) call {
+			return call{method: method, path: strings.Replace(path, "{id}", strings.Repeat("a", 32), 1), body: body, headers: map[string]string{"Content-Type": "application/json"}}
+		}
+	}
 	// No caller of the law is a registrar.
 	table["POST "+importsPath] = func(*rapid.T) call {
 		return call{method: http.MethodPost, path: importsPath, query: url.Values{"mapping": {"people"}}, body: "id\n1\n", headers: map[string]string{"Content-Type": "text/csv"}}

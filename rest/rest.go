@@ -13,6 +13,7 @@
 //	token.go      Authorization: DPoP or Bearer → annona.Caller
 //	query.go      each parameter known, given once and not empty
 //	search.go, record.go, names.go, export.go, changes.go, imports.go, published.go, health.go, reference.go: the operations
+//	approvals.go  what waits for a second person; the session of a browser → annona.Caller
 //	upload.go     the body of a load on its way in: unpacked, bounded, each read with a deadline
 //	body.go       the answer's body: compressed, each write with a deadline, or cut
 //	problem.go    every refusal is an RFC 9457 problem that repeats nothing of what was sent
@@ -69,6 +70,9 @@ type Options struct {
 	Tokens        Tokens // nil: there are none
 	Authorization Wire   // nil: nobody gives tokens here
 	Pages         Wire   // on which people sign in; nil: there are none
+	// Session returns who has signed in on the pages, in the browser that sends a request; the zero SignedIn:
+	// nobody. nil: nobody ever has.
+	Session func(r *http.Request) (annona.SignedIn, error)
 
 	// Dictionary returns the dictionary in force; nil: the gate's.
 	Dictionary func() *annona.Dictionary
@@ -115,6 +119,7 @@ type Server struct {
 	api      huma.API
 	codings  codings
 	records  encode.Records
+	crossed  *http.CrossOriginProtection
 	swagger  http.Handler    // the files of the reference that are not ours
 	draining context.Context // done when the server shuts down: exports end, readiness too
 	drain    context.CancelCauseFunc
@@ -125,7 +130,7 @@ func New(o Options) (*Server, error) {
 	if o.Gate == nil || o.Authenticator == nil {
 		return nil, annona.Internal("set up the HTTP server", errors.New("the gate and an authenticator are required"))
 	}
-	s := &Server{Options: o.withDefaults(), mux: newRoutes()}
+	s := &Server{Options: o.withDefaults(), mux: newRoutes(), crossed: http.NewCrossOriginProtection()}
 	s.metrics = s.Options.Metrics
 	s.swagger = v5emb.New("Annona", "/openapi.json", "/docs")
 	s.draining, s.drain = context.WithCancelCause(context.Background())

@@ -49,10 +49,7 @@ func (k adminInvite) Run(ctx context.Context, c console) error {
 				ID: annona.NewUID(), Name: name, Display: k.Display, Partner: k.Partner, Roles: k.Role, Invitation: hash, InvitedUntil: until,
 			})
 		}
-		if err := f.gate.InviteUsers(ctx, operator(), users); err != nil {
-			return errors.Join(err, files.remove())
-		}
-		return files.tell(c)
+		return files.settle(c, f.gate.InviteUsers(ctx, operator(), users))
 	})
 }
 
@@ -93,6 +90,15 @@ func (v *invitations) remove() (failed error) {
 		failed = errors.Join(failed, os.Remove(path))
 	}
 	return failed
+}
+
+// settle tells where the files are, or removes them. An invitation that waits for a second person holds from
+// their approval on.
+func (v *invitations) settle(c console, err error) error {
+	if err != nil && annona.CodeOf(err) != "approval_needed" {
+		return errors.Join(err, v.remove())
+	}
+	return errors.Join(v.tell(c), err)
 }
 
 func (v *invitations) tell(c console) error {
@@ -206,9 +212,6 @@ func (k adminReset) Run(ctx context.Context, c console) error {
 		if err == nil {
 			err = f.gate.ResetUser(ctx, operator(), k.Name, hash, until)
 		}
-		if err != nil {
-			return errors.Join(err, files.remove())
-		}
-		return files.tell(c)
+		return files.settle(c, err)
 	})
 }

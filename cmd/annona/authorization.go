@@ -50,13 +50,18 @@ func (f *folder) outsiders(log *slog.Logger) *identity.Outside {
 
 // pages wires the pages on which people sign in to the registry.
 func (f *folder) pages(public string) (*signin.Wire, error) {
-	desk, err := people.New(people.Wiring{
-		Users: f.store, Claims: f.store, Delegations: f.store, Clients: f.store, Vault: f.vault, Clock: time.Now, Origin: public, Record: f.gate.SignIn,
-	})
+	desk, err := f.desk(public)
 	if err != nil {
 		return nil, err
 	}
 	return signin.New(desk)
+}
+
+// desk wires whoever signs people in to the registry.
+func (f *folder) desk(public string) (*people.Desk, error) {
+	return people.New(people.Wiring{
+		Users: f.store, Claims: f.store, Delegations: f.store, Clients: f.store, Vault: f.vault, Clock: time.Now, Origin: public, Record: f.gate.SignIn,
+	})
 }
 
 func (f *folder) signingKeys() (keys []identity.SigningKey) {

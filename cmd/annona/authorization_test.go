@@ -18,35 +18,38 @@ import (
 	"github.com/annona-exchange/annona/rest/oauth"
 )
 
-const oauthClient = "testdata/oauth-client"
-
-// npmClient installs the client of oauth-client, pinned by its lock file, unless it is there, and
-// returns the program that runs it.
-func npmClient(t *testing.T) (run func(in string, args ...string) []byte) {
+// npmFolder installs what a folder of testdata names, pinned by its lock file, unless it is there, and
+// returns where its programs run. untried says what is not tried without it.
+func npmFolder(t *testing.T, name, module, untried string) (folder string) {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not there: the authorization server is not tried by a client of somebody else", tool)
+			t.Skipf("%s is not there: %s", tool, untried)
 		}
 	}
-	folder := filepath.Join("..", "..", "build", "oauth-client")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
+	folder = filepath.Join("..", "..", "build", name)
+	check(t, os.MkdirAll(folder, 0o755))
+	files, err := filepath.Glob(filepath.Join("testdata", name, "*"))
+	check(t, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		check(t, err)
+		writeFile(t, filepath.Join(folder, filepath.Base(file)), text)
 	}
-	for _, name := range []string{"package.json", "package-lock.json", "client.mjs", "people.mjs"} {
-		text, err := os.ReadFile(filepath.Join(oauthClient, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, filepath.Join(folder, name), text)
-	}
-	if _, err := os.Stat(filepath.Join(folder, "node_modules", "oauth4webapi", "package.json")); err != nil {
+	if _, err := os.Stat(filepath.Join(folder, "node_modules", module, "package.json")); err != nil {
 		install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
 		install.Dir = folder
 		if out, err := install.CombinedOutput(); err != nil {
-			t.Skipf("npm cannot install oauth4webapi: the authorization server is not tried by a client of somebody else: %v\n%s", err, out)
+			t.Skipf("npm cannot install %s: %s: %v\n%s", module, untried, err, out)
 		}
 	}
+	return folder
+}
+
+// npmClient returns the program that runs the client of oauth-client.
+func npmClient(t *testing.T) (run func(in string, args ...string) []byte) {
+	t.Helper()
+	folder := npmFolder(t, "oauth-client", "oauth4webapi", "the authorization server is not tried by a client of somebody else")
 	return func(in string, args ...string) []byte { // the program and its arguments
 		t.Helper()
 		program := exec.Command("node", args...)

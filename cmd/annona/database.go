@@ -27,6 +27,7 @@ type store interface {
 	annona.Roster
 	annona.Tokens
 	annona.Delegations
+	annona.Approvals
 	annona.Buckets
 	annona.Subjects
 	annona.Reference

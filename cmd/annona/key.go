@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"text/tabwriter"
@@ -38,17 +39,17 @@ type keyCreate struct {
 
 func (k keyCreate) Run(ctx context.Context, c console) error {
 	return k.with(ctx, func(f *folder) error {
-		key, client, err := f.createKey(ctx, k.Agreement, k.Role, k.Label, k.Days, prefixes(k.Network))
-		if err != nil {
-			return err
+		key, client, waits := f.createKey(ctx, k.Agreement, k.Role, k.Label, k.Days, prefixes(k.Network))
+		if waits != nil && annona.CodeOf(waits) != "approval_needed" {
+			return waits
 		}
 		expires := client.ExpiresAt.UTC().Format(time.RFC3339)
 		if k.JSON {
-			return json.NewEncoder(c.out).Encode(map[string]string{"key": key, "id": client.ID.String(), "expires_at": expires})
+			return errors.Join(json.NewEncoder(c.out).Encode(map[string]string{"key": key, "id": client.ID.String(), "expires_at": expires}), waits)
 		}
-		_, err = fmt.Fprintf(c.out, "key:     %s\nid:      %s\nexpires: %s\nThe key is not shown again. Send it by another way than the data.\n",
+		_, err := fmt.Fprintf(c.out, "key:     %s\nid:      %s\nexpires: %s\nThe key is not shown again. Send it by another way than the data.\n",
 			key, client.ID, expires)
-		return err
+		return errors.Join(err, waits) // until it is approved, the key opens nothing
 	})
 }
 

@@ -31,6 +31,7 @@ type cli struct {
 	Generate   generateCommand   `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement  agreementCommand  `cmd:"" help:"Data sharing agreements."`
 	Policy     policyCommand     `cmd:"" help:"What roles may do: versions, what they newly allow, and why something was granted."`
+	Approval   approvalCommand   `cmd:"" help:"What waits for a second person: look at it, approve it, reject it."`
 	Program    programCommand    `cmd:"" help:"Programs of social protection, and their cycles."`
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
 	Export     exportCommand     `cmd:"" help:"Exports that run by themselves and become files."`
@@ -79,6 +80,7 @@ func main() {
 const (
 	exitFailure = 1 // what was asked could not be done, or a check found something
 	exitUsage   = 2 // the command line itself is wrong
+	exitWaiting = 3 // what was asked waits for a second person
 )
 
 const description = `The open exchange between social registries, programs and case workers.
@@ -125,6 +127,9 @@ func run(ctx context.Context, args []string, c console) int {
 	}
 	if err := command.Run(); err != nil {
 		c.report(err)
+		if annona.CodeOf(err) == "approval_needed" {
+			return exitWaiting
+		}
 		return exitFailure
 	}
 	return 0

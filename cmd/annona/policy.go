@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -82,11 +83,19 @@ func (p policyApply) Run(ctx context.Context, c console) error {
 			return tellPolicy(c, applied, "The policy is well formed.")
 		}
 		applied, err := f.gate.ApplyPolicy(ctx, operator(), next)
-		if err != nil {
+		if applied == nil {
 			return err
 		}
-		return tellPolicy(c, applied, fmt.Sprintf("Version %d of the policy is in force.", applied.Version))
+		return errors.Join(tellPolicy(c, applied, inForce(err, "Version %d of the policy is in force.", applied.Version)), err)
 	})
+}
+
+// inForce says what is in force now, unless it is not.
+func inForce(err error, format string, args ...any) string {
+	if err != nil {
+		return "It is not in force."
+	}
+	return fmt.Sprintf(format, args...)
 }
 
 // tellPolicy prints what a policy newly allows, and what became of it.
@@ -117,10 +126,10 @@ func (p policyRollback) Run(ctx context.Context, c console) error {
 			return err
 		}
 		applied, err := f.gate.ApplyPolicy(ctx, operator(), *earlier)
-		if err != nil {
+		if applied == nil {
 			return err
 		}
-		return tellPolicy(c, applied, fmt.Sprintf("Version %d is in force again, as version %d.", p.Version, applied.Version))
+		return errors.Join(tellPolicy(c, applied, inForce(err, "Version %d is in force again, as version %d.", p.Version, applied.Version)), err)
 	})
 }
 

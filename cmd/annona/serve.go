@@ -182,7 +182,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	}
 	tokens, authorization := f.authorization(o.public, o.certificates, o.signIn, log)
 	server, err := rest.New(rest.Options{
-		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Pages: pages, Dictionary: f.gate.CurrentDictionary, Log: log,
+		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Pages: pages, Session: pages.Signed, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
 		Insecure: o.insecure, Files: &jobs.Files{Bucket: files, Vault: f.vault},
 	})

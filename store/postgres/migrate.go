@@ -229,7 +229,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, DELETE", "assertion_claims, proof_claims"},
 	{"INSERT", "proof_epoch"},
 	{"INSERT, UPDATE", "buckets"},
-	{"INSERT, UPDATE", "users, identity_providers"},
+	{"INSERT, UPDATE", "users, identity_providers, approvals"},
 	{"INSERT, UPDATE, DELETE", "matters, matter_shares"},
 	{"INSERT, UPDATE, DELETE", "outside_ends"},
 	{"INSERT, UPDATE, DELETE", "factors, sessions, attempts"},

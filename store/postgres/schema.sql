@@ -6,7 +6,7 @@ CREATE TABLE counters (
 	name  text COLLATE "C" PRIMARY KEY,
 	value bigint NOT NULL
 );
-INSERT INTO counters (name, value) VALUES ('policy_epoch', 1), ('lines_day', 0), ('areas', 0), ('indexes', 0);
+INSERT INTO counters (name, value) VALUES ('policy_epoch', 1), ('lines_day', 0), ('areas', 0), ('indexes', 0), ('approvals', 0);
 
 -- Numbers. A sequence gives them out without a lock; one that a failed change took stays unused.
 CREATE SEQUENCE households_number;
@@ -523,6 +523,15 @@ CREATE TABLE policies (
 	body    text COLLATE "C" NOT NULL
 );
 
+CREATE TABLE approvals (
+	id       uuid PRIMARY KEY,
+	kind     text COLLATE "C" NOT NULL,
+	state    text COLLATE "C" NOT NULL,
+	asked_at bigint NOT NULL,
+	body     bytea NOT NULL
+);
+CREATE INDEX approvals_asked ON approvals (asked_at);
+
 CREATE TABLE clients (
 	id         uuid PRIMARY KEY,
 	position   bigint GENERATED ALWAYS AS IDENTITY,
@@ -637,7 +646,9 @@ CREATE TABLE users (
 	invitation    bytea UNIQUE,
 	invited_until bigint,
 	created_at    bigint NOT NULL,
-	provider      text COLLATE "C"
+	provider      text COLLATE "C",
+	granted_at    bigint,
+	made_by       text COLLATE "C"
 );
 CREATE TABLE factors (
 	id         uuid PRIMARY KEY,

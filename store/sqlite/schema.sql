@@ -483,6 +483,15 @@ CREATE TABLE policies (
 	body    TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE approvals (
+	id       BLOB PRIMARY KEY,
+	kind     TEXT NOT NULL,
+	state    TEXT NOT NULL,
+	asked_at INTEGER NOT NULL,
+	body     BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX approvals_asked ON approvals (asked_at);
+
 CREATE TABLE clients (
 	id         BLOB PRIMARY KEY,
 	key_id     TEXT NOT NULL UNIQUE,
@@ -579,7 +588,9 @@ CREATE TABLE users (
 	invitation    BLOB UNIQUE,
 	invited_until INTEGER,
 	created_at    INTEGER NOT NULL,
-	provider      TEXT
+	provider      TEXT,
+	granted_at    INTEGER,
+	made_by       TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE factors (
 	id         BLOB PRIMARY KEY,

@@ -44,6 +44,7 @@ type Store interface {
 	annona.Indexes
 	annona.Merges
 	annona.Users
+	annona.Approvals
 	annona.Outside
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
@@ -119,6 +120,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"mappings in versions", testMappings},
 		{"export specifications in versions", testExportSpecs},
 		{"the policy in versions", testPolicies},
+		{"what waits for a second person", testApprovals},
+		{"what waits is decided once", testApprovalsHeld},
 		{"export jobs and their parts", testExports},
 		{"files of exports expire", testExportExpiry},
 		{"who is left out is counted", testLeftOut},

@@ -1,0 +1,388 @@
+package exchange_test
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/policy"
+)
+
+// bureau is a registry with people who sign in, and a clock of its own.
+type bureau struct {
+	*registry
+	t   *testing.T
+	now time.Time
+}
+
+func newBureau(t *testing.T) *bureau {
+	t.Helper()
+	h := &bureau{registry: newRegistry(t, 10), t: t, now: time.Now().UTC()}
+	h.Users, h.Approvals, h.Clock = h.store, h.store, func() time.Time { return h.now }
+	return h
+}
+
+// comes puts somebody on file who can sign in, as if they had accepted their invitation.
+func (h *bureau) comes(name string, change func(*annona.User)) annona.User {
+	h.t.Helper()
+	u := annona.User{ID: annona.NewUID(), Name: name, Roles: []string{"administrator"}, Status: annona.UserActive, Version: 1, CreatedAt: h.now}
+	if change != nil {
+		change(&u)
+	}
+	h.must(h.store.Update(h.t.Context(), func(tx annona.Tx) error { return tx.PutUser(h.t.Context(), u) }))
+	return u
+}
+
+func (h *bureau) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// as is somebody who has just signed in.
+func (h *bureau) as(u annona.User) annona.Caller {
+	return annona.Caller{Acting: annona.SignedIn{Person: u.ID, Assurance: annona.AssuranceTwoFactors, At: h.now}}
+}
+
+// asked asks for a role of that name and returns the request that waits.
+func (h *bureau) asked(name string) annona.Approval {
+	h.t.Helper()
+	applied, err := h.ApplyPolicy(h.t.Context(), operator, narrower(name, annona.RoleRule{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}}))
+	if annona.CodeOf(err) != "approval_needed" {
+		h.t.Fatalf("a policy came in force, or was refused: %+v, %v", applied, err)
+	}
+	return h.waiting()
+}
+
+// waiting is the newest request that waits.
+func (h *bureau) waiting() annona.Approval {
+	h.t.Helper()
+	all, err := h.ListApprovals(h.t.Context(), operator, annona.ApprovalWaiting)
+	h.must(err)
+	if len(all) == 0 {
+		h.t.Fatal("nothing waits")
+	}
+	return all[0].Approval
+}
+
+func (h *bureau) approve(caller annona.Caller, a annona.Approval) error {
+	_, err := h.Approve(h.t.Context(), caller, a.ID.String(), hex.EncodeToString(a.Hash[:]))
+	return err
+}
+
+func (h *bureau) refuses(what string, err error, code string) {
+	h.t.Helper()
+	if annona.CodeOf(err) != code || err == nil {
+		h.t.Errorf("%s: got %v (%s), want %s", what, err, annona.CodeOf(err), code)
+	}
+}
+
+// A change of the policy waits until a second person has looked at it; until two people could look, it is
+// applied at once, and the ledger says which of the two it was.
+func TestAPolicyWaitsForASecondPerson(t *testing.T) {
+	h := newBureau(t)
+	first := narrower("first", annona.RoleRule{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}})
+	if applied, err := h.ApplyPolicy(t.Context(), operator, first); err != nil || applied.Version != 1 {
+		t.Fatalf("before there is anybody: %+v, %v", applied, err)
+	}
+	ama, _ := h.comes("ama", nil), h.comes("kofi", nil)
+	second := narrower("second", annona.RoleRule{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}})
+	if applied, err := h.ApplyPolicy(t.Context(), operator, second); err != nil || applied.Version != 2 {
+		t.Fatalf("while nobody has had the role for a day: %+v, %v", applied, err)
+	}
+	h.now = h.now.Add(25 * time.Hour)
+
+	a := h.asked("third")
+	if p, _ := h.PolicyVersion(t.Context(), operator, -1); p.Version != 2 {
+		t.Errorf("version %d is in force while it waits", p.Version)
+	}
+	if again := h.asked("third"); again.ID != a.ID {
+		t.Error("the same again waits twice")
+	}
+	if !slices.ContainsFunc(a.Shows, func(line string) bool { return strings.Contains(line, "third may newly get") }) {
+		t.Errorf("it shows: %q", a.Shows)
+	}
+	h.refuses("what somebody has not looked at", func() error { _, err := h.Approve(t.Context(), h.as(ama), a.ID.String(), "00"); return err }(), "approval_changed")
+	h.must(h.approve(h.as(ama), a))
+	if p, _ := h.PolicyVersion(t.Context(), operator, -1); p.Version != 3 || p.Roles[len(p.Roles)-1].Name != "third" {
+		t.Errorf("in force: %+v", p)
+	}
+	h.refuses("a second approval", h.approve(h.as(ama), a), "approval_decided")
+
+	a = h.asked("fourth")
+	if _, err := h.Reject(t.Context(), h.as(ama), a.ID.String()); err != nil {
+		t.Error(err)
+	}
+	h.refuses("what was rejected", h.approve(h.as(ama), a), "approval_decided")
+	h.now = h.now.Add(time.Minute)
+	rolledBack, err := h.PolicyVersion(t.Context(), operator, 1)
+	h.must(err)
+	_, err = h.ApplyPolicy(t.Context(), operator, *rolledBack)
+	h.refuses("an earlier version", err, "approval_needed")
+
+	var how []string
+	acts := map[string]int{}
+	for _, e := range h.entries(t) {
+		switch {
+		case e.Facts == nil:
+		case e.Facts.Verb == annona.VerbApplyPolicy:
+			how = append(how, e.Facts.Details["approval"])
+		case e.Facts.Verb == annona.VerbApproval:
+			acts[e.Facts.Details["act"]]++
+		}
+	}
+	if len(how) != 3 || how[0] != "none" || how[1] != "none" || len(how[2]) != 32 || acts["requested"] != 3 || acts["approved"] != 1 || acts["rejected"] != 1 {
+		t.Errorf("the ledger: %q, %v", how, acts)
+	}
+}
+
+// Who may not approve: whoever asks, whoever has made them or was made by them, whoever is too new, has no
+// role for it, works for a partner, signed in long ago or with one factor, and every machine (T-58, AK-11).
+func TestWhoMayNotApprove(t *testing.T) {
+	h := newBureau(t)
+	ama, kofi := h.comes("ama", nil), h.comes("kofi", nil)
+	h.comes("yaa", nil)
+	tester := h.comes("tester", nil) // the account at the command line has this name
+	made := h.comes("made", func(u *annona.User) { u.MadeBy = []string{"operator:tester", "person:" + kofi.ID.String()} })
+	auditor := h.comes("auditor", func(u *annona.User) { u.Roles = []string{"auditor"} })
+	partner := h.comes("partner", func(u *annona.User) { u.Partner = "Program" })
+	disabled := h.comes("disabled", func(u *annona.User) { u.Status = annona.UserDisabled })
+	h.now = h.now.Add(24*time.Hour + time.Minute)
+	late := h.comes("late", func(u *annona.User) {
+		u.CreatedAt = u.CreatedAt.Add(-48 * time.Hour)
+		u.GrantedAt = h.now.Add(-23 * time.Hour)
+	})
+	a := h.asked("desk")
+
+	old, weak, machine, token := h.as(ama), h.as(ama), h.caller, h.as(ama)
+	old.Acting.At = h.now.Add(-11 * time.Minute)
+	weak.Acting.Assurance = annona.AssuranceOutside
+	token.Client = h.caller.Client
+	for _, c := range []struct {
+		what string
+		by   annona.Caller
+		code string
+	}{
+		{"a key", machine, "approver_is_a_machine"}, {"the command line", operator, "approver_is_a_machine"}, {"a token of a person", token, "approver_is_a_machine"},
+		{"an old sign-in", old, "insufficient_user_authentication"}, {"another issuer's word", weak, "insufficient_user_authentication"},
+		{"the account that asks", h.as(tester), "approval_own"}, {"whom the account has made", h.as(made), "approval_entangled"},
+		{"a role of 23 hours", h.as(late), "approver_too_new"}, {"an auditor", h.as(auditor), "approver_not_entitled"},
+		{"somebody of a partner", h.as(partner), "approver_not_entitled"}, {"somebody who is disabled", h.as(disabled), "approver_not_entitled"},
+		{"nobody on file", h.as(annona.User{ID: annona.NewUID()}), "approver_not_entitled"},
+	} {
+		h.refuses(c.what, h.approve(c.by, a), c.code)
+	}
+	if _, err := h.ShowApproval(t.Context(), h.as(auditor), a.ID.String()); err != nil {
+		t.Errorf("an auditor looks: %v", err)
+	}
+	for what, caller := range map[string]annona.Caller{"a client": h.caller, "somebody of a partner": h.as(partner), "a token": token} {
+		if _, err := h.ListApprovals(t.Context(), caller, ""); annona.KindOf(err) != annona.KindForbidden {
+			t.Errorf("%s looks: %v", what, err)
+		}
+	}
+	_, err := h.Reject(t.Context(), h.as(auditor), a.ID.String())
+	h.refuses("an auditor rejects", err, "approver_not_entitled")
+	h.must(h.approve(h.as(ama), a))
+}
+
+// Whatever a request was bound to voids it when it moves; so does time.
+func TestAnEditVoidsWhatWaits(t *testing.T) {
+	agreement := func(h *bureau) annona.Agreement {
+		a, err := h.store.Agreement(t.Context(), "program")
+		h.must(err)
+		return *a
+	}
+	for name, edit := range map[string]func(h *bureau, ama annona.User){
+		"the policy moves": func(h *bureau, ama annona.User) {
+			h.now = h.now.Add(time.Minute)
+			h.must(h.approve(h.as(ama), h.asked("desk")))
+		},
+		"the agreement is suspended": func(h *bureau, ama annona.User) {
+			a := agreement(h)
+			a.Status = "suspended"
+			_, err := h.ApplyAgreement(t.Context(), operator, a)
+			h.must(err)
+		},
+		"nobody came in time": func(h *bureau, ama annona.User) { h.now = h.now.Add(8 * 24 * time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newBureau(t)
+			ama, _ := h.comes("ama", nil), h.comes("kofi", nil)
+			h.now = h.now.Add(25 * time.Hour)
+			wider := agreement(h)
+			wider.Disclosures = true
+			_, err := h.ApplyAgreement(t.Context(), operator, wider)
+			h.refuses("a wider agreement", err, "approval_needed")
+			a := h.waiting()
+			if !slices.Contains(a.Shows, "+ disclosures: true") {
+				t.Errorf("it shows %q", a.Shows)
+			}
+			edit(h, ama)
+			if shown, err := h.ShowApproval(t.Context(), h.as(ama), a.ID.String()); err != nil || shown.State != annona.ApprovalVoid {
+				t.Errorf("shown: %s, %v", shown.State, err)
+			}
+			h.refuses("afterwards", h.approve(h.as(ama), a), "approval_void")
+			h.refuses("and again", h.approve(h.as(ama), a), "approval_decided")
+			if agreement(h).Disclosures {
+				t.Error("it is in force all the same")
+			}
+		})
+	}
+}
+
+// Of several who approve and edit at once, one succeeds, and nothing is applied twice.
+func TestApprovalsRace(t *testing.T) {
+	h := newBureau(t)
+	people := []annona.User{h.comes("ama", nil), h.comes("kofi", nil), h.comes("yaa", nil), h.comes("esi", nil)}
+	h.now = h.now.Add(25 * time.Hour)
+	var waiting []annona.Approval
+	for _, name := range []string{"one", "two"} {
+		waiting = append(waiting, h.asked(name))
+		h.now = h.now.Add(time.Second)
+	}
+	var all sync.WaitGroup
+	won := make(chan string, 8)
+	for i, u := range people {
+		all.Go(func() {
+			if err := h.approve(h.as(u), waiting[i%2]); err == nil {
+				won <- u.Name
+			}
+		})
+	}
+	all.Wait()
+	if len(won) != 1 {
+		t.Errorf("%d have approved policies that were made for the same one", len(won))
+	}
+	if p, err := h.PolicyVersion(t.Context(), operator, -1); err != nil || p.Version != 1 {
+		t.Errorf("in force: %+v, %v", p, err)
+	}
+}
+
+// Who could approve is made with an approval too, and may not approve for those who made them. When too few
+// are left, new ones are made at once, and wait a day like the first.
+func TestWhoApprovesIsMadeByTwo(t *testing.T) {
+	h := newBureau(t)
+	ama, kofi := h.comes("ama", nil), h.comes("kofi", nil)
+	h.now = h.now.Add(25 * time.Hour)
+	yaa := annona.User{ID: annona.NewUID(), Name: "yaa", Roles: []string{"approver"}, Invitation: annona.TokenHash{7}, InvitedUntil: h.now.Add(15 * time.Minute)}
+	h.refuses("another approver", h.InviteUsers(t.Context(), operator, []annona.User{yaa}), "approval_needed")
+	h.now = h.now.Add(time.Hour)
+	a := h.waiting()
+	if shown, err := h.ShowApproval(t.Context(), h.as(ama), a.ID.String()); err != nil || shown.Becomes != nil {
+		t.Errorf("an invitation is shown: %s, %v", shown.Becomes, err)
+	}
+	a = h.refreshed(a, ama)
+	h.must(h.approve(h.as(ama), a))
+	u, err := h.store.UserByName(t.Context(), "yaa")
+	if err != nil || u == nil || !u.GrantedAt.Equal(h.now) || len(u.MadeBy) != 2 || !u.InvitedUntil.Equal(h.now.Add(15*time.Minute)) {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	h.must(h.InviteUsers(t.Context(), operator, []annona.User{{ID: annona.NewUID(), Name: "esi", Roles: []string{"auditor"}}}))
+	h.refuses("a role that approves", h.SetUserRoles(t.Context(), operator, "esi", []string{"administrator"}), "approval_needed")
+	h.refuses("a new way to sign in", h.ResetUser(t.Context(), operator, "kofi", annona.TokenHash{8}, h.now.Add(time.Minute)), "approval_needed")
+
+	h.must(h.DisableUser(t.Context(), operator, "kofi")) // always at once
+	h.refuses("a policy with one approver left", func() error { _, err := h.ApplyPolicy(t.Context(), operator, narrower("x")); return err }(), "approval_needed")
+	h.must(h.SetUserRoles(t.Context(), operator, "esi", []string{"administrator"}))
+	esi, err := h.store.UserByName(t.Context(), "esi")
+	h.must(err)
+	h.must(h.store.Update(t.Context(), func(tx annona.Tx) error {
+		esi.Status = annona.UserActive
+		return tx.PutUser(t.Context(), *esi)
+	}))
+	h.now = h.now.Add(time.Minute)
+	waiting := h.asked("desk")
+	h.refuses("with a role of a minute", h.approve(h.as(*esi), waiting), "approver_too_new")
+	h.now = h.now.Add(25 * time.Hour)
+	h.must(h.approve(h.as(*esi), waiting))
+	_ = kofi
+}
+
+// refreshed checks that somebody sees a request, and returns it.
+func (h *bureau) refreshed(a annona.Approval, by annona.User) annona.Approval {
+	h.t.Helper()
+	shown, err := h.ShowApproval(h.t.Context(), h.as(by), a.ID.String())
+	h.must(err)
+	return shown.Approval
+}
+
+// Agreements, keys above the caps and specifications above the line of their agreement wait; what ends
+// something, ordinary clients and ordinary specifications do not.
+func TestWhatWaits(t *testing.T) {
+	h := newBureau(t)
+	h.partner(t, func(a *annona.Agreement) {
+		a.Name, a.APIKey = "plain", nil
+		a.Line = &annona.ApprovalLine{Rows: 5}
+		a.Datasets["individuals"] = annona.DatasetTerms{Sensitivities: []annona.Sensitivity{annona.Personal}, Fields: []string{"pregnancy_status"}}
+	})
+	ama, _ := h.comes("ama", nil), h.comes("kofi", nil)
+	h.now = h.now.Add(25 * time.Hour)
+	client := func(agreement string, method annona.ClientMethod) annona.Client {
+		return annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Hash: []byte{1}, Agreement: agreement, Method: method, CreatedAt: h.now, ExpiresAt: h.now.Add(time.Hour)}
+	}
+	raised := client("program", annona.MethodAPIKey)
+	h.refuses("a key above the caps", h.CreateClient(t.Context(), operator, raised), "approval_needed")
+	h.must(h.CreateClient(t.Context(), operator, client("plain", annona.MethodAPIKey)))
+	h.must(h.CreateClient(t.Context(), operator, client("program", annona.MethodPrivateKeyJWT)))
+	h.must(h.approve(h.as(ama), h.waiting()))
+	if c, err := h.store.ClientByID(t.Context(), raised.ID); err != nil || c == nil {
+		t.Errorf("the key is not there: %v", err)
+	}
+
+	spec := func(name string, fields ...string) annona.ExportSpec {
+		s := annona.ExportSpec{Name: name, Agreement: "plain", Purpose: purpose, Dataset: "individuals", Format: "csv", Filter: `individual.individual_id == "x"`}
+		s.Filter = ""
+		for _, f := range fields {
+			s.Fields = append(s.Fields, annona.SpecField{Field: f})
+		}
+		return s
+	}
+	_, _, err := h.PutExportSpec(t.Context(), operator, spec("many", "individual_id"))
+	h.refuses("more than five rows", err, "approval_needed")
+	if a := h.waiting(); len(a.Shows) == 0 || !strings.Contains(a.Shows[0], "more than 5 rows") {
+		t.Errorf("it shows %q", a.Shows)
+	}
+	few := spec("few", "individual_id", "pregnancy_status")
+	few.Filter = `individual.date_of_birth < '1800-01-01'`
+	h.now = h.now.Add(time.Second)
+	_, _, err = h.PutExportSpec(t.Context(), operator, few)
+	h.refuses("special fields", err, "approval_needed")
+	a := h.waiting()
+	if len(a.Shows) == 0 || !strings.Contains(a.Shows[0], "individuals.pregnancy_status") {
+		t.Errorf("it shows %q", a.Shows)
+	}
+	h.must(h.approve(h.as(ama), a))
+	if s, err := h.ShowExportSpec(t.Context(), operator, "few", 1); err != nil || s.PutAt.IsZero() {
+		t.Errorf("the specification: %+v, %v", s, err)
+	}
+	under := spec("under", "individual_id")
+	under.Filter = `individual.date_of_birth < '1800-01-01'`
+	if _, _, err := h.PutExportSpec(t.Context(), operator, under); err != nil {
+		t.Errorf("below the line: %v", err)
+	}
+}
+
+// What a second person approves is checked as it is then: a policy that would lock everybody out meanwhile is
+// refused, and stays waiting.
+func TestAnApprovedPolicyLocksNobodyOut(t *testing.T) {
+	h := newBureau(t)
+	ama, _ := h.comes("ama", nil), h.comes("kofi", nil)
+	h.must(func() error {
+		_, err := h.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{Name: "reads"}))
+		return err
+	}())
+	h.now = h.now.Add(25 * time.Hour)
+	_, err := h.ApplyPolicy(t.Context(), operator, policy.Shipped())
+	h.refuses("back to what was shipped", err, "approval_needed")
+	long := annona.Client{ID: annona.NewUID(), KeyID: "long", Hash: []byte{1}, Agreement: "program", Method: annona.MethodSecret, Role: "desk", CreatedAt: h.now, ExpiresAt: h.now.Add(time.Hour)}
+	h.must(h.CreateClient(t.Context(), operator, long))
+	h.refuses("when a client has got the role", h.approve(h.as(ama), h.waiting()), "role_in_use")
+	if h.waiting().State != annona.ApprovalWaiting {
+		t.Error("it does not wait any more")
+	}
+}
