@@ -76,6 +76,7 @@ func (s *Server) register() {
 	s.registerDecisions()
 	s.registerChangeRequests()
 	s.registerPrograms()
+	s.registerParticipation()
 	s.registerNames()
 	s.registerChanges()
 	s.registerImports()
