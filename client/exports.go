@@ -20,6 +20,7 @@ type Export struct {
 	Purpose       string    `json:"purpose"`
 	State         string    `json:"state"` // see the constants
 	Code          string    `json:"code"`  // why it failed, or why it waits
+	Since         string    `json:"since"` // position behind which a delta begins; empty: it has everything
 	Position      string    `json:"position"`
 	Rows          int64     `json:"rows"`
 	RowsTotal     int64     `json:"rows_total"`
@@ -47,6 +48,9 @@ type Start struct {
 	Specification string `json:"specification"`
 	Version       int    `json:"version,omitempty"`  // 0: the latest
 	Position      string `json:"position,omitempty"` // of an earlier export by that version; empty: now
+	// Since is where a delta begins: the position of an earlier manifest, or beginning for everything. Of a
+	// specification of deltas only.
+	Since string `json:"since,omitempty"`
 	// Key makes a repetition of the same request the same export. Empty: each is another one.
 	Key string `json:"-"`
 }
@@ -96,10 +100,14 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	})
 }
 
-// Specification returns an export specification, name@version, as JSON.
+// Specification returns an export specification, name or name@version, as JSON.
 func (c *Client) Specification(ctx context.Context, spec string) ([]byte, error) {
-	name, version, _ := strings.Cut(spec, "@")
-	answer, _, err := c.get(ctx, "/v1/export-specs/"+url.PathEscape(name), url.Values{"version": {version}})
+	name, version, numbered := strings.Cut(spec, "@")
+	query := url.Values{}
+	if numbered {
+		query.Set("version", version)
+	}
+	answer, _, err := c.get(ctx, "/v1/export-specs/"+url.PathEscape(name), query)
 	return answer, err
 }
 

@@ -29,6 +29,8 @@ type Manifest struct {
 	Compression   string            `json:"compression"`
 	Joinable      bool              `json:"joinable"`
 	AsOf          string            `json:"as_of"`
+	Mode          string            `json:"mode"`  // full or delta
+	Since         string            `json:"since"` // position behind which a delta begins
 	Position      string            `json:"position"`
 	Fields        []string          `json:"fields"`
 	Derived       []string          `json:"derived"`

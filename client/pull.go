@@ -189,10 +189,14 @@ func (p *pull) choose(ctx context.Context) (Export, error) {
 // isOpen reports whether an export has files or will have some.
 func isOpen(e Export) bool { return e.State == Waiting || e.State == Running || e.State == Complete }
 
-// newest returns the newest export of the specification that was not fetched yet.
+// newest returns the newest export of the specification that was not fetched yet. A delta is none that this
+// folder can use: it may begin behind something that is not here.
 func (p *pull) newest(ctx context.Context) (e Export, found bool, err error) {
 	if p.New && p.spec.Key == "" {
 		return e, false, nil
+	}
+	if since, err := p.since(ctx); err != nil || since != "" && since != beginning { // it goes on behind what is here
+		return e, false, err
 	}
 	all, err := p.Exports(ctx)
 	if err != nil || p.spec.Key != "" { // one was asked for; its answer did not come
@@ -201,7 +205,7 @@ func (p *pull) newest(ctx context.Context) (e Export, found bool, err error) {
 	at := slices.IndexFunc(all, func(e Export) bool {
 		name, _, _ := strings.Cut(e.Specification, "@")
 		return name == p.Spec && (p.Version == 0 || e.Specification == specification(p.Spec, p.Version)) &&
-			isOpen(e) && e.ID != p.spec.Last && e.AskedAt.After(p.spec.AskedAt)
+			isOpen(e) && e.Since == "" && e.ID != p.spec.Last && e.AskedAt.After(p.spec.AskedAt)
 	})
 	if at < 0 {
 		return e, false, nil
@@ -218,7 +222,15 @@ func (p *pull) begin(ctx context.Context) (Export, error) {
 			return Export{}, err
 		}
 	}
-	e, err := p.StartExport(ctx, Start{Specification: p.Spec, Version: p.Version, Key: p.spec.Key})
+	since, err := p.since(ctx)
+	if err != nil {
+		return Export{}, err
+	}
+	e, err := p.StartExport(ctx, Start{Specification: p.Spec, Version: p.Version, Since: since, Key: p.spec.Key})
+	if CodeOf(err) == "resync" && p.spec.Since != "" { // the log does not reach back that far: everything, then
+		p.spec.Since, p.spec.Key = "", ""
+		return p.begin(ctx)
+	}
 	if err != nil {
 		if refused := (*Error)(nil); errors.As(err, &refused) && refused.Status >= 400 && !passing(err) {
 			p.spec.Key = ""
@@ -230,6 +242,30 @@ func (p *pull) begin(ctx context.Context) (Export, error) {
 	return e, p.expect(e)
 }
 
+// beginning is where a delta begins that has everything.
+const beginning = "beginning"
+
+// since is where the next export begins: of a specification of deltas behind the one that is here, or at the
+// beginning.
+func (p *pull) since(ctx context.Context) (string, error) {
+	name := p.Spec
+	if p.Version > 0 {
+		name = specification(p.Spec, p.Version)
+	}
+	text, err := p.Specification(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	var spec struct{ Mode string }
+	switch err := readJSON(text, &spec); {
+	case err != nil || spec.Mode != "delta":
+		return "", err
+	case p.spec.Since == "":
+		return beginning, nil
+	}
+	return p.spec.Since, nil
+}
+
 // expect remembers that an export is on its way.
 func (p *pull) expect(e Export) error {
 	p.spec.Pending, p.spec.Key = e.ID, ""
@@ -238,7 +274,7 @@ func (p *pull) expect(e Export) error {
 
 // settle remembers that an export is here.
 func (p *pull) settle(e Export) error {
-	p.spec.Last, p.spec.AskedAt, p.spec.Pending = e.ID, e.AskedAt, ""
+	p.spec.Last, p.spec.AskedAt, p.spec.Pending, p.spec.Since = e.ID, e.AskedAt, "", p.manifest.Position
 	return errors.Join(onDisk(os.RemoveAll(p.work)), p.state.keep())
 }
 

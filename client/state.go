@@ -24,6 +24,7 @@ type state struct {
 type pulled struct {
 	Last    string    `json:"last,omitempty"`    // export that is here
 	AskedAt time.Time `json:"asked_at,omitzero"` // for it
+	Since   string    `json:"since,omitempty"`   // its position: where the next delta begins
 	Pending string    `json:"pending,omitempty"` // export that is on its way here
 	Key     string    `json:"key,omitempty"`     // of the request that asks for one
 }

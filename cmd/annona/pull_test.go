@@ -139,6 +139,7 @@ func TestPull(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { test(p.elsewhere(t)) })
 	}
+	t.Run("deltas", func(t *testing.T) { p.elsewhere(t).deltas() })
 	t.Run("starts anew when somebody leaves", func(t *testing.T) { p.elsewhere(t).startsAnew() })
 }
 
@@ -167,6 +168,37 @@ func (p *fetching) attachesOrStarts() {
 		t.Errorf("the third is %+v", third)
 	}
 	p.clean()
+}
+
+// deltas begins with everything, whoever has fetched before, and goes on behind what is in the folder.
+func (p *fetching) deltas() {
+	t := p.T
+	file := filepath.Join(t.TempDir(), "changes.yaml")
+	writeFile(t, file, []byte(strings.Replace(pulledSpec, "name: monthly", "name: changes\nmode: delta", 1)))
+	must(t, "export-spec", "put", "--data", p.data, file)
+	pull := func(into string) (told client.Pulled) {
+		t.Helper()
+		out := must(t, "pull", "--registry", p.server.url, "--key-file", p.keyFile, "--public-keys", p.keys, "--into", into, "--json", "changes")
+		if err := json.Unmarshal([]byte(out), &told); err != nil {
+			t.Fatal(err)
+		}
+		return told
+	}
+	if all := pull(p.into); all.Rows != countryPeople {
+		t.Errorf("the first is %d rows", all.Rows)
+	}
+	must(t, "subject", "restrict", "--data", p.data, "--source", "synthetic", "--key", "I0000007")
+	if other := pull(filepath.Join(t.TempDir(), "other")); other.Rows != countryPeople-1 {
+		t.Errorf("in another folder the first is %d rows", other.Rows)
+	}
+	gone := pull(p.into)
+	if rows := p.content(gone); gone.Rows != 1 || !bytes.Contains(rows, []byte("left_scope")) {
+		t.Errorf("the second is %d rows, %d of them leave", gone.Rows, bytes.Count(rows, []byte("left_scope")))
+	}
+	must(t, "subject", "restrict", "--lift", "--data", p.data, "--source", "synthetic", "--key", "I0000007")
+	if back := pull(p.into); back.Rows != 1 {
+		t.Errorf("the third is %d rows", back.Rows)
+	}
 }
 
 // by returns the address of a way to the registry on which answers are changed.
