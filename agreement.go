@@ -94,6 +94,18 @@ type ProgramTerms struct {
 	Report bool `json:"report,omitempty" yaml:"report,omitempty"`
 }
 
+// CaseTerms lets a partner keep cases in the exchange, and see those that others share with it.
+type CaseTerms struct {
+	// Source is the name of the partner's own case system: what it calls a case is unique with it. Empty: it
+	// has none.
+	Source string `json:"source,omitempty" yaml:"source,omitempty"`
+	// Confidentiality are the codes above normal of the cases and notes that clients of the partner may keep
+	// and see: restricted, named_persons. Somebody who signs in sees those that name them all the same.
+	Confidentiality []string `json:"confidentiality,omitempty" yaml:"confidentiality,omitempty"`
+	// Receives lets others refer cases to the partner, and hand them over.
+	Receives bool `json:"receives,omitempty" yaml:"receives,omitempty"`
+}
+
 // Percent is a share of a hundred, from 0 to 100, written 2%.
 type Percent float64
 
@@ -144,6 +156,8 @@ type Agreement struct {
 	Reviews bool `json:"reviews,omitempty" yaml:"reviews,omitempty"`
 	// Programs are those whose enrollments and benefits the partner may see or report.
 	Programs []ProgramTerms `json:"programs,omitempty" yaml:"programs,omitempty"`
+	// Cases lets the partner keep cases; nil: it may not.
+	Cases *CaseTerms `json:"cases,omitempty" yaml:"cases,omitempty"`
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`

@@ -356,3 +356,57 @@ func changedUnits(a, b document) []string {
 	slices.Sort(changed)
 	return changed
 }
+
+// mergeDocuments brings what somebody has made of base into what stands now. Units that both have
+// changed, and not to the same, clash: their names are returned, and nothing is merged.
+func mergeDocuments(base, mine, now document) (merged document, clashes []string) {
+	theirs, units, current := changedUnits(base, now), mine.units(), now.units()
+	var ours []string
+	for _, name := range changedUnits(base, mine) {
+		switch {
+		case units[name] == current[name]:
+		case slices.Contains(theirs, name):
+			clashes = append(clashes, name)
+		default:
+			ours = append(ours, name)
+		}
+	}
+	if len(clashes) > 0 {
+		return now, clashes
+	}
+	merged = now.clone()
+	for _, name := range ours {
+		merged.take(mine, name)
+	}
+	return merged, nil
+}
+
+// take makes one unit what it is in another document.
+func (doc document) take(from document, name string) {
+	group, item, named := strings.Cut(name, "/")
+	f, _ := doc.of.Field(group)
+	switch {
+	case f.Type != annona.TypeGroup:
+		set(doc.values, group, from.values[group])
+	case !named:
+		doc.groups[group] = from.groups[group]
+	default:
+		doc.takeItem(from, group, item)
+	}
+	if f.Type == annona.TypeGroup && len(doc.groups[group]) == 0 {
+		delete(doc.groups, group)
+	}
+}
+
+func (doc document) takeItem(from document, group, name string) {
+	is := func(item map[string]string) bool { return item[itemName] == name }
+	at, there := slices.IndexFunc(doc.groups[group], is), slices.IndexFunc(from.groups[group], is)
+	switch {
+	case there < 0 && at >= 0:
+		doc.groups[group] = slices.Delete(doc.groups[group], at, at+1)
+	case there >= 0 && at >= 0:
+		doc.groups[group][at] = from.groups[group][there]
+	case there >= 0:
+		doc.groups[group] = append(doc.groups[group], from.groups[group][there])
+	}
+}

@@ -7,8 +7,132 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
+// Matters are read under scopes of their own: what the caller's partner has and what is shared with it,
+// and what people have said of it. A matter that a caller may not see is not there: it moves no count, no
+// cursor, no version and no answer.
+
+// inquireMatters takes the first two steps for a dataset of matters.
+func (x *Exchange) inquireMatters(ctx context.Context, caller annona.Caller, verb annona.Verb, dataset, purpose string, fields []string) (*inquiry, error) {
+	i, err := x.inquire(ctx, x.Standings, caller, verb, Question{Dataset: dataset, Purpose: purpose, Fields: fields, matters: true})
+	if err != nil {
+		return nil, err
+	}
+	i.form = Form{Format: "json"}
+	return i, nil
+}
+
 // partner is who answers for what the caller keeps.
 func (i *inquiry) partner() string { return i.grant.Agreement.Partner.Name }
+
+// ownScope is the scope of what the partner has, and of what is shared with it.
+func (i *inquiry) ownScope(x *Exchange, shape *annona.Shape, worker string) annona.MatterScope {
+	terms := annona.MatterTerms{Owner: i.partner(), Worker: worker, Said: annona.ScopeTerms{
+		Purpose: i.grant.Purpose.Code, Recipient: i.partner(), Basis: i.grant.Purpose.Basis, AsOf: i.asOf, Today: x.today(x.Clock()),
+	}}
+	if c := i.grant.Agreement.Cases; c != nil {
+		terms.Cleared = c.Confidentiality
+	}
+	return annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{})
+}
+
+// workerOf is how the worker who has a case stands on file: the name that the owner gives, hashed. Who asks
+// is a worker only when they have signed in here themselves.
+func (x *Exchange) workerOf(partner, name string) string {
+	if name == "" {
+		return ""
+	}
+	return x.Vault.RecordKey("workers", partner, name)
+}
+
+// signedInWorker is the worker who asks; empty: a client that acts for itself.
+func (x *Exchange) signedInWorker(ctx context.Context, caller annona.Caller, partner string) (string, error) {
+	if x.Users == nil || caller.Acting.Person == (annona.UID{}) {
+		return "", nil
+	}
+	user, err := x.Users.UserByID(ctx, caller.Acting.Person)
+	if err != nil || user == nil {
+		return "", err
+	}
+	return x.workerOf(partner, user.Name), nil
+}
+
+// readOwn appends what the choice picks of the partner's own scope to a page, opened. Of what is shared
+// with the partner, the page keeps what the share names.
+func (x *Exchange) readOwn(ctx context.Context, i *inquiry, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
+	worker, err := x.signedInWorker(ctx, i.caller, i.partner())
+	if err != nil {
+		return false, err
+	}
+	for attempt := 1; ; attempt++ {
+		scope := i.ownScope(x, page.Shape, worker)
+		err = x.readOpen(ctx, page, func() (err error) {
+			more, err = x.Matters.ReadMatters(ctx, scope, choice, after, limit, page)
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		shares, err := x.Matters.MatterShares(ctx, page.Shape.Dataset, page.Numbers, i.partner(), scope.Terms().Said.Today)
+		if err != nil {
+			return false, err
+		}
+		epoch, err := x.Standings.Epoch(ctx)
+		if err != nil {
+			return false, err
+		}
+		if epoch == page.Epoch {
+			cutShared(page, shares)
+			return more, nil
+		}
+		if attempt == readAttempts {
+			return false, annona.Unavailable("policy_moving", "agreements, shares or rights move faster than they can be read; try again")
+		}
+		page.Reset()
+	}
+}
+
+// keptOfShares is what is seen of a matter whatever a share names: that it is there.
+var keptOfShares = []string{"case_id", "individual_id", "household_id"}
+
+// cutShared takes from rows that are shared what no share of them names. One that names nothing shows all.
+func cutShared(page *annona.Page, shares []annona.Share) {
+	seen := map[annona.Number][]string{}
+	whole := map[annona.Number]bool{}
+	for _, s := range shares {
+		whole[s.Number] = whole[s.Number] || len(s.Fields) == 0
+		seen[s.Number] = append(seen[s.Number], s.Fields...)
+	}
+	shows := func(row int, f *annona.Field) bool {
+		fields, shared := seen[page.Numbers[row]]
+		return !shared || whole[page.Numbers[row]] || slices.Contains(fields, f.Base.Code) || slices.Contains(keptOfShares, f.Code)
+	}
+	if len(shares) == 0 {
+		return
+	}
+	for c, f := range page.Shape.Columns {
+		var kept annona.Column
+		for row := range page.Count {
+			if shows(row, f) {
+				kept.Append(page.Cell(c, row))
+			} else {
+				kept.EndCell()
+			}
+		}
+		page.Columns[c] = kept
+	}
+	for g := range page.Groups {
+		from := &page.Groups[g]
+		kept := annona.Group{Page: annona.NewPage(from.Page.Shape)}
+		for row := range page.Count {
+			first, end := from.Rows(row)
+			for inner := first; inner < end && shows(row, page.Shape.Groups[g].Field); inner++ {
+				kept.Page.AppendRow(from.Page, inner)
+			}
+			kept.EndRow()
+		}
+		page.Groups[g] = kept
+	}
+}
 
 // matterEdit is a matter that a transaction has found, held or set a number aside for, and what is to be of it.
 type matterEdit struct {
@@ -69,4 +193,51 @@ func (x *Exchange) putMatters(ctx context.Context, tx annona.Tx, by annona.Autho
 		matters[n].Sealed = cells[2*n].Image
 	}
 	return tx.PutMatters(ctx, by, matters)
+}
+
+// The bounds within which what somebody has read is found again.
+const (
+	oldestRead = 100 // versions
+	pastEvents = 200
+)
+
+// matterAt returns what a matter said at a version that somebody has read; stale when that is too long ago.
+func (x *Exchange) matterAt(ctx context.Context, m *annona.Matter, version int) (document, error) {
+	stale := annona.Stale("version_too_old", "what you have read is too long ago to be merged; read it again").On("If-Match")
+	if version > m.Version || version < 1 || m.Version-version > oldestRead {
+		return document{}, stale
+	}
+	for after := int64(0); ; {
+		events, err := x.Matters.MatterEvents(ctx, m.Dataset, []annona.Number{m.Number}, after, pastEvents)
+		if err != nil {
+			return document{}, err
+		}
+		for _, e := range events {
+			after = e.Seq
+			if len(e.Before) == 0 {
+				continue
+			}
+			former, err := annona.ParseFormer(e.Before)
+			if err != nil {
+				return document{}, err
+			}
+			if former.Version == version {
+				return x.formerDocument(ctx, m, former)
+			}
+		}
+		if len(events) < pastEvents {
+			return document{}, stale
+		}
+	}
+}
+
+func (x *Exchange) formerDocument(ctx context.Context, m *annona.Matter, former annona.Former) (document, error) {
+	cells := []annona.Cell{
+		{Dataset: m.Dataset, Number: m.Number, Version: former.Version, Part: annona.PartBefore, Image: slices.Clone(former.Clear)},
+		{Dataset: m.Dataset, Number: m.Number, Version: former.Version, Part: annona.PartSealed, Image: slices.Clone(former.Sealed)},
+	}
+	if err := x.Vault.OpenCells(ctx, cells); err != nil {
+		return document{}, err
+	}
+	return openDocument(x.CurrentDictionary(), m.Dataset, cells[0].Image, cells[1].Image)
 }

@@ -271,3 +271,29 @@ func TestAKilledDeltaIsTheSame(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatARightChangesInTheMidstIsTold restricts somebody who is counted in a part that is written, and is
+// not in it: the next delta has the household once more, with another count.
+func TestWhatARightChangesInTheMidstIsTold(t *testing.T) {
+	r := newRegistry(t, 60)
+	r.deltaSpec(func(s *annona.ExportSpec) {
+		s.Dataset, s.PartRows = "households", 3
+		s.Fields = []annona.SpecField{{Field: "household_id"}}
+		s.Derived = []annona.SpecRule{{As: "people", Rule: "members.count(m, m.sex == 'female' || m.sex == 'male')"}}
+	})
+	job, err := r.begin("")
+	r.must(err)
+	w, done := r.worker(), false
+	w.Queue = &interrupting{ExportQueue: r.store, before: func() {
+		if r.job(job.ID).Parts == 1 && !done {
+			done = true
+			r.restrict("I0000002")
+		}
+	}}
+	counts := func(job annona.ExportJob) string { return string(bytes.Join(r.documents(job), nil)) }
+	first := counts(r.finish(w, job.ID))
+	next, m := r.delta("")
+	if !done || m.Rows == 0 || strings.Contains(first, strings.TrimSpace(strings.SplitAfterN(counts(next), "\n", 2)[0])) {
+		t.Errorf("%d rows:\n%s", m.Rows, counts(next))
+	}
+}

@@ -24,7 +24,7 @@ var (
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, updates_not_granted, reviews_not_granted, dataset_not_granted, basis_lapsed,
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, updates_not_granted, reviews_not_granted, cases_not_granted, dataset_not_granted, basis_lapsed,
 // purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies,
 // role_not_granted, condition_special (403).
 func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
@@ -52,6 +52,9 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	}
 	if r.Verb == annona.VerbReportEnrollments && !slices.ContainsFunc(a.Programs, func(p annona.ProgramTerms) bool { return p.Report }) {
 		return nil, annona.Forbidden("reports_not_granted", "the agreement names no program whose enrollments and benefits you may report")
+	}
+	if slices.Contains(caseVerbs, r.Verb) && a.Cases == nil {
+		return nil, annona.Forbidden("cases_not_granted", "the agreement does not let you keep cases")
 	}
 	purpose, err := purposeOf(a, r)
 	if err != nil {
@@ -81,6 +84,8 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	}
 	return g, nil
 }
+
+var caseVerbs = []annona.Verb{annona.VerbReadCases, annona.VerbWriteCases, annona.VerbTransferCases}
 
 // authorized refuses what the agreement grants and the access token was not asked for.
 func authorized(r Request) error {

@@ -298,6 +298,14 @@ func checkForm(a *annona.Agreement) error {
 			return fault("programs are named by their codes, each once, with what the partner may do: see, report")
 		}
 	}
+	if c := a.Cases; c != nil {
+		if c.Source != "" && !name.MatchString(c.Source) {
+			return fault("the source of cases is a name of lower-case letters, digits and hyphens")
+		}
+		if slices.ContainsFunc(c.Confidentiality, func(code string) bool { return code != "restricted" && code != "named_persons" }) {
+			return fault("the confidentiality of cases is restricted or named_persons; what is normal needs no mention")
+		}
+	}
 	if err := checkImports(a.Imports, fault); err != nil {
 		return err
 	}

@@ -77,6 +77,7 @@ func (s *Server) register() {
 	s.registerChangeRequests()
 	s.registerPrograms()
 	s.registerParticipation()
+	s.registerCases()
 	s.registerNames()
 	s.registerChanges()
 	s.registerImports()
@@ -200,6 +201,8 @@ var examples = []error{
 	uploadTooLarge(defaultUpload),
 	refused(http.StatusRequestedRangeNotSatisfiable, annona.Invalid("range_unsatisfiable", "the file is shorter than that").On("Range")),
 	errCompressed,
+	annona.Stale("version_too_old", "what you have read is too long ago to be merged; read it again").On("If-Match"),
+	annona.Reused("idempotency_key_reused", "this key came with another request; give each request a key of its own").On("Idempotency-Key"),
 	annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after"),
 	annona.TooMany("searches_too_many", "names may be searched 30 times at once, and then every 2 seconds; wait a little"),
 	annona.Internal("answer the request", nil),

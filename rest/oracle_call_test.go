@@ -135,6 +135,28 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return call{method: method, path: strings.Replace(path, "{id}", strings.Repeat("a", 32), 1), body: body, headers: map[string]string{"Content-Type": "application/json"}}
 		}
 	}
+	// No caller of the law keeps cases.
+	for _, door := range []string{
+		"POST " + casesPath, "GET " + casesPath, "GET " + casesPath + "/{id}", "PATCH " + casesPath + "/{id}", "POST " + casesPath + "/{id}/actions", "GET " + casesPath + "/{id}/notes",
+		"POST " + casesPath + "/{id}/notes", "POST " + casesPath + "/{id}/transitions", "GET " + transitionsPath, "POST " + transitionsPath + "/{id}/answers",
+	} {
+		method, path, _ := strings.Cut(door, " ")
+		headers := map[string]string{"Content-Type": "application/json", "If-Match": `"x"`, "Idempotency-Key": "k"}
+		if door == "POST "+casesPath {
+			headers["Content-Type"] = "application/x-ndjson"
+		}
+		table[door] = func(rt *rapid.T) call {
+			c := call{method: method, path: path, query: url.Values{"purpose": {lawPurpose}}, headers: headers}
+			if strings.Contains(path, "{id}") {
+				of := d.get(rt, "individuals")
+				c.record, c.realm = of.record, of.realm
+			}
+			if method != http.MethodGet {
+				c.body = `{"action":"close"}`
+			}
+			return c
+		}
+	}
 	// No caller of the law is a registrar.
 	table["POST "+importsPath] = func(*rapid.T) call {
 		return call{method: http.MethodPost, path: importsPath, query: url.Values{"mapping": {"people"}}, body: "id\n1\n", headers: map[string]string{"Content-Type": "text/csv"}}

@@ -194,6 +194,13 @@ func (r *matterReading) byOwner() {
 	}
 	r.write(") AND ")
 	r.cleared("m")
+	if parent != "" {
+		r.write(" AND (m.parent IS NULL OR ")
+		r.named("m")
+		r.write(" OR EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND ")
+		r.cleared("o")
+		r.write("))")
+	}
 	r.write(" AND (m.subject IS NULL AND ")
 	r.ownedBy("m")
 	if parent != "" {
@@ -231,11 +238,20 @@ func (r *matterReading) cleared(alias string) {
 	r.write("(coalesce(", alias, ".confidentiality, 'normal') IN (SELECT value FROM json_each(")
 	r.bind(textList(append([]string{"normal"}, r.scope.Terms().Cleared...)))
 	r.write("))")
-	if worker := r.scope.Terms().Worker; worker != "" {
-		r.write(" OR ", alias, ".confidentiality = 'named_persons' AND ", alias, ".worker = ")
-		r.bind(worker)
-	}
+	r.write(" OR ")
+	r.named(alias)
 	r.write(")")
+}
+
+// named writes that a matter of named persons names who asks.
+func (r *matterReading) named(alias string) {
+	worker := r.scope.Terms().Worker
+	if worker == "" {
+		r.write("FALSE")
+		return
+	}
+	r.write(alias, ".confidentiality = 'named_persons' AND ", alias, ".worker = ")
+	r.bind(worker)
 }
 
 // textList and uidList are JSON lists for a query.

@@ -1,0 +1,341 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/encode"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+const (
+	casesPath       = "/v1/cases"
+	transitionsPath = "/v1/transitions"
+)
+
+// maxCaseBody bounds the body of one edit, of a note and of a transition, in bytes.
+const maxCaseBody = 1 << 20
+
+func (s *Server) registerCases() {
+	json, merge, rows := "application/json", "application/merge-patch+json", "application/x-ndjson"
+	said := func(mediaType, description string) *huma.RequestBody { // without a schema: the gate checks it by the dictionary
+		return &huma.RequestBody{Required: true, Description: description, Content: map[string]*huma.MediaType{mediaType: {}}}
+	}
+	operation := func(method, path, id, summary, description string, body *huma.RequestBody, errors ...int) huma.Operation {
+		return tagged("cases", people(huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Description: description, RequestBody: body}, errors...))
+	}
+	writing := []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
+	list := operation(http.MethodGet, casesPath, "cases", "Your caseload", "The cases that your partner has, and those that others share with it, in the order in which they came on file.", nil, http.StatusGone)
+	list.Responses = withCursor(answers("A page.", []string{json}))
+	one := operation(http.MethodGet, casesPath+"/{id}", "case", "Read a case", "What others share with you shows what they share. The ETag names the version, for If-Match.", nil)
+	one.Responses = answers("The case.", []string{json})
+	notes := operation(http.MethodGet, casesPath+"/{id}/notes", "caseNotes", "The notes of a case", "The oldest first. Text leaves only when your agreement names it.", nil, http.StatusGone)
+	notes.Responses = withCursor(answers("A page.", []string{json}))
+	transitions := operation(http.MethodGet, transitionsPath, "transitions", "Referrals and transfers", "Those that your partner has begun, and those that it is to answer.", nil, http.StatusGone)
+	transitions.Responses = withCursor(answers("A page.", []string{json}))
+	huma.Register(s.api, list, s.listCases)
+	huma.Register(s.api, one, s.readCase)
+	huma.Register(s.api, notes, s.readNotes)
+	huma.Register(s.api, transitions, s.listTransitions)
+	huma.Register(s.api, operation(http.MethodPost, casesPath, "putCases", "Open cases, or bring them up to date",
+		"Up to 10,000 cases as NDJSON, one on a line: fields of a case as the schema cases has them, individual_id or household_id (neither: somebody who is not on file), and source_case_id. "+
+			"A case that has come with the same source_case_id is brought up to date. Each line has a verdict of its own: created, changed, unchanged or refused. Refused lines stop no other.",
+		said(rows, "The cases."), writing...), s.putCases)
+	huma.Register(s.api, operation(http.MethodPatch, casesPath+"/{id}", "editCase", "Change a case",
+		"A JSON merge patch (RFC 7396) of the version that you have read. Items of a group are also patched one by one, by an object of their names. What others have changed meanwhile is merged; "+
+			"where both have changed the same, nothing is written, and 409 shows both values.",
+		said(merge, "The patch."), writing...), s.editCase)
+	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/actions", "moveCase", "Take a case along the workflow",
+		"action is assess, plan, start, review, resume, close or reopen. Other members are fields, as in a patch: closure_reason, outcome and closure_summary of a closure.",
+		said(json, "The action."), writing...), s.editCase)
+	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/notes", "addCaseNote", "Add a note",
+		"kind and text; also supersedes (the note_number of an earlier note), confidential, author. A note is never edited.", said(json, "The note."), writing...), s.addNote)
+	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/transitions", "offerTransition", "Refer a case, hand it over, or ask for it",
+		"kind is referral, transfer or transfer_request. Also to_partner, to_worker, service, reason, fields_shared, edit, basis (consent, override, legal_obligation, vital_interests, public_task), override_reason, expires_on.",
+		said(json, "The offer."), writing...), s.offerTransition)
+	huma.Register(s.api, operation(http.MethodPost, transitionsPath+"/{id}/answers", "answerTransition", "Answer a referral or a transfer",
+		"answer is accept, decline, cancel or complete; reason says why it is declined. A transfer that is accepted has handed the case over when the answer is here.", said(json, "The answer."), writing...), s.answerTransition)
+}
+
+// CaseBody gives an operation the request, whose body it reads itself.
+type CaseBody struct {
+	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
+
+	request *http.Request
+	answer  http.ResponseWriter
+}
+
+// Resolve keeps the request.
+func (in *CaseBody) Resolve(c huma.Context) []error {
+	in.request, in.answer = humago.Unwrap(c)
+	return nil
+}
+
+// read reads the body, which is one JSON object.
+func (in *CaseBody) read(s *Server, into any) ([]byte, error) {
+	from, err := s.newUpload(in.request, in.answer)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	body, err := io.ReadAll(io.LimitReader(from, maxCaseBody+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxCaseBody {
+		return nil, uploadTooLarge(maxCaseBody)
+	}
+	return body, readObject(body, into)
+}
+
+// readObject reads one JSON object, numbers as they stand there. A member that is not known would be lost.
+func readObject(text []byte, into any) error {
+	var object map[string]json.RawMessage
+	err := unmarshalStrictly(text, &object)
+	if err == nil && object != nil {
+		from := json.NewDecoder(bytes.NewReader(text))
+		from.UseNumber()
+		from.DisallowUnknownFields()
+		err = from.Decode(into)
+	}
+	if err != nil || object == nil {
+		return annona.Invalid("body_malformed", "the text is not one JSON object with members that are known here, each once and of its type")
+	}
+	return nil
+}
+
+type putCasesInput struct{ CaseBody }
+
+// CaseLine says what became of one case.
+type CaseLine struct {
+	Line    int    `json:"line" doc:"Line of the body, from 1."`
+	Verdict string `json:"verdict" doc:"created, changed, unchanged or refused."`
+	ID      string `json:"id,omitempty" doc:"Id of the case."`
+	ETag    string `json:"etag,omitempty" doc:"Of the version on file, for If-Match."`
+	Code    string `json:"code,omitempty" doc:"Why it was refused." example:"not_found"`
+	Field   string `json:"field,omitempty" doc:"What of it was refused." example:"case_type"`
+	Detail  string `json:"detail,omitempty" doc:"What to do."`
+}
+
+type putCasesOutput struct {
+	Body struct {
+		Verdicts []CaseLine `json:"verdicts" nullable:"false" doc:"For each case, in the order of the body."`
+	}
+}
+
+func (s *Server) putCases(ctx context.Context, in *putCasesInput) (*putCasesOutput, error) {
+	lines, err := s.decisionLines(&decisionsInput{request: in.request, answer: in.answer})
+	if err != nil {
+		return nil, err
+	}
+	out := &putCasesOutput{}
+	out.Body.Verdicts = make([]CaseLine, len(lines))
+	var rows []map[string]any
+	var at []int
+	for n, line := range lines {
+		var row map[string]any
+		if err := readObject(line, &row); err != nil {
+			out.Body.Verdicts[n] = caseLine(n, exchange.CaseVerdict{Verdict: exchange.VerdictRefused, Reason: err})
+			continue
+		}
+		rows, at = append(rows, row), append(at, n)
+	}
+	verdicts, err := s.Gate.PutCases(ctx, visitOf(ctx).caller, in.Purpose, rows)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range verdicts {
+		out.Body.Verdicts[at[i]] = caseLine(at[i], v)
+	}
+	return out, nil
+}
+
+func caseLine(n int, v exchange.CaseVerdict) CaseLine {
+	var said DecisionVerdict
+	said.say(exchange.Verdict{Verdict: v.Verdict, Reason: v.Reason})
+	line := CaseLine{Line: n + 1, Verdict: v.Verdict, ID: v.ID, ETag: v.ETag, Code: said.Code, Field: said.Field, Detail: said.Detail}
+	if v.Reason != nil {
+		line.ID, line.ETag = "", ""
+	}
+	return line
+}
+
+type editCaseInput struct {
+	ID      string `path:"id" minLength:"26" maxLength:"26" doc:"The case's id." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	IfMatch string `header:"If-Match" doc:"The ETag of the version that you have read. Needed."`
+	Key     string `header:"Idempotency-Key" doc:"A key of your own for this request: when no answer reached you, send the same again with the same key. Needed."`
+	CaseBody
+}
+
+type caseOutput struct {
+	Status int
+	ETag   string `header:"ETag"`
+	Body   struct {
+		Verdict   string           `json:"verdict" doc:"created, changed, merged, unchanged or conflict."`
+		ID        string           `json:"id"`
+		Code      string           `json:"code,omitempty" doc:"Of a conflict."`
+		Conflicts []exchange.Clash `json:"conflicts,omitempty" doc:"What both have changed: as you have read it, theirs and yours."`
+	}
+}
+
+func caseAnswer(v exchange.CaseVerdict, status int) *caseOutput {
+	out := &caseOutput{Status: status, ETag: v.ETag}
+	out.Body.Verdict, out.Body.ID = v.Verdict, v.ID
+	if v.Verdict == exchange.VerdictConflict {
+		out.Status, out.Body.Code, out.Body.Conflicts = http.StatusConflict, "case_conflict", v.Clashes
+	}
+	return out
+}
+
+// editCase changes a case; of an action, the body names it.
+func (s *Server) editCase(ctx context.Context, in *editCaseInput) (*caseOutput, error) {
+	patch := map[string]any{}
+	body, err := in.read(s, &patch)
+	if err != nil {
+		return nil, err
+	}
+	route := in.request.Method + " " + casesPath + "/{id}"
+	edit := exchange.CaseEdit{ID: in.ID, IfMatch: in.IfMatch, Patch: patch}
+	if in.request.Method == http.MethodPost {
+		action, _ := patch["action"].(string)
+		delete(patch, "action")
+		if edit.Action = action; action == "" {
+			return nil, annona.Invalid("action_unknown", "say which action of the workflow is taken").On("action")
+		}
+		route += "/actions"
+	}
+	edit.Keyed = &exchange.Keyed{Key: in.Key, Route: route, Asked: append([]byte(in.ID+"\x00"+in.IfMatch+"\x00"+in.Purpose+"\x00"), body...)}
+	v, err := s.Gate.EditCase(ctx, visitOf(ctx).caller, in.Purpose, edit)
+	if err != nil {
+		return nil, err
+	}
+	return caseAnswer(v, http.StatusOK), nil
+}
+
+type caseActInput struct {
+	ID string `path:"id" minLength:"26" maxLength:"26" doc:"The id of what it is about." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	CaseBody
+}
+
+func (s *Server) addNote(ctx context.Context, in *caseActInput) (*caseOutput, error) {
+	var note exchange.CaseNote
+	if _, err := in.read(s, &note); err != nil {
+		return nil, err
+	}
+	v, err := s.Gate.AddCaseNote(ctx, visitOf(ctx).caller, in.Purpose, in.ID, note)
+	if err != nil {
+		return nil, err
+	}
+	return caseAnswer(v, http.StatusCreated), nil
+}
+
+func (s *Server) offerTransition(ctx context.Context, in *caseActInput) (*caseOutput, error) {
+	var offer exchange.Offer
+	if _, err := in.read(s, &offer); err != nil {
+		return nil, err
+	}
+	v, err := s.Gate.OfferTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, offer)
+	if err != nil {
+		return nil, err
+	}
+	return caseAnswer(v, http.StatusCreated), nil
+}
+
+func (s *Server) answerTransition(ctx context.Context, in *caseActInput) (*caseOutput, error) {
+	var said struct {
+		Answer string `json:"answer"`
+		Reason string `json:"reason"`
+	}
+	if _, err := in.read(s, &said); err != nil {
+		return nil, err
+	}
+	v, err := s.Gate.AnswerTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, said.Answer, said.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return caseAnswer(v, http.StatusOK), nil
+}
+
+// CasePage is what every list of matters asks for.
+type CasePage struct {
+	Purpose string   `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
+	Fields  []string `query:"fields" nullable:"false" doc:"The columns you want, separated by commas. Without it: everything that your agreement grants." example:"case_id,status"`
+	Limit   int      `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Rows on a page, at most."`
+	After   string   `query:"after" doc:"The cursor of the page before, from its header Annona-Next."`
+}
+
+type listCasesInput struct {
+	CasePage
+	Status       string `query:"status" enum:"open,closed" doc:"Those that are open, or closed."`
+	Worker       string `query:"worker" doc:"Those of a worker, by the reference that you have given."`
+	DueUntil     string `query:"due_until" doc:"Those that are due or to be reviewed until that day." example:"2026-01-31"`
+	IndividualID string `query:"individual_id" doc:"Those about an individual."`
+	HouseholdID  string `query:"household_id" doc:"Those about a household."`
+}
+
+func (s *Server) listCases(ctx context.Context, in *listCasesInput) (*reply, error) {
+	choice := exchange.CaseChoice{Status: in.Status, Worker: in.Worker, DueUntil: annona.Date(in.DueUntil), IndividualID: in.IndividualID, HouseholdID: in.HouseholdID}
+	if in.DueUntil != "" {
+		if _, err := annona.ParseDate(in.DueUntil); err != nil {
+			return nil, err
+		}
+	}
+	v := visitOf(ctx)
+	answer, err := s.Gate.Cases(ctx, v.caller, in.Purpose, choice, in.Fields, in.After, in.Limit)
+	return s.matters(v, "cases", in.Purpose, answer, err)
+}
+
+// matters writes a page of matters.
+func (s *Server) matters(v *visit, dataset, purpose string, answer *exchange.Answer, err error) (*reply, error) {
+	if err != nil {
+		return nil, err
+	}
+	v.recognized(answer.Request, exchange.Question{Dataset: dataset, Purpose: purpose})
+	return s.page(v, answer, encode.Options{Format: encode.JSON, Schema: schemaID(dataset, answer.Schema), Next: answer.Next})
+}
+
+type readCaseInput struct {
+	ID      string   `path:"id" minLength:"26" maxLength:"26" doc:"The case's id." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	Purpose string   `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
+	Fields  []string `query:"fields" nullable:"false" doc:"The columns you want, separated by commas. Without it: everything that your agreement grants." example:"case_id,status"`
+}
+
+func (s *Server) readCase(ctx context.Context, in *readCaseInput) (*reply, error) {
+	v := visitOf(ctx)
+	answer, err := s.Gate.Cases(ctx, v.caller, in.Purpose, exchange.CaseChoice{ID: in.ID}, in.Fields, "", 1)
+	if err != nil {
+		return nil, err
+	}
+	v.recognized(answer.Request, exchange.Question{Dataset: "cases", Purpose: in.Purpose})
+	return s.one(v, answer, encode.Options{Format: encode.JSON, Schema: schemaID("cases", answer.Schema)}, answer.ETag)
+}
+
+type readNotesInput struct {
+	ID string `path:"id" minLength:"26" maxLength:"26" doc:"The case's id." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	CasePage
+}
+
+func (s *Server) readNotes(ctx context.Context, in *readNotesInput) (*reply, error) {
+	v := visitOf(ctx)
+	answer, err := s.Gate.CaseNotes(ctx, v.caller, in.Purpose, in.ID, in.Fields, in.After, in.Limit)
+	return s.matters(v, "case_notes", in.Purpose, answer, err)
+}
+
+type listTransitionsInput struct {
+	CasePage
+	Case   string `query:"case_id" doc:"Those of one case."`
+	Status string `query:"status" enum:"pending,accepted,declined,completed,cancelled" doc:"Where they stand."`
+}
+
+func (s *Server) listTransitions(ctx context.Context, in *listTransitionsInput) (*reply, error) {
+	v := visitOf(ctx)
+	answer, err := s.Gate.Transitions(ctx, v.caller, in.Purpose, in.Case, in.Status, in.Fields, in.After, in.Limit)
+	return s.matters(v, "transitions", in.Purpose, answer, err)
+}

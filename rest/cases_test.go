@@ -1,0 +1,170 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+)
+
+const forCases = "?purpose=eligibility-assessment"
+
+// caseworkers lets the partner of the key full keep cases, also restricted ones, and returns the key of another
+// agreement of the same partner, which is not cleared for those.
+func (r *registry) caseworkers() (desk string) {
+	r.Helper()
+	keep := func(a *annona.Agreement, cleared ...string) {
+		for _, dataset := range []string{"cases", "case_plan_items", "case_visits", "case_services", "case_links", "case_notes", "transitions"} {
+			of, _ := annona.Standard().Dataset(dataset)
+			var names []string
+			for _, f := range of.Fields {
+				names = append(names, f.Code)
+			}
+			a.Datasets[dataset] = annona.DatasetTerms{Fields: names}
+		}
+		a.Cases = &annona.CaseTerms{Source: "mis", Confidentiality: cleared, Receives: true}
+		a.APIKey = &annona.CredentialTerms{SpecialFields: true, Reason: "tests"}
+	}
+	full, err := r.store.Agreement(r.Context(), "full")
+	r.check(err)
+	keep(full, "restricted")
+	_, err = r.gate.ApplyAgreement(r.Context(), operator, *full)
+	r.check(err)
+	full.Name, full.Version = "desk", 0
+	keep(full)
+	_, err = r.gate.ApplyAgreement(r.Context(), operator, *full)
+	r.check(err)
+	return r.mint("desk")
+}
+
+// put sends cases and returns what became of them.
+func (r *registry) put(key string, lines ...string) []CaseLine {
+	r.Helper()
+	a := r.ask(http.MethodPost, casesPath+forCases, key, strings.Join(lines, "\n"), "Content-Type", "application/x-ndjson")
+	var out struct{ Verdicts []CaseLine }
+	if err := json.Unmarshal([]byte(a.body), &out); err != nil || a.status != http.StatusOK {
+		r.Fatalf("%d %s", a.status, a.body)
+	}
+	return out.Verdicts
+}
+
+// Cases over HTTP: opened, read, changed by two, taken along the workflow, noted and referred.
+func TestCasesOverHTTP(t *testing.T) {
+	r := newRegistry(t)
+	r.caseworkers()
+	id := r.somebody(r.full, "eligibility-assessment")
+	line := fmt.Sprintf(`{"individual_id":%q,"case_type":"social_support","source_case_id":"A-1","intensity":2}`, id)
+	lines := r.put(r.full, line, "{", `{"case_type":`, `{"individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","case_type":"other"}`, `{"colour":"red"}`, line)
+	var got []string
+	for _, l := range lines {
+		got = append(got, l.Verdict+" "+l.Code)
+	}
+	if want := "created ,refused body_malformed,refused body_malformed,refused not_found,refused unknown_field,refused case_twice"; strings.Join(got, ",") != want {
+		t.Fatalf("%q", got)
+	}
+	at := casesPath + "/" + lines[0].ID
+	read := r.get(at+forCases+"&fields=case_id,individual_id,status,intensity", r.full)
+	if read.status != http.StatusOK || !strings.Contains(read.body, id) || read.header.Get("ETag") != lines[0].ETag {
+		t.Fatalf("%d %s %s", read.status, read.header.Get("ETag"), read.body)
+	}
+	n := 0
+	write := func(method, path, body, tag string) answer {
+		n++
+		return r.ask(method, path+forCases, r.full, body, "Content-Type", "application/json", "If-Match", tag, "Idempotency-Key", fmt.Sprint("key-", n))
+	}
+	first := write(http.MethodPatch, at, `{"team":"north"}`, lines[0].ETag)
+	second := write(http.MethodPatch, at, `{"team":"south"}`, lines[0].ETag)
+	if first.status != http.StatusOK || second.status != http.StatusConflict || !strings.Contains(second.body, `"north"`) || !strings.Contains(second.body, `"south"`) {
+		t.Errorf("two writers: %d %s, %d %s", first.status, first.body, second.status, second.body)
+	}
+	if merged := write(http.MethodPatch, at, `{"priority":"high"}`, lines[0].ETag); merged.status != http.StatusOK || !strings.Contains(merged.body, `"merged"`) {
+		t.Errorf("another field: %d %s", merged.status, merged.body)
+	}
+	tag := r.get(at+forCases, r.full).header.Get("ETag")
+	for name, c := range map[string]struct {
+		answer answer
+		status int
+		code   string
+	}{
+		"no key":                {r.ask(http.MethodPatch, at+forCases, r.full, "{}", "If-Match", tag), 400, "key_missing"},
+		"no version":            {write(http.MethodPatch, at, "{}", ""), 400, "if_match_missing"},
+		"a weak version":        {write(http.MethodPatch, at, "{}", "W/"+tag), 400, "if_match_weak"},
+		"a version of none":     {write(http.MethodPatch, at, "{}", `"AAAA"`), 412, "version_unknown"},
+		"not an object":         {write(http.MethodPatch, at, "[]", tag), 400, "body_malformed"},
+		"a null that may not":   {write(http.MethodPatch, at, `{"case_type":null}`, tag), 400, "field_required"},
+		"a forbidden move":      {write(http.MethodPost, at+"/actions", `{"action":"start"}`, tag), 409, "case_phase"},
+		"no move":               {write(http.MethodPost, at+"/actions", `{}`, tag), 400, "action_unknown"},
+		"a note of 1 MB":        {write(http.MethodPost, at+"/notes", `{"kind":"call","text":"`+strings.Repeat("x", 1<<20)+`"}`, ""), 413, "body_too_large"},
+		"an unknown member":     {write(http.MethodPost, at+"/notes", `{"kind":"call","words":"x"}`, ""), 400, "body_malformed"},
+		"a referral to oneself": {write(http.MethodPost, at+"/transitions", `{"kind":"referral","to_partner":"full-partner","basis":"public_task","expires_on":"2999-01-01"}`, ""), 400, "transition_to_oneself"},
+		"an answer to nothing":  {write(http.MethodPost, transitionsPath+"/aaaaaaaaaaaaaaaaaaaaaaaaaa/answers", `{"answer":"accept"}`, ""), 404, "not_found"},
+	} {
+		if code := c.answer.problem(t).Code; c.answer.status != c.status || c.code != "" && code != c.code {
+			t.Errorf("%s: %d %s, want %d %s", name, c.answer.status, code, c.status, c.code)
+		}
+	}
+	if many := r.ask(http.MethodPost, casesPath+forCases, r.full, strings.Repeat("{}\n", maxDecisionRows+1), "Content-Type", "application/x-ndjson"); many.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("10,001 rows: %d", many.status)
+	}
+	if moved := write(http.MethodPost, at+"/actions", `{"action":"assess"}`, tag); moved.status != http.StatusOK {
+		t.Errorf("a move: %d %s", moved.status, moved.body)
+	}
+	if note := write(http.MethodPost, at+"/notes", `{"kind":"call","text":"a word","author":"w1"}`, ""); note.status != http.StatusCreated {
+		t.Errorf("a note: %d %s", note.status, note.body)
+	}
+	if notes := r.get(at+"/notes"+forCases, r.full); notes.status != http.StatusOK || !strings.Contains(notes.body, "a word") || !strings.Contains(notes.body, "asserted") {
+		t.Errorf("notes: %d %s", notes.status, notes.body)
+	}
+	r.keepsToItself([]string{"a word", "north"})
+}
+
+// A restricted case changes not one byte for whoever is not cleared for it, also of the same partner: the same
+// questions before there is one and behind that, through every door of cases and of people.
+func TestARestrictedCaseIsNotThere(t *testing.T) {
+	r := newRegistry(t)
+	desk := r.caseworkers()
+	id := r.somebody(desk, "eligibility-assessment")
+	plain := r.put(desk, fmt.Sprintf(`{"individual_id":%q,"case_type":"social_support"}`, id))[0]
+	hidden := strings.Repeat("a", 26)
+	ask := func() (answers []string) {
+		for _, path := range []string{
+			casesPath, casesPath + "/" + plain.ID, casesPath + "/" + plain.ID + "/notes", casesPath + "/" + hidden, casesPath + "/" + hidden + "/notes", transitionsPath,
+			"/v1/individuals", "/v1/individuals/" + id, "/v1/households",
+		} {
+			a := r.get(path+forCases, desk)
+			answers = append(answers, fmt.Sprint(path, " ", a.status, " ", a.header.Get("ETag"), " ", a.header.Get("Annona-Next"), " ", strings.ReplaceAll(a.body, hidden, "")))
+		}
+		for _, query := range []string{"&limit=1", "&status=open", "&individual_id=" + id, "&worker=w", "&due_until=2999-01-01"} {
+			answers = append(answers, r.get(casesPath+forCases+"&fields=case_id,status,version"+query, desk).body)
+		}
+		for _, act := range []string{"PATCH ", "POST /actions", "POST /notes", "POST /transitions"} {
+			method, below, _ := strings.Cut(act, " ")
+			a := r.ask(method, casesPath+"/"+hidden+below+forCases, desk, map[string]string{"PATCH ": "{}", "POST /actions": `{"action":"assess"}`, "POST /notes": `{"kind":"call","text":"x"}`, "POST /transitions": `{"kind":"referral"}`}[act], "If-Match", plain.ETag, "Idempotency-Key", "k")
+			answers = append(answers, fmt.Sprint(act, a.status, " ", codeOf(a)))
+		}
+		return answers
+	}
+	before := ask()
+	restricted := r.put(r.full, fmt.Sprintf(`{"individual_id":%q,"case_type":"violence","worker":"w","due_date":"2030-01-01"}`, id))[0]
+	if restricted.ID == "" || r.get(casesPath+"/"+restricted.ID+forCases, r.full).status != http.StatusOK {
+		t.Fatalf("%+v", restricted)
+	}
+	hidden = restricted.ID
+	drawn := regexp.MustCompile(`"(request_id|next)":"[^"]*"| [A-Za-z0-9_-]{60} `) // by chance, in every answer
+	for n, answer := range ask() {
+		was, is := drawn.ReplaceAllString(before[n], ""), drawn.ReplaceAllString(strings.ReplaceAll(answer, hidden, strings.Repeat("a", 26)), "")
+		if was != is {
+			t.Errorf("it was\n%s\nand is\n%s", was, is)
+		}
+	}
+}
+
+func codeOf(a answer) string {
+	var p Problem
+	_ = json.Unmarshal([]byte(a.body), &p)
+	return p.Code
+}
