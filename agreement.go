@@ -168,8 +168,18 @@ type ExportSpec struct {
 	PartRows    int64  `json:"part_rows,omitempty" yaml:"part_rows,omitempty"`     // of a file; 0: 50,000
 	KeepHours   int    `json:"keep_hours,omitempty" yaml:"keep_hours,omitempty"`   // how long files are kept; 0: 72
 
+	Schedule *Schedule `json:"schedule,omitempty" yaml:"schedule,omitempty"` // nil: nobody but its client starts it
+
 	PutAt   time.Time `json:"put_at,omitzero" yaml:"-"`
 	Dropped bool      `json:"dropped,omitempty" yaml:"-"` // no export follows it any more
+}
+
+// Schedule says when exports by a specification start by themselves.
+type Schedule struct {
+	Cron     string `json:"cron" yaml:"cron"`                           // minute, hour, day of month, month, day of week
+	TimeZone string `json:"time_zone" yaml:"time_zone"`                 // of the IANA database, as Africa/Accra
+	Client   string `json:"client" yaml:"client"`                       // id of the client in whose name they run, with the rights of a plain API key
+	Webhook  string `json:"webhook,omitempty" yaml:"webhook,omitempty"` // https address that is told what went wrong
 }
 
 // SpecField is a column of an export specification.

@@ -24,6 +24,7 @@ require (
 	github.com/schollz/progressbar/v3 v3.18.0
 	github.com/swaggest/swgui v1.8.5
 	github.com/transparency-dev/merkle v0.0.2
+	github.com/wneessen/go-mail v0.7.2
 	gocloud.dev v0.47.0
 	gocloud.dev/secrets/hashivault v0.46.0
 	golang.org/x/crypto v0.57.0

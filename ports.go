@@ -747,6 +747,10 @@ type Syncs interface {
 	Syncs(ctx context.Context) ([]SyncState, error)
 }
 
+// ScheduleSync is the name under which the schedules of exports are lent like a source. No source has
+// it: their names have no slash.
+const ScheduleSync = "exports/schedules"
+
 // ErrSyncHeld says that a source is being synchronized by another process.
 var ErrSyncHeld = Conflict("sync_held", "another process synchronizes this source; stop that one first, or wait a minute if it has died")
 

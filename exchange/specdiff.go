@@ -12,7 +12,7 @@ import (
 // SpecChange is one difference between two versions of an export specification.
 type SpecChange struct {
 	// What is adds, removes, alters (the treatment of a field), derives, renames, recodes, or the name of a part of
-	// the specification: filter, as_of, purpose, dataset, mode, form, title, order.
+	// the specification: filter, as_of, purpose, dataset, mode, form, schedule, title, order.
 	What   string `json:"what"`
 	Field  string `json:"field,omitempty"`
 	Before string `json:"before,omitempty"`
@@ -36,6 +36,7 @@ func CompareSpecs(before, after *annona.ExportSpec) []SpecChange {
 	part("dataset", before.Dataset, after.Dataset, true)
 	part("mode", cmp.Or(before.Mode, annona.SpecFull), cmp.Or(after.Mode, annona.SpecFull), false)
 	part("form", formText(before), formText(after), false)
+	part("schedule", scheduleText(before), scheduleText(after), false)
 	part("title", before.Title, after.Title, false)
 	slices.SortStableFunc(changes, func(a, b SpecChange) int {
 		return cmp.Compare(rank(a.Discloses), rank(b.Discloses))
@@ -48,6 +49,13 @@ func rank(discloses bool) int {
 		return 0
 	}
 	return 1
+}
+
+func scheduleText(s *annona.ExportSpec) string {
+	if s.Schedule == nil {
+		return ""
+	}
+	return s.Schedule.Cron + " " + s.Schedule.TimeZone
 }
 
 func formText(s *annona.ExportSpec) string {

@@ -90,6 +90,9 @@ func (x *Exchange) checkSpec(ctx context.Context, spec annona.ExportSpec) (*anno
 	if err := x.checkFiles(&spec); err != nil {
 		return nil, err
 	}
+	if err := x.checkSchedule(ctx, &spec); err != nil {
+		return nil, err
+	}
 	if _, err := callersFilter(x.CurrentDictionary(), grant, questionOf(&spec)); err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (d demoCommand) Run(ctx context.Context, c console) error {
 	}
 	d.invite(c, made)
 	return dataFlag{Data: d.Data}.with(ctx, func(f *folder) error {
-		return serve(ctx, c, f, listener, serveOptions{workers: 1})
+		return serve(ctx, c, f, listener, serveOptions{exports: exportOptions{workers: 1}})
 	})
 }
 

@@ -140,7 +140,7 @@ func (v exportVerify) Run(_ context.Context, c console) error {
 
 type exportSpecRun struct {
 	dataFlag
-	Client  string `required:"" placeholder:"KEYID" help:"Client of the agreement in whose name the export runs: the public part of its key. What a plain API key may not have is not in it."`
+	Client  string `required:"" placeholder:"ID" help:"Client of the agreement in whose name the export runs, by its id. What a plain API key may not have is not in it."`
 	Version int    `help:"Version of the specification; the latest one when left out."`
 	Since   string `placeholder:"POSITION" help:"Of a specification with mode delta: the position of a manifest behind which the export begins, previous or beginning. None: previous, and everything when there is none."`
 	Follow  bool   `help:"Wait until it is complete. A server works on it meanwhile."`
@@ -166,8 +166,11 @@ func (e exportSpecRun) Run(ctx context.Context, c console) error {
 }
 
 // inTheNameOf is the caller in whose name the command line reads: a client as a plain API key.
-func (f *folder) inTheNameOf(ctx context.Context, keyID string) (annona.Caller, error) {
-	client, err := f.store.ClientByKeyID(ctx, keyID)
+func (f *folder) inTheNameOf(ctx context.Context, name string) (annona.Caller, error) {
+	client, err := f.store.ClientByKeyID(ctx, name)
+	if id, malformed := annona.ParseUID(name); err == nil && client == nil && malformed == nil {
+		client, err = f.store.ClientByID(ctx, id)
+	}
 	if err != nil {
 		return annona.Caller{}, err
 	}

@@ -15,16 +15,18 @@ import (
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/ingest"
+	"github.com/annona-exchange/annona/jobs"
 )
 
 type exportSpecCommand struct {
-	Put  exportSpecPut  `cmd:"" help:"Put the next version of an export specification on file, or check one."`
-	List exportSpecList `cmd:"" help:"List the export specifications on file."`
-	Show exportSpecShow `cmd:"" help:"Print a version of a specification, as JSON."`
-	Diff exportSpecDiff `cmd:"" help:"Say what a version changes, and what it newly discloses."`
-	Try  exportSpecTry  `cmd:"" help:"Say what an export by a specification would hold, without an export."`
-	Run  exportSpecRun  `cmd:"" help:"Start an export by a specification, in the name of a client."`
-	Drop exportSpecDrop `cmd:"" help:"Let no export follow a specification any more. Its versions stay on file."`
+	Put      exportSpecPut      `cmd:"" help:"Put the next version of an export specification on file, or check one."`
+	List     exportSpecList     `cmd:"" help:"List the export specifications on file."`
+	Show     exportSpecShow     `cmd:"" help:"Print a version of a specification, as JSON."`
+	Diff     exportSpecDiff     `cmd:"" help:"Say what a version changes, and what it newly discloses."`
+	Try      exportSpecTry      `cmd:"" help:"Say what an export by a specification would hold, without an export."`
+	Run      exportSpecRun      `cmd:"" help:"Start an export by a specification, in the name of a client."`
+	Schedule exportSpecSchedule `cmd:"" help:"Look at the schedules of exports."`
+	Drop     exportSpecDrop     `cmd:"" help:"Let no export follow a specification any more. Its versions stay on file."`
 }
 
 type exportSpecPut struct {
@@ -90,7 +92,7 @@ func printChanges(c console, changes []exchange.SpecChange) error {
 
 type exportSpecTry struct {
 	dataFlag
-	Client  string   `required:"" placeholder:"KEYID" help:"Client of the agreement in whose name it is tried: the public part of its key."`
+	Client  string   `required:"" placeholder:"ID" help:"Client of the agreement in whose name it is tried, by its id."`
 	Version int      `help:"Version of the specification; the latest one when left out."`
 	Over    []string `placeholder:"COLUMN" help:"Columns by which people could be told apart; those of area, date of birth, sex and marital status when left out."`
 	JSON    bool     `name:"json" help:"Print it as JSON."`
@@ -170,6 +172,64 @@ func (l exportSpecList) Run(ctx context.Context, c console) error {
 				state = "dropped"
 			}
 			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Version, s.Agreement, s.Dataset, s.Format, s.PutAt.UTC().Format(time.DateOnly), state)
+		}
+		return w.Flush()
+	})
+}
+
+type exportSpecSchedule struct {
+	List exportSpecScheduleList `cmd:"" help:"List the specifications with a schedule, when they are due, and how the last export went."`
+}
+
+type exportSpecScheduleList struct {
+	dataFlag
+	JSON bool `name:"json" help:"Print a JSON object for each, one on a line."`
+}
+
+// scheduleLine is a schedule in the output of export-spec schedule list --json.
+type scheduleLine struct {
+	Specification string `json:"specification"`
+	jobs.Scheduled
+}
+
+// Run lists schedules. One that no server has looked at yet is due by its expression.
+func (l exportSpecScheduleList) Run(ctx context.Context, c console) error {
+	return l.with(ctx, func(f *folder) error {
+		all, err := f.gate.ListExportSpecs(ctx, operator())
+		if err != nil {
+			return err
+		}
+		kept, err := jobs.ReadSchedules(ctx, f.store)
+		if err != nil {
+			return err
+		}
+		w, out := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0), json.NewEncoder(c.out)
+		if !l.JSON {
+			fmt.Fprintln(w, "name\tschedule\ttime zone\tnext\tlast\tstate\texport")
+		}
+		for _, s := range all {
+			if s.Schedule == nil || s.Dropped {
+				continue
+			}
+			at := kept.Specs[s.Name]
+			if at == nil || at.Schedule.Cron != s.Schedule.Cron || at.Schedule.TimeZone != s.Schedule.TimeZone {
+				next, err := exchange.NextRun(s.Schedule, time.Now())
+				if err != nil {
+					return err
+				}
+				at = &jobs.Scheduled{Schedule: *s.Schedule, Next: next}
+			}
+			if l.JSON {
+				if err := out.Encode(scheduleLine{s.Name, *at}); err != nil {
+					return err
+				}
+				continue
+			}
+			last := ""
+			if !at.LastDue.IsZero() {
+				last = at.LastDue.UTC().Format(time.DateTime)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Schedule.Cron, s.Schedule.TimeZone, at.Next.UTC().Format(time.DateTime), last, strings.TrimSpace(at.State+" "+at.Code), at.Export)
 		}
 		return w.Flush()
 	})

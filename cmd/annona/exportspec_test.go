@@ -243,3 +243,35 @@ func TestSpecificationsInVersions(t *testing.T) {
 		t.Errorf("dropped: %d", a.status)
 	}
 }
+
+// A dry run at the command line, and the list of schedules.
+func TestDryRunsAndSchedules(t *testing.T) {
+	t.Parallel()
+	data := copyOfCountry(t)
+	key := createKey(t, data, "eligibility").ID
+	file := specFile(t, func(text string) string {
+		return text + "schedule:\n  cron: 0 6 * * 1\n  time_zone: Africa/Accra\n  client: \"" + key + "\"\n"
+	})
+	must(t, "export-spec", "put", "--data", data, file)
+	tried := must(t, "export-spec", "try", "--data", data, "--client", key, "cash-transfer")
+	if strings.Count(tried, "invented") != 5 || !strings.Contains(tried, `"HH_ID":"`) || !strings.Contains(tried, "restriction: <10") {
+		t.Errorf("tried:\n%s", tried)
+	}
+	var trial struct {
+		Rows   string
+		Exact  bool
+		Sample []map[string]any
+	}
+	if text := must(t, "export-spec", "try", "--json", "--data", data, "--client", key, "cash-transfer"); json.Unmarshal([]byte(text), &trial) != nil || !trial.Exact || len(trial.Sample) != 5 {
+		t.Errorf("tried: %+v", trial)
+	}
+	if out := must(t, "ledger", "show", "--data", data); !strings.Contains(out, "try_export") {
+		t.Error("the ledger does not name the dry run")
+	}
+	if out := must(t, "export-spec", "schedule", "list", "--data", data); !strings.Contains(out, "0 6 * * 1  Africa/Accra  2") {
+		t.Errorf("schedules:\n%s", out)
+	}
+	if out := must(t, "export-spec", "schedule", "list", "--json", "--data", data); !strings.Contains(out, `"specification":"cash-transfer"`) {
+		t.Errorf("schedules:\n%s", out)
+	}
+}

@@ -68,7 +68,7 @@ func (s *samples) Sample(ctx context.Context, spec annona.ExportSpec, under anno
 	if err := r.gate.CreateClient(ctx, operator(), client); err != nil {
 		return nil, err
 	}
-	spec.Filter, spec.Recipient = "", ""
+	spec.Filter, spec.Recipient, spec.Schedule = "", "", nil
 	if _, _, err := r.gate.PutExportSpec(ctx, operator(), spec); err != nil {
 		return nil, err
 	}

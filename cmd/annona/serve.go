@@ -36,7 +36,12 @@ type serveCommand struct {
 	LogRetention days      `default:"30d" placeholder:"DAYS" help:"How long the log of changes is kept, as 30d: a follower who stays away for longer begins anew."`
 
 	Files         string `placeholder:"URL" help:"Where the files of exports lie, sealed, as file:///srv/exports. None: the folder exports in the data folder. All nodes of one registry name the same place."`
-	ExportWorkers int    `name:"export-workers" default:"1" placeholder:"N" help:"How many exports this server works on at once. 0: others do."`
+	ExportWorkers int    `name:"export-workers" default:"1" placeholder:"N" help:"How many exports this server works on at once, and whether it looks at their schedules. 0: others do."`
+
+	ExportLease  time.Duration `name:"export-lease" default:"2m" placeholder:"TIME" help:"How long an export may stand still before another server takes it over, 10s to 1h."`
+	SMTP         string        `name:"smtp" placeholder:"URL" help:"Mail server for what goes wrong with scheduled exports, as smtps://user@host?from=registry@example.org&to=office@example.org. None: no mails."`
+	SMTPPassword string        `name:"smtp-password" type:"path" placeholder:"FILE" help:"File with the password for the mail server, for this account only."`
+	WebhookHost  []string      `name:"webhook-host" placeholder:"HOST" help:"Host to which webhooks of schedules may lead; may be repeated. None: no webhooks."`
 }
 
 func (s serveCommand) Run(ctx context.Context, c console) error {
@@ -68,10 +73,14 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		if insecure && !s.InsecureDev {
 			return errPlainHTTP
 		}
+		exports, err := s.exports(f)
+		if err != nil {
+			return err
+		}
 		return serve(ctx, c, f, secured, serveOptions{
 			metrics: s.Metrics, profile: s.Profile, proxies: prefixes(s.Proxy), retention: time.Duration(s.LogRetention), upload: s.MaxUpload << 20,
 			public: public, certificates: s.ClientCA != "", insecure: insecure,
-			files: s.Files, workers: s.ExportWorkers,
+			files: s.Files, exports: exports,
 		})
 	})
 }
@@ -134,7 +143,7 @@ type serveOptions struct {
 	insecure     bool   // other machines speak plain HTTP with it
 
 	files   string // URL of where files of exports lie; empty: the data folder
-	workers int    // on exports
+	exports exportOptions
 
 	signIn func(*identity.Issuer) oauth.SignIn // the pages on which people sign in, seen by the authorization server; nil: our own
 }
@@ -186,7 +195,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	go f.keepShort(ctx, log, o.retention)
 	go f.keepDrawn(ctx, log)
 	go f.keepIndexed(ctx, log)
-	working := f.workOnExports(ctx, log, files, o.workers, o.public)
+	working := f.workOnExports(ctx, log, files, o.exports, o.public)
 	defer func() { stop(); working() }()
 	signing := f.keepSigned(ctx, log)
 	defer func() { stop(); <-signing }()

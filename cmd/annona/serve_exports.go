@@ -6,7 +6,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
@@ -47,18 +49,54 @@ func openFilesFolder(path string) (*blob.Bucket, error) {
 	return bucket, nil
 }
 
+// exportOptions say how a server works on exports.
+type exportOptions struct {
+	workers int           // at once
+	lease   time.Duration // of a job; 0: as usual
+	tell    []jobs.Teller // of schedules
+}
+
+// exports reads the flags about exports.
+func (s serveCommand) exports(f *folder) (o exportOptions, err error) {
+	o = exportOptions{workers: s.ExportWorkers, lease: s.ExportLease}
+	if o.lease < 10*time.Second || o.lease > time.Hour {
+		return o, annona.Invalid("lease_out_of_range", "a lease is from 10s to 1h").On("export-lease")
+	}
+	if len(s.WebhookHost) > 0 {
+		o.tell = append(o.tell, &jobs.Webhooks{Vault: f.vault, Hosts: s.WebhookHost})
+	}
+	if s.SMTP != "" {
+		password := ""
+		if s.SMTPPassword != "" {
+			text, err := os.ReadFile(s.SMTPPassword)
+			if err != nil {
+				return o, annona.Invalid("file_unreadable", "the file with the password of the mail server cannot be read: %s", reason(err)).On("smtp-password")
+			}
+			password = strings.TrimSpace(string(text))
+		}
+		post, err := jobs.NewMail(s.SMTP, password)
+		if err != nil {
+			return o, err
+		}
+		o.tell = append(o.tell, post)
+	}
+	return o, nil
+}
+
 // workOnExports starts workers that turn export jobs into files, and what lets files go. Both end with
 // ctx; wait returns when they have.
-func (f *folder) workOnExports(ctx context.Context, log *slog.Logger, bucket *blob.Bucket, workers int, public string) (wait func()) {
+func (f *folder) workOnExports(ctx context.Context, log *slog.Logger, bucket *blob.Bucket, o exportOptions, public string) (wait func()) {
 	var running sync.WaitGroup
 	w := &jobs.Worker{
-		Gate: f.gate, Jobs: f.store, Queue: f.store, Vault: f.vault, Checkpoints: f.store, Files: bucket, Log: log, Base: public + "/v1/",
+		Gate: f.gate, Jobs: f.store, Queue: f.store, Vault: f.vault, Checkpoints: f.store, Files: bucket, Log: log, Base: public + "/v1/", Lease: o.lease,
 	}
-	for range workers {
+	s := &jobs.Scheduler{Gate: f.gate, Syncs: f.store, Holder: annona.NewUID(), Tell: o.tell, Log: log}
+	for range o.workers {
 		running.Go(func() { w.Run(ctx) })
 	}
-	if workers > 0 {
+	if o.workers > 0 {
 		running.Go(func() { w.RunSweeps(ctx) })
+		running.Go(func() { s.Run(ctx) })
 	}
 	return running.Wait
 }

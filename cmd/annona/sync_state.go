@@ -115,9 +115,15 @@ func (s *syncState) lag(now time.Time) time.Duration {
 	return now.Sub(s.SucceededAt)
 }
 
+// syncsOfSources returns what is kept of sources, by name.
+func (f *folder) syncsOfSources(ctx context.Context) ([]annona.SyncState, error) {
+	kept, err := f.store.Syncs(ctx)
+	return slices.DeleteFunc(kept, func(s annona.SyncState) bool { return s.Source == annona.ScheduleSync }), err
+}
+
 // syncStates returns the states of all sources, by name.
 func (f *folder) syncStates(ctx context.Context) (map[string]syncState, error) {
-	kept, err := f.store.Syncs(ctx)
+	kept, err := f.syncsOfSources(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +152,7 @@ type syncLine struct {
 // Run shows the state of every source that was ever synchronized.
 func (s syncStatus) Run(ctx context.Context, c console) error {
 	return s.with(ctx, func(f *folder) error {
-		kept, err := f.store.Syncs(ctx)
+		kept, err := f.syncsOfSources(ctx)
 		if err != nil {
 			return err
 		}
