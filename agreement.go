@@ -71,6 +71,13 @@ type ImportTerms struct {
 	DeleteGuard *Percent `json:"delete_guard,omitempty" yaml:"delete_guard,omitempty"`
 }
 
+// UpdateTerms is what the partner may change of the records of one dataset.
+type UpdateTerms struct {
+	Fields []string `json:"fields,omitempty" yaml:"fields,omitempty"` // by name; what the partner does not see unaltered it does not change either
+	// Review lets nothing of it take effect before somebody else has approved it.
+	Review bool `json:"review,omitempty" yaml:"review,omitempty"`
+}
+
 // ApprovalLine is up to where an export specification comes on file without a second person.
 type ApprovalLine struct {
 	SpecialFields bool  `json:"special_fields,omitempty" yaml:"special_fields,omitempty"` // also one that is made of special fields
@@ -121,6 +128,10 @@ type Agreement struct {
 	Imports *ImportTerms `json:"imports,omitempty" yaml:"imports,omitempty"`
 	// Decisions are the programs whose eligibility decisions the partner may send back; none: it may not.
 	Decisions []string `json:"decisions,omitempty" yaml:"decisions,omitempty"`
+	// Updates says what of records the partner may change, by root dataset; none: nothing.
+	Updates map[string]UpdateTerms `json:"updates,omitempty" yaml:"updates,omitempty"`
+	// Reviews lets the partner decide change requests about records that it may see, also those of others.
+	Reviews bool `json:"reviews,omitempty" yaml:"reviews,omitempty"`
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`

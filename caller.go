@@ -410,6 +410,8 @@ const (
 	VerbImport            Verb = "import"
 	VerbEdit              Verb = "edit"               // of records, by a person
 	VerbDecideEligibility Verb = "decide_eligibility" // a program sends back what it has decided
+	VerbUpdate            Verb = "update"             // an outside system says what it knows of a record
+	VerbReview            Verb = "review"             // change requests are decided
 	VerbApplyAgreement    Verb = "apply_agreement"
 	VerbCreateKey         Verb = "create_key"
 	VerbRevokeKey         Verb = "revoke_key"

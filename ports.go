@@ -40,6 +40,7 @@ type Tx interface {
 	MatterTx
 	ProgramTx
 	RequestTx
+	ChangeRequestTx
 	IndexTx
 	NameTx
 	PolicyTx
@@ -320,6 +321,37 @@ type KeyedRequest struct {
 	Noun    string // of what it was about or has made: individuals, change_requests …
 	Record  UID
 	Version int64 // of the record behind the request
+}
+
+// ChangeRequestTx writes what was asked of records and waits, within a transaction.
+type ChangeRequestTx interface {
+	// PutChangeRequest writes a change request by its ID, and a touched event for its subject, which
+	// LifeTx.Hold has returned.
+	PutChangeRequest(ctx context.Context, c ChangeRequest) error
+	// HoldChangeRequest returns a change request, nil when there is none. Nobody else changes it before
+	// the transaction ends.
+	HoldChangeRequest(ctx context.Context, id UID) (*ChangeRequest, error)
+}
+
+// ChangeRequests keeps what was asked of records and waits, and tells what records were.
+type ChangeRequests interface {
+	// ChangeRequestByID returns a change request; nil when there is none.
+	ChangeRequestByID(ctx context.Context, id UID) (*ChangeRequest, error)
+	// ChangeRequests returns at most limit change requests behind the key after, by key.
+	ChangeRequests(ctx context.Context, of WhichRequests, after int64, limit int) ([]ChangeRequest, error)
+	// FormersOf returns the newest events of a record that keep what it was, at most limit and those
+	// below a version only, 0: all. The last one comes first. An event that has no place in the log yet
+	// is among them; Seq is not filled.
+	FormersOf(ctx context.Context, dataset *Dataset, record Number, below, limit int) ([]Event, error)
+}
+
+// WhichRequests chooses change requests. What is empty chooses nothing.
+type WhichRequests struct {
+	Conflicts bool   // conflicts; otherwise those that are none
+	Agreement string // of the applicant
+	State     string
+	Dataset   string
+	Subject   Number // of the dataset
 }
 
 // Decisions keeps what programs have decided.
@@ -776,6 +808,8 @@ const (
 	PartSealed CellPart = "sealed"
 	PartBefore CellPart = "before"
 	PartOwn    CellPart = "own"
+	// PartRequest is what a change request asks of a record, at the version of that moment.
+	PartRequest CellPart = "request"
 )
 
 // Vault seals and opens, hashes and enciphers ids. It alone knows keys. It owns no rule about who

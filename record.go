@@ -155,6 +155,29 @@ type Candidate struct {
 	Merge     UID // of the decision same
 }
 
+// ChangeRequest is something that was asked of one record and is not done: it waits for somebody who may
+// decide it, or it clashes with what somebody else has done. Decided, it stays as history.
+type ChangeRequest struct {
+	ID        UID
+	Key       int64  // order in which they came; given by the store
+	Type      string // update or conflict
+	Dataset   string // of the subject
+	Subject   Number // with whom it is erased
+	State     string // see the gate
+	Source    string // that decides the field, where the request waits for it; empty otherwise
+	Agreement string // of the applicant
+	Client    UID
+	Person    UID // for whom the client asks; zero: for itself
+	Purpose   string
+	Version   int    // of the subject when it was asked; Sealed is bound to it
+	Sealed    []byte // what is asked, sealed under the subject's key as PartRequest
+	At        time.Time
+	Until     time.Time // when it times out; zero: never
+	DecidedAt time.Time // zero: it is open
+	DecidedBy Author    // with the reason, a code
+	Load      UID       // the edit that it became; zero: none
+}
+
 // Author is who changes records, and for what.
 type Author struct {
 	Operator string // account at the command line; empty for a client

@@ -128,3 +128,18 @@ func textOf(value any) string {
 		return ""
 	}
 }
+
+// Accents reach a parser and a spreadsheet: one profile has no byte order mark, the other begins with one,
+// and behind it the bytes are the same UTF-8.
+func TestAccentsInBothProfiles(t *testing.T) {
+	d := annona.Standard()
+	shape := shapeOf(t, d, "individuals", "full_name")
+	for _, name := range []string{"Åsa Øst", "Nguyễn Thị Ánh", "Ɛsi Ɔboɔ", "مريم", "ሰላም"} {
+		records := []item{{"full_name": name}}
+		machine, _ := write(t, d, shape, records, 1, Options{Format: CSV})
+		people, _ := write(t, d, shape, records, 1, Options{Format: CSV, Profile: Spreadsheet})
+		if want := "full_name\r\n" + name + "\r\n"; string(machine) != want || string(people) != "\uFEFF"+want {
+			t.Errorf("%q became %q and %q", name, machine, people)
+		}
+	}
+}

@@ -48,6 +48,8 @@ type edit struct {
 	begun  []*revision // came on file
 	o      outcome
 	done   Edited
+	facts  audit.Facts // of the ledger: the verb, and under which agreement
+	note   *UpdateNote // of an update by a partner; nil: of an edit at the command line
 }
 
 // edit runs what an edit does. decide may run again.
@@ -63,11 +65,7 @@ func (x *Exchange) edit(ctx context.Context, caller annona.Caller, act string, w
 	why.Day = cmp.Or(why.Day, annona.DateOf(now))
 	request := annona.NewUID()
 	err := x.Writer.Update(ctx, func(tx annona.Tx) error {
-		e := &edit{x: x, tx: tx, why: why, homes: map[annona.Number]*revision{}, people: map[annona.Number]*revision{}}
-		e.load = annona.Load{
-			ID: annona.NewUID(), Source: annona.OwnSource, Mode: ModeEdit, AsOf: now, StartedAt: now, State: StateRunning,
-			Author: annona.Author{Operator: caller.Operator, Client: caller.Client, Reason: why.Reason},
-		}
+		e := x.newEdit(tx, caller, annona.OwnSource, why, now)
 		if err := tx.PutLoad(ctx, &e.load); err != nil {
 			return err
 		}
@@ -82,6 +80,17 @@ func (x *Exchange) edit(ctx context.Context, caller annona.Caller, act string, w
 		return err
 	})
 	return done, err
+}
+
+// newEdit is an edit whose words are those of a source. It is not on file yet.
+func (x *Exchange) newEdit(tx annona.Tx, caller annona.Caller, source string, why Why, now time.Time) *edit {
+	return &edit{
+		x: x, tx: tx, why: why, homes: map[annona.Number]*revision{}, people: map[annona.Number]*revision{}, facts: audit.Facts{Verb: annona.VerbEdit},
+		load: annona.Load{
+			ID: annona.NewUID(), Source: source, Mode: ModeEdit, AsOf: now, StartedAt: now, State: StateRunning,
+			Author: annona.Author{Operator: caller.Operator, Client: caller.Client, Reason: why.Reason},
+		},
+	}
 }
 
 func (w Why) check(today annona.Date) error {
@@ -227,15 +236,16 @@ func (e *edit) author() annona.Author {
 // record puts the edit itself on file, and into the ledger.
 func (e *edit) record(ctx context.Context, caller annona.Caller, act string, request annona.UID) error {
 	e.done.Load, e.done.Created, e.done.Changed, e.done.Deleted = e.load.ID, e.o.Created, e.o.Changed, e.o.Deleted
-	report := LoadReport{Created: e.o.Created, Changed: e.o.Changed, Deleted: e.o.Deleted, Act: act}
+	report := LoadReport{Created: e.o.Created, Changed: e.o.Changed, Deleted: e.o.Deleted, Act: act, Update: e.note}
 	e.load.State, e.load.FinishedAt, e.load.Report = StateFinished, e.x.Clock(), report.encode()
 	if err := e.tx.PutLoad(ctx, &e.load); err != nil {
 		return err
 	}
-	facts := audit.Facts{Verb: annona.VerbEdit, Reason: e.why.Reason, Details: map[string]string{
+	facts := e.facts
+	facts.Reason, facts.Details = e.why.Reason, map[string]string{
 		"act": act, "load": e.load.ID.String(), "day": string(e.why.Day),
 		"created": strconv.Itoa(e.o.Created), "changed": strconv.Itoa(e.o.Changed), "deleted": strconv.Itoa(e.o.Deleted),
-	}}
+	}
 	return e.tx.AppendEntry(ctx, audit.Change(e.x.Clock(), request, facts, caller, e.concerned()))
 }
 
@@ -260,7 +270,7 @@ func (e *edit) concerned() (all []audit.Subjects) {
 
 // origin is where the words of an edit come from.
 func (e *edit) origin() origin {
-	return origin{source: annona.OwnSource, asOf: e.load.AsOf, receivedAt: e.load.StartedAt}
+	return origin{source: e.load.Source, asOf: e.load.AsOf, receivedAt: e.load.StartedAt}
 }
 
 // begin puts a record on file that no source has reported, and holds it.

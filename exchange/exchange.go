@@ -61,6 +61,8 @@ type Config struct {
 	Outside     annona.TombstoneKeeper // for erasure only
 	Clock       annona.Clock
 	Zone        *time.Location // of the installation: it decides which day is today
+	// ChangeRequests keeps what waits; nil: nobody changes records over a wire.
+	ChangeRequests annona.ChangeRequests
 	// Process names this process among all, for Gone; empty: it has no name.
 	Process string
 	// Gone says whether a process that had a name has ended; known: it can tell. nil: nobody can.

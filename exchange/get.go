@@ -42,13 +42,42 @@ func (x *Exchange) answerOne(ctx context.Context, i *inquiry, page *annona.Page)
 	return &Answer{ending: i.ending(x), Page: disclosed, Request: i.request, Schema: i.schema}, nil
 }
 
-// etag is a keyed hash over what this caller sees, and over how it was asked for.
+// etag is two keyed hashes over what this caller sees, and over how it was asked for: the first one of
+// what lies with the record itself, by which the version is found again that somebody has read, the other
+// one of what comes from elsewhere.
 func (x *Exchange) etag(i *inquiry, d *privacy.Disclosed) string {
+	page := d.Page()
 	view := append([]byte(i.caller.Agreement), 0)
-	view = appendView(view, d.Page())
-	tag := x.Vault.Tag(view)
-	return `"` + base64.RawURLEncoding.EncodeToString(tag[:]) + `"`
+	for c, f := range page.Shape.Columns {
+		if !liesWith(f) {
+			view = annona.AppendItem(append(view, f.Code...), annona.Image(page.Cell(c, 0)))
+		}
+	}
+	view = appendGroups(view, page)
+	around := x.Vault.Tag(view)
+	return `"` + x.ownTag(i, page) + base64.RawURLEncoding.EncodeToString(around[:tagBytes]) + `"`
 }
+
+// tagBytes is how long each of the two hashes is, and ownTagText how long the first one is as text.
+const (
+	tagBytes   = 12
+	ownTagText = 16
+)
+
+// ownTag is a keyed hash over what a page of one record shows that lies with the record itself.
+func (x *Exchange) ownTag(i *inquiry, page *annona.Page) string {
+	view := append([]byte("own\x00"+i.caller.Agreement), 0)
+	for c, f := range page.Shape.Columns {
+		if liesWith(f) {
+			view = annona.AppendItem(append(view, f.Code...), annona.Image(page.Cell(c, 0)))
+		}
+	}
+	tag := x.Vault.Tag(view)
+	return base64.RawURLEncoding.EncodeToString(tag[:tagBytes])
+}
+
+// liesWith reports whether a column shows what lies in the image of its record.
+func liesWith(f *annona.Field) bool { return !f.Derived }
 
 func appendView(view []byte, p *annona.Page) []byte {
 	for i, f := range p.Shape.Columns {
@@ -56,6 +85,10 @@ func appendView(view []byte, p *annona.Page) []byte {
 			view = annona.AppendItem(append(view, f.Code...), annona.Image(p.Cell(i, row)))
 		}
 	}
+	return appendGroups(view, p)
+}
+
+func appendGroups(view []byte, p *annona.Page) []byte {
 	for i, g := range p.Shape.Groups {
 		view = append(append(view, g.Field.Code...), 0)
 		for row := range p.Count {

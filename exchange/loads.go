@@ -93,6 +93,8 @@ type LoadReport struct {
 	Code             string          `json:"code,omitempty"`              // why it failed or was refused
 	Act              string          `json:"act,omitempty"`               // of an edit: what was decided
 
+	Update *UpdateNote `json:"update,omitempty"` // of an edit by a partner
+
 	Mapping string    `json:"mapping,omitempty"` // on file, as name@version
 	Request string    `json:"request,omitempty"` // keyed digest of what a registrar asked for
 	Process string    `json:"process,omitempty"` // that runs it

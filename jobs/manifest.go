@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ func (r *running) manifest(ctx context.Context, keep time.Duration) (string, err
 		Schema: o.Dataset + "/" + strconv.Itoa(o.Schema), CodeLists: schema.CodeLists(r.Gate.CurrentDictionary(), r.export.Shape()),
 		Format: spec.Format, Layout: string(encode.LayoutOf(o.Dataset, r.options)), Profile: spec.Profile, Compression: r.compression(), Joinable: spec.Format == string(encode.NDJSON),
 		AsOf: r.export.AsOf(), Mode: annona.SpecFull, Since: r.Gate.ExportSince(r.job), Position: r.Gate.ExportPosition(r.job), Withheld: append([]string{}, r.export.Withheld()...), RaisedCap: r.export.Raised(),
-		LeftOut: map[string]string{"individuals": exchange.Blurred(individuals), "households": exchange.Blurred(households)},
+		LeftOut: r.leftOut(individuals, households),
 		AskedAt: o.AskedAt, MadeAt: r.now(), DeletedBy: r.now().Add(keep),
 	}
 	if m.Since != "" {
@@ -129,6 +130,29 @@ func (r *running) manifest(ctx context.Context, keep time.Duration) (string, err
 		return "", annona.Internal("write a manifest", err)
 	}
 	return r.Vault.SignManifest(text.String())
+}
+
+// leftOut counts who has left, by noun. Where the specification shows nobody of a noun there is nobody to
+// leave, and that is no secret.
+func (r *running) leftOut(individuals, households int64) map[string]string {
+	told := map[string]string{"individuals": "0", "households": "0"}
+	for noun, n := range map[string]int64{"individual": individuals, "household": households} {
+		if shows(r.export.Shape(), noun) {
+			told[noun+"s"] = exchange.Blurred(n)
+		}
+	}
+	return told
+}
+
+// shows reports whether rows of a shape, or of what is nested in it, are records of that noun, or name some.
+func shows(shape *annona.Shape, noun string) bool {
+	if shape.Dataset.Root && shape.Dataset.Noun == noun {
+		return true
+	}
+	return slices.ContainsFunc(shape.Groups, func(g annona.GroupShape) bool {
+		names := slices.ContainsFunc(g.Shape.Columns, func(f *annona.Field) bool { return f.Shows().Code == "to_individual_id" })
+		return shows(g.Shape, noun) || noun == "individual" && names
+	})
 }
 
 func (r *running) now() time.Time { return r.Gate.Clock().UTC().Truncate(time.Second) }

@@ -266,11 +266,7 @@ func (w *Worker) Sweep(ctx context.Context) error {
 		return err
 	}
 	for _, job := range jobs {
-		// The key goes first: without it nobody reads what a broken deletion leaves.
-		if err := w.Vault.DestroyExport(job.ID); err != nil {
-			return err
-		}
-		if err := w.drop(ctx, job.ID, func(string) bool { return false }); err != nil {
+		if err := w.destroy(ctx, job.ID); err != nil {
 			return err
 		}
 		if err := w.Jobs.SweepExport(ctx, job.ID); err != nil {
@@ -278,4 +274,13 @@ func (w *Worker) Sweep(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// destroy deletes the key and the objects of a job. The key goes first: without it nobody reads what a broken
+// deletion leaves.
+func (w *Worker) destroy(ctx context.Context, id annona.UID) error {
+	if err := w.Vault.DestroyExport(id); err != nil {
+		return err
+	}
+	return w.drop(ctx, id, func(string) bool { return false })
 }

@@ -107,14 +107,24 @@ func (w *Worker) Next(ctx context.Context) (worked bool, err error) {
 	claim := annona.ExportClaim{Job: job.ID, Epoch: job.Epoch}
 	end := w.work(ctx, job, claim)
 	if end.State == "" { // it is somebody else's
-		return true, nil
+		return true, w.leave(context.WithoutCancel(ctx), job.ID)
 	}
 	err = w.Queue.EndExport(context.WithoutCancel(ctx), claim, end)
 	if errors.Is(err, annona.ErrExportLost) {
-		return true, nil
+		return true, w.leave(context.WithoutCancel(ctx), job.ID)
 	}
 	w.Log.Info("export", "id", job.ID.String(), "state", string(end.State), "code", end.Code)
 	return true, err
+}
+
+// leave takes back what a worker has made of a job that it has lost, when its files are swept already: the
+// worker may have made the key anew, and an object, behind the sweep.
+func (w *Worker) leave(ctx context.Context, id annona.UID) error {
+	job, err := w.Jobs.ExportJob(ctx, id)
+	if err != nil || job != nil && !job.Swept {
+		return err
+	}
+	return w.destroy(ctx, id)
 }
 
 // work goes on with a job and says how that ended.

@@ -26,7 +26,7 @@ func TestAnExportBecomesFilesAndAManifest(t *testing.T) {
 	r.spec("all", nil)
 	job := r.finish(r.worker(), r.start("all", "").ID)
 	m := r.manifest(job)
-	if len(m.Files) != 3 || m.Rows != 250 || job.Rows != 250 || job.Total != 250 || m.Files[2].Rows != 50 || m.LeftOut["individuals"] != "<10" {
+	if len(m.Files) != 3 || m.Rows != 250 || job.Rows != 250 || job.Total != 250 || m.Files[2].Rows != 50 || m.LeftOut["individuals"] != "<10" || m.LeftOut["households"] != "0" {
 		t.Errorf("%d files, %+v", len(m.Files), m)
 	}
 	rows := 0
@@ -401,5 +401,36 @@ func TestAnExportThatNeverMovesFails(t *testing.T) {
 	r.must(err)
 	if j := r.job(job.ID); j.State != annona.ExportFailed || j.Code != "export_stuck" {
 		t.Errorf("%s, %s", j.State, j.Code)
+	}
+}
+
+// TestAFencedWorkerLeavesNoKey cancels an export while its worker writes, and sweeps it: what the worker makes
+// behind the sweep goes too.
+func TestAFencedWorkerLeavesNoKey(t *testing.T) {
+	r := newRegistry(t, 250)
+	r.spec("all", nil)
+	job := r.start("all", "")
+	w := r.worker()
+	swept := false
+	w.Queue = &interrupting{ExportQueue: r.store, before: func() {
+		if swept {
+			return
+		}
+		swept = true
+		r.must(r.gate.CancelExport(r.Context(), r.caller, job.ID.String()))
+		r.must(r.worker().Sweep(r.Context()))
+		// The part was sealed before, and the next note makes a key anew.
+		if _, err := r.vault.SealNote(job.ID, "part", []byte("x")); err != nil {
+			t.Log("no key is made for an export that is gone:", err)
+		}
+	}}
+	if worked, err := w.Next(r.Context()); !worked || err != nil {
+		t.Fatal(worked, err)
+	}
+	if _, err := r.vault.OpenNote(job.ID, "part", []byte("x")); annona.CodeOf(err) != "export_gone" {
+		t.Errorf("its key is there: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(r.folder, job.ID.String())); err == nil && len(left) > 0 {
+		t.Errorf("%d objects are left", len(left))
 	}
 }

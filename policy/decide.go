@@ -24,7 +24,7 @@ var (
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, dataset_not_granted, basis_lapsed,
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, updates_not_granted, reviews_not_granted, dataset_not_granted, basis_lapsed,
 // purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies,
 // role_not_granted, condition_special (403).
 func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
@@ -43,6 +43,12 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	}
 	if r.Verb == annona.VerbDecideEligibility && len(a.Decisions) == 0 {
 		return nil, annona.Forbidden("decisions_not_granted", "the agreement names no program whose eligibility decisions you may send")
+	}
+	if r.Verb == annona.VerbUpdate && len(a.Updates) == 0 {
+		return nil, annona.Forbidden("updates_not_granted", "the agreement does not let you change records")
+	}
+	if r.Verb == annona.VerbReview && !a.Reviews {
+		return nil, annona.Forbidden("reviews_not_granted", "the agreement does not let you decide change requests")
 	}
 	purpose, err := purposeOf(a, r)
 	if err != nil {

@@ -20,10 +20,12 @@ func Shipped() annona.Policy {
 			allow("reads", 1000, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch),
 			allow("decides", 0, annona.VerbDecideEligibility),
 		}},
-		{Name: "case-worker", Title: "Finds and reads single records", Rules: []annona.RoleRule{
+		{Name: "case-worker", Title: "Finds, reads and updates single records", Rules: []annona.RoleRule{
 			allow("reads", 50, annona.VerbGet, annona.VerbLookup, annona.VerbNameSearch),
+			allow("updates", 50, annona.VerbUpdate),
 		}},
-		{Name: "case-supervisor", Title: "Reads records and lists of a caseload", Rules: []annona.RoleRule{
+		{Name: "case-supervisor", Title: "Reads records and lists of a caseload, updates records and decides change requests", Rules: []annona.RoleRule{
+			allow("updates", 500, annona.VerbUpdate, annona.VerbReview),
 			allow("reads", 500, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch, annona.VerbFollow),
 		}},
 		{Name: "data-protection-officer", Title: "Sees how data is processed, and no personal data"},

@@ -50,6 +50,9 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 	if err := t.checkTelling(); err != nil {
 		return nil, err
 	}
+	if err := t.checkUpdates(d); err != nil {
+		return nil, err
+	}
 	return t, t.narrowAreas(d)
 }
 
@@ -66,6 +69,27 @@ func (t *Terms) checkTelling() error {
 			if !slices.ContainsFunc(t.fields[path.Field.Dataset], granted) {
 				return annona.Invalid("condition_special",
 					"the condition on %s names a special field, so that whoever is seen tells it; grant the field by name too", dataset).On(path.Field.Code)
+			}
+		}
+	}
+	return nil
+}
+
+// checkUpdates refuses updates of what no partner can change: of datasets that it does not see, of fields
+// that are derived or have parts.
+func (t *Terms) checkUpdates(d *annona.Dictionary) error {
+	for name, terms := range t.agreement.Updates {
+		dataset, ok := d.Dataset(name)
+		if !ok || !dataset.Root || len(t.fields[name]) == 0 {
+			return annona.Invalid("update_misplaced", "updates are of households or individuals that the agreement shows").On(name)
+		}
+		for _, code := range terms.Fields {
+			f, ok := dataset.Field(code)
+			if !ok {
+				return annona.Invalid("unknown_field", "the agreement names a field that %s do not have", name).On(code)
+			}
+			if f.Derived || f.Type == annona.TypeGroup {
+				return annona.Invalid("field_not_set", "the exchange makes this field itself, or it has parts; it is not updated").On(code)
 			}
 		}
 	}

@@ -17,6 +17,7 @@ type door struct {
 	query url.Values
 	body  string
 	any   bool // whoever may gets some answer, which depends on more than the role
+	head  []string
 }
 
 const matrixPurpose = "eligibility-assessment"
@@ -28,6 +29,8 @@ var matrix = map[string]door{
 	"GET /v1/households":                {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
 	"GET /v1/individuals/{id}":          {verb: annona.VerbGet},
 	"GET /v1/households/{id}":           {verb: annona.VerbGet},
+	"PATCH /v1/individuals/{id}":        {verb: annona.VerbUpdate, body: `{"preferred_name":"x"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
+	"PATCH /v1/households/{id}":         {verb: annona.VerbUpdate, body: `{"settlement_type":"rural"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
 	"GET /v1/individuals/export":        {verb: annona.VerbExport, query: url.Values{"format": {"csv"}}},
 	"GET /v1/households/export":         {verb: annona.VerbExport, query: url.Values{"format": {"csv"}, "layout": {"flat"}}},
 	"GET /v1/changes":                   {verb: annona.VerbFollow, query: url.Values{"dataset": {"individuals"}}},
@@ -41,7 +44,10 @@ var matrix = map[string]door{
 // another partner's realm answers as one of nobody.
 func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
 	s := newSwaps(t)
-	s.amend("full", func(a *annona.Agreement) { a.Disclosures, a.NameSearch = true, true })
+	s.amend("full", func(a *annona.Agreement) {
+		a.Disclosures, a.NameSearch, a.Reviews = true, true, true
+		a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}, "households": {Fields: []string{"settlement_type"}}}
+	})
 	_, err := s.gate.SwitchNameSearch(t.Context(), operator, true)
 	s.check(err)
 	for _, pattern := range s.server.mux.patterns {
@@ -82,9 +88,12 @@ func (s *swaps) tryDoor(t *testing.T, role annona.Role, pattern string, d door, 
 		}
 		target := strings.Replace(path, "{id}", id, 1) + "?" + query.Encode()
 		var a answer
-		if method == http.MethodPost {
+		switch method {
+		case http.MethodPost:
 			a = s.ask(method, path, s.full, d.body, "Content-Type", "application/json")
-		} else {
+		case http.MethodPatch:
+			a = s.ask(method, target, s.full, d.body, d.head...)
+		default:
 			a = s.get(target, s.full)
 		}
 		what := role.Name + ": " + pattern

@@ -115,6 +115,7 @@ func (s *Server) registerDataset(noun string) {
 		Description: "An unknown id, another agreement's id and a record that you may not see are the same 404. The ETag moves when what you see moves.",
 		Responses:   withNotModified(answers("The record.", recordFormats)),
 	}), s.get(dataset))
+	s.registerUpdate(noun, name)
 	huma.Register(s.api, people(huma.Operation{
 		Method: http.MethodGet, Path: "/v1/" + dataset + "/export", OperationID: "export" + name + "s",
 		Summary: "All " + dataset + " as a file",
@@ -183,6 +184,9 @@ func refusable(o huma.Operation, statuses ...int) huma.Operation {
 
 // examples are refusals as the reference shows them, one for each status.
 var examples = []error{
+	annona.Stale("version_unknown", "the record is not what you have read, and what you have read is not found again: read it once more").On("If-Match"),
+	annona.Reused("idempotency_key_reused", "this key came with another request; give each request a key of its own").On("Idempotency-Key"),
+	refused(http.StatusPreconditionRequired, annona.Invalid("if_match_missing", "say which version you have read: the ETag of that answer, in the header If-Match").On("If-Match")),
 	annona.Invalid("unknown_field", "the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces").On("fields").AtPosition(3),
 	errKeyMissing,
 	annona.Forbidden("filter_not_granted", "a filter may name only fields that the agreement grants unaltered, of a household or its head only where the agreement shows which and who that is").On("date_of_birth"),

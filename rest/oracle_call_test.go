@@ -86,6 +86,14 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return call{method: http.MethodGet, path: exportsPath + "/" + strings.Repeat("a", 32) + strings.Replace(below, "{name}", "part", 1)}
 		}
 	}
+	// No caller of the law changes records.
+	for _, name := range []string{"households", "individuals"} {
+		table["PATCH /v1/"+name+"/{id}"] = func(rt *rapid.T) call {
+			c := d.get(rt, name)
+			c.method, c.body, c.headers = http.MethodPatch, `{"settlement_type":"rural"}`, map[string]string{"If-Match": `"x"`, "Idempotency-Key": "x", "Content-Type": mergePatch}
+			return c
+		}
+	}
 	// No caller of the law decides for a program.
 	for _, method := range []string{http.MethodPost, http.MethodGet} {
 		table[method+" "+decisionsPath] = func(*rapid.T) call {

@@ -23,6 +23,7 @@ type Problem struct {
 	Detail    string `json:"detail" doc:"What happened and what to do." example:"the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces"`
 	Name      string `json:"name,omitempty" doc:"The parameter, field or column concerned." example:"fields"`
 	Position  int    `json:"position,omitempty" doc:"Where in the filter, in characters, or in the list of fields; from 1." example:"3"`
+	Conflict  string `json:"conflict,omitempty" doc:"Id of the conflict that was kept."`
 	RequestID string `json:"request_id" doc:"Id of this request; name it when you ask for help." example:"7d0f0a3c5d0b4f6f9a57c1f0e2b4d6a8"`
 }
 

@@ -12,7 +12,7 @@
 //	key.go        X-API-Key → annona.Caller
 //	token.go      Authorization: DPoP or Bearer → annona.Caller
 //	query.go      each parameter known, given once and not empty
-//	search.go, record.go, names.go, export.go, changes.go, imports.go, published.go, health.go, reference.go: the operations
+//	search.go, record.go, updates.go, names.go, export.go, changes.go, imports.go, published.go, health.go, reference.go: the operations
 //	approvals.go  what waits for a second person; the session of a browser → annona.Caller
 //	upload.go     the body of a load on its way in: unpacked, bounded, each read with a deadline
 //	body.go       the answer's body: compressed, each write with a deadline, or cut

@@ -43,6 +43,7 @@ type store interface {
 	annona.Decisions
 	annona.Matters
 	annona.Programs
+	annona.ChangeRequests
 	annona.Indexes
 	annona.Merges
 	annona.Users

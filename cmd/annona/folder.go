@@ -150,7 +150,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	f.samples.dictionary = func() *annona.Dictionary { return f.gate.CurrentDictionary() }
 	f.gate = exchange.New(exchange.Config{
 		Dictionary: dictionary,
-		Records:    f.store, Writer: f.store, Standings: f.store, Roster: f.store, Remembered: f.remembered, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, Past: f.store, Loads: f.store, Mappings: f.store, Merges: f.store, Indexes: f.store, ExportSpecs: f.store, Users: f.store, Approvals: f.store, Outsiders: f.store, Delegations: f.store, Decisions: f.store, Matters: f.store, Programs: f.store, ExportJobs: f.store, ExportQueue: f.store, Files: f.vault, History: f.store,
+		Records:    f.store, Writer: f.store, Standings: f.store, Roster: f.store, Remembered: f.remembered, Subjects: f.store, Reference: f.store, Log: f.store, Views: f.store, Past: f.store, Loads: f.store, Mappings: f.store, Merges: f.store, Indexes: f.store, ExportSpecs: f.store, Users: f.store, Outsiders: f.store, Delegations: f.store, Decisions: f.store, ChangeRequests: f.store, Matters: f.store, Programs: f.store, ExportJobs: f.store, ExportQueue: f.store, Files: f.vault, History: f.store,
 		Ledger: f.metrics.Ledger(f.store), Vault: f.vault, Shredder: f.vault, Rotator: f.vault, Outside: f.outside(), Clock: time.Now, Zone: time.UTC, Check: f.keys.Check, Covered: f.covered,
 		Process: processName(), Gone: processGone, Samples: &f.samples,
 	})

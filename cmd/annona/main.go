@@ -36,6 +36,7 @@ type cli struct {
 	Crosswalk  crosswalkCommand  `cmd:"" help:"What the codes of sources mean."`
 	Export     exportCommand     `cmd:"" help:"Exports that run by themselves and become files."`
 	ExportSpec exportSpecCommand `cmd:"" help:"What exports hold and how they are written: the recipient's names and codes."`
+	Kit        kitCommand        `cmd:"" help:"Write a contract kit of a specification: invented rows, schema, code lists, expectations and a client, for the partner to run alone."`
 	Mapping    mappingCommand    `cmd:"" help:"Mappings on file, with which registrars load over HTTP."`
 	Area       areaCommand       `cmd:"" help:"Areas: the country's tree of regions, districts and so on."`
 	Key        keyCommand        `cmd:"" help:"API keys, and the keys of the registry itself."`

@@ -85,8 +85,10 @@ func (t *tx) eraseRecord(tb table, number annona.Number) error {
 			return err
 		}
 	}
-	if err := t.conn.exec("DELETE FROM decisions WHERE dataset = $1 AND subject = $2", tb.dataset, number); err != nil {
-		return err
+	for _, from := range []string{"decisions", "change_requests"} {
+		if err := t.conn.exec("DELETE FROM "+from+" WHERE dataset = $1 AND subject = $2", tb.dataset, number); err != nil {
+			return err
+		}
 	}
 	return t.removeRow(tb, number)
 }

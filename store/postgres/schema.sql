@@ -870,6 +870,34 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_until ON requests (until);
 
+-- What was asked of records and is not done, or was decided. sealed is sealed under the subject's key.
+CREATE TABLE change_requests (
+	key       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id        uuid NOT NULL UNIQUE,
+	type      text COLLATE "C" NOT NULL,
+	conflict  boolean NOT NULL,
+	dataset   text COLLATE "C" NOT NULL,
+	subject   bigint NOT NULL,
+	state     text COLLATE "C" NOT NULL,
+	source    text COLLATE "C",
+	agreement text COLLATE "C" NOT NULL,
+	client    uuid NOT NULL,
+	person    uuid,
+	purpose   text COLLATE "C",
+	version   bigint NOT NULL,
+	sealed    bytea,
+	at        bigint NOT NULL,
+	until     bigint,
+	decided_at bigint,
+	operator  text COLLATE "C",
+	decider   uuid,
+	reason    text COLLATE "C",
+	load      uuid
+);
+CREATE INDEX change_requests_subject ON change_requests (subject, dataset);
+CREATE INDEX change_requests_state ON change_requests (state, key);
+CREATE INDEX change_requests_agreement ON change_requests (agreement, key);
+
 -- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
 CREATE TABLE syncs (
 	source     text COLLATE "C" PRIMARY KEY,

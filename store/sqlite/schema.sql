@@ -772,6 +772,34 @@ CREATE TABLE requests (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_until ON requests (until);
 
+-- What was asked of records and is not done, or was decided. sealed is sealed under the subject's key.
+CREATE TABLE change_requests (
+	key       INTEGER PRIMARY KEY AUTOINCREMENT,
+	id        BLOB NOT NULL UNIQUE,
+	type      TEXT NOT NULL,
+	conflict  INTEGER NOT NULL,
+	dataset   TEXT NOT NULL,
+	subject   INTEGER NOT NULL,
+	state     TEXT NOT NULL,
+	source    TEXT,
+	agreement TEXT NOT NULL,
+	client    BLOB NOT NULL,
+	person    BLOB,
+	purpose   TEXT,
+	version   INTEGER NOT NULL,
+	sealed    BLOB,
+	at        INTEGER NOT NULL,
+	until     INTEGER,
+	decided_at INTEGER,
+	operator  TEXT,
+	decider   BLOB,
+	reason    TEXT,
+	load      BLOB
+) STRICT;
+CREATE INDEX change_requests_subject ON change_requests (subject, dataset);
+CREATE INDEX change_requests_state ON change_requests (state, key);
+CREATE INDEX change_requests_agreement ON change_requests (agreement, key);
+
 -- Sources that are synchronized. The holder is the process that has one; body is its own JSON.
 CREATE TABLE syncs (
 	source     TEXT PRIMARY KEY,

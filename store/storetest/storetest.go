@@ -41,6 +41,7 @@ type Store interface {
 	annona.Decisions
 	annona.Matters
 	annona.Programs
+	annona.ChangeRequests
 	annona.Indexes
 	annona.Merges
 	annona.Users
@@ -139,6 +140,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"matters of merged people", testMattersMerged},
 		{"requests under their keys", testRequests},
 		{"a request is delivered a hundred times at once", testRequestsAtOnce},
+		{"change requests", testChangeRequests},
+		{"what one record was", testFormersOf},
 		{"whom a change concerns", testConcerned},
 		{"who comes and goes by date", testCrossings},
 		{"waiting for the log", testAwait},
