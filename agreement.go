@@ -84,6 +84,16 @@ type ApprovalLine struct {
 	Rows          int64 `json:"rows,omitempty" yaml:"rows,omitempty"`                     // up to so many rows on the day it is put; 0: any number
 }
 
+// ProgramTerms is what an agreement grants of one program.
+type ProgramTerms struct {
+	Program string `json:"program" yaml:"program"` // its code
+	// See shows its enrollments and benefits, of those who may be seen, as far as the datasets enrollments
+	// and benefits are granted.
+	See bool `json:"see,omitempty" yaml:"see,omitempty"`
+	// Report lets the partner report them.
+	Report bool `json:"report,omitempty" yaml:"report,omitempty"`
+}
+
 // Percent is a share of a hundred, from 0 to 100, written 2%.
 type Percent float64
 
@@ -132,6 +142,8 @@ type Agreement struct {
 	Updates map[string]UpdateTerms `json:"updates,omitempty" yaml:"updates,omitempty"`
 	// Reviews lets the partner decide change requests about records that it may see, also those of others.
 	Reviews bool `json:"reviews,omitempty" yaml:"reviews,omitempty"`
+	// Programs are those whose enrollments and benefits the partner may see or report.
+	Programs []ProgramTerms `json:"programs,omitempty" yaml:"programs,omitempty"`
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`

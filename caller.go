@@ -412,6 +412,7 @@ const (
 	VerbDecideEligibility Verb = "decide_eligibility" // a program sends back what it has decided
 	VerbUpdate            Verb = "update"             // an outside system says what it knows of a record
 	VerbReview            Verb = "review"             // change requests are decided
+	VerbReportEnrollments Verb = "report_enrollments" // with benefits and payments
 	VerbApplyAgreement    Verb = "apply_agreement"
 	VerbCreateKey         Verb = "create_key"
 	VerbRevokeKey         Verb = "revoke_key"

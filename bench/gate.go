@@ -24,6 +24,31 @@ func (b *bench) audited(ctx context.Context) (float64, error) {
 		"ANNONA_BENCH_CLIENT="+set.keyID)
 }
 
+// tokens are access tokens a second, of both stores the slower one: a fresh registry each.
+func (b *bench) tokens(ctx context.Context) (float64, error) {
+	c, err := b.cluster(ctx)
+	if err != nil {
+		return 0, err
+	}
+	w, err := b.prepareWrites(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(w.folder)
+	inPostgres, err := b.gate(ctx, "BenchmarkTokens", writeTime, "tokens/s", w.folder, c.url(appRole, writesDatabase))
+	if err != nil {
+		return 0, err
+	}
+	folder := filepath.Join(b.folder, "tokens")
+	defer os.RemoveAll(folder)
+	if _, err := b.annona(ctx, "init", "--data", folder); err != nil {
+		return 0, err
+	}
+	inSQLite, err := b.gate(ctx, "BenchmarkTokens", writeTime, "tokens/s", folder, "")
+	note("sqlite %.0f, postgres %.0f", inSQLite, inPostgres)
+	return min(inSQLite, inPostgres), err
+}
+
 // writeTime is how long each side of a comparison of writes writes, writePairs how often.
 const (
 	writeTime  = 8 * time.Second

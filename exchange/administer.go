@@ -46,6 +46,11 @@ func (x *Exchange) agreementProposal(ctx context.Context, a agreed, version *int
 	if _, err := policy.Compile(&a.Agreement, x.CurrentDictionary()); err != nil {
 		return p, nil, err
 	}
+	for _, program := range a.Agreement.Programs {
+		if _, err := x.ProgramOnFile(ctx, program.Program); err != nil {
+			return p, nil, err
+		}
+	}
 	if _, err := x.Vault.Realm(a.Agreement.Realm); err != nil { // made now, so that no copy of the keys lacks the realm of an agreement in force
 		return p, nil, err
 	}

@@ -126,6 +126,9 @@ func (x *Exchange) Rebury(ctx context.Context, caller annona.Caller, stones []an
 				erased++
 			}
 		}
+		if of, _ := x.CurrentDictionary().Dataset(stone.Dataset); of.Matter && buried && !stone.ShreddedAt.IsZero() {
+			continue // its number may be another one's by now
+		}
 		if place != placeOthers && (keysCopied || stone.ShreddedAt.IsZero()) {
 			if _, err := x.shred(ctx, caller, stone); err != nil {
 				return erased, err
@@ -147,6 +150,9 @@ func (x *Exchange) placeOf(ctx context.Context, stone annona.Tombstone) (int, er
 	if !ok {
 		return 0, annona.Conflict("tombstones_damaged", "a tombstone is of no dataset that this registry has; use another copy of the file")
 	}
+	if dataset.Matter {
+		return placeEmpty, nil // it goes with its subject
+	}
 	keys, err := x.Subjects.KeysOf(ctx, dataset, stone.Number)
 	if err != nil || len(keys) == 0 {
 		return placeEmpty, err
@@ -162,11 +168,14 @@ func (x *Exchange) buryAgain(ctx context.Context, caller annona.Caller, stone an
 	dataset, _ := x.CurrentDictionary().Dataset(stone.Dataset)
 	return x.Writer.Update(ctx, func(tx annona.Tx) error {
 		if place == placeOwn {
+			if _, err := tx.EraseMatters(ctx, annona.Author{Operator: caller.Operator}, annona.SubjectRef{Dataset: dataset.Name, Number: stone.Number}); err != nil {
+				return err
+			}
 			if err := tx.Erase(ctx, caller.Operator, dataset, stone.Number); err != nil {
 				return err
 			}
 		}
-		if err := tx.PutTombstone(ctx, stone); err != nil {
+		if err := tx.PutTombstone(ctx, stone); err != nil || dataset.Matter {
 			return err
 		}
 		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased_again"))

@@ -26,6 +26,7 @@ type columnsKey struct {
 	purpose, dataset  string
 	fields            string
 	nilReasons, plain bool
+	matters           bool
 }
 
 // The bounds of what is kept of questions.
@@ -45,7 +46,7 @@ func (s *questions) compile(d *annona.Dictionary, grant *annona.Grant, caller an
 	key := columnsKey{
 		terms:  termsKey{grant.Agreement.Name, grant.Agreement.Version, d.Version},
 		effect: grant.Decision.Effect, strength: caller.Strength, datasets: strings.Join(grant.Within.Datasets, ","), purpose: grant.Purpose.Code, dataset: q.Dataset,
-		fields: strings.Join(q.Fields, ","), nilReasons: q.NilReasons, plain: q.Plain,
+		fields: strings.Join(q.Fields, ","), nilReasons: q.NilReasons, plain: q.Plain, matters: q.matters,
 	}
 	// A name with a comma in it is none, and would share its key with two that are.
 	keeps := len(key.fields) <= keptFieldsText && strings.Count(key.fields, ",") == max(0, len(q.Fields)-1)

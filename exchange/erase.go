@@ -76,6 +76,11 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 			return err
 		}
 		for _, number := range append(merged, stone.Number) {
+			of, err := eraseMatters(ctx, tx, caller, annona.SubjectRef{Dataset: dataset.Name, Number: number}, stone)
+			if err != nil {
+				return err
+			}
+			stones = append(stones, of...)
 			if err := tx.Erase(ctx, caller.Operator, dataset, number); err != nil {
 				return err
 			}
@@ -95,6 +100,19 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 		}
 		return nil
 	})
+	return stones, err
+}
+
+// eraseMatters removes what programs and case workers keep about a record. Each has a key of its own, and
+// so a tombstone by which that is destroyed; no source reports anything under its name.
+func eraseMatters(ctx context.Context, tx annona.Tx, caller annona.Caller, about annona.SubjectRef, stone annona.Tombstone) (stones []annona.Tombstone, err error) {
+	gone, err := tx.EraseMatters(ctx, annona.Author{Operator: caller.Operator}, about)
+	for _, m := range gone {
+		of := stone
+		of.ID, of.Dataset, of.Number = annona.NewUID(), m.Dataset, m.Number
+		of.Source, of.Key = annona.OwnSource, of.ID.String()
+		stones = append(stones, of)
+	}
 	return stones, err
 }
 
@@ -188,8 +206,8 @@ func (x *Exchange) shred(ctx context.Context, caller annona.Caller, stone annona
 	}
 	stone.ShreddedAt, stone.CompleteAt = x.Clock(), complete
 	return stone, x.Writer.Update(ctx, func(tx annona.Tx) error {
-		if err := tx.PutTombstone(ctx, stone); err != nil {
-			return err
+		if err := tx.PutTombstone(ctx, stone); err != nil || dataset.Matter {
+			return err // of a matter, the entry of its subject tells
 		}
 		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "key_destroyed"))
 	})

@@ -17,6 +17,7 @@ type inquiry struct {
 	grant    *annona.Grant
 	schema   int // version of the dictionary
 	filter   annona.Condition
+	chosen   string // what is picked of matters, in one canonical form
 	compiled *compiled
 	shape    *annona.Shape
 	fields   []string // names of the shape's columns

@@ -23,6 +23,8 @@ type Question struct {
 	// Plain is for an answer that has no place for repeated groups: those that Fields does not
 	// name are not read, one that it names is refused.
 	Plain bool
+	// matters lets the dataset be one of matters, which have verbs of their own.
+	matters bool
 }
 
 // maxFields bounds the names in Question.Fields.
@@ -32,7 +34,7 @@ const maxFields = 500
 // asked for when every name of it is known and granted. Columns stand in the dictionary's
 // order, in whatever order they were asked for.
 func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Shape, error) {
-	dataset, err := rootDataset(d, q.Dataset)
+	dataset, err := askedDataset(d, q)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +51,13 @@ func shapeOf(d *annona.Dictionary, grant *annona.Grant, q Question) (*annona.Sha
 	}
 	shape := s.selection(dataset, asked)
 	return shape, checkFlags(shape)
+}
+
+func askedDataset(d *annona.Dictionary, q Question) (*annona.Dataset, error) {
+	if dataset, ok := d.Dataset(q.Dataset); ok && dataset.Matter && q.matters {
+		return dataset, nil
+	}
+	return rootDataset(d, q.Dataset)
 }
 
 func rootDataset(d *annona.Dictionary, name string) (*annona.Dataset, error) {

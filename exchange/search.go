@@ -67,7 +67,7 @@ func (i *inquiry) cursorContext() []byte {
 	h := sha256.New()
 	for _, part := range []string{
 		i.caller.Client.String(), i.grant.Agreement.Name, i.question.Dataset, i.grant.Purpose.Code,
-		strings.Join(i.fields, ","), i.filterText(), string(i.question.AsOf),
+		strings.Join(i.fields, ","), i.filterText(), string(i.question.AsOf), i.chosen,
 	} {
 		h.Write(binary.AppendUvarint(nil, uint64(len(part))))
 		h.Write([]byte(part))

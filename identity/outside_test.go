@@ -624,3 +624,43 @@ func TestOutbound(t *testing.T) {
 		t.Error("a redirect is followed")
 	}
 }
+
+// Keys rotate while tokens come: those of the new key and of the old one hold, from the first moment on,
+// and each rotation is one fetch.
+func TestKeysOfOthersRotateUnderLoad(t *testing.T) {
+	const rounds, clients, each = 5, 8, 6
+	a := newAbroad(t)
+	if _, err := a.shows(a.token()); err != nil {
+		t.Fatal(err)
+	}
+	before := a.token()
+	for round := range rounds {
+		a.office.now = a.office.now.Add(keysPause)
+		after := a.token()
+		after.key, after.header["kid"] = ecKey(t), fmt.Sprint("round ", round)
+		kid, _ := before.header["kid"].(string)
+		a.publishes(jose.JSONWebKey{Key: after.key.Public(), KeyID: fmt.Sprint("round ", round)}, jose.JSONWebKey{Key: before.key.Public(), KeyID: kid})
+		var tokens []string
+		for i := range clients * each {
+			s := []statement{before, after}[i%2]
+			s.claims = maps.Clone(s.claims)
+			s.claims["jti"], s.claims["iat"], s.claims["exp"] = annona.NewUID().String(), a.office.now.Unix(), a.office.now.Unix()+300
+			tokens = append(tokens, s.text(t))
+		}
+		var many sync.WaitGroup
+		for client := range clients {
+			many.Go(func() {
+				for _, text := range tokens[client*each : (client+1)*each] {
+					if err := a.office.recognize(annona.ShownToken{Scheme: "Bearer", Token: text}); err != nil {
+						t.Errorf("round %d: %v", round, err)
+					}
+				}
+			})
+		}
+		many.Wait()
+		before = after
+	}
+	if a.fetches() != rounds+1 {
+		t.Errorf("%d rotations were fetched %d times", rounds, a.fetches())
+	}
+}

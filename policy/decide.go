@@ -24,7 +24,7 @@ var (
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, updates_not_granted, reviews_not_granted, dataset_not_granted, basis_lapsed,
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, updates_not_granted, reviews_not_granted, dataset_not_granted, basis_lapsed,
 // purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies,
 // role_not_granted, condition_special (403).
 func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
@@ -49,6 +49,9 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	}
 	if r.Verb == annona.VerbReview && !a.Reviews {
 		return nil, annona.Forbidden("reviews_not_granted", "the agreement does not let you decide change requests")
+	}
+	if r.Verb == annona.VerbReportEnrollments && !slices.ContainsFunc(a.Programs, func(p annona.ProgramTerms) bool { return p.Report }) {
+		return nil, annona.Forbidden("reports_not_granted", "the agreement names no program whose enrollments and benefits you may report")
 	}
 	purpose, err := purposeOf(a, r)
 	if err != nil {

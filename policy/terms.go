@@ -42,7 +42,7 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.fields[name], t.derivable[name], t.roots[name] = leaving(granted), derivable(granted), dataset.Root
+		t.fields[name], t.derivable[name], t.roots[name] = leaving(granted), derivable(granted), dataset.Root || dataset.Matter
 		if err := t.compileCondition(d, dataset, terms.Condition); err != nil {
 			return nil, err
 		}
@@ -290,6 +290,12 @@ func checkForm(a *annona.Agreement) error {
 	for i, program := range a.Decisions {
 		if !name.MatchString(program) || slices.Contains(a.Decisions[:i], program) {
 			return fault("decisions are codes of programs, of lower-case letters, digits and hyphens, each once")
+		}
+	}
+	for i, p := range a.Programs {
+		same := func(o annona.ProgramTerms) bool { return o.Program == p.Program }
+		if !name.MatchString(p.Program) || slices.ContainsFunc(a.Programs[:i], same) || !p.See && !p.Report {
+			return fault("programs are named by their codes, each once, with what the partner may do: see, report")
 		}
 	}
 	if err := checkImports(a.Imports, fault); err != nil {

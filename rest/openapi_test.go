@@ -66,7 +66,7 @@ func TestOpenAPIIsWellWritten(t *testing.T) {
 				t.Errorf("%s: id %q, summary %q", name, o.OperationID, o.Summary)
 			}
 			ids[o.OperationID] = true
-			needsKey := aboutPeople(path) || strings.HasPrefix(path, "/v1/ledger/") || strings.HasPrefix(path, "/v1/subjects/") || strings.HasPrefix(path, "/v1/decisions/") || strings.HasPrefix(path, importsPath) || strings.HasPrefix(path, specsPath) || strings.HasPrefix(path, exportsPath) || path == decisionsPath
+			needsKey := aboutPeople(path) || strings.HasPrefix(path, "/v1/ledger/") || strings.HasPrefix(path, "/v1/subjects/") || strings.HasPrefix(path, "/v1/decisions/") || strings.HasPrefix(path, importsPath) || strings.HasPrefix(path, specsPath) || strings.HasPrefix(path, exportsPath) || path == decisionsPath || strings.HasPrefix(path, "/v1/enrollments") || strings.HasPrefix(path, "/v1/benefits")
 			if needsKey != (len(o.Security) == 2) {
 				t.Errorf("%s: security %v", name, o.Security)
 			}

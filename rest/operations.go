@@ -74,6 +74,7 @@ func (s *Server) register() {
 	s.registerExports()
 	s.registerDecisions()
 	s.registerPrograms()
+	s.registerParticipation()
 	s.registerNames()
 	s.registerChanges()
 	s.registerImports()

@@ -46,6 +46,19 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	} {
 		table["GET "+path] = func(*rapid.T) call { return call{method: http.MethodGet, path: publicPath.Replace(path)} }
 	}
+	for _, name := range []string{"enrollments", "benefits"} {
+		asked := url.Values{"purpose": {lawPurpose}}
+		table["GET /v1/"+name] = func(*rapid.T) call { return call{method: http.MethodGet, path: "/v1/" + name, query: asked} }
+		table["GET /v1/"+name+"/{id}"] = func(rt *rapid.T) call {
+			c := d.get(rt, "individuals")
+			c.path, c.query = "/v1/"+name+"/{id}", asked
+			return c
+		}
+		table["POST /v1/"+name] = func(*rapid.T) call {
+			row := `{"source_enrollment_id":"1","source_benefit_id":"1","program":"cash","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","status":"active","status_date":"2020-01-01"}`
+			return call{method: http.MethodPost, path: "/v1/" + name, query: asked, body: row, headers: map[string]string{"Content-Type": "application/x-ndjson"}}
+		}
+	}
 	// These tell the history of the ledger, which every call of the law itself makes longer: the
 	// law asks as one who may not, or before there is a checkpoint.
 	table["GET /v1/ledger/checkpoint"] = func(*rapid.T) call { return call{method: http.MethodGet, path: "/v1/ledger/checkpoint"} }
