@@ -81,6 +81,7 @@ func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			f.gate.EnterRefusals(false)
 			if err := f.gate.DropTokens(ctx, f.store, f.store); err != nil && ctx.Err() == nil {
 				log.Error("expired access tokens could not be removed", "code", annona.CodeOf(err))
 			}
