@@ -75,6 +75,8 @@ func (s *Server) register() {
 	s.registerDecisions()
 	s.registerPrograms()
 	s.registerParticipation()
+	s.registerBeneficiaries()
+	s.registerChecks()
 	s.registerCases()
 	s.registerNames()
 	s.registerChanges()
