@@ -317,13 +317,11 @@ type ApprovalKind string
 
 // The kinds of what waits for a second person.
 const (
-	ApprovePolicy     ApprovalKind = "policy"
-	ApproveAgreement  ApprovalKind = "agreement"
-	ApproveSpec       ApprovalKind = "export_spec"
-	ApproveClient     ApprovalKind = "client" // with more than plain API keys have
-	ApproveUser       ApprovalKind = "user"   // who could approve
-	ApproveReadmit    ApprovalKind = "readmission"
-	ApproveBreakGlass ApprovalKind = "break_glass" // has happened already: it waits for its review
+	ApprovePolicy    ApprovalKind = "policy"
+	ApproveAgreement ApprovalKind = "agreement"
+	ApproveSpec      ApprovalKind = "export_spec"
+	ApproveClient    ApprovalKind = "client" // with more than plain API keys have
+	ApproveUser      ApprovalKind = "user"   // who could approve
 )
 
 // ApprovalState is how far it has come.
@@ -454,7 +452,6 @@ const (
 	VerbRestore           Verb = "restore"
 	VerbUser              Verb = "user"     // somebody who signs in is invited, changed, disabled, reset
 	VerbApproval          Verb = "approval" // something waits for a second person, or was decided by one
-	VerbReadmit           Verb = "readmit"  // somebody who was erased may come on file again
 	VerbSignIn            Verb = "sign_in"  // and what people do about it themselves
 	VerbIdentityProvider  Verb = "identity_provider"
 )

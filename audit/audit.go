@@ -63,11 +63,12 @@ type Facts struct {
 // Ending is how a request ended.
 type Ending string
 
-// The endings. Unknown is written for a request that a crash left without one.
+// The endings. Unknown is written for a request that a crash left without one, Refused for what was denied.
 const (
 	Complete Ending = "complete"
 	Aborted  Ending = "aborted"
 	Unknown  Ending = "unknown"
+	Refused  Ending = "refused" // of administration: details have how many times
 )
 
 // Subjects are people or households who share one field mask in an entry.

@@ -25,9 +25,6 @@ import (
 // RoleApprover is the role of those who only look at what others want to change.
 const RoleApprover = "approver"
 
-// RoleProtection is the role of the data protection officer, who reviews what was seen in an emergency.
-const RoleProtection = "data-protection-officer"
-
 const (
 	approvalLife = 7 * 24 * time.Hour
 	approverHeld = 24 * time.Hour // that somebody must have had their role
@@ -39,10 +36,10 @@ var freshProof = annona.Demand{Assurance: annona.AssuranceTwoFactors, MaxAge: 10
 
 var (
 	approvingRoles = []string{RoleAdministrator, RoleApprover}
-	readingRoles   = []string{RoleAdministrator, RoleApprover, RoleProtection, "auditor"}
+	readingRoles   = []string{RoleAdministrator, RoleApprover, "data-protection-officer", "auditor"}
 	// changing are the kinds of what comes in force by an approval.
 	changing = []annona.ApprovalKind{
-		annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveClient, annona.ApproveUser, annona.ApproveReadmit,
+		annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveClient, annona.ApproveUser,
 	}
 )
 
@@ -301,8 +298,6 @@ func (x *Exchange) versions(ctx context.Context, agreement string) (policy, vers
 // movedAway says why a request is void; empty: it is not.
 func movedAway(a *annona.Approval, policy, version int, now time.Time) string {
 	switch {
-	case a.Kind == annona.ApproveBreakGlass:
-		return "" // it has happened: that does not move
 	case a.Policy != policy:
 		return "policy_moved"
 	case a.AgreementVersion != version:
@@ -358,9 +353,6 @@ func (x *Exchange) Reject(ctx context.Context, caller annona.Caller, id string) 
 	a, err := x.approvalOf(ctx, id)
 	if err != nil {
 		return Approval{}, err
-	}
-	if a.Kind == annona.ApproveBreakGlass {
-		return Approval{}, annona.Conflict("review_not_rejected", "what was seen in an emergency is reviewed, not rejected: approve the review, or revoke the client and disable the person")
 	}
 	return x.settle(ctx, caller, nil, a, annona.ApprovalRejected, proposal{base: a.Base})
 }
@@ -452,12 +444,8 @@ func (x *Exchange) decider(ctx context.Context, caller annona.Caller) (*annona.U
 
 // mayDecide says why somebody may not decide about one request.
 func (x *Exchange) mayDecide(ctx context.Context, u *annona.User, a *annona.Approval) error {
-	entitled := hasAny(u.Roles, approvingRoles)
-	if a.Kind == annona.ApproveBreakGlass {
-		entitled = slices.Contains(u.Roles, RoleProtection)
-	}
 	switch {
-	case !entitled:
+	case !hasAny(u.Roles, approvingRoles):
 		return errNotEntitled
 	case a.By == personActor(u.ID) || a.By == "operator:"+u.Name:
 		return errOwn
@@ -491,7 +479,7 @@ func (x *Exchange) maySeeApprovals(ctx context.Context, caller annona.Caller) er
 	return nil
 }
 
-// isReader reports whether somebody is of the registry and has a role that decides, reviews or audits. What
+// isReader reports whether somebody is of the registry and has a role that decides or audits. What
 // another issuer says of somebody gives no such role.
 func isReader(u *annona.User) bool {
 	return u.Status == annona.UserActive && u.Partner == "" && u.Provider == "" && hasAny(u.Roles, readingRoles)

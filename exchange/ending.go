@@ -44,6 +44,9 @@ func (e ending) Sent(rows int64, err error) {
 	})
 }
 
-// Settle waits until every outcome that was handed to Sent is recorded or lost. A server does
-// so before it closes the store.
-func (x *Exchange) Settle() { x.outcomes.Wait() }
+// Settle waits until every outcome that was handed to Sent, and every denial that was counted, is recorded or
+// lost. A server does so before it closes the store.
+func (x *Exchange) Settle() {
+	x.EnterRefusals(true)
+	x.outcomes.Wait()
+}

@@ -97,6 +97,7 @@ type Exchange struct {
 	indexing   atomic.Pointer[indexing]
 	searches   searches
 	limits     limits
+	refusals   refusals
 }
 
 type termsKey struct {

@@ -36,8 +36,16 @@ type Form struct {
 	Spec   string // the export specification, as name@version; empty: none
 }
 
-// inquire takes the first two steps, decide and narrow.
+// inquire takes the first two steps, decide and narrow. What they deny is entered in the ledger.
 func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
+	i, err := x.decideAndNarrow(ctx, from, caller, verb, q)
+	if err != nil {
+		x.denied(from, caller, verb, q.Dataset, err)
+	}
+	return i, err
+}
+
+func (x *Exchange) decideAndNarrow(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
 	grant, err := x.decide(ctx, from, caller, verb, q)
 	if err != nil {
 		return nil, err

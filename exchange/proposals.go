@@ -36,7 +36,7 @@ func (x *Exchange) proposed(ctx context.Context, a *annona.Approval) (proposal, 
 		}
 		return x.userProposal(ctx, body)
 	}
-	return proposal{base: a.Base}, nil
+	return proposal{base: -1}, nil // a newer version has asked for it
 }
 
 func readBody(a *annona.Approval, into any) error {

@@ -27,7 +27,7 @@ func (s *Server) registerApprovals() {
 	huma.Register(s.api, ofPeople(huma.Operation{
 		Method: http.MethodGet, Path: approvalsPath, OperationID: "listApprovals",
 		Summary:     "What waits for a second person, and what became of it",
-		Description: "The newest first, at most a thousand. For people of the registry with a role that decides, reviews or audits.",
+		Description: "The newest first, at most a thousand. For people of the registry with a role that decides or audits.",
 	}), s.listApprovals)
 	huma.Register(s.api, ofPeople(huma.Operation{
 		Method: http.MethodGet, Path: approvalsPath + "/{id}", OperationID: "getApproval",
@@ -102,7 +102,7 @@ func (s *Server) personOf(r *http.Request) (annona.Caller, error) {
 // ApprovalBody is something that waits for a second person, or did.
 type ApprovalBody struct {
 	ID               string    `json:"id"`
-	Kind             string    `json:"kind" doc:"policy, agreement, export_spec, client, user, readmission or break_glass."`
+	Kind             string    `json:"kind" doc:"policy, agreement, export_spec, client or user."`
 	Object           string    `json:"object" doc:"Name of what changes."`
 	State            string    `json:"state" enum:"waiting,approved,rejected,void"`
 	Note             string    `json:"note,omitempty" doc:"Code: why it is void."`

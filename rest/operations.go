@@ -34,6 +34,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 			{Name: "imports", Description: "For registrars: records of their sources, on the way in."},
 			{Name: "export-specs", Description: "What exports of your agreement hold, under your names and codes."},
 			{Name: "exports", Description: "Exports that run by themselves and become files."},
+			{Name: "change-requests", Description: "What was asked of records and waits, and what clashed."},
 			{Name: "ledger", Description: "What proves that the ledger of disclosures was not changed. It holds nothing about anybody."},
 			{Name: "approvals", Description: "For people of the registry who have signed in: what waits for a second person."},
 			{Name: "schemas", Description: "What the fields and codes mean. Public."},
@@ -73,6 +74,7 @@ func (s *Server) register() {
 	s.registerSpecs()
 	s.registerExports()
 	s.registerDecisions()
+	s.registerChangeRequests()
 	s.registerPrograms()
 	s.registerParticipation()
 	s.registerBeneficiaries()

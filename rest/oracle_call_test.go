@@ -117,6 +117,19 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return c
 		}
 	}
+	for path, decide := range map[string]string{changeRequestsPath: "decision", conflictsPath: "resolution"} {
+		query, one := url.Values{"purpose": {lawPurpose}}, path+"/"+strings.Repeat("a", 32)
+		table["GET "+path] = func(*rapid.T) call {
+			return call{method: http.MethodGet, path: path, query: url.Values{"purpose": {lawPurpose}, "dataset": {"individuals"}}}
+		}
+		table["GET "+path+"/{id}"] = func(*rapid.T) call { return call{method: http.MethodGet, path: one, query: query} }
+		table["POST "+path+"/{id}/"+decide] = func(*rapid.T) call {
+			return call{method: http.MethodPost, path: one + "/" + decide, query: query, body: `{"decision":"approve","reason":"seen"}`, headers: map[string]string{"Idempotency-Key": "x", "Content-Type": "application/json"}}
+		}
+	}
+	table["DELETE "+changeRequestsPath+"/{id}"] = func(*rapid.T) call {
+		return call{method: http.MethodDelete, path: changeRequestsPath + "/" + strings.Repeat("a", 32), query: url.Values{"purpose": {lawPurpose}}, headers: map[string]string{"Idempotency-Key": "x"}}
+	}
 	// No caller of the law decides for a program.
 	for _, method := range []string{http.MethodPost, http.MethodGet} {
 		table[method+" "+decisionsPath] = func(*rapid.T) call {

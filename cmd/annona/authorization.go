@@ -72,7 +72,7 @@ func (f *folder) signingKeys() (keys []identity.SigningKey) {
 }
 
 // keepTokens removes each minute what is over of access tokens, of what may be shown once, of sessions, and
-// of keys of requests.
+// of keys of requests. It settles change requests whose source has spoken.
 func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -81,11 +81,15 @@ func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			f.gate.EnterRefusals(false)
 			if err := f.gate.DropTokens(ctx, f.store, f.store); err != nil && ctx.Err() == nil {
 				log.Error("expired access tokens could not be removed", "code", annona.CodeOf(err))
 			}
 			if err := f.gate.DropSignIns(ctx); err != nil && ctx.Err() == nil {
 				log.Error("sessions that are over could not be removed", "code", annona.CodeOf(err))
+			}
+			if err := f.gate.SettleChangeRequests(ctx); err != nil && ctx.Err() == nil {
+				log.Error("change requests could not be settled", "code", annona.CodeOf(err))
 			}
 			if err := f.gate.DropRequests(ctx); err != nil && ctx.Err() == nil {
 				log.Error("keys of requests that are over could not be removed", "code", annona.CodeOf(err))
