@@ -166,6 +166,8 @@ type Agreement struct {
 	Updates map[string]UpdateTerms `json:"updates,omitempty" yaml:"updates,omitempty"`
 	// Reviews lets the partner decide change requests about records that it may see, also those of others.
 	Reviews bool `json:"reviews,omitempty" yaml:"reviews,omitempty"`
+	// UpdateLog lets the partner read who has changed what of the records that it may see.
+	UpdateLog bool `json:"update_log,omitempty" yaml:"update_log,omitempty"`
 	// Programs are those whose enrollments and benefits the partner may see or report.
 	Programs []ProgramTerms `json:"programs,omitempty" yaml:"programs,omitempty"`
 	// Cases lets the partner keep cases; nil: it may not.

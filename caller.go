@@ -401,6 +401,7 @@ const (
 	VerbTryExport Verb = "try_export" // counts of an export by a specification, and invented rows
 	// VerbDisclosures asks who received the data of one individual.
 	VerbDisclosures Verb = "disclosures"
+	VerbReadUpdates Verb = "read_updates" // who has changed what of a record
 	// VerbNameSearch looks for individuals by their names, within an area.
 	VerbNameSearch Verb = "name_search"
 )

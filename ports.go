@@ -262,6 +262,8 @@ type Loads interface {
 	LoadByID(ctx context.Context, id UID) (*Load, error)
 	// Loads returns at most limit loads, the newest first; those of one source when it is named.
 	Loads(ctx context.Context, source string, limit int) ([]Load, error)
+	// LoadsByKey returns the loads with those keys, in order of key. One that is not there is left out.
+	LoadsByKey(ctx context.Context, keys []int64) ([]Load, error)
 	// Confirmed returns the loads of a source that have confirmed records: those as of a later moment,
 	// and undos; in the order in which they began.
 	Confirmed(ctx context.Context, source string, after time.Time) ([]Load, error)

@@ -31,6 +31,8 @@ var matrix = map[string]door{
 	"GET /v1/households/{id}":           {verb: annona.VerbGet},
 	"PATCH /v1/individuals/{id}":        {verb: annona.VerbUpdate, body: `{"preferred_name":"x"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
 	"PATCH /v1/households/{id}":         {verb: annona.VerbUpdate, body: `{"settlement_type":"rural"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
+	"GET /v1/individuals/{id}/updates":  {verb: annona.VerbReadUpdates},
+	"GET /v1/households/{id}/updates":   {verb: annona.VerbReadUpdates},
 	"GET /v1/individuals/export":        {verb: annona.VerbExport, query: url.Values{"format": {"csv"}}},
 	"GET /v1/households/export":         {verb: annona.VerbExport, query: url.Values{"format": {"csv"}, "layout": {"flat"}}},
 	"GET /v1/beneficiaries/{id}":        {verb: annona.VerbGet},
@@ -47,7 +49,7 @@ var matrix = map[string]door{
 func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
 	s := newSwaps(t)
 	s.amend("full", func(a *annona.Agreement) {
-		a.Disclosures, a.NameSearch, a.Reviews = true, true, true
+		a.Disclosures, a.NameSearch, a.Reviews, a.UpdateLog = true, true, true, true
 		a.Checks = &annona.CheckTerms{Purpose: matrixPurpose, Programs: []string{"child-grant"}}
 		a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}, "households": {Fields: []string{"settlement_type"}}}
 	})

@@ -122,6 +122,7 @@ func (s *Server) registerDataset(noun string) {
 		Responses:   withNotModified(answers("The record.", recordFormats)),
 	}), s.get(dataset))
 	s.registerUpdate(noun, name)
+	s.registerUpdateLog(noun, "/v1/"+dataset, name)
 	huma.Register(s.api, people(huma.Operation{
 		Method: http.MethodGet, Path: "/v1/" + dataset + "/export", OperationID: "export" + name + "s",
 		Summary: "All " + dataset + " as a file",

@@ -38,6 +38,11 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	for _, name := range []string{"households", "individuals"} {
 		table["GET /v1/"+name] = func(rt *rapid.T) call { return d.search(rt, name) }
 		table["GET /v1/"+name+"/{id}"] = func(rt *rapid.T) call { return d.get(rt, name) }
+		table["GET /v1/"+name+"/{id}/updates"] = func(rt *rapid.T) call { // which its agreement may not read
+			c := d.get(rt, name)
+			c.path, c.query = "/v1/"+name+"/{id}/updates", url.Values{"purpose": {lawPurpose}}
+			return c
+		}
 		table["GET /v1/"+name+"/export"] = func(rt *rapid.T) call { return d.export(rt, name) }
 	}
 	for _, path := range []string{

@@ -60,6 +60,14 @@ func (s *Store) Loads(ctx context.Context, source string, limit int) ([]annona.L
 	return s.loads(ctx, selectLoads+" WHERE source = $1 ORDER BY key DESC LIMIT $2", source, limit)
 }
 
+// LoadsByKey returns loads by their keys. See annona.Loads.
+func (s *Store) LoadsByKey(ctx context.Context, keys []int64) ([]annona.Load, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	return s.loads(ctx, selectLoads+" WHERE key = ANY ($1) ORDER BY key", keys)
+}
+
 func (s *Store) loads(ctx context.Context, sql string, args ...any) (loads []annona.Load, err error) {
 	err = s.readers.ask(ctx, "read loads", func(c *conn) error {
 		loads = nil

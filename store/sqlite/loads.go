@@ -55,6 +55,18 @@ func (s *Store) Loads(ctx context.Context, source string, limit int) ([]annona.L
 	return s.loads(ctx, selectLoads+" WHERE source = ? ORDER BY key DESC LIMIT ?", source, limit)
 }
 
+// LoadsByKey returns loads by their keys. See annona.Loads.
+func (s *Store) LoadsByKey(ctx context.Context, keys []int64) ([]annona.Load, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	numbers := make([]annona.Number, len(keys))
+	for i, key := range keys {
+		numbers[i] = annona.Number(key)
+	}
+	return s.loads(ctx, selectLoads+" WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key", numberList(numbers))
+}
+
 func (s *Store) loads(ctx context.Context, sql string, args ...any) (loads []annona.Load, err error) {
 	err = s.readers.read(ctx, "read loads", func(c *conn) error {
 		return c.each(sql, func(r *sqlite.Stmt) error {

@@ -576,6 +576,9 @@ func testLoads(t *testing.T, r *registry) {
 		!l.AsOf.Equal(first.AsOf) || !l.StartedAt.Equal(Clock()) || !l.FinishedAt.Equal(first.FinishedAt) || string(l.Report) != `{"created":3}` || l.Undoes != (annona.UID{}) || l.Author.Client != (annona.UID{}) {
 		t.Errorf("on file: %+v, %v", l, err)
 	}
+	if found, err := r.LoadsByKey(r.ctx, []int64{first.Key, 1 << 40}); err != nil || len(found) != 1 || found[0].ID != first.ID || len(found[0].Report) == 0 {
+		t.Errorf("loads by their keys: %+v, %v", found, err)
+	}
 	if l, err := r.LoadByID(r.ctx, annona.NewUID()); l != nil || err != nil {
 		t.Errorf("no load: %+v, %v", l, err)
 	}

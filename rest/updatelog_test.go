@@ -1,0 +1,189 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/annona-exchange/annona"
+)
+
+// updates is a page of an update log as the wire has it.
+type updates struct {
+	Updates []struct {
+		At, Action, Verdict, Purpose, Reason, Request string
+		ChangeRequest                                 string `json:"change_request"`
+		By                                            struct {
+			Kind, System, Client, User string
+			Mine                       bool
+		}
+		Changes []struct {
+			Field         string
+			Before, After any
+		}
+	}
+	Complete bool
+	Next     string
+}
+
+func (u *updates) lines() (lines []string) {
+	for _, e := range u.Updates {
+		line := fmt.Sprint(e.Action, " ", e.Verdict, " ", e.By.Kind)
+		if e.By.Mine {
+			line += " mine"
+		}
+		for _, c := range e.Changes {
+			line += fmt.Sprint(" ", c.Field, ":", c.Before, ">", c.After)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// log reads an update log of somebody, or of a page of it.
+func (w *workbench) log(who, after string, limit int) (u updates) {
+	w.Helper()
+	path := fmt.Sprintf("/v1/individuals/%s/updates?purpose=%s&limit=%d", w.somebodyOf(who), purposeOf[who], limit)
+	if after != "" {
+		path += "&after=" + after
+	}
+	a := w.get(path, w.keyOf(who))
+	if a.status != http.StatusOK {
+		w.Fatalf("the update log: %d %s", a.status, a.body)
+	}
+	w.check(json.Unmarshal([]byte(a.body), &u))
+	return u
+}
+
+func (w *workbench) says(what string, got updates, want ...string) {
+	w.Helper()
+	if lines := got.lines(); !slices.Equal(lines, want) {
+		w.Errorf("%s:\n%s\nwant\n%s", what, strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// edit is a patch of somebody as it is now.
+func (w *workbench) edit(who, body, verdict string) {
+	w.Helper()
+	path := w.path(who, "individuals", w.somebodyOf(who))
+	_, tag := w.read(who, path)
+	w.wants("a patch", w.patch(who, path, tag, body), http.StatusOK, verdict)
+}
+
+func readsUpdates(a *annona.Agreement) { a.UpdateLog = true }
+
+// Patches of two partners, a load and its undo stand in the log of each reader, with what that reader may
+// see of them.
+func TestUpdatesAreToldToEachReader(t *testing.T) {
+	w := newWorkbench(t, readsUpdates)
+	one, two := w.path("full", "individuals", w.somebodyOf("full")), w.path("other", "individuals", w.somebodyOf("other"))
+	_, first := w.read("full", one)
+	_, second := w.read("other", two)
+	w.wants("the first", w.patch("full", one+"&reason=home_visit", first, `{"marital_status":"married"}`), http.StatusOK, "applied")
+	w.wants("the second", w.patch("other", two, second, `{"nationality":"GH"}`), http.StatusOK, "merged")
+	w.wants("a clash", w.patch("other", two, second, `{"marital_status":"widowed"}`), http.StatusPreconditionFailed, "conflict")
+	w.load(w.record("households", "h1", "area_code", "GH01", "poverty_score", "27.5"), w.member("h1", "head", "i1", "full_name", "Wanjiku Kamau", "sex", "female", "date_of_birth", "1985-04-12"))
+
+	full := w.log("full", "", 100)
+	w.says("to the first", full,
+		"load applied source full_name:Wanjiku Wiśniewska>Wanjiku Kamau",
+		"update applied partner nationality:<nil>>GH",
+		"update applied partner mine marital_status:<nil>>married")
+	w.says("to the second", w.log("other", "", 100),
+		"load applied source full_name:Wanjiku Wiśniewska>Wanjiku Kamau",
+		"update conflict partner mine marital_status:married>widowed",
+		"update merged partner mine nationality:<nil>>GH",
+		"update applied partner marital_status:<nil>>married")
+	mine, theirs := full.Updates[2], full.Updates[1]
+	if mine.Reason != "home_visit" || len(mine.Request) != 32 || mine.Purpose != purposeOf["full"] || mine.By.Client == "" || !full.Complete {
+		t.Errorf("one's own: %+v", mine)
+	}
+	if theirs.Reason+theirs.Request+theirs.By.Client+theirs.By.User != "" || len(theirs.By.System) != 26 || theirs.Purpose != purposeOf["other"] {
+		t.Errorf("another partner's: %+v", theirs)
+	}
+
+	loads, err := w.gate.ListLoads(t.Context(), operator, "test", 1)
+	w.check(err)
+	_, err = w.gate.UndoLoad(t.Context(), operator, loads[0].ID)
+	w.check(err)
+	if lines := ptr(w.log("full", "", 100)).lines(); lines[0] != "undo applied registry full_name:Wanjiku Kamau>Wanjiku Wiśniewska" {
+		t.Errorf("an undo: %s", lines[0])
+	}
+	var pages []string
+	for after := ""; ; {
+		u := w.log("full", after, 1)
+		pages = append(pages, u.lines()...)
+		if after = u.Next; after == "" {
+			break
+		}
+	}
+	if whole := w.log("full", "", 100); !slices.Equal(pages, whole.lines()) || len(pages) != 4 {
+		t.Errorf("page by page: %q", pages)
+	}
+	if strings.Contains(w.logged(), "Kamau") {
+		t.Error("the log of the server has a name")
+	}
+}
+
+func ptr[T any](of T) *T { return &of }
+
+// Of two registries that differ in changes that a reader may not see, it reads the same.
+func TestUpdatesOutOfSightLeaveNoTrace(t *testing.T) {
+	var worlds [2]updates
+	for n := range worlds {
+		w := newWorkbench(t, readsUpdates, func(a *annona.Agreement) {
+			if a.Name == "other" {
+				terms := a.Datasets["individuals"]
+				terms.Except = append(terms.Except, "occupation")
+				terms.Treatments = map[string]annona.Treatment{"date_of_birth": annona.TreatYear}
+				a.Datasets["individuals"] = terms
+			}
+		})
+		id := w.idOf("other", "individuals", "sex", "female")
+		w.edit("full", `{"marital_status":"married"}`, "applied")
+		if n == 1 {
+			w.edit("full", `{"occupation":"7","date_of_birth":"1985-04-13"}`, "applied")
+			born := w.idOf("full", "individuals", "date_of_birth", "1985-04-13")
+			path := w.path("full", "individuals", born)
+			_, tag := w.read("full", path)
+			w.wants("back", w.patch("full", path, tag, `{"date_of_birth":"1985-04-12"}`), http.StatusOK, "applied")
+		}
+		w.edit("full", `{"marital_status":"widowed"}`, "applied")
+		a := w.get("/v1/individuals/"+id+"/updates?purpose="+purposeOf["other"], w.other)
+		if a.status != http.StatusOK || strings.Contains(a.body, "occupation") || strings.Contains(a.body, "date_of_birth") {
+			t.Errorf("world %d: %d %s", n, a.status, a.body)
+		}
+		w.check(json.Unmarshal([]byte(a.body), &worlds[n]))
+		w.says("a reader who sees less", worlds[n], "update applied partner marital_status:married>widowed", "update applied partner marital_status:<nil>>married")
+		for name, want := range map[string]int{"full": 2 + 2*n} {
+			if got := w.log(name, "", 100); len(got.Updates) != want {
+				t.Errorf("world %d: %s is told %d updates, want %d", n, name, len(got.Updates), want)
+			}
+		}
+	}
+	if worlds[0].Complete != worlds[1].Complete || worlds[0].Next != worlds[1].Next {
+		t.Error("the worlds differ")
+	}
+}
+
+func TestUpdateLogsThatAreRefused(t *testing.T) {
+	w := newWorkbench(t)
+	path := func(id, purpose string) string { return "/v1/individuals/" + id + "/updates?purpose=" + purpose }
+	own := w.somebodyOf("full")
+	w.wants("it is not granted", w.get(path(own, purposeOf["full"]), w.full), http.StatusForbidden, "update_log_not_granted")
+	w.letUpdate(readsUpdates)
+	if u := w.log("full", "", 10); len(u.Updates) != 0 || !u.Complete || u.Next != "" {
+		t.Errorf("of a record that nobody has changed: %+v", u)
+	}
+	w.wants("another partner's id", w.get(path(w.somebodyOf("other"), purposeOf["full"]), w.full), http.StatusNotFound, "not_found")
+	w.wants("an id of nobody", w.get(path(strings.Repeat("a", 26), purposeOf["full"]), w.full), http.StatusNotFound, "not_found")
+	w.wants("a cursor of nobody", w.get(path(own, purposeOf["full"])+"&after=x", w.full), http.StatusBadRequest, "cursor_invalid")
+	for range 2 {
+		w.edit("full", fmt.Sprintf(`{"occupation":"%d"}`, w.keys), "applied")
+	}
+	foreign := w.log("full", "", 1).Next
+	w.wants("a cursor of another client", w.get(path(w.somebodyOf("other"), purposeOf["other"])+"&after="+foreign, w.other), http.StatusBadRequest, "cursor_invalid")
+}
