@@ -71,6 +71,7 @@ func (b *bench) g2p(ctx context.Context, format string) (result, error) {
 	if r.peakMiB, err = s.peakMiB(); err != nil {
 		return result{}, err
 	}
+	note("%s of %s: %.0f MiB at most", what.format, what.of, r.peakMiB)
 	b.downloads[what] = r
 	return r, nil
 }

@@ -33,16 +33,17 @@ type parquetColumn struct {
 	field *annona.Field
 	value func(cell []byte) (parquet.Value, bool)
 	list  bool
+	null  parquet.Value // of this column
 	wait  []parquet.Value
 }
 
 // The sizes of a file. A row group is held in memory until it is whole, compressed.
 const (
-	rowGroupRows  = 1 << 17
+	rowGroupRows  = 1 << 15
 	batchRows     = 1 << 10
-	parquetPage   = 256 << 10 // bytes
-	decimalDigits = 19        // of a decimal: its 64 bits hold no more
-	decimalBytes  = 9         // that hold so many digits
+	parquetPage   = 64 << 10 // bytes
+	decimalDigits = 19       // of a decimal: its 64 bits hold no more
+	decimalBytes  = 9        // that hold so many digits
 )
 
 // The definition levels of values: how many of the optional parts around them are there.
@@ -73,7 +74,7 @@ func (p *parquetFiles) begin(name string, header []string, fields []*annona.Fiel
 	}
 	p.columns = p.columns[:0]
 	for i, f := range fields {
-		p.columns = append(p.columns, newParquetColumn(header[i], f))
+		p.columns = append(p.columns, newParquetColumn(header[i], f, i))
 	}
 	p.file = parquet.NewGenericWriter[any](w, parquetSchema(p.columns),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}),
@@ -126,8 +127,8 @@ func parquetType(f *annona.Field) (kind reflect.Type, logical string) {
 	}
 }
 
-func newParquetColumn(name string, f *annona.Field) parquetColumn {
-	return parquetColumn{name: name, field: f, value: parquetValueOf(f), list: f != nil && f.Many}
+func newParquetColumn(name string, f *annona.Field, index int) parquetColumn {
+	return parquetColumn{name: name, field: f, value: parquetValueOf(f), list: f != nil && f.Many, null: parquet.NullValue().Level(0, absent, index)}
 }
 
 // parquetValueOf returns what reads the canonical text of a field. It reports false for text that
@@ -208,7 +209,7 @@ func (p *parquetFiles) row(cells [][]byte) error {
 // add puts a cell behind those that wait.
 func (c *parquetColumn) add(cell []byte, index int) bool {
 	if len(cell) == 0 {
-		c.wait = append(c.wait, parquet.NullValue().Level(0, absent, index))
+		c.wait = append(c.wait, c.null)
 		return true
 	}
 	if c.list {

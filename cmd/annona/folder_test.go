@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,4 +150,20 @@ func TestDamageInTheMidst(t *testing.T) {
 	if bytes.Contains([]byte(s.err.String()), []byte("panic")) {
 		t.Errorf("the server panics: %s", s.err)
 	}
+}
+
+// A port that is left out says that there is nothing of its kind: no approvals, say, so that nothing waits
+// for a second person. The program leaves none out.
+func TestTheGateHasAllItsPorts(t *testing.T) {
+	t.Parallel()
+	whileServed := []string{"Rates", "Buckets"}
+	check(t, dataFlag{Data: newRegistry(t)}.with(t.Context(), func(f *folder) error {
+		config := reflect.ValueOf(f.gate.Config)
+		for i := range config.NumField() {
+			if name := config.Type().Field(i).Name; config.Field(i).IsZero() && !slices.Contains(whileServed, name) {
+				t.Errorf("the gate is made without %s", name)
+			}
+		}
+		return nil
+	}))
 }
