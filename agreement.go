@@ -106,6 +106,18 @@ type CaseTerms struct {
 	Receives bool `json:"receives,omitempty" yaml:"receives,omitempty"`
 }
 
+// CheckTerms lets a partner ask whether the holders of identifiers take part in programs, without seeing them.
+type CheckTerms struct {
+	Purpose  string              `json:"purpose" yaml:"purpose"`                       // of the agreement; checks are for no other one
+	Programs []string            `json:"programs,omitempty" yaml:"programs,omitempty"` // codes of those that may be asked about
+	Groups   map[string][]string `json:"groups,omitempty" yaml:"groups,omitempty"`     // of programs that are asked about together: whether it is any of them
+	// PeoplePerDay is how many people may be asked about each day; 0: DefaultPeoplePerDay.
+	PeoplePerDay int `json:"people_per_day,omitempty" yaml:"people_per_day,omitempty"`
+}
+
+// DefaultPeoplePerDay is how many people a partner may check each day when its agreement does not say.
+const DefaultPeoplePerDay = 1000
+
 // Percent is a share of a hundred, from 0 to 100, written 2%.
 type Percent float64
 
@@ -160,6 +172,8 @@ type Agreement struct {
 	Programs []ProgramTerms `json:"programs,omitempty" yaml:"programs,omitempty"`
 	// Cases lets the partner keep cases; nil: it may not.
 	Cases *CaseTerms `json:"cases,omitempty" yaml:"cases,omitempty"`
+	// Checks lets the partner ask whether somebody takes part in programs; nil: it may not.
+	Checks *CheckTerms `json:"checks,omitempty" yaml:"checks,omitempty"`
 	// NameSearch lets the partner look for individuals by their names within an area, where the
 	// installation has that switched on.
 	NameSearch bool `json:"name_search,omitempty" yaml:"name_search,omitempty"`

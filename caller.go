@@ -414,6 +414,7 @@ const (
 	VerbUpdate            Verb = "update"             // an outside system says what it knows of a record
 	VerbReview            Verb = "review"             // change requests are decided
 	VerbReportEnrollments Verb = "report_enrollments" // with benefits and payments
+	VerbCheckEnrolled     Verb = "check_enrolled"     // whether holders of identifiers take part in programs
 	VerbReadCases         Verb = "read_cases"         // with notes, referrals and transfers
 	VerbWriteCases        Verb = "write_cases"
 	VerbTransferCases     Verb = "transfer_cases" // a case is referred or handed over, or that is answered

@@ -121,6 +121,20 @@ type MatterChoice struct {
 	Since    time.Time // changed then or later
 }
 
+// Participating is what it takes to take part: an enrollment in one of the programs, in one of the states, of
+// normal confidentiality. It may be of an individual, or of the household in which they are seen.
+type Participating struct {
+	Programs []string
+	States   []string
+}
+
+// Holder is an individual who holds one of several identifiers.
+type Holder struct {
+	At     int // position of the identifier
+	Number Number
+	Takes  bool // they take part
+}
+
 // MatterKey names a matter as the system that reports it does.
 type MatterKey struct {
 	Source, Key string

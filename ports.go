@@ -361,6 +361,9 @@ type Decisions interface {
 	// Decisions returns at most limit decisions of an agreement about subjects of a dataset, behind the
 	// key after, by key.
 	Decisions(ctx context.Context, agreement, dataset string, after int64, limit int) ([]EligibilityDecision, error)
+	// DecisionsAbout returns the newest decisions of an agreement about a record on file, or about one that
+	// was merged into it: at most limit, the newest first.
+	DecisionsAbout(ctx context.Context, agreement string, subject SubjectRef, limit int) ([]EligibilityDecision, error)
 }
 
 // MatterTx writes matters, within a transaction.
@@ -399,6 +402,9 @@ type Matters interface {
 	// MatterShares returns what a partner is let see of matters by the shares that have not ended on that
 	// day, in order of number.
 	MatterShares(ctx context.Context, dataset *Dataset, numbers []Number, partner string, day Date) ([]Share, error)
+	// Holders returns who in a scope over individuals holds those identifiers, and whether they take part.
+	// epoch is the policy epoch of the moment that this is of.
+	Holders(ctx context.Context, scope Scope, in Participating, identifiers []IdentifierIndex) (found []Holder, epoch int64, err error)
 }
 
 // ProgramTx writes programs, within a transaction.

@@ -59,7 +59,12 @@ func (x *Exchange) identifier(i *inquiry, id Identifier) (indexes []annona.Ident
 			return nil, annona.Forbidden("filter_not_granted", "the agreement does not grant identifiers of %s unaltered, so that none can be looked up", dataset.Name).On(name)
 		}
 	}
-	list, _ := d.CodeList("identifier_type")
+	return x.indexesOf(id)
+}
+
+// indexesOf returns the index of an identifier under each version of its key.
+func (x *Exchange) indexesOf(id Identifier) (indexes []annona.IdentifierIndex, err error) {
+	list, _ := x.CurrentDictionary().CodeList("identifier_type")
 	if !list.Has(id.Type) {
 		return nil, annona.Invalid("unknown_code", "type is a code of the list identifier_type").On("type")
 	}

@@ -24,7 +24,7 @@ var (
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, updates_not_granted, update_log_not_granted, reviews_not_granted, cases_not_granted, dataset_not_granted, basis_lapsed,
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, checks_not_granted, updates_not_granted, update_log_not_granted, reviews_not_granted, cases_not_granted, dataset_not_granted, basis_lapsed,
 // purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies,
 // role_not_granted, condition_special (403).
 func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
@@ -59,6 +59,11 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	if slices.Contains(caseVerbs, r.Verb) && a.Cases == nil {
 		return nil, annona.Forbidden("cases_not_granted", "the agreement does not let you keep cases")
 	}
+	if r.Verb == annona.VerbCheckEnrolled {
+		if err := mayCheck(a, r.Purpose); err != nil {
+			return nil, err
+		}
+	}
 	purpose, err := purposeOf(a, r)
 	if err != nil {
 		return nil, err
@@ -89,6 +94,17 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 }
 
 var caseVerbs = []annona.Verb{annona.VerbReadCases, annona.VerbWriteCases, annona.VerbTransferCases}
+
+// mayCheck refuses checks that the agreement does not name, and those for another purpose than theirs.
+func mayCheck(a *annona.Agreement, purpose string) error {
+	if a.Checks == nil {
+		return annona.Forbidden("checks_not_granted", "the agreement does not let you ask who takes part in programs")
+	}
+	if _, known := a.Purpose(purpose); known && purpose != a.Checks.Purpose {
+		return annona.Forbidden("purpose_not_granted", "the agreement grants checks for another purpose").On("purpose")
+	}
+	return nil
+}
 
 // authorized refuses what the agreement grants and the access token was not asked for.
 func authorized(r Request) error {

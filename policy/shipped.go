@@ -18,7 +18,7 @@ func Shipped() annona.Policy {
 		}},
 		{Name: "program-officer", Title: "Finds and reads records of a program", Rules: []annona.RoleRule{
 			allow("reads", 1000, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch),
-			allow("decides", 0, annona.VerbDecideEligibility, annona.VerbReportEnrollments),
+			allow("decides", 0, annona.VerbDecideEligibility, annona.VerbReportEnrollments, annona.VerbCheckEnrolled),
 		}},
 		{Name: "case-worker", Title: "Finds, reads and updates single records", Rules: []annona.RoleRule{
 			allow("reads", 50, annona.VerbGet, annona.VerbLookup, annona.VerbNameSearch),

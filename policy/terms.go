@@ -306,10 +306,40 @@ func checkForm(a *annona.Agreement) error {
 			return fault("the confidentiality of cases is restricted or named_persons; what is normal needs no mention")
 		}
 	}
+	if err := checkChecks(a, fault); err != nil {
+		return err
+	}
 	if err := checkImports(a.Imports, fault); err != nil {
 		return err
 	}
 	return checkPurposes(a, fault)
+}
+
+// maxPeoplePerDay bounds how many people may be checked each day: a ceiling that nobody meets is none.
+const maxPeoplePerDay = 10_000_000
+
+func checkChecks(a *annona.Agreement, fault func(string, ...any) error) error {
+	c := a.Checks
+	if c == nil {
+		return nil
+	}
+	named := slices.Clone(c.Programs)
+	for group, programs := range c.Groups {
+		if !name.MatchString(group) || len(programs) == 0 {
+			return fault("a group of checks has a name of lower-case letters, digits and hyphens, and programs")
+		}
+		named = append(named, programs...)
+	}
+	_, known := a.Purpose(c.Purpose)
+	switch {
+	case !known:
+		return fault("checks have a purpose of the agreement")
+	case len(named) == 0 || slices.ContainsFunc(named, func(code string) bool { return !name.MatchString(code) }):
+		return fault("checks name programs by their codes, under programs or groups")
+	case c.PeoplePerDay < 0 || c.PeoplePerDay > maxPeoplePerDay:
+		return fault("people_per_day is 1 to %d; 0 means %d", maxPeoplePerDay, annona.DefaultPeoplePerDay)
+	}
+	return nil
 }
 
 func checkPurposes(a *annona.Agreement, fault func(string, ...any) error) error {

@@ -35,6 +35,8 @@ var matrix = map[string]door{
 	"GET /v1/households/{id}/updates":   {verb: annona.VerbReadUpdates},
 	"GET /v1/individuals/export":        {verb: annona.VerbExport, query: url.Values{"format": {"csv"}}},
 	"GET /v1/households/export":         {verb: annona.VerbExport, query: url.Values{"format": {"csv"}, "layout": {"flat"}}},
+	"GET /v1/beneficiaries/{id}":        {verb: annona.VerbGet},
+	"POST /v1/checks/enrolled":          {verb: annona.VerbCheckEnrolled, body: `{"identifiers":[{"type":"passport_number","value":"X1"}],"program":"child-grant"}`, head: []string{"Content-Type", "application/json"}},
 	"GET /v1/changes":                   {verb: annona.VerbFollow, query: url.Values{"dataset": {"individuals"}}},
 	"GET /v1/subjects/{id}/disclosures": {verb: annona.VerbDisclosures},
 	"POST /v1/lookup":                   {verb: annona.VerbLookup, body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"` + matrixPurpose + `"}`},
@@ -48,6 +50,7 @@ func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
 	s := newSwaps(t)
 	s.amend("full", func(a *annona.Agreement) {
 		a.Disclosures, a.NameSearch, a.Reviews, a.UpdateLog = true, true, true, true
+		a.Checks = &annona.CheckTerms{Purpose: matrixPurpose, Programs: []string{"child-grant"}}
 		a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}, "households": {Fields: []string{"settlement_type"}}}
 	})
 	_, err := s.gate.SwitchNameSearch(t.Context(), operator, true)
@@ -92,6 +95,10 @@ func (s *swaps) tryDoor(t *testing.T, role annona.Role, pattern string, d door, 
 		var a answer
 		switch method {
 		case http.MethodPost:
+			if d.head != nil {
+				a = s.ask(method, target, s.full, d.body, d.head...)
+				break
+			}
 			a = s.ask(method, path, s.full, d.body, "Content-Type", "application/json")
 		case http.MethodPatch:
 			a = s.ask(method, target, s.full, d.body, d.head...)

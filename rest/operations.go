@@ -77,6 +77,8 @@ func (s *Server) register() {
 	s.registerChangeRequests()
 	s.registerPrograms()
 	s.registerParticipation()
+	s.registerBeneficiaries()
+	s.registerChecks()
 	s.registerCases()
 	s.registerNames()
 	s.registerChanges()

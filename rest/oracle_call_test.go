@@ -64,6 +64,16 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return call{method: http.MethodPost, path: "/v1/" + name, query: asked, body: row, headers: map[string]string{"Content-Type": "application/x-ndjson"}}
 		}
 	}
+	table["GET "+beneficiariesPath+"/{id}"] = func(rt *rapid.T) call {
+		c := d.get(rt, even([]string{"individuals", "households"}).Draw(rt, "dataset"))
+		c.path, c.query = beneficiariesPath+"/{id}", url.Values{"purpose": {lawPurpose}}
+		return c
+	}
+	// No caller of the law asks who takes part.
+	table["POST "+checksPath] = func(*rapid.T) call {
+		return call{method: http.MethodPost, path: checksPath, query: url.Values{"purpose": {lawPurpose}}, body: `{"identifiers":[{"type":"passport_number","value":"X1"}],"program":"cash"}`,
+			headers: map[string]string{"Content-Type": "application/json"}}
+	}
 	// These tell the history of the ledger, which every call of the law itself makes longer: the
 	// law asks as one who may not, or before there is a checkpoint.
 	table["GET /v1/ledger/checkpoint"] = func(*rapid.T) call { return call{method: http.MethodGet, path: "/v1/ledger/checkpoint"} }

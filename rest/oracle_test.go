@@ -122,7 +122,7 @@ func drawCalls(rt *rapid.T, terms lawTerms) (calls []call) {
 const callsPerDoor = 2
 
 func aboutPeople(route string) bool {
-	return strings.Contains(route, "/v1/households") || strings.Contains(route, "/v1/individuals") || strings.Contains(route, "/v1/lookup") || strings.Contains(route, nameSearchPath) || strings.Contains(route, "/v1/changes")
+	return strings.Contains(route, "/v1/households") || strings.Contains(route, "/v1/individuals") || strings.Contains(route, "/v1/lookup") || strings.Contains(route, beneficiariesPath) || strings.Contains(route, checksPath) || strings.Contains(route, nameSearchPath) || strings.Contains(route, "/v1/changes")
 }
 
 // TestEveryRouteIsADoor: whoever adds a route has to say how the law calls it.

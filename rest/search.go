@@ -78,15 +78,19 @@ func (s *Server) page(v *visit, answer *exchange.Answer, o encode.Options) (*rep
 
 // send writes the body of a page or a record.
 func (s *Server) send(answer *exchange.Answer, o encode.Options, header http.Header, write func(*body) error) *reply {
+	return s.sendRows(int64(answer.Page.Count()), answer.Sent, o, header, write)
+}
+
+// sendRows writes the body of an answer, and says with sent how that ended.
+func (s *Server) sendRows(rows int64, sent func(int64, error), o encode.Options, header http.Header, write func(*body) error) *reply {
 	return &reply{Body: func(c huma.Context) {
 		r, w := humago.Unwrap(c)
 		v := visitOf(r.Context())
-		rows := int64(answer.Page.Count())
 		v.format, v.rows = o.Format, rows
 		b := s.newBody(w.(*response), r, header)
 		defer b.release()
 		err := error(errUnwritten)
-		defer func() { answer.Sent(rows, err) }() // also when writing panics
+		defer func() { sent(rows, err) }() // also when writing panics
 		if err = write(b); err == nil {
 			err = b.complete()
 		}

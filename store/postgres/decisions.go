@@ -17,6 +17,17 @@ func (s *Store) Decisions(ctx context.Context, agreement, dataset string, after 
 	return all, err
 }
 
+// DecisionsAbout returns the newest decisions about a record. See annona.Decisions.
+func (s *Store) DecisionsAbout(ctx context.Context, agreement string, subject annona.SubjectRef, limit int) (all []annona.EligibilityDecision, err error) {
+	err = s.readers.ask(ctx, "read eligibility decisions", func(c *conn) error {
+		all, err = c.decisions(selectDecisions+` AND dataset = $2
+			AND subject = ANY (ARRAY (SELECT $3::bigint UNION ALL SELECT number FROM parts WHERE dataset = $2 AND record = $3)) ORDER BY key DESC LIMIT $4`,
+			agreement, subject.Dataset, subject.Number, limit)
+		return err
+	})
+	return all, err
+}
+
 // DecisionsUnder returns the decisions of an agreement that have one of those references.
 func (t *tx) DecisionsUnder(ctx context.Context, agreement string, references []string) ([]annona.EligibilityDecision, error) {
 	if err := ctx.Err(); err != nil {

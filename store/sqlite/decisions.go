@@ -20,6 +20,17 @@ func (s *Store) Decisions(ctx context.Context, agreement, dataset string, after 
 	return all, err
 }
 
+// DecisionsAbout returns the newest decisions about a record. See annona.Decisions.
+func (s *Store) DecisionsAbout(ctx context.Context, agreement string, subject annona.SubjectRef, limit int) (all []annona.EligibilityDecision, err error) {
+	err = s.readers.read(ctx, "read eligibility decisions", func(c *conn) error {
+		all, err = c.decisions(selectDecisions+` AND dataset = ?
+			AND subject IN (SELECT ? UNION ALL SELECT number FROM parts WHERE dataset = ? AND record = ?) ORDER BY key DESC LIMIT ?`,
+			agreement, subject.Dataset, subject.Number, subject.Dataset, subject.Number, limit)
+		return err
+	})
+	return all, err
+}
+
 // DecisionsUnder returns the decisions of an agreement that have one of those references.
 func (t *tx) DecisionsUnder(ctx context.Context, agreement string, references []string) ([]annona.EligibilityDecision, error) {
 	if err := ctx.Err(); err != nil {

@@ -54,6 +54,13 @@ func testDecisions(t *testing.T, r *registry) {
 	if diff := cmp.Diff(cash[1:2], list("cash", "individuals", cash[0].Key, 1)); diff != "" {
 		t.Errorf("a page (-want +got):\n%s", diff)
 	}
+	about, err := r.DecisionsAbout(r.ctx, "cash", annona.SubjectRef{Dataset: "individuals", Number: 1}, 10)
+	if diff := cmp.Diff([]annona.EligibilityDecision{cash[1], cash[0]}, about); diff != "" || err != nil {
+		t.Errorf("about somebody (-want +got):\n%s%v", diff, err)
+	}
+	if newest, err := r.DecisionsAbout(r.ctx, "cash", annona.SubjectRef{Dataset: "individuals", Number: 1}, 1); err != nil || len(newest) != 1 || newest[0].Key != cash[1].Key {
+		t.Errorf("the newest about somebody: %+v, %v", newest, err)
+	}
 	r.update(func(tx annona.Tx) error {
 		known, err := tx.DecisionsUnder(r.ctx, "cash", []string{"three", "one", "none"})
 		if diff := cmp.Diff(cash[:2], known); diff != "" {

@@ -338,3 +338,60 @@ func testMattersMerged(t *testing.T, r *registry) {
 		t.Errorf("about %v", page.Subjects)
 	}
 }
+
+// testHolders asks who holds identifiers, and whether they take part.
+func testHolders(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	a, b, c := person(r, "a").Number, person(r, "b").Number, person(r, "c").Number
+	id := func(name string) annona.IdentifierIndex {
+		hash := make([]byte, 32)
+		copy(hash, name)
+		return annona.IdentifierIndex{Scheme: "national_id", Hash: hash}
+	}
+	r.update(func(tx annona.Tx) error {
+		if _, err := tx.Hold(r.ctx, r.individuals, []annona.Number{a, b, c}); err != nil {
+			return err
+		}
+		for number, names := range map[annona.Number][]string{a: {"a", "both"}, b: {"b", "both"}, c: {"c"}} {
+			var ids []annona.IdentifierIndex
+			for _, name := range names {
+				ids = append(ids, id(name))
+			}
+			if err := tx.PutIdentifiers(r.ctx, r.individuals, number, ids); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	everybody := annona.NewScope(Shape(r.individuals), nil, nil, terms())
+	ask := func(what string, scope annona.Scope, in annona.Participating, want []annona.Holder, names ...string) {
+		t.Helper()
+		var ids []annona.IdentifierIndex
+		for _, name := range names {
+			ids = append(ids, id(name))
+		}
+		got, epoch, err := m.Holders(r.ctx, scope, in, ids)
+		slices.SortFunc(got, func(a, b annona.Holder) int { return (a.At-b.At)*100 + int(a.Number-b.Number) })
+		if err != nil || !slices.Equal(got, want) || epoch != r.epoch() {
+			t.Errorf("%s: %+v at epoch %d, %v", what, got, epoch, err)
+		}
+	}
+	active := func(programs ...string) annona.Participating {
+		return annona.Participating{Programs: programs, States: []string{"active", "suspended"}}
+	}
+	ask("a program", everybody, active("cash"), []annona.Holder{{At: 0, Number: a, Takes: true}, {At: 1, Number: b}, {At: 3, Number: a, Takes: true}, {At: 3, Number: b}, {At: 4, Number: c}}, "a", "b", "nobody", "both", "c")
+	ask("two programs", everybody, active("cash", "school"), []annona.Holder{{At: 0, Number: b, Takes: true}}, "b")
+	ask("through the household", everybody, annona.Participating{Programs: []string{"cash"}, States: []string{"waitlisted"}}, []annona.Holder{{At: 0, Number: b, Takes: true}}, "b")
+	unseen := everybody.WithHouseholds(r.is(r.households, annona.RootSelf, "settlement_type", "urban"))
+	ask("through a household that is not seen", unseen, annona.Participating{Programs: []string{"cash"}, States: []string{"waitlisted"}}, []annona.Holder{{At: 0, Number: b}}, "b")
+	only := annona.NewScope(Shape(r.individuals), r.is(r.individuals, annona.RootSelf, "nationality", "b"), nil, terms())
+	ask("of one who may be seen", only, active("cash"), []annona.Holder{{At: 1, Number: b}}, "a", "both")
+	ask("of nobody", everybody, active("cash"), nil)
+	r.update(func(tx annona.Tx) error {
+		return tx.PutRestriction(r.ctx, annona.Restriction{ID: annona.NewUID(), Subject: a, Kind: annona.KindRestriction, Ground: "contested", RecordedAt: Clock()})
+	})
+	ask("of one who is restricted", everybody, active("cash"), nil, "a")
+	if _, _, err := m.Holders(r.ctx, annona.Scope{}, active("cash"), []annona.IdentifierIndex{id("a")}); err == nil {
+		t.Error("holders were found without a scope")
+	}
+}

@@ -138,6 +138,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"matters change", testMattersChange},
 		{"matters are erased", testMattersErased},
 		{"matters of merged people", testMattersMerged},
+		{"who holds identifiers and takes part", testHolders},
 		{"requests under their keys", testRequests},
 		{"a request is delivered a hundred times at once", testRequestsAtOnce},
 		{"change requests", testChangeRequests},

@@ -1,0 +1,68 @@
+package encode
+
+import (
+	"io"
+
+	"github.com/annona-exchange/annona/privacy"
+)
+
+// Member is a member of a JSON object that is put together of several pages.
+type Member struct {
+	Name string
+	Page *privacy.Disclosed // rows, as objects of a list; nil: Text
+	One  bool               // the page has one row, which stands without a list
+	Text []byte             // JSON that says nothing of a record; nil with Page
+}
+
+// WriteJoined writes a JSON object whose members are pages that were disclosed together.
+func (r *Records) WriteJoined(w io.Writer, members []Member) error {
+	out := buffer{w: w, b: []byte{'{'}}
+	for n, m := range members {
+		if n > 0 {
+			out.b = append(out.b, ",\n"...)
+		}
+		out.b = append(appendString(out.b, m.Name), ':')
+		switch {
+		case m.Page == nil:
+			out.b = append(out.b, m.Text...)
+		case m.One && m.Page.Count() != 1:
+			return misuse("a record by itself is a page of one row")
+		default:
+			if err := r.appendRows(&out, m); err != nil {
+				return err
+			}
+		}
+	}
+	out.b = append(out.b, "}\n"...)
+	return out.flush()
+}
+
+func (r *Records) appendRows(out *buffer, m Member) error {
+	forms := r.of(formKey{m.Page.Shape(), JSON})
+	f, ok := forms.Get().(recordForm)
+	if !ok {
+		f = &objects{}
+		parts, err := Parts(m.Page.Shape(), Options{Format: JSON})
+		if err == nil {
+			err = f.compile(parts[0], m.Page.Shape())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	defer forms.Put(f)
+	f.start(m.Page.Page())
+	if m.One {
+		out.b = f.row(out.b, 0)
+		return nil
+	}
+	out.b = append(out.b, '[')
+	for row := range m.Page.Count() {
+		if row > 0 {
+			out.b = append(out.b, ",\n"...)
+		}
+		out.b = f.row(out.b, row)
+	}
+	out.b = append(out.b, ']')
+	return nil
+}

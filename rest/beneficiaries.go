@@ -1,0 +1,91 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/annona-exchange/annona/encode"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+const beneficiariesPath = "/v1/beneficiaries"
+
+func (s *Server) registerBeneficiaries() {
+	huma.Register(s.api, tagged("programs", people(huma.Operation{
+		Method: http.MethodGet, Path: beneficiariesPath + "/{id}", OperationID: "beneficiary",
+		Summary: "An individual or a household, with what is kept about them",
+		Description: "The record, as /v1/individuals and /v1/households have it, with its enrollments, benefits with payments, cases and the eligibility decisions that you have sent: " +
+			"each part as your agreement grants its dataset. A part that is not granted is absent. What is kept about a household stands with the household. " +
+			"The ETag moves when anything moves that you see, and with nothing else.",
+		Responses: withNotModified(answers("The beneficiary.", []string{"application/json"})),
+	})), s.beneficiary)
+}
+
+type beneficiaryInput struct {
+	ID      string `path:"id" minLength:"26" maxLength:"26" doc:"Id of the individual or the household, as your agreement sees it." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
+	Accepts
+	IfNoneMatch    string `header:"If-None-Match" doc:"The ETag of an earlier answer: 304 when you would see the same."`
+	AcceptEncoding string `header:"Accept-Encoding" hidden:"true"`
+}
+
+// beneficiary answers with a record and what is kept about it.
+func (s *Server) beneficiary(ctx context.Context, in *beneficiaryInput) (*reply, error) {
+	o, err := in.json()
+	if err != nil {
+		return nil, err
+	}
+	q, form := written(exchange.Question{Dataset: "individuals", Purpose: in.Purpose}, o)
+	v := visitOf(ctx)
+	found, err := s.Gate.Beneficiary(ctx, v.caller, q, in.ID, form)
+	if err != nil {
+		return nil, err
+	}
+	q.Dataset = found.Page.Shape().Dataset.Name
+	v.recognized(found.Request, q)
+	o.Schema = schemaID(q.Dataset, found.Schema)
+	tag := entityTag(found.ETag, o.Format, negotiateCoding(in.AcceptEncoding))
+	if matches(in.IfNoneMatch, tag) {
+		found.Sent(0, nil)
+		return notModified(tag), nil
+	}
+	members := beneficiaryMembers(found, o.Schema)
+	header := answerHeader(q.Dataset, o)
+	header.Set("ETag", tag)
+	return s.sendRows(found.Rows, found.Sent, o, header, func(b *body) error { return s.records.WriteJoined(b, members) }), nil
+}
+
+// beneficiaryMembers are the members of the document, in its order.
+func beneficiaryMembers(found *exchange.Beneficiary, schema string) []encode.Member {
+	text := func(v any) json.RawMessage {
+		b, _ := json.Marshal(v) // of texts and codes: it does not fail
+		return b
+	}
+	noun := strings.TrimSuffix(found.Page.Shape().Dataset.Name, "s")
+	members := []encode.Member{{Name: "schema", Text: text(schema)}, {Name: noun, Page: found.Page, One: true}}
+	for _, p := range found.Parts {
+		members = append(members, encode.Member{Name: p.Dataset, Page: p.Page})
+	}
+	if found.Told {
+		shown := []decidedDecision{}
+		for _, d := range found.About {
+			shown = append(shown, decidedDecision{ID: d.ID.String(), RecordedAt: d.RecordedAt, EligibilityDecision: d.EligibilityDecision})
+		}
+		members = append(members, encode.Member{Name: "eligibility_decisions", Text: text(shown)})
+	}
+	if len(found.More) > 0 {
+		members = append(members, encode.Member{Name: "more", Text: text(found.More)})
+	}
+	return members
+}
+
+// json negotiates JSON, the only format of a document that is put together of several datasets.
+func (a Accepts) json() (encode.Options, error) {
+	o, err := a.nested()
+	o.Format = encode.JSON
+	return o, err
+}

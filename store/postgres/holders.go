@@ -1,0 +1,83 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/annona-exchange/annona"
+)
+
+// Holders returns who holds identifiers, and whether they take part: one query for all. See annona.Matters.
+func (s *Store) Holders(ctx context.Context, scope annona.Scope, in annona.Participating, identifiers []annona.IdentifierIndex) (found []annona.Holder, epoch int64, err error) {
+	if err := s.checkScope(scope); err != nil {
+		return nil, 0, err
+	}
+	if scope.Dataset().Name != "individuals" {
+		return nil, 0, annona.Internal("look for holders of identifiers", errHolders)
+	}
+	for _, id := range identifiers {
+		if err := checkIdentifier(id); err != nil {
+			return nil, 0, err
+		}
+	}
+	err = s.readers.read(ctx, "look for holders of identifiers", func(c *conn) error {
+		var low *lowering
+		if low, epoch, err = newLowering(c, scope); err != nil {
+			return err
+		}
+		found, err = low.holders(c, scope.Rows(), in, identifiers)
+		return err
+	})
+	return found, epoch, err
+}
+
+var errHolders = errors.New("identifiers are looked up of individuals")
+
+func (l *lowering) holders(c *conn, rows annona.Condition, in annona.Participating, identifiers []annona.IdentifierIndex) (found []annona.Holder, err error) {
+	at, hashes, schemes := make([]int64, len(identifiers)), make([][]byte, len(identifiers)), make([]string, len(identifiers))
+	for n, id := range identifiers {
+		at[n], hashes[n], schemes[n] = int64(n), id.Hash, id.Scheme
+	}
+	v := individualView("s")
+	v.home = l.homeOf(homeAlias)
+	l.write("SELECT q.place, s.number, ")
+	l.takesPart(v, in)
+	l.write(" FROM unnest(")
+	l.bind(at)
+	l.write("::bigint[], ")
+	l.bind(hashes)
+	l.write("::bytea[], ")
+	l.bind(schemes)
+	l.write(`::text[]) q (place, hash, scheme)
+		JOIN identifier_index x ON x.hash = q.hash AND x.scheme = q.scheme AND x.noun = 'individual' JOIN individuals s ON s.number = x.number`)
+	l.joinHome(v)
+	l.write(" WHERE TRUE")
+	l.meetsAlone(rows, individualView("s"))
+	l.allowed("s")
+	l.write(" ORDER BY 1, 2")
+	if l.err != nil {
+		return nil, l.err
+	}
+	err = c.each(l.sql.String(), func(r row) error {
+		found = append(found, annona.Holder{At: int(r.integer(0)), Number: r.number(1), Takes: r.truth(2)})
+		return nil
+	}, l.args...)
+	return found, err
+}
+
+// takesPart writes whether an individual takes part, or the household in which they are seen.
+func (l *lowering) takesPart(v view, in annona.Participating) {
+	home := v.household
+	if v.home != "" {
+		home = v.home + ".number"
+	}
+	l.write("EXISTS (SELECT 1 FROM (SELECT 'individuals' AS dataset, ", v.individual, `.number AS number
+		UNION ALL SELECT 'individuals', p.number FROM parts p WHERE p.dataset = 'individuals' AND p.record = `, v.individual, `.number
+		UNION ALL SELECT 'households', `, home, `) a JOIN matters m ON m.subject = a.number AND m.subject_dataset = a.dataset AND m.dataset = 'enrollments'
+		WHERE coalesce(m.confidentiality, 'normal') = 'normal' AND m.program = ANY (`)
+	l.bind(slices.Clone(in.Programs))
+	l.write(") AND m.state = ANY (")
+	l.bind(slices.Clone(in.States))
+	l.write("))")
+}
