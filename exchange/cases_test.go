@@ -41,6 +41,7 @@ func newOffices(t *testing.T) *offices {
 				a.Datasets[dataset] = whole(dataset)
 			}
 			a.Cases = &annona.CaseTerms{Source: name + "-mis", Confidentiality: cleared, Receives: true}
+			a.UpdateLog = true
 		})
 		return o.caller
 	}
@@ -485,4 +486,39 @@ func TestErasedCases(t *testing.T) {
 	}
 	late := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
 	refusal(t, "a case about who was erased", late.Reason, "not_found")
+}
+
+// The update log of a case begins where its owner has got it: what the former owner has taken out is not
+// handed over.
+func TestUpdatesOfACaseAreNotHandedOver(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	for _, team := range []string{"north", "south"} {
+		var err error
+		v, err = o.edit(t, o.town, v, "", said{"team": team})
+		check(t, err)
+	}
+	told := func(caller annona.Caller) (fields []string, complete bool) {
+		t.Helper()
+		u, err := o.CaseUpdates(t.Context(), caller, purpose, v.ID, "", 10)
+		check(t, err)
+		for _, e := range u.Entries {
+			for _, f := range e.After.Shape().Columns {
+				fields = append(fields, f.Code)
+			}
+		}
+		return fields, u.Complete
+	}
+	if fields, complete := told(o.town); !slices.Equal(fields, []string{"team", "team"}) || !complete {
+		t.Errorf("its owner is told %q, %v", fields, complete)
+	}
+	transfer, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", Basis: "public_task", ExpiresOn: tomorrow()})
+	check(t, err)
+	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
+	check(t, err)
+	_, err = o.CaseUpdates(t.Context(), o.town, purpose, v.ID, "", 10)
+	refusal(t, "the former owner", err, "not_found")
+	if fields, complete := told(o.clinic); len(fields) > 0 || complete {
+		t.Errorf("its new owner is told %q, %v", fields, complete)
+	}
 }

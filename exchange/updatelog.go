@@ -101,7 +101,7 @@ func (x *Exchange) Updates(ctx context.Context, caller annona.Caller, purpose, d
 	if err := t.requests(ctx, number); err != nil {
 		return nil, err
 	}
-	return t.page(ctx, seen, id, limit)
+	return t.page(ctx, seen, []audit.Subjects{{Noun: t.shape.Dataset.Noun, Numbers: seen.Numbers}}, id, limit)
 }
 
 // updateTelling gathers what an update log tells one reader.
@@ -351,7 +351,7 @@ func verdictOf(c *annona.ChangeRequest) string {
 }
 
 // page releases the newest entries. Its release covers the subject, whatever there is to tell.
-func (t *updateTelling) page(ctx context.Context, seen *annona.Page, id string, limit int) (*UpdatesShown, error) {
+func (t *updateTelling) page(ctx context.Context, seen *annona.Page, about []audit.Subjects, id string, limit int) (*UpdatesShown, error) {
 	slices.SortFunc(t.entries, func(a, b UpdateEntry) int { return b.position.compare(a.position) })
 	shown := &UpdatesShown{Answer: Answer{Request: t.i.request, Schema: t.i.schema}, Entries: t.entries, Complete: !t.full}
 	if ceiling := t.i.grant.RowCeiling; ceiling > 0 {
@@ -366,18 +366,21 @@ func (t *updateTelling) page(ctx context.Context, seen *annona.Page, id string, 
 		return nil, err
 	}
 	shown.Complete = shown.Complete && state.Oldest == 0
-	return shown, t.release(ctx, seen, shown)
+	return shown, t.release(ctx, seen, about, shown)
 }
 
-func (t *updateTelling) release(ctx context.Context, seen *annona.Page, shown *UpdatesShown) error {
+func (t *updateTelling) release(ctx context.Context, seen *annona.Page, about []audit.Subjects, shown *UpdatesShown) error {
 	key := &annona.Shape{Dataset: seen.Shape.Dataset}
 	page := annona.NewPage(key)
 	page.Count, page.Numbers, page.UIDs = seen.Count, seen.Numbers, seen.UIDs
+	page.Subjects = seen.Subjects
 	shown.Answer.Page = t.i.plan(key).Redact(page)
 	facts := t.i.facts()
 	facts.AsOf = ""
 	facts.Fields, facts.Rows, facts.Page = t.fields(shown.Entries), int64(len(shown.Entries)), 1
-	about := []audit.Subjects{{Noun: seen.Shape.Dataset.Noun, Fields: facts.Fields, Numbers: seen.Numbers}}
+	for n := range about {
+		about[n].Fields = facts.Fields
+	}
 	if err := t.x.disclose(ctx, audit.Release(t.x.Clock(), t.i.request, facts, "", t.i.caller, about)); err != nil {
 		return err
 	}

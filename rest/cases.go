@@ -44,6 +44,7 @@ func (s *Server) registerCases() {
 	huma.Register(s.api, one, s.readCase)
 	huma.Register(s.api, notes, s.readNotes)
 	huma.Register(s.api, transitions, s.listTransitions)
+	s.registerUpdateLog("case", casesPath, "Case")
 	huma.Register(s.api, operation(http.MethodPost, casesPath, "putCases", "Open cases, or bring them up to date",
 		"Up to 10,000 cases as NDJSON, one on a line: fields of a case as the schema cases has them, individual_id or household_id (neither: somebody who is not on file), and source_case_id. "+
 			"A case that has come with the same source_case_id is brought up to date. Each line has a verdict of its own: created, changed, unchanged or refused. Refused lines stop no other.",

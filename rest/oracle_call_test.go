@@ -152,7 +152,7 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	}
 	// No caller of the law keeps cases.
 	for _, door := range []string{
-		"POST " + casesPath, "GET " + casesPath, "GET " + casesPath + "/{id}", "PATCH " + casesPath + "/{id}", "POST " + casesPath + "/{id}/actions", "GET " + casesPath + "/{id}/notes",
+		"POST " + casesPath, "GET " + casesPath, "GET " + casesPath + "/{id}", "PATCH " + casesPath + "/{id}", "POST " + casesPath + "/{id}/actions", "GET " + casesPath + "/{id}/notes", "GET " + casesPath + "/{id}/updates",
 		"POST " + casesPath + "/{id}/notes", "POST " + casesPath + "/{id}/transitions", "GET " + transitionsPath, "POST " + transitionsPath + "/{id}/answers",
 	} {
 		method, path, _ := strings.Cut(door, " ")

@@ -63,7 +63,7 @@ type fieldChange struct {
 func (s *Server) updateLog(dataset string) func(context.Context, *updateLogInput) (*reply, error) {
 	return func(ctx context.Context, in *updateLogInput) (*reply, error) {
 		v := visitOf(ctx)
-		shown, err := s.Gate.Updates(ctx, v.caller, in.Purpose, dataset, in.ID, in.After, in.Limit)
+		shown, err := s.updates(ctx, dataset, in)
 		if err != nil {
 			return nil, err
 		}
@@ -80,6 +80,14 @@ func (s *Server) updateLog(dataset string) func(context.Context, *updateLogInput
 			return json.NewEncoder(b).Encode(map[string]any{"updates": entries, "complete": shown.Complete, "next": shown.Next})
 		}), nil
 	}
+}
+
+func (s *Server) updates(ctx context.Context, dataset string, in *updateLogInput) (*exchange.UpdatesShown, error) {
+	caller := visitOf(ctx).caller
+	if dataset == "cases" {
+		return s.Gate.CaseUpdates(ctx, caller, in.Purpose, in.ID, in.After, in.Limit)
+	}
+	return s.Gate.Updates(ctx, caller, in.Purpose, dataset, in.ID, in.After, in.Limit)
 }
 
 func (s *Server) updateEntry(e *exchange.UpdateEntry, o encode.Options) (updateEntry, error) {

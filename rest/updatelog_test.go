@@ -187,3 +187,53 @@ func TestUpdateLogsThatAreRefused(t *testing.T) {
 	foreign := w.log("full", "", 1).Next
 	w.wants("a cursor of another client", w.get(path(w.somebodyOf("other"), purposeOf["other"])+"&after="+foreign, w.other), http.StatusBadRequest, "cursor_invalid")
 }
+
+// Of a case its owner is told each change, and another agreement of the same partner what it is cleared for.
+func TestUpdatesOfACase(t *testing.T) {
+	r := newRegistry(t)
+	desk := r.caseworkers()
+	for _, name := range []string{"full", "desk"} {
+		a, err := r.store.Agreement(t.Context(), name)
+		r.check(err)
+		a.UpdateLog = true
+		if name == "desk" {
+			terms := a.Datasets["cases"]
+			terms.Fields = slices.DeleteFunc(slices.Clone(terms.Fields), func(f string) bool { return f == "intensity" })
+			a.Datasets["cases"] = terms
+		}
+		_, err = r.gate.ApplyAgreement(t.Context(), operator, *a)
+		r.check(err)
+	}
+	id := r.somebody(r.full, matrixPurpose)
+	one := r.put(r.full, fmt.Sprintf(`{"individual_id":%q,"case_type":"social_support","source_case_id":"A-1","intensity":2}`, id))[0]
+	at, tag := casesPath+"/"+one.ID, one.ETag
+	for n, patch := range []string{
+		`{"team":"north"}`, `{"intensity":3}`, `{"confidentiality":"restricted"}`, `{"team":"hidden"}`, `{"team":"south"}`, `{"confidentiality":"normal"}`,
+	} {
+		a := r.ask(http.MethodPatch, at+forCases, r.full, patch, "Content-Type", "application/json", "If-Match", tag, "Idempotency-Key", fmt.Sprint("key-", n))
+		if tag = a.header.Get("ETag"); a.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", patch, a.status, a.body)
+		}
+	}
+	read := func(key string) (u updates) {
+		t.Helper()
+		a := r.get(at+"/updates"+forCases, key)
+		if a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		r.check(json.Unmarshal([]byte(a.body), &u))
+		return u
+	}
+	full, narrow := read(r.full), read(desk)
+	if got := strings.Join(full.lines(), "\n"); len(full.Updates) != 6 || !full.Complete || full.Updates[0].Reason == "" || full.Updates[5].By.Client == "" ||
+		!strings.Contains(got, "mine team:hidden>south") || !strings.Contains(got, "mine intensity:2>3") || !strings.Contains(got, "mine team:<nil>>north") {
+		t.Errorf("the owner's client: %s", got)
+	}
+	if got := strings.Join(narrow.lines(), "\n"); got != "update applied partner team:north>south\nupdate applied partner team:<nil>>north" {
+		t.Errorf("one that is not cleared, nor sees the intensity: %s", got)
+	}
+	restrict := r.ask(http.MethodPatch, at+forCases, r.full, `{"confidentiality":"restricted"}`, "Content-Type", "application/json", "If-Match", tag, "Idempotency-Key", "again")
+	if a := r.get(at+"/updates"+forCases, desk); restrict.status != http.StatusOK || a.status != http.StatusNotFound {
+		t.Errorf("a case out of sight: %d, %d %s", restrict.status, a.status, a.body)
+	}
+}
