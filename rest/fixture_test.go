@@ -49,8 +49,9 @@ type registry struct {
 
 var operator = annona.Caller{Strength: annona.StrengthOperator, Operator: "tester"}
 
-// planted stand in the records and must never show in a refusal, a log line or a metric.
-var planted = []string{"Wiśniewska", "Nyaboke", "GHA-0012345", "1985-04-12", "0012345"}
+// planted stand in the records and must never show in a refusal, a log line or a metric. The last one is
+// the identifier as it is compared; its digits alone are in a request that took 1.2345 ms.
+var planted = []string{"Wiśniewska", "Nyaboke", "GHA-0012345", "1985-04-12", "GHA0012345"}
 
 func newRegistry(t *testing.T, change ...func(*Options)) *registry {
 	t.Helper()
