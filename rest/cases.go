@@ -1,14 +1,10 @@
 package rest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"io"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
@@ -65,51 +61,20 @@ func (s *Server) registerCases() {
 		"answer is accept, decline, cancel or complete; reason says why it is declined. A transfer that is accepted has handed the case over when the answer is here.", said(json, "The answer."), writing...), s.answerTransition)
 }
 
-// CaseBody gives an operation the request, whose body it reads itself.
+// CaseBody is what operations on cases have in common that read their body themselves.
 type CaseBody struct {
 	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
 
-	request *http.Request
-	answer  http.ResponseWriter
-}
-
-// Resolve keeps the request.
-func (in *CaseBody) Resolve(c huma.Context) []error {
-	in.request, in.answer = humago.Unwrap(c)
-	return nil
+	Streamed
 }
 
 // read reads the body, which is one JSON object.
 func (in *CaseBody) read(s *Server, into any) ([]byte, error) {
-	from, err := s.newUpload(in.request, in.answer)
+	body, err := in.whole(s, maxCaseBody)
 	if err != nil {
 		return nil, err
-	}
-	defer from.Close()
-	body, err := io.ReadAll(io.LimitReader(from, maxCaseBody+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > maxCaseBody {
-		return nil, uploadTooLarge(maxCaseBody)
 	}
 	return body, readObject(body, into)
-}
-
-// readObject reads one JSON object, numbers as they stand there. A member that is not known would be lost.
-func readObject(text []byte, into any) error {
-	var object map[string]json.RawMessage
-	err := unmarshalStrictly(text, &object)
-	if err == nil && object != nil {
-		from := json.NewDecoder(bytes.NewReader(text))
-		from.UseNumber()
-		from.DisallowUnknownFields()
-		err = from.Decode(into)
-	}
-	if err != nil || object == nil {
-		return annona.Invalid("body_malformed", "the text is not one JSON object with members that are known here, each once and of its type")
-	}
-	return nil
 }
 
 type putCasesInput struct{ CaseBody }
@@ -132,7 +97,7 @@ type putCasesOutput struct {
 }
 
 func (s *Server) putCases(ctx context.Context, in *putCasesInput) (*putCasesOutput, error) {
-	lines, err := s.decisionLines(&decisionsInput{request: in.request, answer: in.answer})
+	lines, err := in.lines(s)
 	if err != nil {
 		return nil, err
 	}
@@ -159,12 +124,11 @@ func (s *Server) putCases(ctx context.Context, in *putCasesInput) (*putCasesOutp
 }
 
 func caseLine(n int, v exchange.CaseVerdict) CaseLine {
-	var said DecisionVerdict
-	said.say(exchange.Verdict{Verdict: v.Verdict, Reason: v.Reason})
-	line := CaseLine{Line: n + 1, Verdict: v.Verdict, ID: v.ID, ETag: v.ETag, Code: said.Code, Field: said.Field, Detail: said.Detail}
-	if v.Reason != nil {
-		line.ID, line.ETag = "", ""
+	line := CaseLine{Line: n + 1, Verdict: v.Verdict}
+	if v.Reason == nil {
+		line.ID, line.ETag = v.ID, v.ETag
 	}
+	line.Code, line.Field, line.Detail = why(v.Reason)
 	return line
 }
 

@@ -107,7 +107,7 @@ func TestCasesOverHTTP(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s", name, c.answer.status, code, c.status, c.code)
 		}
 	}
-	if many := r.ask(http.MethodPost, casesPath+forCases, r.full, strings.Repeat("{}\n", maxDecisionRows+1), "Content-Type", "application/x-ndjson"); many.status != http.StatusRequestEntityTooLarge {
+	if many := r.ask(http.MethodPost, casesPath+forCases, r.full, strings.Repeat("{}\n", maxRows+1), "Content-Type", "application/x-ndjson"); many.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("10,001 rows: %d", many.status)
 	}
 	if moved := write(http.MethodPost, at+"/actions", `{"action":"assess"}`, tag); moved.status != http.StatusOK {

@@ -3,15 +3,11 @@ package rest
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"mime"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 )
@@ -38,14 +34,7 @@ func (s *Server) registerChecks() {
 type checksInput struct {
 	Purpose string `query:"purpose" required:"true" doc:"The purpose for which your agreement grants checks." example:"duplicate-prevention"`
 
-	request *http.Request
-	answer  http.ResponseWriter
-}
-
-// Resolve keeps the request, whose body is read as it comes.
-func (in *checksInput) Resolve(c huma.Context) []error {
-	in.request, in.answer = humago.Unwrap(c)
-	return nil
+	Streamed
 }
 
 // checkRow is a check on the wire.
@@ -72,7 +61,7 @@ type checkAnswer struct {
 func (s *Server) checkEnrolled(ctx context.Context, in *checksInput) (*reply, error) {
 	mediaType, _, _ := mime.ParseMediaType(in.request.Header.Get("Content-Type"))
 	alone := mediaType == "application/json"
-	lines, err := in.lines(s, alone)
+	lines, err := in.rows(s, alone)
 	if err != nil {
 		return nil, err
 	}
@@ -112,20 +101,12 @@ func (s *Server) checkEnrolled(ctx context.Context, in *checksInput) (*reply, er
 	}), nil
 }
 
-// lines reads the rows of the body; alone: it is one.
-func (in *checksInput) lines(s *Server, alone bool) ([][]byte, error) {
+// rows reads the rows of the body; alone: it is one.
+func (in *checksInput) rows(s *Server, alone bool) ([][]byte, error) {
 	if !alone {
-		return s.decisionLines(&decisionsInput{request: in.request, answer: in.answer})
+		return in.lines(s)
 	}
-	from, err := s.newUpload(in.request, in.answer)
-	if err != nil {
-		return nil, err
-	}
-	defer from.Close()
-	text, err := io.ReadAll(io.LimitReader(from, maxBody+1))
-	if err == nil && len(text) > maxBody {
-		err = uploadTooLarge(maxBody)
-	}
+	text, err := in.whole(s, maxBody)
 	return [][]byte{text}, err
 }
 
@@ -148,12 +129,6 @@ func readChecks(lines [][]byte) (rows []exchange.EnrolledCheck, at []int, refusa
 
 func checkedLine(line int, v exchange.CheckVerdict) checkAnswer {
 	a := checkAnswer{Line: line, Enrolled: v.Enrolled}
-	if v.Reason == nil {
-		return a
-	}
-	a.Code = annona.CodeOf(v.Reason)
-	if e := (*annona.Error)(nil); errors.As(v.Reason, &e) {
-		a.Field, a.Detail = e.Name, e.Message
-	}
+	a.Code, a.Field, a.Detail = why(v.Reason)
 	return a
 }

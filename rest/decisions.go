@@ -1,15 +1,11 @@
 package rest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
@@ -17,12 +13,6 @@ import (
 )
 
 const decisionsPath = "/v1/eligibility-decisions"
-
-// The bounds of one request with decisions.
-const (
-	maxDecisionRows  = 10_000
-	maxDecisionBytes = 16 << 20
-)
 
 func (s *Server) registerDecisions() {
 	row := &huma.Schema{Type: huma.TypeString, Description: "On each line a decision, as a JSON object. Needed are key (your own, another one for each decision), individual_id or household_id, program, " +
@@ -50,14 +40,7 @@ func (s *Server) registerDecisions() {
 type decisionsInput struct {
 	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
 
-	request *http.Request
-	answer  http.ResponseWriter
-}
-
-// Resolve keeps the request, whose body is read as it comes.
-func (in *decisionsInput) Resolve(c huma.Context) []error {
-	in.request, in.answer = humago.Unwrap(c)
-	return nil
+	Streamed
 }
 
 // DecisionVerdict says what became of one decision.
@@ -81,7 +64,7 @@ type verdictsOutput struct {
 }
 
 func (s *Server) decideEligibility(ctx context.Context, in *decisionsInput) (*verdictsOutput, error) {
-	lines, err := s.decisionLines(in)
+	lines, err := in.lines(s)
 	if err != nil {
 		return nil, err
 	}
@@ -123,49 +106,13 @@ func (v *DecisionVerdict) say(verdict exchange.Verdict) {
 	v.Verdict = verdict.Verdict
 	if verdict.Reason == nil {
 		v.ID = verdict.ID.String()
-		return
 	}
-	v.Code = annona.CodeOf(verdict.Reason)
-	if e := (*annona.Error)(nil); errors.As(verdict.Reason, &e) {
-		v.Field, v.Detail = e.Name, e.Message
-	}
+	v.Code, v.Field, v.Detail = why(verdict.Reason)
 }
 
-// decisionLines reads the lines of the body.
-func (s *Server) decisionLines(in *decisionsInput) ([][]byte, error) {
-	if format, err := rowFormat(in.request.Header); err != nil || format != "ndjson" {
-		return nil, refused(http.StatusUnsupportedMediaType, annona.Invalid("unsupported_media_type", "send the decisions as application/x-ndjson, in UTF-8").On("Content-Type"))
-	}
-	from, err := s.newUpload(in.request, in.answer)
-	if err != nil {
-		return nil, err
-	}
-	defer from.Close()
-	body, err := io.ReadAll(io.LimitReader(from, maxDecisionBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > maxDecisionBytes {
-		return nil, uploadTooLarge(maxDecisionBytes)
-	}
-	lines := bytes.Split(bytes.TrimRight(body, "\r\n"), []byte{'\n'})
-	if len(lines) > maxDecisionRows {
-		return nil, refused(http.StatusRequestEntityTooLarge, annona.TooLarge("too_many_rows", "send at most %d decisions at once", maxDecisionRows))
-	}
-	return lines, nil
-}
-
-// readDecision reads one decision. A member that it does not know would be lost.
-func readDecision(line []byte) (exchange.EligibilityDecision, error) {
-	var d exchange.EligibilityDecision
-	from := json.NewDecoder(bytes.NewReader(line))
-	from.DisallowUnknownFields()
-	err := unmarshalStrictly(line, &d)
-	if err == nil {
-		err = from.Decode(&d)
-	}
-	if err != nil {
-		return exchange.EligibilityDecision{}, annona.Invalid("row_malformed", "the line is not one JSON object with members of a decision, each once and of its type")
+func readDecision(line []byte) (d exchange.EligibilityDecision, err error) {
+	if err := readObject(line, &d); err != nil {
+		return d, annona.Invalid("row_malformed", "the line is not one JSON object with members of a decision, each once and of its type")
 	}
 	return d, nil
 }

@@ -105,8 +105,8 @@ func TestDecisionsThatAreNone(t *testing.T) {
 	}{
 		{"text/csv", "a", http.StatusUnsupportedMediaType},
 		{"application/json", "{}", http.StatusUnsupportedMediaType},
-		{"application/x-ndjson", strings.Repeat("\n", maxDecisionRows+1) + "x", http.StatusRequestEntityTooLarge},
-		{"application/x-ndjson", strings.Repeat("x", maxDecisionBytes+1), http.StatusRequestEntityTooLarge},
+		{"application/x-ndjson", strings.Repeat("\n", maxRows+1) + "x", http.StatusRequestEntityTooLarge},
+		{"application/x-ndjson", strings.Repeat("x", maxRowsBytes+1), http.StatusRequestEntityTooLarge},
 	} {
 		if a := r.ask(http.MethodPost, decisionsOf, r.full, c.body, "Content-Type", c.mediaType); a.status != c.status {
 			t.Errorf("%s: %d %.200s", c.mediaType, a.status, a.body)

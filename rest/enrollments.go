@@ -1,10 +1,7 @@
 package rest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -53,11 +50,8 @@ type rowsInput struct {
 	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
 	Whole   bool   `query:"whole" doc:"true: all rows are written, or none."`
 
-	from decisionsInput
+	Streamed
 }
-
-// Resolve keeps the request, whose body is read as it comes.
-func (in *rowsInput) Resolve(c huma.Context) []error { return in.from.Resolve(c) }
 
 // RowVerdict says what became of one row.
 type RowVerdict struct {
@@ -81,7 +75,7 @@ type reportOutput struct {
 // takeReports hands rows to the gate. A line that is no row is refused as the gate refuses one.
 func (s *Server) takeReports(report reporting) func(context.Context, *rowsInput) (*reportOutput, error) {
 	return func(ctx context.Context, in *rowsInput) (*reportOutput, error) {
-		lines, err := s.decisionLines(&in.from)
+		lines, err := in.lines(s)
 		if err != nil {
 			return nil, err
 		}
@@ -111,15 +105,8 @@ func (s *Server) takeReports(report reporting) func(context.Context, *rowsInput)
 }
 
 // readRow reads one row; nil when the line is not one JSON object with each member once.
-func readRow(line []byte) map[string]any {
-	var row map[string]any
-	if err := unmarshalStrictly(line, &row); err != nil {
-		return nil
-	}
-	from := json.NewDecoder(bytes.NewReader(line))
-	from.UseNumber()
-	row = nil
-	if err := from.Decode(&row); err != nil {
+func readRow(line []byte) (row map[string]any) {
+	if err := readObject(line, &row); err != nil {
 		return nil
 	}
 	return row
@@ -127,13 +114,7 @@ func readRow(line []byte) map[string]any {
 
 func rowVerdict(line int, v exchange.ReportVerdict) RowVerdict {
 	said := RowVerdict{Line: line, Verdict: v.Verdict, ID: v.ID}
-	if v.Reason == nil {
-		return said
-	}
-	said.Code = annona.CodeOf(v.Reason)
-	if e := (*annona.Error)(nil); errors.As(v.Reason, &e) {
-		said.Field, said.Detail = e.Name, e.Message
-	}
+	said.Code, said.Field, said.Detail = why(v.Reason)
 	return said
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
@@ -110,14 +109,7 @@ type importInput struct {
 	Guard   string `query:"delete_guard" example:"2%" doc:"Of a full load: how many of the source's records may be withdrawn at most; above it nothing at all is applied. Without it: what the agreement says, and 2% at most."`
 	Key     string `header:"Idempotency-Key" doc:"A key of your own for this load: when no answer reached you, send the same again with the same key."`
 
-	request *http.Request
-	answer  http.ResponseWriter
-}
-
-// Resolve keeps the request, whose body is read as it comes.
-func (in *importInput) Resolve(c huma.Context) []error {
-	in.request, in.answer = humago.Unwrap(c)
-	return nil
+	Streamed
 }
 
 type importOutput struct {
