@@ -2,6 +2,7 @@ package annona
 
 import (
 	"context"
+	"io"
 	"time"
 )
 
@@ -98,4 +99,108 @@ type KeyRotator interface {
 	DestroyClass(class string) error
 	// Refresh takes over what another process has made or destroyed.
 	Refresh() error
+}
+
+// Cell is one image that is sealed for storage. All of its fields but Image are what the sealed
+// bytes are bound to: they open nowhere else.
+type Cell struct {
+	Dataset *Dataset
+	Number  Number
+	Version int // of the record that the image belongs to
+	Part    CellPart
+	Image   []byte // to be sealed; then the sealed bytes. An empty image stays empty
+}
+
+// CellPart says which image of a record a cell holds.
+type CellPart string
+
+// The parts. PartBefore is the clear image that a record had before it changed; the sealed one of
+// that version lies behind it as it was. PartOwn is what a record's own sources say, see Part.
+const (
+	PartSealed CellPart = "sealed"
+	PartBefore CellPart = "before"
+	PartOwn    CellPart = "own"
+	// PartRequest is what a change request asks of a record, at the version of that moment.
+	PartRequest CellPart = "request"
+)
+
+// Vault seals and opens, hashes and enciphers ids. It alone knows keys. It owns no rule about who
+// may see what.
+type Vault interface {
+	Hashes
+	// Seal seals images in place, each under the key of its subject. Keys of new subjects are
+	// made, and durable, before it returns.
+	Seal(ctx context.Context, cells []Cell) error
+	// Open opens the sealed images of a page and of the pages nested in it, and appends their
+	// fields to the page's columns and groups. It fails with code key_gone when a subject has no
+	// key (anymore): whoever asked reads the page again.
+	Open(ctx context.Context, page *Page) error
+	// Realm returns the id realm of that name.
+	Realm(name string) (Realm, error)
+	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was
+	// made for another context (client, dataset, filter, fields, purpose) or is not ours.
+	SealPosition(context, position []byte) string
+	OpenPosition(context []byte, token string) ([]byte, bool)
+}
+
+// CellOpener opens images that Seal has sealed, for those who write what is on file anew.
+type CellOpener interface {
+	// OpenCells opens images in place, at the version that they are of. It fails with code key_gone
+	// when a subject has no key anymore.
+	OpenCells(ctx context.Context, cells []Cell) error
+}
+
+// FileVault seals exports that become files, each under a key of its own, and signs what is said of them.
+type FileVault interface {
+	// SealFile returns a writer that seals to w, in the format of age: to the recipient, a public key of
+	// age, or under the export's own key when it is empty. What was not closed is not whole, and opens
+	// nowhere. Code recipient_malformed.
+	SealFile(w io.Writer, export UID, recipient string) (io.WriteCloser, error)
+	// OpenFile opens a file that was sealed under the export's own key. Code export_gone when that is
+	// destroyed.
+	OpenFile(sealed io.ReaderAt, size int64, export UID) (content io.ReaderAt, length int64, err error)
+	// SealNote and OpenNote seal what is remembered of an export, bound to its name.
+	SealNote(export UID, name string, text []byte) ([]byte, error)
+	OpenNote(export UID, name string, sealed []byte) ([]byte, error)
+	// DestroyExport destroys the key of an export, durably. Again, it does nothing.
+	DestroyExport(export UID) error
+	// SignManifest returns a text as a signed note; ManifestKeys returns the public keys, the one in
+	// use last.
+	SignManifest(text string) (note string, err error)
+	ManifestKeys() ([]string, error)
+}
+
+// Hashes are keyed, one-way and always the same: what stands in a store in the place of a value.
+type Hashes interface {
+	// RecordKey returns the keyed hash under which a record is on file, of the key that its source
+	// gave it. The source's own key lies nowhere.
+	RecordKey(dataset, source, key string) string
+	// BlindIndex returns the 256-bit index of a normalized identifier under the current version of
+	// its key; BlindIndexes returns it under every version that rows on file may have. The issuer
+	// may be empty.
+	BlindIndex(scheme, issuer, normalized string) []byte
+	BlindIndexes(scheme, issuer, normalized string) [][]byte
+	// NameTokens returns 24 bits of the hash of a token of a name within an area, under every version
+	// of its key that rows on file may have, the current one first.
+	NameTokens(area, token string) []uint32
+	// Digest returns a keyed digest that shows only whether content changed.
+	Digest(content []byte) [16]byte
+	// Tag returns a keyed 128-bit hash of a view, for entity tags.
+	Tag(view []byte) [16]byte
+}
+
+// Shredder destroys keys. One verb may: erasure.
+type Shredder interface {
+	// Shred destroys the key of a subject, durably; again, when it is gone already. What was sealed
+	// under it opens nowhere from then on. complete is when the last thing that could open an old
+	// copy of the key is destroyed as well.
+	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
+}
+
+// TombstoneKeeper keeps tombstones outside of the registry, where its loss does not reach and no
+// backup brings an older state back.
+type TombstoneKeeper interface {
+	// Keep keeps a tombstone, durably. It may get one twice, and one whose erasure was not
+	// committed afterwards.
+	Keep(ctx context.Context, t Tombstone) error
 }

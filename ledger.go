@@ -1,6 +1,9 @@
 package annona
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // EntryKind is the kind of a ledger entry.
 type EntryKind string
@@ -62,4 +65,82 @@ type Checkpoint struct {
 	Root [32]byte
 	At   time.Time
 	Note string
+}
+
+// Ledger appends entries of disclosures, durably: when Append returns, they are committed.
+// Appends of several requests share one commit. An entry with a part that is not sealed is
+// refused.
+type Ledger interface {
+	Append(ctx context.Context, rows ...LedgerRow) error
+	// AppendLater does the same for entries that nobody waits for: for some milliseconds it
+	// leaves it to others to begin the commit that they share. Until it returns they may be lost.
+	AppendLater(ctx context.Context, rows ...LedgerRow) error
+}
+
+// LedgerReader walks the ledger for verification. Parts are sealed as they were appended.
+type LedgerReader interface {
+	// WalkLedger calls fn for each row in order of index, all of one consistent state.
+	WalkLedger(ctx context.Context, fn func(LedgerRow) error) error
+	// LedgerTree returns the size and root of the tree as the store keeps it, with every entry
+	// that was committed before the call.
+	LedgerTree(ctx context.Context) (size int64, root [32]byte, err error)
+	// TreeNodes returns the hashes of nodes of the tree; ledger_damaged when one is missing.
+	TreeNodes(ctx context.Context, nodes []TreeNode) ([][]byte, error)
+	// FieldList returns the content that was appended under that hash; nil when there is none.
+	FieldList(ctx context.Context, hash [32]byte) ([]byte, error)
+	// OpenRequests returns requests that have releases and no outcome.
+	OpenRequests(ctx context.Context) ([]UID, error)
+}
+
+// LedgerIndex finds entries without walking the ledger.
+type LedgerIndex interface {
+	// EntriesAbout calls fn for each release that has a set of subjects of that noun between
+	// whose least and greatest number the given one lies, in no particular order.
+	EntriesAbout(ctx context.Context, noun string, number Number, fn func(LedgerRow) error) error
+	// EntriesOf returns the releases and outcomes of a request that have their leaf, in order of
+	// index, at most limit of them and only those with a greater index than after.
+	EntriesOf(ctx context.Context, request UID, after int64, limit int) ([]LedgerRow, error)
+	// Outcomes returns the outcomes of requests, those of one request in order.
+	Outcomes(ctx context.Context, requests []UID) ([]LedgerRow, error)
+}
+
+// Checkpoints keeps the signed checkpoints of the ledger's tree.
+type Checkpoints interface {
+	// LatestCheckpoint returns the one of the greatest size; nil when there is none.
+	LatestCheckpoint(ctx context.Context) (*Checkpoint, error)
+	// CheckpointsAfter returns at most limit checkpoints of a greater size, by size.
+	CheckpointsAfter(ctx context.Context, size int64, limit int) ([]Checkpoint, error)
+	// PutCheckpoint keeps a checkpoint. One signer at a time: when one of that size or a greater
+	// one is there already, it changes nothing and returns false.
+	PutCheckpoint(ctx context.Context, c Checkpoint) (kept bool, err error)
+}
+
+// LedgerPruner deletes the content of old entries. Leaves stay.
+type LedgerPruner interface {
+	// FirstEntryAt returns the index of the first entry of that time or later; the size of the
+	// tree when there is none.
+	FirstEntryAt(ctx context.Context, at time.Time) (int64, error)
+	// PruneLedger deletes all parts of entries below that index and returns how many entries
+	// lost some. It may be interrupted and run again.
+	PruneLedger(ctx context.Context, below int64) (entries int64, err error)
+}
+
+// EntryVault seals what ledger entries say.
+type EntryVault interface {
+	// SealEntry returns the row with every part sealed; the row it was given stays as it is.
+	SealEntry(row LedgerRow) LedgerRow
+	// OpenEntry returns the row with every part open. It fails when a part was not sealed for
+	// this entry under this name.
+	OpenEntry(row LedgerRow) (LedgerRow, error)
+}
+
+// CheckpointSigner signs checkpoints with a key that signs nothing else.
+type CheckpointSigner interface {
+	// LedgerOrigin names this ledger among all others, for ever: the first line of its
+	// checkpoints.
+	LedgerOrigin() string
+	// SignCheckpoint returns the text, which begins with the origin, as a signed note.
+	SignCheckpoint(text string) (note string, err error)
+	// CheckpointKeys returns the public keys, the one in use last.
+	CheckpointKeys() ([]string, error)
 }

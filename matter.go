@@ -1,6 +1,9 @@
 package annona
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Matter is what a program or a case worker keeps about somebody: an enrollment, a benefit, a case, a
 // note of a case, a referral. What it says is described by the dictionary, like all else; beside its
@@ -191,3 +194,58 @@ func (p *Program) Canonical(list, code string) string {
 
 // ErrProgramVersion says that somebody else has put a version of the program in the same moment.
 var ErrProgramVersion = Conflict("program_version", "somebody has put this program in this moment; try again")
+
+// MatterTx writes matters, within a transaction.
+type MatterTx interface {
+	// FindMatters returns what is on file under each key, in their order, locked until the transaction
+	// ends; where nothing is, a matter of version 0 with a number set aside and a fresh UID.
+	FindMatters(ctx context.Context, dataset *Dataset, keys []MatterKey) ([]Matter, error)
+	// HoldMatters locks matters by their numbers, which ascend, and returns those that are on file.
+	HoldMatters(ctx context.Context, dataset *Dataset, numbers []Number) ([]Matter, error)
+	// NewMatters sets numbers and UIDs aside for matters that no key names.
+	NewMatters(ctx context.Context, dataset *Dataset, count int) ([]Matter, error)
+	// PutMatters writes matters that this transaction has found, held or got, each as the version after
+	// that, which it names, with an event. Its subject is not touched: no page of it shows matters.
+	PutMatters(ctx context.Context, by Author, matters []Matter) error
+	// PutShare writes what a transition lets a partner see of a matter, EndShare takes it back. Both move
+	// the policy epoch.
+	PutShare(ctx context.Context, s Share) error
+	EndShare(ctx context.Context, s Share) error
+	// EraseMatters removes the matters about somebody with those that belong to them, their shares, and
+	// the images that their events keep; an erased event follows each. It returns whose keys are to be
+	// destroyed.
+	EraseMatters(ctx context.Context, by Author, subject SubjectRef) ([]MatterRef, error)
+}
+
+// Matters reads what programs and case workers keep about people.
+type Matters interface {
+	// ReadMatters appends the matters of the scope that the choice picks, behind after and at most limit,
+	// in ascending order of number. Page.Subjects says whom each is about: the record on file, also where
+	// it was merged into that. Of derived columns it fills Dataset.Key, individual_id and household_id (of
+	// the subject), the id of the parent (enrollment_id, case_id), source_system, owner, version,
+	// registered_at and last_updated.
+	ReadMatters(ctx context.Context, scope MatterScope, choice MatterChoice, after Number, limit int, page *Page) (more bool, err error)
+	// MatterEvents returns at most limit events of matters, behind the event after: of those numbers,
+	// which are in somebody's sight.
+	MatterEvents(ctx context.Context, dataset *Dataset, numbers []Number, after int64, limit int) ([]Event, error)
+	// MatterShares returns what a partner is let see of matters by the shares that have not ended on that
+	// day, in order of number.
+	MatterShares(ctx context.Context, dataset *Dataset, numbers []Number, partner string, day Date) ([]Share, error)
+	// Holders returns who in a scope over individuals holds those identifiers, and whether they take part.
+	// epoch is the policy epoch of the moment that this is of.
+	Holders(ctx context.Context, scope Scope, in Participating, identifiers []IdentifierIndex) (found []Holder, epoch int64, err error)
+}
+
+// ProgramTx writes programs, within a transaction.
+type ProgramTx interface {
+	// PutProgram writes the next version of a program: code program_version when it is not that.
+	PutProgram(ctx context.Context, p Program) error
+}
+
+// Programs keeps the programs, each in versions.
+type Programs interface {
+	// Program returns the version of a program that holds; nil when there is none.
+	Program(ctx context.Context, code string) (*Program, error)
+	// Programs returns the version of each that holds, in order of code.
+	Programs(ctx context.Context) ([]Program, error)
+}

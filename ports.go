@@ -2,7 +2,6 @@ package annona
 
 import (
 	"context"
-	"io"
 	"time"
 )
 
@@ -366,61 +365,6 @@ type Decisions interface {
 	DecisionsAbout(ctx context.Context, agreement string, subject SubjectRef, limit int) ([]EligibilityDecision, error)
 }
 
-// MatterTx writes matters, within a transaction.
-type MatterTx interface {
-	// FindMatters returns what is on file under each key, in their order, locked until the transaction
-	// ends; where nothing is, a matter of version 0 with a number set aside and a fresh UID.
-	FindMatters(ctx context.Context, dataset *Dataset, keys []MatterKey) ([]Matter, error)
-	// HoldMatters locks matters by their numbers, which ascend, and returns those that are on file.
-	HoldMatters(ctx context.Context, dataset *Dataset, numbers []Number) ([]Matter, error)
-	// NewMatters sets numbers and UIDs aside for matters that no key names.
-	NewMatters(ctx context.Context, dataset *Dataset, count int) ([]Matter, error)
-	// PutMatters writes matters that this transaction has found, held or got, each as the version after
-	// that, which it names, with an event. Its subject is not touched: no page of it shows matters.
-	PutMatters(ctx context.Context, by Author, matters []Matter) error
-	// PutShare writes what a transition lets a partner see of a matter, EndShare takes it back. Both move
-	// the policy epoch.
-	PutShare(ctx context.Context, s Share) error
-	EndShare(ctx context.Context, s Share) error
-	// EraseMatters removes the matters about somebody with those that belong to them, their shares, and
-	// the images that their events keep; an erased event follows each. It returns whose keys are to be
-	// destroyed.
-	EraseMatters(ctx context.Context, by Author, subject SubjectRef) ([]MatterRef, error)
-}
-
-// Matters reads what programs and case workers keep about people.
-type Matters interface {
-	// ReadMatters appends the matters of the scope that the choice picks, behind after and at most limit,
-	// in ascending order of number. Page.Subjects says whom each is about: the record on file, also where
-	// it was merged into that. Of derived columns it fills Dataset.Key, individual_id and household_id (of
-	// the subject), the id of the parent (enrollment_id, case_id), source_system, owner, version,
-	// registered_at and last_updated.
-	ReadMatters(ctx context.Context, scope MatterScope, choice MatterChoice, after Number, limit int, page *Page) (more bool, err error)
-	// MatterEvents returns at most limit events of matters, behind the event after: of those numbers,
-	// which are in somebody's sight.
-	MatterEvents(ctx context.Context, dataset *Dataset, numbers []Number, after int64, limit int) ([]Event, error)
-	// MatterShares returns what a partner is let see of matters by the shares that have not ended on that
-	// day, in order of number.
-	MatterShares(ctx context.Context, dataset *Dataset, numbers []Number, partner string, day Date) ([]Share, error)
-	// Holders returns who in a scope over individuals holds those identifiers, and whether they take part.
-	// epoch is the policy epoch of the moment that this is of.
-	Holders(ctx context.Context, scope Scope, in Participating, identifiers []IdentifierIndex) (found []Holder, epoch int64, err error)
-}
-
-// ProgramTx writes programs, within a transaction.
-type ProgramTx interface {
-	// PutProgram writes the next version of a program: code program_version when it is not that.
-	PutProgram(ctx context.Context, p Program) error
-}
-
-// Programs keeps the programs, each in versions.
-type Programs interface {
-	// Program returns the version of a program that holds; nil when there is none.
-	Program(ctx context.Context, code string) (*Program, error)
-	// Programs returns the version of each that holds, in order of code.
-	Programs(ctx context.Context) ([]Program, error)
-}
-
 // ExportSpecs keeps the export specifications, each in versions.
 type ExportSpecs interface {
 	// ExportSpec returns a version of a specification, the latest one when version is 0; nil when there
@@ -493,69 +437,11 @@ type Writer interface {
 	Alone() bool
 }
 
-// Ledger appends entries of disclosures, durably: when Append returns, they are committed.
-// Appends of several requests share one commit. An entry with a part that is not sealed is
-// refused.
-type Ledger interface {
-	Append(ctx context.Context, rows ...LedgerRow) error
-	// AppendLater does the same for entries that nobody waits for: for some milliseconds it
-	// leaves it to others to begin the commit that they share. Until it returns they may be lost.
-	AppendLater(ctx context.Context, rows ...LedgerRow) error
-}
-
-// LedgerReader walks the ledger for verification. Parts are sealed as they were appended.
-type LedgerReader interface {
-	// WalkLedger calls fn for each row in order of index, all of one consistent state.
-	WalkLedger(ctx context.Context, fn func(LedgerRow) error) error
-	// LedgerTree returns the size and root of the tree as the store keeps it, with every entry
-	// that was committed before the call.
-	LedgerTree(ctx context.Context) (size int64, root [32]byte, err error)
-	// TreeNodes returns the hashes of nodes of the tree; ledger_damaged when one is missing.
-	TreeNodes(ctx context.Context, nodes []TreeNode) ([][]byte, error)
-	// FieldList returns the content that was appended under that hash; nil when there is none.
-	FieldList(ctx context.Context, hash [32]byte) ([]byte, error)
-	// OpenRequests returns requests that have releases and no outcome.
-	OpenRequests(ctx context.Context) ([]UID, error)
-}
-
 // Requests tells which requests will never end by themselves.
 type Requests interface {
 	// AbandonedRequests returns requests that have releases and no outcome, and whose process does
 	// not run any more: nobody else will end them.
 	AbandonedRequests(ctx context.Context) ([]UID, error)
-}
-
-// LedgerIndex finds entries without walking the ledger.
-type LedgerIndex interface {
-	// EntriesAbout calls fn for each release that has a set of subjects of that noun between
-	// whose least and greatest number the given one lies, in no particular order.
-	EntriesAbout(ctx context.Context, noun string, number Number, fn func(LedgerRow) error) error
-	// EntriesOf returns the releases and outcomes of a request that have their leaf, in order of
-	// index, at most limit of them and only those with a greater index than after.
-	EntriesOf(ctx context.Context, request UID, after int64, limit int) ([]LedgerRow, error)
-	// Outcomes returns the outcomes of requests, those of one request in order.
-	Outcomes(ctx context.Context, requests []UID) ([]LedgerRow, error)
-}
-
-// Checkpoints keeps the signed checkpoints of the ledger's tree.
-type Checkpoints interface {
-	// LatestCheckpoint returns the one of the greatest size; nil when there is none.
-	LatestCheckpoint(ctx context.Context) (*Checkpoint, error)
-	// CheckpointsAfter returns at most limit checkpoints of a greater size, by size.
-	CheckpointsAfter(ctx context.Context, size int64, limit int) ([]Checkpoint, error)
-	// PutCheckpoint keeps a checkpoint. One signer at a time: when one of that size or a greater
-	// one is there already, it changes nothing and returns false.
-	PutCheckpoint(ctx context.Context, c Checkpoint) (kept bool, err error)
-}
-
-// LedgerPruner deletes the content of old entries. Leaves stay.
-type LedgerPruner interface {
-	// FirstEntryAt returns the index of the first entry of that time or later; the size of the
-	// tree when there is none.
-	FirstEntryAt(ctx context.Context, at time.Time) (int64, error)
-	// PruneLedger deletes all parts of entries below that index and returns how many entries
-	// lost some. It may be interrupted and run again.
-	PruneLedger(ctx context.Context, below int64) (entries int64, err error)
 }
 
 // Standings answers who a caller is at this moment. It is asked again for every page.
@@ -796,127 +682,3 @@ var ErrSyncHeld = Conflict("sync_held", "another process synchronizes this sourc
 
 // ErrSyncLost says that a process has lost a source, because it did not answer for too long.
 var ErrSyncLost = Conflict("sync_lost", "another process has taken over this source, because this one did not answer for too long; nothing more of it is kept")
-
-// Cell is one image that is sealed for storage. All of its fields but Image are what the sealed
-// bytes are bound to: they open nowhere else.
-type Cell struct {
-	Dataset *Dataset
-	Number  Number
-	Version int // of the record that the image belongs to
-	Part    CellPart
-	Image   []byte // to be sealed; then the sealed bytes. An empty image stays empty
-}
-
-// CellPart says which image of a record a cell holds.
-type CellPart string
-
-// The parts. PartBefore is the clear image that a record had before it changed; the sealed one of
-// that version lies behind it as it was. PartOwn is what a record's own sources say, see Part.
-const (
-	PartSealed CellPart = "sealed"
-	PartBefore CellPart = "before"
-	PartOwn    CellPart = "own"
-	// PartRequest is what a change request asks of a record, at the version of that moment.
-	PartRequest CellPart = "request"
-)
-
-// Vault seals and opens, hashes and enciphers ids. It alone knows keys. It owns no rule about who
-// may see what.
-type Vault interface {
-	Hashes
-	// Seal seals images in place, each under the key of its subject. Keys of new subjects are
-	// made, and durable, before it returns.
-	Seal(ctx context.Context, cells []Cell) error
-	// Open opens the sealed images of a page and of the pages nested in it, and appends their
-	// fields to the page's columns and groups. It fails with code key_gone when a subject has no
-	// key (anymore): whoever asked reads the page again.
-	Open(ctx context.Context, page *Page) error
-	// Realm returns the id realm of that name.
-	Realm(name string) (Realm, error)
-	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was
-	// made for another context (client, dataset, filter, fields, purpose) or is not ours.
-	SealPosition(context, position []byte) string
-	OpenPosition(context []byte, token string) ([]byte, bool)
-}
-
-// CellOpener opens images that Seal has sealed, for those who write what is on file anew.
-type CellOpener interface {
-	// OpenCells opens images in place, at the version that they are of. It fails with code key_gone
-	// when a subject has no key anymore.
-	OpenCells(ctx context.Context, cells []Cell) error
-}
-
-// FileVault seals exports that become files, each under a key of its own, and signs what is said of them.
-type FileVault interface {
-	// SealFile returns a writer that seals to w, in the format of age: to the recipient, a public key of
-	// age, or under the export's own key when it is empty. What was not closed is not whole, and opens
-	// nowhere. Code recipient_malformed.
-	SealFile(w io.Writer, export UID, recipient string) (io.WriteCloser, error)
-	// OpenFile opens a file that was sealed under the export's own key. Code export_gone when that is
-	// destroyed.
-	OpenFile(sealed io.ReaderAt, size int64, export UID) (content io.ReaderAt, length int64, err error)
-	// SealNote and OpenNote seal what is remembered of an export, bound to its name.
-	SealNote(export UID, name string, text []byte) ([]byte, error)
-	OpenNote(export UID, name string, sealed []byte) ([]byte, error)
-	// DestroyExport destroys the key of an export, durably. Again, it does nothing.
-	DestroyExport(export UID) error
-	// SignManifest returns a text as a signed note; ManifestKeys returns the public keys, the one in
-	// use last.
-	SignManifest(text string) (note string, err error)
-	ManifestKeys() ([]string, error)
-}
-
-// Hashes are keyed, one-way and always the same: what stands in a store in the place of a value.
-type Hashes interface {
-	// RecordKey returns the keyed hash under which a record is on file, of the key that its source
-	// gave it. The source's own key lies nowhere.
-	RecordKey(dataset, source, key string) string
-	// BlindIndex returns the 256-bit index of a normalized identifier under the current version of
-	// its key; BlindIndexes returns it under every version that rows on file may have. The issuer
-	// may be empty.
-	BlindIndex(scheme, issuer, normalized string) []byte
-	BlindIndexes(scheme, issuer, normalized string) [][]byte
-	// NameTokens returns 24 bits of the hash of a token of a name within an area, under every version
-	// of its key that rows on file may have, the current one first.
-	NameTokens(area, token string) []uint32
-	// Digest returns a keyed digest that shows only whether content changed.
-	Digest(content []byte) [16]byte
-	// Tag returns a keyed 128-bit hash of a view, for entity tags.
-	Tag(view []byte) [16]byte
-}
-
-// Shredder destroys keys. One verb may: erasure.
-type Shredder interface {
-	// Shred destroys the key of a subject, durably; again, when it is gone already. What was sealed
-	// under it opens nowhere from then on. complete is when the last thing that could open an old
-	// copy of the key is destroyed as well.
-	Shred(ctx context.Context, dataset *Dataset, number Number) (complete time.Time, err error)
-}
-
-// EntryVault seals what ledger entries say.
-type EntryVault interface {
-	// SealEntry returns the row with every part sealed; the row it was given stays as it is.
-	SealEntry(row LedgerRow) LedgerRow
-	// OpenEntry returns the row with every part open. It fails when a part was not sealed for
-	// this entry under this name.
-	OpenEntry(row LedgerRow) (LedgerRow, error)
-}
-
-// CheckpointSigner signs checkpoints with a key that signs nothing else.
-type CheckpointSigner interface {
-	// LedgerOrigin names this ledger among all others, for ever: the first line of its
-	// checkpoints.
-	LedgerOrigin() string
-	// SignCheckpoint returns the text, which begins with the origin, as a signed note.
-	SignCheckpoint(text string) (note string, err error)
-	// CheckpointKeys returns the public keys, the one in use last.
-	CheckpointKeys() ([]string, error)
-}
-
-// TombstoneKeeper keeps tombstones outside of the registry, where its loss does not reach and no
-// backup brings an older state back.
-type TombstoneKeeper interface {
-	// Keep keeps a tombstone, durably. It may get one twice, and one whose erasure was not
-	// committed afterwards.
-	Keep(ctx context.Context, t Tombstone) error
-}
