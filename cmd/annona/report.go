@@ -98,13 +98,11 @@ type reporter struct {
 	dataset string
 	refused func(line int, err error)
 
-	rows     []map[string]any
-	lines    []int           // of the rows
-	names    map[string]bool // of the rows: one name stands once in a request
-	ids      map[string]string
-	recorded int
-	unchanged,
-	refusals int
+	rows  []map[string]any
+	lines []int           // of the rows
+	names map[string]bool // of the rows: one name stands once in a request
+
+	recorded, unchanged, refusals int
 }
 
 // read reports each line.
