@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
+
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/identity/people"
 	"github.com/annona-exchange/annona/store/sqlite"
@@ -279,5 +281,44 @@ func TestWhoIsNotSignedIn(t *testing.T) {
 		if answer := d.ask("GET", SignInPath+"?"+query, nil, nil); answer.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d", query, answer.StatusCode)
 		}
+	}
+}
+
+// T-25 over HTTP: of 100 wrong codes from one place five are looked at, and whoever the account is of signs in
+// in a browser that is known, from that very place.
+func TestAHundredWrongCodes(t *testing.T) {
+	d := newDesk(t)
+	if answer := d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite("ama")}}); answer.StatusCode != http.StatusSeeOther {
+		t.Fatalf("an invitation: %d", answer.StatusCode)
+	}
+	const password = "seven lanterns on the quay"
+	d.post("/account/password", "/account/password", url.Values{"password": {password}, "repeat": {password}})
+	secret := regexp.MustCompile(`id="secret"[^>]*>([a-z2-7 ]+)<`).FindStringSubmatch(text(t, d.ask("GET", "/account/app", nil, nil)))
+	if secret == nil {
+		t.Fatal("the page shows no secret")
+	}
+	code := func(steps time.Duration) string {
+		shown, err := totp.GenerateCode(strings.ToUpper(strings.ReplaceAll(secret[1], " ", "")), time.Now().Add(steps*30*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown
+	}
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
+		t.Fatalf("an app: %d", answer.StatusCode)
+	}
+	known := d.cookies
+	met := map[int]int{}
+	for range 100 {
+		d.cookies = map[string]*http.Cookie{}
+		met[d.post(SignInPath, SignInPath, url.Values{"name": {"ama"}, "password": {password + "!"}, "code": {"000000"}}).StatusCode]++
+	}
+	if met[http.StatusUnauthorized] < 5 || met[http.StatusUnauthorized] > 20 || met[http.StatusUnauthorized]+met[http.StatusTooManyRequests] != 100 {
+		t.Errorf("100 wrong passwords are answered %v", met)
+	}
+	d.cookies = known
+	d.post("/account", "/account/signout", url.Values{})
+	if answer := d.post(SignInPath, SignInPath, url.Values{"name": {"ama"}, "password": {password}, "code": {code(1)}}); answer.StatusCode != http.StatusSeeOther {
+		t.Errorf("whoever the account is of is answered %d, %v", answer.StatusCode, d.failure)
 	}
 }
