@@ -39,9 +39,7 @@ type Form struct {
 // inquire takes the first two steps, decide and narrow. What they deny is entered in the ledger.
 func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
 	i, err := x.decideAndNarrow(ctx, from, caller, verb, q)
-	if err != nil {
-		x.denied(from, caller, verb, q.Dataset, err)
-	}
+	x.denied(from, caller, verb, q.Dataset, err)
 	return i, err
 }
 

@@ -320,5 +320,32 @@ func TestAHundredWrongCodes(t *testing.T) {
 	d.post("/account", "/account/signout", url.Values{})
 	if answer := d.post(SignInPath, SignInPath, url.Values{"name": {"ama"}, "password": {password}, "code": {code(1)}}); answer.StatusCode != http.StatusSeeOther {
 		t.Errorf("whoever the account is of is answered %d, %v", answer.StatusCode, d.failure)
+// Every page is for everybody, for somebody who holds an invitation, or for somebody who has signed in. One
+// that is not here fails the test. What an account page refuses, TestWhoIsNotSignedIn shows.
+func TestEveryPageIsDecided(t *testing.T) {
+	d := newDesk(t)
+	open := map[string]int{
+		"GET " + SignInPath: 200, "POST " + SignInPath: 401, "POST /signin/passkey/options": 200, "POST /signin/passkey": 400,
+		"GET " + InvitationPath: 200, "POST " + InvitationPath: 401, "GET /signin/style.css": 200, "GET /signin/passkey.js": 200,
+		"POST /account/signout": 303, "POST /account/signout/everywhere": 303,
+	}
+	for _, pattern := range d.wire.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		want, listed := open[pattern]
+		if !listed {
+			if !strings.HasPrefix(path, "/account") && path != ConsentPath {
+				t.Errorf("nothing says what decides the page %s", pattern)
+			}
+			continue
+		}
+		var answer *http.Response
+		if method == "GET" {
+			answer = d.ask(method, path, nil, nil)
+		} else {
+			answer = d.post(SignInPath, path, url.Values{"name": {"ama"}, "password": {"x"}, "code": {"1"}, "invitation": {"x"}})
+		}
+		if answer.StatusCode != want {
+			t.Errorf("%s: %d, want %d", pattern, answer.StatusCode, want)
+		}
 	}
 }
