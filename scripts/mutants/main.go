@@ -242,7 +242,7 @@ func put(work string, overlay map[string]string, path string, content []byte) er
 	if err != nil {
 		return err
 	}
-	to, err := filepath.Abs(filepath.Join(work, strings.ReplaceAll(path, "/", "_")))
+	to, err := filepath.Abs(filepath.Join(work, strings.ReplaceAll(path, "/", "_")+".txt")) // no package of its own
 	if err != nil {
 		return err
 	}
