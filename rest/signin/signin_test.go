@@ -320,6 +320,9 @@ func TestAHundredWrongCodes(t *testing.T) {
 	d.post("/account", "/account/signout", url.Values{})
 	if answer := d.post(SignInPath, SignInPath, url.Values{"name": {"ama"}, "password": {password}, "code": {code(1)}}); answer.StatusCode != http.StatusSeeOther {
 		t.Errorf("whoever the account is of is answered %d, %v", answer.StatusCode, d.failure)
+	}
+}
+
 // Every page is for everybody, for somebody who holds an invitation, or for somebody who has signed in. One
 // that is not here fails the test. What an account page refuses, TestWhoIsNotSignedIn shows.
 func TestEveryPageIsDecided(t *testing.T) {
