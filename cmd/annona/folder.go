@@ -172,6 +172,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 		Decisions:      f.store,
 		ChangeRequests: f.store,
 		Matters:        f.store,
+		Attachments:    f.store,
 		Programs:       f.store,
 		ExportJobs:     f.store,
 		ExportQueue:    f.store,

@@ -20,6 +20,7 @@ func (f *folder) takeImports(log *slog.Logger) (*intake.Imports, error) {
 	if err := vault.SweepSpools(folder); err != nil {
 		return nil, annona.Invalid("folder_unusable", "what an earlier run has left in the folder spool of the data folder cannot be removed: %s", reason(err))
 	}
+	f.gate.Spool = func() (exchange.Spool, error) { return vault.NewSpool(folder) }
 	imports := &intake.Imports{
 		Gate: f.gate, Areas: f.knownArea, Turn: f.turn(), Demo: f.vault.Demo(),
 		Spool: func() (intake.Spool, error) { return vault.NewSpool(folder) },
