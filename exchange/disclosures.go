@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -166,10 +167,7 @@ func withoutCases(caller annona.Caller, m *audit.Mention) bool {
 	if slices.Contains(caseDatasets, facts.Dataset) {
 		return false
 	}
-	m.Fields = slices.DeleteFunc(m.Fields, func(field string) bool {
-		named := func(as string) bool { return slices.Contains(facts.Fields, as) }
-		return named("cases."+field) && !named(field) && !named("enrollments."+field) && !named("benefits."+field)
-	})
+	m.Fields = slices.DeleteFunc(m.Fields, func(field string) bool { return strings.HasPrefix(field, "cases.") })
 	return true
 }
 

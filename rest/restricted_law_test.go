@@ -43,7 +43,7 @@ func TestTheRestrictedCaseLaw(t *testing.T) {
 			tally["hidden: "+act.name]++
 		}
 		for n, now := range there.answers(w, calls) {
-			same(rt, before[n], now, calls[n].call, lawTerms{}, []string{calls[n].who, "exactly"})
+			calls[n].same(rt, before[n], now)
 		}
 		for _, act := range w.openly(rt) {
 			a, b := here.do(w, act), there.do(w, act)
@@ -54,7 +54,7 @@ func TestTheRestrictedCaseLaw(t *testing.T) {
 		}
 		a, b := here.answers(w, calls), there.answers(w, calls)
 		for n, c := range calls {
-			same(rt, here.blur(a[n]), there.blur(b[n]), c.call, lawTerms{}, []string{c.who})
+			c.same(rt, here.blur(a[n]), there.blur(b[n]))
 		}
 	})
 	t.Cleanup(func() {
@@ -296,6 +296,13 @@ func (w *wall) openly(rt *rapid.T) (acts []act) {
 type asked struct {
 	call
 	who string
+}
+
+func (c asked) same(t failer, a, b string) {
+	t.Helper()
+	if a != b {
+		t.Fatalf("%v, by %s: what is hidden shows:\n%s", c.call, c.who, cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")))
+	}
 }
 
 // calls draws doors at which those ask who may not see what is hidden.
