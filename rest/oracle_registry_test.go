@@ -106,7 +106,8 @@ func (k *keep) open(t lawTerms) *installation {
 		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store, Roster: in.store,
 		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, Merges: in.store, Indexes: in.store, ExportSpecs: in.store, Decisions: in.store, ChangeRequests: in.store, Matters: in.store, Programs: in.store, ExportJobs: in.store, ExportQueue: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
 	})
-	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock})
+	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock,
+		Spool: func() (annona.Spool, error) { return vault.NewSpool(dir) }})
 	in.check(err)
 	if t.role != "" {
 		_, err = in.gate.ApplyPolicy(k.Context(), operator, t.policy)

@@ -11,8 +11,13 @@ import (
 	"github.com/annona-exchange/annona/vault"
 )
 
-// spoolFolder is where the rows of loads over HTTP wait, sealed, inside the data folder.
+// spoolFolder is where the rows of loads over HTTP wait, and files of exports for each other, sealed,
+// inside the data folder.
 const spoolFolder = "spool"
+
+func (f *folder) spool() (annona.Spool, error) {
+	return vault.NewSpool(filepath.Join(f.path, spoolFolder))
+}
 
 // takeImports makes ready for loads over HTTP.
 func (f *folder) takeImports(log *slog.Logger) (*intake.Imports, error) {
@@ -22,7 +27,7 @@ func (f *folder) takeImports(log *slog.Logger) (*intake.Imports, error) {
 	}
 	imports := &intake.Imports{
 		Gate: f.gate, Areas: f.knownArea, Turn: f.turn(), Demo: f.vault.Demo(),
-		Spool: func() (intake.Spool, error) { return vault.NewSpool(folder) },
+		Spool: f.spool,
 		Ended: func(l exchange.LoadInfo) {
 			f.metrics.ImportEnded(l)
 			logImport(log, l)
