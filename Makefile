@@ -56,7 +56,10 @@ kills: ## the worker of one export killed; KILLS=100
 crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED= CUTS=
 	$(GO) run ./crash -bin $(BIN) -dir build/crash -store $(STORE) -seed $(SEED) -n $(N) -cuts $(CUTS)
 
+mutate-gate: ## each decision of the gate taken away: which test misses it
+	$(GO) run ./scripts/mutants -only "$(ONLY)"
+
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test laws lint check race fuzz bench outsider kills crash tools
+.PHONY: help run build test laws lint check race fuzz bench outsider kills crash mutate-gate tools

@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 	"examples":                    {},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
+	"scripts/mutants":             {},
 	"cmd/annona": {"", "audit", "backup", "client", "client/assess", "encode", "examples", "exchange", "identity", "identity/people", "ingest", "ingest/intake", "ingest/suggest", "ingest/pull", "jobs", "rest", "rest/oauth", "rest/signin", "schema",
 		"store/postgres", "store/sqlite", "synthetic", "vault"},
 }

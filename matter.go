@@ -234,6 +234,9 @@ type Matters interface {
 	// Holders returns who in a scope over individuals holds those identifiers, and whether they take part.
 	// epoch is the policy epoch of the moment that this is of.
 	Holders(ctx context.Context, scope Scope, in Participating, identifiers []IdentifierIndex) (found []Holder, epoch int64, err error)
+	// UIDsByKey returns the UIDs of households or individuals by their record keys in a source, see
+	// Hashes.RecordKey. One that is not on file is not there. For the operator only.
+	UIDsByKey(ctx context.Context, dataset *Dataset, source string, keys []string) (map[string]UID, error)
 }
 
 // ProgramTx writes programs, within a transaction.

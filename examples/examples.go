@@ -4,7 +4,7 @@ package examples
 
 import "embed"
 
-// Files are the agreements.
+// Files are the agreements and the programs.
 //
-//go:embed agreements/*.yaml
+//go:embed agreements/*.yaml programs/*/program.yaml
 var Files embed.FS

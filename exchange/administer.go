@@ -213,6 +213,9 @@ func (x *Exchange) Declare(ctx context.Context, caller annona.Caller, extension 
 // CloseOpenRequests gives the outcome unknown to requests that a crash left without one. Those of
 // other servers of the registry that run go on. It runs before the first request of a server.
 func (x *Exchange) CloseOpenRequests(ctx context.Context, caller annona.Caller, requests annona.Requests) (int, error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
 	open, err := requests.AbandonedRequests(ctx)
 	if err != nil {
 		return 0, err

@@ -19,6 +19,8 @@ type CaseNote struct {
 	// Author is a reference of the author in the caller's own system. It is a word, and no proof: somebody
 	// who has signed in here is the author themselves.
 	Author string `json:"author,omitempty"`
+	// SourceID is what the partner's own system calls the note: the same again is the note that is on file.
+	SourceID string `json:"source_note_id,omitempty"`
 }
 
 // AddCaseNote adds a note to a case that the caller may see. What others share without notes gets none.
@@ -35,6 +37,10 @@ func (x *Exchange) AddCaseNote(ctx context.Context, caller annona.Caller, purpos
 	if err != nil {
 		return v, err
 	}
+	key, err := d.keyOf("case_notes", memberSourceNote, note.SourceID)
+	if err != nil {
+		return v, err
+	}
 	number, _, err := d.find(ctx, id)
 	if err != nil {
 		return v, err
@@ -47,11 +53,18 @@ func (x *Exchange) AddCaseNote(ctx context.Context, caller annona.Caller, purpos
 		if err := withinShare([]string{"notes"}, fields, false); err != nil {
 			return err
 		}
-		fresh, err := tx.NewMatters(ctx, notes.shape.Dataset, 1)
+		fresh, err := d.newNote(ctx, tx, notes.shape.Dataset, key)
 		if err != nil {
 			return err
 		}
-		e := matterEdit{Matter: fresh[0], was: newDocument(notes.shape.Dataset)}
+		if fresh.Version > 0 {
+			if fresh.Parent != of.Number {
+				return annona.Conflict("note_elsewhere", "the note of this source_note_id belongs to another case").On(memberSourceNote)
+			}
+			v = CaseVerdict{Verdict: VerdictUnchanged, ID: string(notes.realm.AppendID(nil, fresh.UID[:]))}
+			return nil
+		}
+		e := matterEdit{Matter: fresh, was: newDocument(notes.shape.Dataset)}
 		e.Parent, e.Subject, e.Confidentiality = of.Number, of.Subject, confidentialityNormal
 		if note.Confidential {
 			e.Confidentiality = confidentialityRestricted
@@ -74,6 +87,24 @@ func (x *Exchange) AddCaseNote(ctx context.Context, caller annona.Caller, purpos
 		return tx.AppendEntry(ctx, d.entry("add_note", "case_notes", nil, subjectsKnown(of.Subject)...))
 	})
 	return v, err
+}
+
+// memberSourceNote is what the partner's own system calls a note.
+const memberSourceNote = "source_note_id"
+
+// newNote sets a note aside, or returns the one on file that has that key.
+func (d *caseDesk) newNote(ctx context.Context, tx annona.Tx, notes *annona.Dataset, key annona.MatterKey) (annona.Matter, error) {
+	var found []annona.Matter
+	var err error
+	if key == (annona.MatterKey{}) {
+		found, err = tx.NewMatters(ctx, notes, 1)
+	} else {
+		found, err = tx.FindMatters(ctx, notes, []annona.MatterKey{key})
+	}
+	if err != nil {
+		return annona.Matter{}, err
+	}
+	return found[0], nil
 }
 
 // noteSaid is what a note says, with who has written it: somebody who has signed in, or whom the caller names.

@@ -52,6 +52,13 @@ var neededAlways = []string{"case_type", "case_number", "status", "phase", "prio
 // madeByMoves are the fields that actions set, and nothing else.
 var madeByMoves = []string{"status", "phase", "closed_date", "case_number"}
 
+// A case may come as far as it is: case systems bring what they have. What of it a first report sets, later
+// ones do not move.
+var (
+	madeHere    = []string{"status", "case_number"}
+	broughtOnce = []string{"phase", "closed_date"}
+)
+
 // tellingTypes are the types of a case of which already that there is one tells something of a special
 // category, or puts somebody in danger.
 var tellingTypes = []string{"violence", "health", "staff_complaint"}
@@ -65,8 +72,8 @@ func CaseActions() []string {
 	return all
 }
 
-// openCase gives a new case what it begins with.
-func openCase(doc document, today annona.Date, number string) {
+// openCase gives a new case what it begins with. Codes: date_ahead, field_not_set.
+func openCase(doc document, today annona.Date, number string) error {
 	first := map[string]string{
 		"status": "open", "phase": phaseIntake, "case_number": number, "priority": "medium", "opened_date": string(today), "confidentiality": confidentialityNormal,
 	}
@@ -78,6 +85,19 @@ func openCase(doc document, today annona.Date, number string) {
 			doc.values[code] = text
 		}
 	}
+	closed := doc.values["phase"] == phaseClosed
+	if closed {
+		doc.values["status"] = "closed"
+	}
+	switch {
+	case closed && doc.values["closed_date"] > string(today):
+		return annona.Invalid("date_ahead", "a case is closed on a day that has come").On("closed_date")
+	case !closed && doc.values["closed_date"] != "":
+		return annona.Invalid("field_not_set", "a closure belongs to a case that is closed").On("closed_date")
+	case doc.values["phase"] == phaseImplementation && len(doc.groups["plan_items"]) == 0:
+		return annona.Invalid("field_required", "a case in this phase has at least one item of this group").On("plan_items")
+	}
+	return nil
 }
 
 // moveCase takes a case along the workflow. What the action says beside (a closure's reason, outcome and

@@ -336,15 +336,29 @@ func (d *caseDesk) read(ctx context.Context, said map[string]any) (row caseRow, 
 	if !named {
 		return row, nil
 	}
-	key, ok := name.(string)
-	switch {
-	case d.terms().Source == "":
-		return row, annona.Forbidden("source_not_granted", "the agreement names no case system of yours, so that its ids mean nothing here").On(memberSourceID)
-	case !ok || !decisionKey.MatchString(key):
-		return row, annona.Invalid("key_malformed", "a source_case_id has at most 200 printable characters without spaces").On(memberSourceID)
+	text, ok := name.(string)
+	if !ok || text == "" {
+		return row, errKey(memberSourceID)
 	}
-	row.key = annona.MatterKey{Source: d.terms().Source, Key: d.x.Vault.RecordKey("cases", d.terms().Source, key)}
-	return row, nil
+	row.key, err = d.keyOf("cases", memberSourceID, text)
+	return row, err
+}
+
+// keyOf is how what the partner's system calls a matter stands on file; the zero MatterKey: it does not name it.
+func (d *caseDesk) keyOf(dataset, member, name string) (annona.MatterKey, error) {
+	switch {
+	case name == "":
+		return annona.MatterKey{}, nil
+	case d.terms().Source == "":
+		return annona.MatterKey{}, annona.Forbidden("source_not_granted", "the agreement names no case system of yours, so that its ids mean nothing here").On(member)
+	case !decisionKey.MatchString(name):
+		return annona.MatterKey{}, errKey(member)
+	}
+	return annona.MatterKey{Source: d.terms().Source, Key: d.x.Vault.RecordKey(dataset, d.terms().Source, name)}, nil
+}
+
+func errKey(member string) error {
+	return annona.Invalid("key_malformed", "a %s has at most 200 printable characters without spaces", member).On(member)
 }
 
 // write writes what is new and what has changed, with one entry for all of it.
@@ -426,14 +440,33 @@ func (d *caseDesk) report(e *matterEdit, row *caseRow) (err error) {
 	case !row.about.IsZero():
 		return annona.Conflict("subject_differs", "the case is about somebody else; it is not moved to another person").On(memberIndividual)
 	}
-	if e.next, err = e.was.with(d.x.CurrentDictionary(), row.said, madeByMoves...); err != nil {
+	closed := madeByMoves
+	if e.Version == 0 {
+		closed = madeHere
+	} else {
+		row.said = withoutRepeated(row.said, e.was, broughtOnce)
+	}
+	if e.next, err = e.was.with(d.x.CurrentDictionary(), row.said, closed...); err != nil {
 		return err
 	}
 	if e.Version == 0 {
-		openCase(e.next, d.today, shortName(annona.NewUID()))
+		if err := openCase(e.next, d.today, shortName(annona.NewUID())); err != nil {
+			return err
+		}
 	}
 	d.index(e)
 	return d.check(e)
+}
+
+// withoutRepeated leaves out what a report says of fields that it may not move, where it says what is on file.
+func withoutRepeated(said map[string]any, was document, fields []string) map[string]any {
+	left := maps.Clone(said)
+	for _, code := range fields {
+		if text, ok := left[code].(string); ok && text == was.values[code] {
+			delete(left, code)
+		}
+	}
+	return left
 }
 
 // CaseEdit is one change of a case.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/synthetic"
 )
 
 // offices are two partners who keep cases: the town's, which is cleared for restricted ones, and a clinic.
@@ -169,6 +170,66 @@ func TestCases(t *testing.T) {
 	for tag, code := range map[string]string{"": "if_match_missing", "W/" + v.ETag: "if_match_weak", `"x"`: "version_unknown"} {
 		_, err := o.EditCase(t.Context(), o.town, purpose, exchange.CaseEdit{ID: v.ID, IfMatch: tag, Patch: said{"priority": "low"}})
 		refusal(t, "If-Match "+tag, err, code)
+	}
+}
+
+// TestCasesComeAsFarAsTheyAre brings cases in the phase that they have reached elsewhere, and notes twice.
+func TestCasesComeAsFarAsTheyAre(t *testing.T) {
+	o := newOffices(t)
+	bring := func(of said) exchange.CaseVerdict {
+		t.Helper()
+		of["individual_id"], of["case_type"] = o.people[0], "social_support"
+		return o.open(t, of)
+	}
+	closed := func(day string) said {
+		return said{"source_case_id": "T-7", "phase": "closed", "closed_date": day, "opened_date": "2020-01-01", "closure_reason": "goals_met", "outcome": "improved"}
+	}
+	for code, of := range map[string]said{
+		"date_ahead":     closed("2990-01-01"),
+		"field_required": {"phase": "implementation", "risk_level": "low"},
+		"field_not_set":  {"phase": "intake", "closed_date": "2020-01-02"},
+	} {
+		refusal(t, "a case that contradicts itself", bring(of).Reason, code)
+	}
+	refusal(t, "a status by hand", bring(said{"status": "closed"}).Reason, "field_not_set")
+	v := bring(closed("2020-06-01"))
+	if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "status", "phase", "closed_date"); !slices.Equal(got, []string{"closed closed 2020-06-01"}) {
+		t.Fatalf("%q, %+v", got, v)
+	}
+	if again := bring(closed("2020-06-01")); again.Verdict != exchange.VerdictUnchanged || again.ID != v.ID {
+		t.Errorf("the same again: %+v", again)
+	}
+	later := closed("2020-06-01")
+	later["phase"] = "review"
+	refusal(t, "a move by a report", bring(later).Reason, "field_not_set")
+
+	note := exchange.CaseNote{Kind: "call", Text: "They are well.", SourceID: "N-1"}
+	first, err := o.AddCaseNote(t.Context(), o.town, purpose, v.ID, note)
+	if err != nil || first.Verdict != exchange.VerdictCreated {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	again, err := o.AddCaseNote(t.Context(), o.town, purpose, v.ID, note)
+	if err != nil || again.Verdict != exchange.VerdictUnchanged || again.ID != first.ID {
+		t.Errorf("the note again: %+v, %v", again, err)
+	}
+	other := bring(said{})
+	_, err = o.AddCaseNote(t.Context(), o.town, purpose, other.ID, note)
+	refusal(t, "the note of another case", err, "note_elsewhere")
+}
+
+// TestIDsByKey are for the operator alone, and for those on file.
+func TestIDsByKey(t *testing.T) {
+	o := newOffices(t)
+	operator := annona.Caller{Strength: annona.StrengthOperator, Operator: "admin"}
+	if _, err := o.IDsByKey(t.Context(), o.town, o.town.Agreement, "individuals", "survey", []string{"1"}); annona.CodeOf(err) != "operator_only" {
+		t.Errorf("a partner asks: %v", err)
+	}
+	if _, err := o.IDsByKey(t.Context(), operator, "nobody", "individuals", "survey", []string{"1"}); annona.CodeOf(err) != "not_found" {
+		t.Errorf("no agreement: %v", err)
+	}
+	ids, err := o.IDsByKey(t.Context(), operator, o.town.Agreement, "individuals", synthetic.Source, []string{"I0000001", "nobody"})
+	if err != nil || len(ids) != 1 || !slices.Contains(o.people, ids["I0000001"]) {
+		t.Errorf("%v, %v", ids, err)
 	}
 }
 

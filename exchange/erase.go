@@ -217,6 +217,9 @@ func (x *Exchange) shred(ctx context.Context, caller annona.Caller, stone annona
 // removes tombstones that have expired. It returns how many it finished. A server does so before
 // its first request.
 func (x *Exchange) FinishErasures(ctx context.Context, caller annona.Caller) (int, error) {
+	if err := operatorOnly(caller); err != nil {
+		return 0, err
+	}
 	stones, err := x.Subjects.Tombstones(ctx)
 	if err != nil {
 		return 0, err

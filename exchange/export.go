@@ -59,11 +59,7 @@ func (x *Exchange) export(ctx context.Context, caller annona.Caller, q Question,
 	}
 	i.form = form
 	if spec != nil {
-		on, err := x.surroundingsOf(ctx, spec, i.asOf)
-		if err != nil {
-			return nil, err
-		}
-		if err := i.follow(x.CurrentDictionary(), spec, on); err != nil {
+		if err := x.showBySpec(ctx, i, spec); err != nil {
 			return nil, err
 		}
 	}

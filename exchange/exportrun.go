@@ -65,11 +65,7 @@ func (x *Exchange) resume(ctx context.Context, caller annona.Caller, job annona.
 	if spec.AsOf == "" {
 		i.asOf = job.At.Day
 	}
-	on, err := x.surroundingsOf(ctx, &spec, i.asOf)
-	if err != nil {
-		return nil, err
-	}
-	if err := i.follow(x.CurrentDictionary(), &spec, on); err != nil {
+	if err := x.showBySpec(ctx, i, &spec); err != nil {
 		return nil, err
 	}
 	state, err := x.Log.LogState(ctx)

@@ -218,11 +218,20 @@ func (x *Exchange) exportOf(ctx context.Context, caller annona.Caller, id annona
 	}
 }
 
-// CancelExport ends an export and lets its files go. One that has ended otherwise stays as it is.
+// CancelExport ends an export and lets its files go: of a client that may export the same, and of the
+// operator. One that has ended otherwise stays as it is.
 func (x *Exchange) CancelExport(ctx context.Context, caller annona.Caller, id string) error {
 	job, err := x.ExportStatus(ctx, caller, id)
-	if err != nil || !slices.Contains([]annona.ExportState{annona.ExportWaiting, annona.ExportRunning, annona.ExportComplete}, job.State) {
+	if err != nil {
 		return err
+	}
+	if !caller.IsOperator() {
+		if err := x.MayFetch(ctx, caller, &job); err != nil {
+			return err
+		}
+	}
+	if !slices.Contains([]annona.ExportState{annona.ExportWaiting, annona.ExportRunning, annona.ExportComplete}, job.State) {
+		return nil
 	}
 	return x.Writer.Update(ctx, func(tx annona.Tx) error {
 		if err := tx.CancelExport(ctx, job.ID); err != nil {
@@ -238,6 +247,9 @@ func (x *Exchange) CancelExport(ctx context.Context, caller annona.Caller, id st
 func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, name, piece string) (job annona.ExportJob, part annona.ExportPart, recipient string, err error) {
 	job, err = x.ExportStatus(ctx, caller, id)
 	if err != nil {
+		return job, part, "", err
+	}
+	if err := x.MayFetch(ctx, caller, &job); err != nil {
 		return job, part, "", err
 	}
 	if part, err = x.fileOf(ctx, &job, name); err != nil {
@@ -263,9 +275,11 @@ func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, nam
 	return job, part, run.spec.Recipient, x.disclose(ctx, x.administration(caller, facts))
 }
 
-// MayFetch decides again whether somebody who is downloading a file may go on.
+// MayFetch decides whether somebody may have what an export holds. It is asked again and again while they
+// download. What it denies is entered in the ledger.
 func (x *Exchange) MayFetch(ctx context.Context, caller annona.Caller, job *annona.ExportJob) error {
 	_, err := x.decide(ctx, x.Standings, caller, annona.VerbExport, Question{Dataset: job.Dataset, Purpose: job.Purpose})
+	x.denied(x.Standings, caller, annona.VerbExport, job.Dataset, err)
 	return err
 }
 

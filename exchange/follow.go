@@ -169,6 +169,7 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 	if err != nil {
 		return nil, err
 	}
+	q.whole = after == ""
 	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbFollow, q)
 	if err != nil {
 		return nil, err
@@ -206,17 +207,15 @@ func (x *Exchange) startSpecLook(ctx context.Context, caller annona.Caller, spec
 	if spec.Mode != annona.SpecDelta {
 		return nil, annona.Invalid("spec_not_followed", "nothing is remembered of what exports by this specification have shown; one with mode: delta can be followed").On("specification")
 	}
-	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbFollow, questionOf(spec))
+	q := questionOf(spec)
+	q.whole = after == ""
+	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbFollow, q)
 	if err != nil {
 		return nil, err
 	}
 	form.Spec = spec.Name + "@" + strconv.Itoa(spec.Version)
 	i.form = form
-	on, err := x.surroundingsOf(ctx, spec, i.asOf)
-	if err != nil {
-		return nil, err
-	}
-	if err := i.follow(x.CurrentDictionary(), spec, on); err != nil {
+	if err := x.showBySpec(ctx, i, spec); err != nil {
 		return nil, err
 	}
 	l, err := x.newLook(ctx, i, x.specMemory(i, spec), i.spec.records(i.spec.shown), limit)

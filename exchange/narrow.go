@@ -39,18 +39,13 @@ type Form struct {
 // inquire takes the first two steps, decide and narrow. What they deny is entered in the ledger.
 func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
 	i, err := x.decideAndNarrow(ctx, from, caller, verb, q)
-	if err != nil {
-		x.denied(from, caller, verb, q.Dataset, err)
-	}
+	x.denied(from, caller, verb, q.Dataset, err)
 	return i, err
 }
 
 func (x *Exchange) decideAndNarrow(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
 	grant, err := x.decide(ctx, from, caller, verb, q)
 	if err != nil {
-		return nil, err
-	}
-	if err := x.signedInWell(caller, grant); err != nil {
 		return nil, err
 	}
 	d := x.CurrentDictionary()
@@ -68,17 +63,7 @@ func (x *Exchange) decideAndNarrow(ctx context.Context, from annona.Standings, c
 	if i.realm, err = x.Vault.Realm(grant.Agreement.Realm); err != nil {
 		return nil, err
 	}
-	return i, nil
-}
-
-// signedInWell refuses a person whose sign-in is too old or too weak for what they begin by hand. What
-// has begun goes on, and what somebody has asked for runs by itself later.
-func (x *Exchange) signedInWell(caller annona.Caller, grant *annona.Grant) error {
-	byHand := caller.Acting != annona.SignedIn{} && caller.Within == nil
-	if byHand && !caller.Acting.Meets(grant.StepUp, x.Clock()) {
-		return annona.InsufficientSignIn(grant.StepUp)
-	}
-	return nil
+	return i, x.signedInWell(i)
 }
 
 func (x *Exchange) asOf(asked annona.Date) (annona.Date, error) {
@@ -105,15 +90,23 @@ func (i *inquiry) scope(shape *annona.Shape, today annona.Date) annona.Scope {
 	}).WithHouseholds(seen["households"]).Choosing(i.filter)
 }
 
-// follow lets the columns be those of a specification.
-func (i *inquiry) follow(d *annona.Dictionary, spec *annona.ExportSpec, on surroundings) (err error) {
-	i.spec, err = compileSpec(d, i.grant, spec, on)
+// showBySpec lets the columns be those of a specification. They may be made of fields that the question does
+// not name.
+func (x *Exchange) showBySpec(ctx context.Context, i *inquiry, spec *annona.ExportSpec) error {
+	on, err := x.surroundingsOf(ctx, spec, i.asOf)
 	if err != nil {
+		return err
+	}
+	if i.spec, err = compileSpec(x.CurrentDictionary(), i.grant, spec, on); err != nil {
 		return err
 	}
 	i.shape = i.spec.read(i.spec.shown)
 	i.fields = fieldNames(i.shape)
 	i.compiled = &compiled{shape: i.shape, fields: i.fields}
+	if err := x.signedInWell(i); err != nil {
+		x.denied(x.Standings, i.caller, i.verb, i.question.Dataset, err)
+		return err
+	}
 	return nil
 }
 

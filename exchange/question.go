@@ -25,6 +25,10 @@ type Question struct {
 	Plain bool
 	// matters lets the dataset be one of matters, which have verbs of their own.
 	matters bool
+	// whole says that all of it is told one after the other, from the beginning.
+	whole bool
+	// spec says that a specification names the columns, see showBySpec.
+	spec bool
 }
 
 // maxFields bounds the names in Question.Fields.

@@ -47,7 +47,7 @@ func (x *Exchange) denied(from annona.Standings, caller annona.Caller, verb anno
 	if _, retried := from.(*remembering); retried || caller.IsOperator() {
 		return // what was remembered is decided again
 	}
-	kind := annona.KindOf(err)
+	kind := annona.KindOf(err) // of nil: none of these
 	if kind != annona.KindForbidden && kind != annona.KindUnauthenticated {
 		return
 	}

@@ -171,7 +171,8 @@ func (x *Exchange) BeginReceived(ctx context.Context, caller annona.Caller, r *R
 }
 
 // sourcesOf returns the sources whose registrar a client is.
-func (x *Exchange) sourcesOf(ctx context.Context, caller annona.Caller) ([]string, error) {
+func (x *Exchange) sourcesOf(ctx context.Context, caller annona.Caller) (sources []string, err error) {
+	defer func() { x.denied(x.Standings, caller, annona.VerbImport, "", err) }()
 	by, err := x.importing(ctx, caller)
 	if err != nil {
 		return nil, err
@@ -189,7 +190,8 @@ func (x *Exchange) mayLoad(ctx context.Context, caller annona.Caller, order Load
 	return err
 }
 
-func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order LoadOrder, guard *annona.Percent) (annona.Percent, error) {
+func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order LoadOrder, guard *annona.Percent) (granted annona.Percent, err error) {
+	defer func() { x.denied(x.Standings, caller, annona.VerbImport, "", err) }()
 	by, err := x.importing(ctx, caller)
 	if err != nil {
 		return 0, err
@@ -200,7 +202,7 @@ func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order L
 		}
 		guard = nil
 	}
-	granted, err := policy.DecideLoad(by.terms, by.roles, policy.Load{Request: by.request, Source: order.Source, Mode: order.Mode, Guard: guard})
+	granted, err = policy.DecideLoad(by.terms, by.roles, policy.Load{Request: by.request, Source: order.Source, Mode: order.Mode, Guard: guard})
 	if order.Mode != ModeFull {
 		granted = 0
 	}

@@ -311,7 +311,7 @@ func (s *specification) records(shown *annona.Shape) *annona.Shape {
 
 // questionOf is what an export by a specification asks, but for its columns.
 func questionOf(spec *annona.ExportSpec) Question {
-	return Question{Dataset: spec.Dataset, Purpose: spec.Purpose, Filter: spec.Filter, AsOf: spec.AsOf}
+	return Question{Dataset: spec.Dataset, Purpose: spec.Purpose, Filter: spec.Filter, AsOf: spec.AsOf, spec: true}
 }
 
 // sameSpec reports whether two specifications say the same, whatever their versions.

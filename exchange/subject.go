@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/annona-exchange/annona"
@@ -56,6 +57,39 @@ func (x *Exchange) findRecord(ctx context.Context, s Subject) (annona.Number, er
 		return 0, nil
 	}
 	return x.Subjects.SubjectByUID(ctx, uid)
+}
+
+// IDsByKey returns the ids under which an agreement knows households or individuals, by their keys in a
+// source: so that the operator can bring what a program's files say by those. One that is not on file is
+// not there. What the agreement may see of them is not asked; whatever is done by the ids asks it.
+func (x *Exchange) IDsByKey(ctx context.Context, caller annona.Caller, agreement, dataset, source string, keys []string) (map[string]string, error) {
+	if err := operatorOnly(caller); err != nil {
+		return nil, err
+	}
+	d, err := rootDataset(x.CurrentDictionary(), dataset)
+	if err != nil {
+		return nil, err
+	}
+	under, err := x.Standings.Agreement(ctx, agreement)
+	if err != nil || under == nil {
+		return nil, errors.Join(err, annona.NotFound("no agreement of this name is on file").On("agreement"))
+	}
+	realm, err := x.Vault.Realm(under.Realm)
+	if err != nil {
+		return nil, err
+	}
+	hashed := make([]string, len(keys))
+	for n, key := range keys {
+		hashed[n] = x.Vault.RecordKey(dataset, source, key)
+	}
+	found, err := x.Matters.UIDsByKey(ctx, d, source, hashed)
+	ids := make(map[string]string, len(found))
+	for n, key := range keys {
+		if uid, ok := found[hashed[n]]; ok {
+			ids[key] = string(realm.AppendID(nil, uid[:]))
+		}
+	}
+	return ids, err
 }
 
 // Restrict records a restriction or an objection of an individual. It takes effect with the

@@ -57,11 +57,7 @@ func (x *Exchange) TryExport(ctx context.Context, caller annona.Caller, name str
 		return nil, err
 	}
 	i.form = Form{Format: spec.Format, Layout: spec.Layout, Spec: spec.Name + "@" + strconv.Itoa(spec.Version)}
-	on, err := x.surroundingsOf(ctx, &spec, i.asOf)
-	if err != nil {
-		return nil, err
-	}
-	if err := i.follow(x.CurrentDictionary(), &spec, on); err != nil {
+	if err := x.showBySpec(ctx, i, &spec); err != nil {
 		return nil, err
 	}
 	t := &trial{x: x, i: i, groups: map[string]int64{}}
@@ -103,10 +99,7 @@ func (x *Exchange) TryExport(ctx context.Context, caller annona.Caller, name str
 
 // mayExport reports whether the caller may read the rows themselves, at this moment.
 func (x *Exchange) mayExport(ctx context.Context, caller annona.Caller, q Question) (bool, error) {
-	grant, err := x.decide(ctx, x.Standings, caller, annona.VerbExport, q)
-	if err == nil {
-		err = x.signedInWell(caller, grant)
-	}
+	_, err := x.decideAndNarrow(ctx, x.Standings, caller, annona.VerbExport, q)
 	if isFailure(err) {
 		return false, err
 	}

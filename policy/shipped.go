@@ -10,11 +10,11 @@ func Shipped() annona.Policy {
 	}
 	return annona.Policy{Roles: []annona.Role{
 		{Name: annona.RolePartner, Title: "What the agreement grants", Rules: []annona.RoleRule{
-			{Name: "agreement"}, {Name: "bulk-by-hand", Verbs: []annona.Verb{annona.VerbExport}, StepUp: &annona.StepUp{ACR: "mfa", MaxAge: 15}},
+			{Name: "agreement"},
 		}},
 		{Name: "registrar", Title: "Loads the sources of its agreement", Rules: []annona.RoleRule{allow("load", 0, annona.VerbImport)}},
 		{Name: "exporter", Title: "Takes exports and follows changes", Rules: []annona.RoleRule{
-			allow("exports", 0, annona.VerbExport, annona.VerbTryExport, annona.VerbFollow), {Name: "bulk-by-hand", Verbs: []annona.Verb{annona.VerbExport}, StepUp: &annona.StepUp{ACR: "mfa", MaxAge: 15}},
+			allow("exports", 0, annona.VerbExport, annona.VerbTryExport, annona.VerbFollow),
 		}},
 		{Name: "program-officer", Title: "Finds and reads records of a program", Rules: []annona.RoleRule{
 			allow("reads", 1000, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch),

@@ -53,7 +53,7 @@ func (s *Server) registerCases() {
 		"action is assess, plan, start, review, resume, close or reopen. Other members are fields, as in a patch: closure_reason, outcome and closure_summary of a closure.",
 		said(json, "The action."), writing...), s.editCase)
 	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/notes", "addCaseNote", "Add a note",
-		"kind and text; also supersedes (the note_number of an earlier note), confidential, author. A note is never edited.", said(json, "The note."), writing...), s.addNote)
+		"kind and text; also supersedes (the note_number of an earlier note), confidential, author, source_note_id (your own name for it: the same again adds nothing, and is answered with 200). A note is never edited.", said(json, "The note."), writing...), s.addNote)
 	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/transitions", "offerTransition", "Refer a case, hand it over, or ask for it",
 		"kind is referral, transfer or transfer_request. Also to_partner, to_worker, service, reason, fields_shared, edit, basis (consent, override, legal_obligation, vital_interests, public_task), override_reason, expires_on.",
 		said(json, "The offer."), writing...), s.offerTransition)
@@ -197,6 +197,9 @@ func (s *Server) addNote(ctx context.Context, in *caseActInput) (*caseOutput, er
 	v, err := s.Gate.AddCaseNote(ctx, visitOf(ctx).caller, in.Purpose, in.ID, note)
 	if err != nil {
 		return nil, err
+	}
+	if v.Verdict == exchange.VerdictUnchanged {
+		return caseAnswer(v, http.StatusOK), nil
 	}
 	return caseAnswer(v, http.StatusCreated), nil
 }

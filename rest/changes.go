@@ -111,9 +111,11 @@ func (s *Server) sendChanges(found *exchange.Changes, dataset, schema string, fo
 }
 
 // registerChanges registers the door of followers.
+const changesPath = "/v1/changes"
+
 func (s *Server) registerChanges() {
 	huma.Register(s.api, people(huma.Operation{
-		Method: http.MethodGet, Path: "/v1/changes", OperationID: "followChanges",
+		Method: http.MethodGet, Path: changesPath, OperationID: "followChanges",
 		Summary: "What has changed for you",
 		Description: "Follows a dataset. Without after, the answers are a first snapshot, in pages; with the position of the answer before, they are what has changed since. " +
 			"Applying every change in order makes what a search returns. Only what changes *your* view is a change: a column that you did not ask for, or a person whom you may not see, makes none.\n\n" +

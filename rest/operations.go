@@ -48,6 +48,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 			}, tokenScheme: tokenSecurity(), sessionScheme: sessionSecurity()},
 		},
 	}
+	document.OnAddOperation = append(document.OnAddOperation, tellWhatDecides())
 	if baseURL != "" {
 		document.Servers = []*huma.Server{{URL: baseURL}}
 	}

@@ -267,8 +267,6 @@ func (d drawer) search(rt *rapid.T, dataset string) call {
 	return call{method: http.MethodGet, path: "/v1/" + dataset, query: q, headers: d.accept(rt)}
 }
 
-const changesPath = "/v1/changes"
-
 // changes draws a question of a follower: that of a search, of today.
 func (d drawer) changes(rt *rapid.T) call {
 	dataset := even([]string{"individuals", "households"}).Draw(rt, "dataset")

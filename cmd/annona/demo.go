@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/examples"
@@ -22,8 +24,11 @@ import (
 // demoFile is where a demo writes its credentials.
 const demoFile = "demo.json"
 
-// demoAgreements are the agreements of the demo, as examples/ holds them.
-var demoAgreements = []string{"eligibility", "research"}
+// demoAgreements are the agreements of the demo, demoPrograms its programs, as examples/ holds them.
+var (
+	demoAgreements = []string{"eligibility", "research", "programs", "casework"}
+	demoPrograms   = []string{"household-transfer", "child-benefit", "girls-education"}
+)
 
 type demoCommand struct {
 	Data        string `default:"annona-demo" type:"path" placeholder:"DIR" help:"Folder of the demo; made when it is missing."`
@@ -136,6 +141,11 @@ func (d demoCommand) make(ctx context.Context, c console) (made demo, err error)
 		if made.Individuals, made.Households, err = f.onFile(ctx); err != nil {
 			return err
 		}
+		for _, name := range demoPrograms {
+			if err := f.adopt(ctx, name); err != nil {
+				return err
+			}
+		}
 		for _, name := range demoAgreements {
 			credential, err := f.agree(ctx, name)
 			if err != nil {
@@ -143,7 +153,7 @@ func (d demoCommand) make(ctx context.Context, c console) (made demo, err error)
 			}
 			made.Credentials = append(made.Credentials, credential)
 		}
-		return nil
+		return d.participate(ctx, f, made.Credentials)
 	})
 	return made, err
 }
@@ -183,6 +193,47 @@ func (d demoCommand) populate(ctx context.Context, c console, f *folder) error {
 	}
 	bar.done()
 	_, err = load.Finish(ctx)
+	return err
+}
+
+// participate reports what programs and the case system of the country keep, in the name of their partners.
+// What an earlier run has brought stays as it is.
+func (d demoCommand) participate(ctx context.Context, f *folder, credentials []demoCredential) error {
+	country, err := synthetic.New(f.gate.CurrentDictionary(), synthetic.Country{Individuals: d.Individuals, Seed: d.Seed})
+	if err != nil {
+		return err
+	}
+	for _, of := range []struct{ part, dataset, agreement string }{
+		{"enrollments", "enrollments", "programs"}, {"benefits", "benefits", "programs"}, {"cases", "cases", "casework"}, {"case-notes", "case_notes", "casework"},
+	} {
+		by := credentials[slices.IndexFunc(credentials, func(c demoCredential) bool { return c.Agreement == of.agreement })]
+		caller, err := f.inTheNameOf(ctx, by.ID)
+		if err != nil {
+			return err
+		}
+		from, to := io.Pipe()
+		go func() { to.CloseWithError(writePart(country, of.part, to)) }()
+		w := &reporter{gate: f.gate, caller: caller, purpose: by.Purposes[0], source: synthetic.Source, dataset: of.dataset, refused: func(int, error) {}}
+		err = w.read(ctx, from)
+		from.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt puts one of the example programs on file.
+func (f *folder) adopt(ctx context.Context, name string) error {
+	text, err := examples.Files.ReadFile("programs/" + name + "/program.yaml")
+	if err != nil {
+		return err
+	}
+	program, err := ingest.ParseProgram(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	_, _, err = f.gate.ApplyProgram(ctx, operator(), program)
 	return err
 }
 

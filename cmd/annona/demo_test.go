@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -47,7 +48,7 @@ func TestDemo(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "demo")
 	s := startDemo(t, data)
 	d := readDemo(t, data)
-	if d.BaseURL != s.url || d.Individuals < 1500 || d.Households < 100 || len(d.Credentials) != 2 {
+	if d.BaseURL != s.url || d.Individuals < 1500 || d.Households < 100 || len(d.Credentials) != 4 {
 		t.Errorf("demo.json: %d credentials, %d individuals, base URL %s", len(d.Credentials), d.Individuals, d.BaseURL)
 	}
 	for _, c := range d.Credentials {
@@ -65,6 +66,7 @@ func TestDemo(t *testing.T) {
 			}
 		}
 	})
+	t.Run("programs and cases", func(t *testing.T) { reportedAgain(t, data, d) })
 	t.Run("no import", func(t *testing.T) {
 		refused(t, "demo_takes_no_import", "import", "--data", data, "--mapping", syntheticMapping, ghanaSample)
 	})
@@ -91,6 +93,31 @@ func TestDemo(t *testing.T) {
 	})
 	t.Run("loopback only", func(t *testing.T) { loopbackOnly(t, data) })
 	t.Run("copied", func(t *testing.T) { copiedDemo(t, data) })
+}
+
+// reportedAgain: what the country's programs and its case system keep is in the demo, all of it.
+func reportedAgain(t *testing.T, data string, d demo) {
+	for _, of := range []struct {
+		part      string
+		agreement int
+	}{{"benefits", 2}, {"cases", 3}, {"case-notes", 3}} {
+		file := filepath.Join(t.TempDir(), of.part)
+		rows := must(t, "generate", "--individuals", demoPeople, "--part", of.part)
+		writeFile(t, file, []byte(rows))
+		by := d.Credentials[of.agreement]
+		got := must(t, "report", of.part, "--data", data, "--client", by.ID, "--purpose", by.Purposes[0], "--source", "synthetic", file)
+		if want := fmt.Sprintf("0 recorded, %d unchanged, 0 refused.\n", strings.Count(rows, "\n")); got != want {
+			t.Errorf("%s: %s, want %s", of.part, got, want)
+		}
+	}
+	for code, row := range map[string]string{"row_malformed": "[]", "not_found": `{"source_case_id":"X-1","case_type":"other","individual_id":"nobody"}`} {
+		file := filepath.Join(t.TempDir(), "rows")
+		writeFile(t, file, []byte(row+"\n"))
+		said := refused(t, "rows_refused", "report", "cases", "--data", data, "--client", d.Credentials[3].ID, "--purpose", "case-management", "--source", "synthetic", file)
+		if !strings.Contains(said.err, "line 1: "+code) {
+			t.Errorf("%s: %s", code, said)
+		}
+	}
 }
 
 // runPrinted runs the commands that the demo prints, as they are. They may come a moment after the

@@ -84,6 +84,22 @@ func TestREADMEAsksForConsent(t *testing.T) {
 	}
 }
 
+// The welfare office of the README sees a household with what is kept about it.
+func TestREADMEShowsABeneficiary(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s := startDemo(t, filepath.Join(folder, "build", "demo"))
+	_, script, _ := strings.Cut(page(t, "README.md"), "Here, that of its first case")
+	_, script, _ = strings.Cut(script, "```sh\n")
+	script, _, _ = strings.Cut(script, "```")
+	out := bash(t, folder, "set -e\n"+strings.ReplaceAll(script, "http://127.0.0.1:8080", s.url))
+	for _, member := range []string{`"household"`, `"members"`, `"enrollments"`, `"benefits"`, `"cases"`} {
+		if !strings.Contains(out, member) {
+			t.Errorf("%s is missing: %.500s", member, out)
+		}
+	}
+}
+
 // docs/spec/agreement.md explains every key of an agreement, and its example is one.
 func TestAgreementPage(t *testing.T) {
 	t.Parallel()

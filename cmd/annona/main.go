@@ -33,6 +33,7 @@ type cli struct {
 	Policy        policyCommand        `cmd:"" help:"What roles may do: versions, what they newly allow, and why something was granted."`
 	Approval      approvalCommand      `cmd:"" help:"What waits for a second person: look at it, approve it, reject it."`
 	Program       programCommand       `cmd:"" help:"Programs of social protection, and their cycles."`
+	Report        reportCommand        `cmd:"" help:"Bring what a program or a case system has, from files, in its name."`
 	Crosswalk     crosswalkCommand     `cmd:"" help:"What the codes of sources mean."`
 	Export        exportCommand        `cmd:"" help:"Exports that run by themselves and become files."`
 	ExportSpec    exportSpecCommand    `cmd:"" help:"What exports hold and how they are written: the recipient's names and codes."`

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
+
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/identity/people"
 	"github.com/annona-exchange/annona/store/sqlite"
@@ -278,6 +280,75 @@ func TestWhoIsNotSignedIn(t *testing.T) {
 	for _, query := range []string{"acr=gold", "max_age=x", "max_age=-1", "max_age=99999999"} {
 		if answer := d.ask("GET", SignInPath+"?"+query, nil, nil); answer.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d", query, answer.StatusCode)
+		}
+	}
+}
+
+// T-25 over HTTP: of 100 wrong codes from one place five are looked at, and whoever the account is of signs in
+// in a browser that is known, from that very place.
+func TestAHundredWrongCodes(t *testing.T) {
+	d := newDesk(t)
+	if answer := d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite("ama")}}); answer.StatusCode != http.StatusSeeOther {
+		t.Fatalf("an invitation: %d", answer.StatusCode)
+	}
+	const password = "seven lanterns on the quay"
+	d.post("/account/password", "/account/password", url.Values{"password": {password}, "repeat": {password}})
+	secret := regexp.MustCompile(`id="secret"[^>]*>([a-z2-7 ]+)<`).FindStringSubmatch(text(t, d.ask("GET", "/account/app", nil, nil)))
+	if secret == nil {
+		t.Fatal("the page shows no secret")
+	}
+	code := func(steps time.Duration) string {
+		shown, err := totp.GenerateCode(strings.ToUpper(strings.ReplaceAll(secret[1], " ", "")), time.Now().Add(steps*30*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown
+	}
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
+		t.Fatalf("an app: %d", answer.StatusCode)
+	}
+	known := d.cookies
+	met := map[int]int{}
+	for range 100 {
+		d.cookies = map[string]*http.Cookie{}
+		met[d.post(SignInPath, SignInPath, url.Values{"name": {"ama"}, "password": {password + "!"}, "code": {"000000"}}).StatusCode]++
+	}
+	if met[http.StatusUnauthorized] < 5 || met[http.StatusUnauthorized] > 20 || met[http.StatusUnauthorized]+met[http.StatusTooManyRequests] != 100 {
+		t.Errorf("100 wrong passwords are answered %v", met)
+	}
+	d.cookies = known
+	d.post("/account", "/account/signout", url.Values{})
+	if answer := d.post(SignInPath, SignInPath, url.Values{"name": {"ama"}, "password": {password}, "code": {code(1)}}); answer.StatusCode != http.StatusSeeOther {
+		t.Errorf("whoever the account is of is answered %d, %v", answer.StatusCode, d.failure)
+	}
+}
+
+// Every page is for everybody, for somebody who holds an invitation, or for somebody who has signed in. One
+// that is not here fails the test. What an account page refuses, TestWhoIsNotSignedIn shows.
+func TestEveryPageIsDecided(t *testing.T) {
+	d := newDesk(t)
+	open := map[string]int{
+		"GET " + SignInPath: 200, "POST " + SignInPath: 401, "POST /signin/passkey/options": 200, "POST /signin/passkey": 400,
+		"GET " + InvitationPath: 200, "POST " + InvitationPath: 401, "GET /signin/style.css": 200, "GET /signin/passkey.js": 200,
+		"POST /account/signout": 303, "POST /account/signout/everywhere": 303,
+	}
+	for _, pattern := range d.wire.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		want, listed := open[pattern]
+		if !listed {
+			if !strings.HasPrefix(path, "/account") && path != ConsentPath {
+				t.Errorf("nothing says what decides the page %s", pattern)
+			}
+			continue
+		}
+		var answer *http.Response
+		if method == "GET" {
+			answer = d.ask(method, path, nil, nil)
+		} else {
+			answer = d.post(SignInPath, path, url.Values{"name": {"ama"}, "password": {"x"}, "code": {"1"}, "invitation": {"x"}})
+		}
+		if answer.StatusCode != want {
+			t.Errorf("%s: %d, want %d", pattern, answer.StatusCode, want)
 		}
 	}
 }

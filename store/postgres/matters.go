@@ -304,3 +304,21 @@ func (t *tx) eraseMatters(by annona.Author, about annona.SubjectRef) (gone []ann
 	}
 	return gone, t.sendLater()
 }
+
+// UIDsByKey returns the UIDs of records on file by their keys in a source.
+func (s *Store) UIDsByKey(ctx context.Context, dataset *annona.Dataset, source string, keys []string) (map[string]annona.UID, error) {
+	if _, err := tableOf(dataset.Name); err != nil {
+		return nil, err
+	}
+	found := make(map[string]annona.UID, len(keys))
+	err := s.readers.ask(ctx, "find records by their keys", func(c *conn) error {
+		clear(found)
+		return c.each(`SELECT source_key, uid FROM `+dataset.Name+` WHERE source = $1 AND source_key = ANY ($2 COLLATE "C")
+			UNION ALL SELECT o.source_key, r.uid FROM other_keys o JOIN `+dataset.Name+` r USING (number)
+				WHERE o.source = $1 AND o.source_key = ANY ($2 COLLATE "C") AND o.dataset = $3`, func(r row) error {
+			found[r.text(0)] = r.uid(1)
+			return nil
+		}, source, keys, dataset.Name)
+	})
+	return found, err
+}

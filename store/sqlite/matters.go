@@ -307,3 +307,27 @@ func (s *Store) MatterShares(ctx context.Context, dataset *annona.Dataset, numbe
 	})
 	return shares, err
 }
+
+// UIDsByKey returns the UIDs of records on file by their keys in a source.
+func (s *Store) UIDsByKey(ctx context.Context, dataset *annona.Dataset, source string, keys []string) (map[string]annona.UID, error) {
+	if err := s.checkDataset(dataset); err != nil {
+		return nil, err
+	}
+	found := make(map[string]annona.UID, len(keys))
+	err := s.readers.read(ctx, "find records by their keys", func(c *conn) error {
+		for _, key := range keys {
+			number, err := c.numberOf(recordKey{dataset.Name, source, key})
+			if err != nil {
+				return err
+			}
+			_, err = c.one(`SELECT uid FROM `+dataset.Name+` WHERE number = coalesce(nullif(?1, 0),
+				(SELECT number FROM other_keys WHERE source = ?2 AND source_key = ?3 AND dataset = ?4))`,
+				func(r *sqlite.Stmt) { found[key] = columnUID(r, 0) }, number, source, key, dataset.Name)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return found, err
+}

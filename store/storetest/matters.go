@@ -123,8 +123,25 @@ func (m *matters) is(what string, got []annona.Number, want ...annona.Number) {
 	}
 }
 
+// byKey asks for the UIDs of records by their keys.
+func (m *matters) byKey() {
+	m.t.Helper()
+	uids, err := m.UIDsByKey(m.ctx, m.households, source, []string{"h", "nobody", "a"})
+	if err != nil || len(uids) != 1 || uids["h"] == (annona.UID{}) {
+		m.t.Errorf("the household by its key: %v, %v", uids, err)
+	}
+	people, err := m.UIDsByKey(m.ctx, m.individuals, source, []string{"a", "b"})
+	if number, _ := m.SubjectByUID(m.ctx, people["b"]); err != nil || len(people) != 2 || number != m.number("b") {
+		m.t.Errorf("individuals by their keys: %v, %v", people, err)
+	}
+	if none, err := m.UIDsByKey(m.ctx, m.individuals, "elsewhere", []string{"a"}); err != nil || len(none) != 0 {
+		m.t.Errorf("of another source: %v, %v", none, err)
+	}
+}
+
 func testMatters(t *testing.T, r *registry) {
 	m := withMatters(t, r)
+	m.byKey()
 	r.same("the log", r.since(m.events), []string{"benefits 1 created", "enrollments 1 created", "enrollments 2 created", "enrollments 3 created", "enrollments 4 created", "enrollments 5 created"})
 	both := annona.MatterTerms{Programs: []string{"cash", "school"}}
 	page := m.read(m.scope(m.enrollments, both, "enrollment_id", "individual_id", "household_id", "program", "version", "source_system"), annona.MatterChoice{})
