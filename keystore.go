@@ -206,3 +206,15 @@ type TombstoneKeeper interface {
 	// committed afterwards.
 	Keep(ctx context.Context, t Tombstone) error
 }
+
+// Spool keeps what has to be read again for a while, sealed under a key that lies in memory only. It
+// is written, ended, and then read.
+type Spool interface {
+	io.Writer
+	// End completes what was written.
+	End() error
+	// Open reads it from its beginning.
+	Open() (io.ReadCloser, error)
+	// Close gives it up.
+	Close() error
+}

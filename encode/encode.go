@@ -5,8 +5,9 @@
 // does not know who may see what, where pages come from or where bytes go. Its pages are
 // privacy.Disclosed: what nobody has redacted cannot be written.
 //
-// An answer is written in parts, one pass over the records each. Most documents have one part;
-// a zip holds its files one behind the other, so it has one part for each file:
+// An answer is written in parts, one pass over the records each. Most documents have one part. A zip
+// and a workbook hold their files one behind the other. So they have one part for each file; or the
+// files of a zip are written side by side in one pass, and all but the first wait in spools:
 //
 //	parts, err := encode.Parts(shape, options)
 //	encoder, err := encode.New(w, parts, options)
@@ -39,6 +40,11 @@ type Options struct {
 	Next     string    // cursor of the next page of a search; in JSON and XML documents only
 	Context  []byte    // of JSON-LD: the value of @context, as package schema makes it
 	Modified time.Time // of the files in a zip
+	// Spool makes a place where a file of a zip can wait for those before it; nil: none waits, and the
+	// records are read once for each file.
+	Spool func() (annona.Spool, error)
+
+	codec *zstdCodec // of Parquet
 }
 
 // Encoder writes one answer. It is for one goroutine. After an error it stays in it: every
@@ -57,6 +63,9 @@ type Encoder interface {
 	// Altered returns the number of cells that the spreadsheet profile changed so far. A cell
 	// of a household that stands on several rows counts once.
 	Altered() int64
+	// Close gives up what an answer holds beside its writer. It is called at the end of every answer,
+	// however it ended.
+	Close() error
 }
 
 // New returns an encoder of an answer of those parts, as Parts gave them for the same options.
@@ -71,18 +80,31 @@ func New(w io.Writer, parts []Part, o Options) (Encoder, error) {
 	if o.Format == JSONLD && len(o.Context) == 0 {
 		return nil, misuse("JSON-LD has a context")
 	}
+	if o.Format == Parquet {
+		if o.codec, err = newZstdCodec(); err != nil {
+			return nil, annona.Internal("pack a Parquet file", err)
+		}
+	}
+	if parts[0].files != nil {
+		return newSpread(w, parts, o), nil
+	}
+	return newEncoder(w, parts, o, o.Layout == Linked), nil
+}
+
+// newEncoder returns an encoder that writes its parts one behind the other, zipped or as they are.
+func newEncoder(w io.Writer, parts []Part, o Options, zipped bool) Encoder {
 	answer := answer{parts: parts, part: -1}
 	switch o.Format {
 	case XLSX:
-		return &tables{answer: answer, file: newWorkbook(w, o)}, nil
+		return &tables{answer: answer, file: newWorkbook(w, o)}
 	case Parquet:
-		return &tables{answer: answer, file: newParquetFiles(w, o)}, nil
+		return &tables{answer: answer, file: newParquetFiles(w, o, zipped)}
 	}
 	e := &encoder{answer: answer, form: newForm(o), out: buffer{w: w}}
-	if o.Layout == Linked {
+	if zipped {
 		e.archive = newArchive(w, o.Modified)
 	}
-	return e, nil
+	return e
 }
 
 // answer is how far an answer has come.
@@ -120,6 +142,9 @@ func (a *answer) end() error {
 	}
 	return a.err
 }
+
+// Close has nothing to give up: what a plain answer holds is memory.
+func (a *answer) Close() error { return nil }
 
 // fail keeps an error, and returns it.
 func (a *answer) fail(err error) error {

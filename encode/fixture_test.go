@@ -113,6 +113,7 @@ func write(t testing.TB, d *annona.Dictionary, shape *annona.Shape, records []it
 	t.Helper()
 	var out bytes.Buffer
 	e := encodeTo(t, &out, d, shape, records, pageRows, o)
+	defer e.Close()
 	if err := e.End(); err != nil {
 		t.Fatal(err)
 	}

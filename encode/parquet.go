@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/annona-exchange/annona"
 )
@@ -20,6 +19,7 @@ type parquetFiles struct {
 	w       io.Writer
 	archive *archive // of a linked answer
 	schema  string
+	codec   *zstdCodec
 
 	file    *parquet.GenericWriter[any] // of the table that has begun
 	columns []parquetColumn
@@ -53,9 +53,9 @@ const (
 	listElement = 2
 )
 
-func newParquetFiles(w io.Writer, o Options) *parquetFiles {
-	p := &parquetFiles{w: w, schema: o.Schema}
-	if o.Layout == Linked {
+func newParquetFiles(w io.Writer, o Options, zipped bool) *parquetFiles {
+	p := &parquetFiles{w: w, schema: o.Schema, codec: o.codec}
+	if zipped {
 		p.archive = newArchive(w, o.Modified)
 	}
 	return p
@@ -77,7 +77,7 @@ func (p *parquetFiles) begin(name string, header []string, fields []*annona.Fiel
 		p.columns = append(p.columns, newParquetColumn(header[i], f, i))
 	}
 	p.file = parquet.NewGenericWriter[any](w, parquetSchema(p.columns),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}),
+		parquet.Compression(p.codec),
 		parquet.PageBufferSize(parquetPage),
 		parquet.CreatedBy("annona", "", ""))
 	if p.schema != "" {

@@ -11,6 +11,7 @@ type Part struct {
 	Name  string        // of the file: "memberships.csv"; of a workbook the name of the sheet
 	Shape *annona.Shape // to fetch for this pass
 	table *table        // of the formats that are tables
+	files []Part        // that this pass fills side by side; nil: it is one itself
 }
 
 // Header returns the names of the columns of a table, in order; nothing for the formats that nest.
@@ -21,8 +22,8 @@ func (p Part) Header() []string {
 	return slices.Clone(p.table.header)
 }
 
-// Parts returns the passes over the records that an answer of that shape needs: one for most,
-// one for each file of a linked answer. It refuses options that do not go together, and a
+// Parts returns the passes over the records that an answer of that shape needs: one for most. A linked
+// answer needs one for each file, unless it is a zip and there are spools in which files can wait. It refuses options that do not go together, and a
 // shape that the layout cannot hold.
 func Parts(shape *annona.Shape, o Options) ([]Part, error) {
 	o, err := o.resolve(shape.Dataset.Name)
@@ -31,7 +32,11 @@ func Parts(shape *annona.Shape, o Options) ([]Part, error) {
 	}
 	switch o.Layout {
 	case Linked:
-		return linkedParts(shape, o)
+		files, err := linkedParts(shape, o)
+		if err != nil || o.Spool == nil || o.Format == XLSX || len(files) == 1 {
+			return files, err
+		}
+		return []Part{{Name: FileName(shape.Dataset.Name, o), Shape: shape, files: files}}, nil
 	case Flat:
 		return onePart(shape, o, flatTable(shape))
 	case Plain:

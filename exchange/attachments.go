@@ -33,17 +33,6 @@ type Attachment struct {
 	Confidential bool
 }
 
-// Spool keeps what is uploaded until it is written.
-type Spool interface {
-	io.Writer
-	// End completes what was written.
-	End() error
-	// Open reads it from its beginning.
-	Open() (io.ReadCloser, error)
-	// Close gives it up.
-	Close() error
-}
-
 // AddAttachment adds a file to a case that the caller may see. Codes: attachment_too_large, attachment_type,
 // attachment_mismatch, attachment_name, attachment_empty, too_many_attachments.
 func (x *Exchange) AddAttachment(ctx context.Context, caller annona.Caller, purpose, id string, a Attachment, content io.Reader) (v CaseVerdict, err error) {
@@ -135,7 +124,7 @@ func (d *caseDesk) roomFor(ctx context.Context, i *inquiry, number annona.Number
 
 // keptAttachment is a file that was received whole.
 type keptAttachment struct {
-	spool Spool
+	spool annona.Spool
 	size  int64
 	hash  string // hexadecimal
 }
@@ -184,7 +173,7 @@ func (d *caseDesk) attachmentSaid(ctx context.Context, a Attachment, kept keptAt
 }
 
 // putContent seals what was spooled and writes it, part by part.
-func (x *Exchange) putContent(ctx context.Context, tx annona.Tx, m *annona.Matter, from Spool) error {
+func (x *Exchange) putContent(ctx context.Context, tx annona.Tx, m *annona.Matter, from annona.Spool) error {
 	content, err := from.Open()
 	if err != nil {
 		return err

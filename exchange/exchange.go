@@ -77,7 +77,7 @@ type Config struct {
 	// too long. nil: nobody watches, as at the command line.
 	Covered func() error
 	// Spool makes room for what is uploaded until it is written; nil: nothing is attached to cases.
-	Spool func() (Spool, error)
+	Spool func() (annona.Spool, error)
 	// AttachmentLimit is how many bytes an attachment of a case has at most; 0: DefaultMaxAttachment.
 	AttachmentLimit int64
 }

@@ -83,7 +83,7 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	r.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
 		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Roster: store, Subjects: store, Reference: store, Log: store, Views: store, Past: store, Loads: store, Mappings: store, Merges: store, Indexes: store, ExportSpecs: store, Decisions: store, ChangeRequests: store, Matters: store, Attachments: store, Programs: store, ExportJobs: store, ExportQueue: store, Files: keys, History: store,
-		Vault: keys, Shredder: keys, Outside: r.kept, Spool: func() (exchange.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Clock: time.Now, Zone: time.UTC,
+		Vault: keys, Shredder: keys, Outside: r.kept, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Clock: time.Now, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {
 				return annona.Unauthenticated("key_invalid", "the key is revoked")

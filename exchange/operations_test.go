@@ -50,7 +50,7 @@ var operations = map[string]string{
 	"CompareHoldings": byOperator, "ComparePolicy": byOperator, "CreateClient": byOperator, "DecideMatch": byOperator, "Declare": byOperator,
 	"DisableUser": byOperator, "DisclosuresOf": byOperator, "Disputes": byOperator, "DropExportSpec": byOperator, "DropMapping": byOperator,
 	"EnableUser": byOperator, "Erase": byOperator, "Erasures": byOperator, "FinishErasures": byOperator, "GiveConsent": byOperator,
-	"IdentityProviders": byOperator, "ImportAreas": byOperator, "IndexStatus": byOperator, "InspectChangeRequest": byOperator,
+	"IDsByKey": byOperator, "IdentityProviders": byOperator, "ImportAreas": byOperator, "IndexStatus": byOperator, "InspectChangeRequest": byOperator,
 	"InviteUsers": byOperator, "JoinHousehold": byOperator, "LeaveHousehold": byOperator, "Lift": byOperator, "ListMappings": byOperator,
 	"Merge": byOperator, "MergeHouseholds": byOperator, "MergesOf": byOperator, "MoveHousehold": byOperator, "MoveHouseholds": byOperator,
 	"NoteUnmapped": byOperator, "Policies": byOperator, "PolicyVersion": byOperator, "Propose": byOperator, "ProposeClashes": byOperator,

@@ -144,6 +144,7 @@ func (r *registry) worker() *Worker {
 	return &Worker{
 		Gate: r.gate, Jobs: r.store, Queue: r.store, Vault: r.vault, Checkpoints: r.store, Files: r.bucket, Lease: time.Hour,
 		Log: slog.New(slog.DiscardHandler), Base: "https://registry.example/v1/",
+		Spool: func() (annona.Spool, error) { return vault.NewSpool(r.TempDir()) },
 	}
 }
 

@@ -78,6 +78,7 @@ func (r *running) prepare() (err error) {
 	r.options = encode.Options{
 		Format: encode.Format(spec.Format), Layout: encode.Layout(spec.Layout), Profile: encode.Profile(spec.Profile),
 		Schema: fmt.Sprintf("%s@%d", spec.Name, spec.Version), Modified: r.job.At.Day.Time(),
+		Spool: r.Spool,
 	}
 	if r.options.Format == encode.JSONLD {
 		if r.options.Context, err = schema.Context(shape, r.Base); err != nil {
@@ -164,6 +165,7 @@ func (r *running) write(ctx context.Context, number int) error {
 	if sheet.encoder, err = encode.New(f.document, r.passes, r.options); err != nil {
 		return err
 	}
+	defer sheet.encoder.Close()
 	part, err := r.export.Write(ctx, number, shapesOf(r.passes), sheet, already)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type Worker struct {
 	Vault       annona.FileVault
 	Checkpoints annona.Checkpoints
 	Files       *blob.Bucket
+	Spool       func() (annona.Spool, error) // where the tables of a part wait for each other; nil: a part is read once for each
 	Log         *slog.Logger
 	// Base is where the records of all datasets are found, for the ids of JSON-LD.
 	Base string

@@ -78,7 +78,7 @@ func (s *Server) export(dataset string) func(context.Context, *exportInput) (*re
 
 // download answers with an export that was decided. name is that of the file, without its extension; o.Schema what describes it.
 func (s *Server) download(v *visit, export *exchange.Export, dataset, name string, o encode.Options) (*reply, error) {
-	v.format, o.Modified = o.Format, s.Clock()
+	v.format, o.Modified, o.Spool = o.Format, s.Clock(), s.Spool
 	o, err := v.linked(o, export.Shape())
 	if err != nil {
 		return nil, err
@@ -132,6 +132,7 @@ func (d *download) run(ctx context.Context) error {
 	if d.encoder, err = encode.New(d.body, d.parts, d.options); err != nil {
 		return err
 	}
+	defer d.encoder.Close()
 	sent, err := d.export.Run(ctx, shapesOf(d.parts), d, d.body.wire.stop)
 	d.visit.rows = sent.Rows
 	if err != nil {

@@ -58,7 +58,7 @@ func newRegistry(t *testing.T, change ...func(*Options)) *registry {
 	r := &registry{T: t, log: &lockedBuffer{}, ended: make(chan error, 1)}
 	r.openFolder(t.TempDir())
 	r.fill()
-	o := Options{Gate: r.gate, Authenticator: r.keys, Imports: r.imports, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Clock: r.clock}
+	o := Options{Gate: r.gate, Authenticator: r.keys, Imports: r.imports, Spool: r.imports.Spool, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Clock: r.clock}
 	for _, c := range change {
 		c(&o)
 	}
@@ -96,9 +96,9 @@ func (r *registry) openFolder(dir string) {
 	r.gate = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
 		Records:    r.store, Writer: r.store, Ledger: &hookedLedger{Ledger: r.store, of: r}, Standings: r.store, Roster: r.store,
-		Subjects: r.store, Reference: r.store, Log: r.store, Views: r.store, Past: r.store, Loads: r.store, Mappings: r.store, Merges: r.store, Rotator: safe, Indexes: r.store, ExportSpecs: r.store, Decisions: r.store, ChangeRequests: r.store, Matters: r.store, Attachments: r.store, Programs: r.store, ExportJobs: r.store, ExportQueue: r.store, Files: safe, History: r.store, Vault: safe, Shredder: safe, Outside: keptNowhere{}, Spool: func() (exchange.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Clock: r.clock, Zone: time.UTC, Check: r.keys.Check,
+		Subjects: r.store, Reference: r.store, Log: r.store, Views: r.store, Past: r.store, Loads: r.store, Mappings: r.store, Merges: r.store, Rotator: safe, Indexes: r.store, ExportSpecs: r.store, Decisions: r.store, ChangeRequests: r.store, Matters: r.store, Attachments: r.store, Programs: r.store, ExportJobs: r.store, ExportQueue: r.store, Files: safe, History: r.store, Vault: safe, Shredder: safe, Outside: keptNowhere{}, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Clock: r.clock, Zone: time.UTC, Check: r.keys.Check,
 	})
-	r.imports = &intake.Imports{Gate: r.gate, Turn: intake.FileTurn, Spool: func() (intake.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }}
+	r.imports = &intake.Imports{Gate: r.gate, Turn: intake.FileTurn, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }}
 	r.Cleanup(r.imports.Close)
 	r.agree()
 	mint := func(agreement string, from time.Time) (string, annona.UID) {

@@ -290,7 +290,7 @@ func TestImportsAreBusy(t *testing.T) {
 	}
 	key := r.admit("offices", annona.ImportTerms{Sources: sources})
 	enough, spool := make(chan struct{}), r.imports.Spool
-	r.imports.Spool = func() (intake.Spool, error) {
+	r.imports.Spool = func() (annona.Spool, error) {
 		<-enough
 		return spool()
 	}
@@ -316,7 +316,7 @@ func TestImportsAreBusy(t *testing.T) {
 }
 
 // fullSpool is a spool on a disk that is full.
-type fullSpool struct{ intake.Spool }
+type fullSpool struct{ annona.Spool }
 
 func (fullSpool) Write([]byte) (int, error) {
 	return 0, annona.Unavailable("spool_full", "there is no room")
@@ -328,7 +328,7 @@ func TestImportWithoutRoom(t *testing.T) {
 	r := newRegistry(t)
 	office, _ := r.registrar()
 	spool := r.imports.Spool
-	r.imports.Spool = func() (intake.Spool, error) {
+	r.imports.Spool = func() (annona.Spool, error) {
 		s, err := spool()
 		return fullSpool{s}, err
 	}

@@ -96,6 +96,8 @@ type Options struct {
 	Imports Imports
 	// Files reads the files of exports; nil: there are none.
 	Files Files
+	// Spool makes a place where the files of a zip wait for each other; nil: records are read once for each.
+	Spool func() (annona.Spool, error)
 	// MaxUpload is how many bytes of rows one load may bring, unpacked; 0: 4 GiB.
 	MaxUpload int64
 	// WriteTimeout is how long a client may take for the next 64 KiB of an answer, or of an upload, before the

@@ -164,7 +164,7 @@ func (r *spoolReader) Close() error { return nil }
 
 func spoolFailed(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		return annona.Unavailable("spool_full", "there is no room on the disk for what is to be loaded").Because(err)
+		return annona.Unavailable("spool_full", "there is no room on the disk for what waits in the data folder; make room and try again").Because(err)
 	}
-	return annona.Internal("keep what is to be loaded until it is", err)
+	return annona.Internal("keep what has to wait", err)
 }

@@ -185,7 +185,7 @@ func serve(ctx context.Context, c console, f *folder, listener net.Listener, o s
 	server, err := rest.New(rest.Options{
 		Gate: f.gate, Authenticator: f.keys, Tokens: tokens, Authorization: authorization, Pages: pages, Session: pages.Signed, Dictionary: f.gate.CurrentDictionary, Log: log,
 		TrustedProxies: o.proxies, Ready: f.ready, Earlier: f.earlier, Metrics: f.metrics, Version: version, Imports: imports, MaxUpload: o.upload,
-		Insecure: o.insecure, Files: &jobs.Files{Bucket: files, Vault: f.vault},
+		Insecure: o.insecure, Spool: f.spool, Files: &jobs.Files{Bucket: files, Vault: f.vault},
 	})
 	if err != nil {
 		return err

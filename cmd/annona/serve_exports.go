@@ -88,7 +88,7 @@ func (s serveCommand) exports(f *folder) (o exportOptions, err error) {
 func (f *folder) workOnExports(ctx context.Context, log *slog.Logger, bucket *blob.Bucket, o exportOptions, public string) (wait func()) {
 	var running sync.WaitGroup
 	w := &jobs.Worker{
-		Gate: f.gate, Jobs: f.store, Queue: f.store, Vault: f.vault, Checkpoints: f.store, Files: bucket, Log: log, Base: public + "/v1/", Lease: o.lease,
+		Gate: f.gate, Jobs: f.store, Queue: f.store, Vault: f.vault, Checkpoints: f.store, Files: bucket, Log: log, Base: public + "/v1/", Lease: o.lease, Spool: f.spool,
 	}
 	s := &jobs.Scheduler{Gate: f.gate, Syncs: f.store, Holder: annona.NewUID(), Tell: o.tell, Log: log}
 	for range o.workers {

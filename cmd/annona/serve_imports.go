@@ -11,8 +11,13 @@ import (
 	"github.com/annona-exchange/annona/vault"
 )
 
-// spoolFolder is where the rows of loads over HTTP wait, sealed, inside the data folder.
+// spoolFolder is where the rows of loads over HTTP wait, and files of exports for each other, sealed,
+// inside the data folder.
 const spoolFolder = "spool"
+
+func (f *folder) spool() (annona.Spool, error) {
+	return vault.NewSpool(filepath.Join(f.path, spoolFolder))
+}
 
 // takeImports makes ready for loads over HTTP.
 func (f *folder) takeImports(log *slog.Logger) (*intake.Imports, error) {
@@ -20,10 +25,9 @@ func (f *folder) takeImports(log *slog.Logger) (*intake.Imports, error) {
 	if err := vault.SweepSpools(folder); err != nil {
 		return nil, annona.Invalid("folder_unusable", "what an earlier run has left in the folder spool of the data folder cannot be removed: %s", reason(err))
 	}
-	f.gate.Spool = func() (exchange.Spool, error) { return vault.NewSpool(folder) }
 	imports := &intake.Imports{
 		Gate: f.gate, Areas: f.knownArea, Turn: f.turn(), Demo: f.vault.Demo(),
-		Spool: func() (intake.Spool, error) { return vault.NewSpool(folder) },
+		Spool: f.spool,
 		Ended: func(l exchange.LoadInfo) {
 			f.metrics.ImportEnded(l)
 			logImport(log, l)

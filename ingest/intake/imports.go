@@ -16,23 +16,12 @@ import (
 	"github.com/annona-exchange/annona/ingest"
 )
 
-// Spool keeps the rows of a load until they have been read: twice, when the load is a full one.
-type Spool interface {
-	io.Writer
-	// End completes what was written.
-	End() error
-	// Open reads it from its beginning.
-	Open() (io.ReadCloser, error)
-	// Close gives it up.
-	Close() error
-}
-
 // Imports takes in the loads that registrars ask for over a wire. Rows are spooled whole before the
 // load begins, so that an upload that breaks off has done nothing; then the load runs by itself, and
 // its report is on file. It is safe for concurrent use.
 type Imports struct {
 	Gate  *exchange.Exchange
-	Spool func() (Spool, error)
+	Spool func() (annona.Spool, error) // keeps the rows of a load until they have been read: twice, when it is a full one
 	Areas ingest.KnownAreas
 	Turn  time.Duration // of a transaction, see FileTurn
 	Demo  bool          // it holds invented people only, and takes in nobody
