@@ -90,14 +90,14 @@ func (x *Exchange) AddAttachment(ctx context.Context, caller annona.Caller, purp
 
 // attachmentDesk is a request about attachments, decided.
 func (x *Exchange) attachmentDesk(ctx context.Context, caller annona.Caller, verb annona.Verb, purpose string, fields ...string) (*caseDesk, *inquiry, error) {
-	if x.Attachments == nil || x.Spool == nil || x.Shredder == nil {
-		return nil, nil, annona.Unavailable("attachments_unavailable", "this registry keeps no attachments")
-	}
 	d, err := x.caseDesk(ctx, caller, verb, purpose)
 	if err != nil {
 		return nil, nil, err
 	}
 	i, err := x.inquireMatters(ctx, caller, verb, "case_attachments", purpose, fields)
+	if err == nil && (x.Attachments == nil || x.Spool == nil || x.Shredder == nil) {
+		err = annona.Unavailable("attachments_unavailable", "this registry keeps no attachments")
+	}
 	return d, i, err
 }
 

@@ -107,8 +107,8 @@ func (o *offices) edit(t *testing.T, caller annona.Caller, v exchange.CaseVerdic
 
 func refusal(t *testing.T, what string, err error, code string) {
 	t.Helper()
-	if annona.CodeOf(err) != code {
-		t.Errorf("%s: %v, want %s", what, err, code)
+	if codeOf(err) != code {
+		t.Errorf("%s: %v, want %q", what, err, code)
 	}
 }
 
@@ -567,6 +567,43 @@ func TestHandOverHasOneOwner(t *testing.T) {
 			t.Errorf("and back: %q", got)
 		}
 		return
+	}
+}
+
+// TestTransfersThatCross hand a case around in a circle, and answer what was begun before that: each time one
+// partner has it, and nothing that is late takes it back.
+func TestTransfersThatCross(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	begin := func(caller annona.Caller, kind, to string) string {
+		t.Helper()
+		got, err := o.OfferTransition(t.Context(), caller, purpose, v.ID, exchange.Offer{Kind: kind, ToPartner: to, Basis: "public_task", ExpiresOn: tomorrow()})
+		check(t, err)
+		return got.ID
+	}
+	answer := func(caller annona.Caller, id, how, code string) {
+		t.Helper()
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, how, "")
+		refusal(t, how, err, code)
+		owners := append(o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "owner"), o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner")...)
+		if slices.Sort(owners); len(slices.Compact(owners)) != 1 {
+			t.Fatalf("owners %q", owners)
+		}
+	}
+	referral := begin(o.town, "referral", "clinic")
+	answer(o.clinic, referral, "accept", "")
+	request, transfer := begin(o.clinic, "transfer_request", ""), begin(o.town, "transfer", "clinic")
+	answer(o.clinic, transfer, "accept", "")
+	answer(o.town, request, "accept", "case_moved_on")
+	answer(o.town, transfer, "cancel", "transition_status")
+	answer(o.clinic, referral, "complete", "")
+	back, late := begin(o.clinic, "transfer", "town"), begin(o.clinic, "referral", "town")
+	answer(o.town, back, "accept", "")
+	answer(o.town, late, "accept", "case_moved_on")
+	answer(o.clinic, begin(o.town, "transfer", "clinic"), "accept", "")
+	answer(o.town, late, "accept", "") // the clinic has it again, and has not taken the offer back
+	if got := o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner"); len(got) != 1 || got[0] != "clinic" {
+		t.Errorf("in the end: %q", got)
 	}
 }
 
