@@ -263,7 +263,13 @@ type User struct {
 	GrantedAt time.Time
 	// MadeBy is who did, as Actor writes it; none: nobody could have been asked yet.
 	MadeBy []string
+	// EndedAt is when all that they were signed in to was last ended, and all that acts for them by a sign-in
+	// of then or before; zero: never.
+	EndedAt time.Time
 }
+
+// End ends all that somebody is signed in to, and all that acts for them.
+func (u *User) End(now time.Time) { u.Version, u.EndedAt = u.Version+1, now }
 
 // Held is since when somebody has what they have.
 func (u *User) Held() time.Time {
