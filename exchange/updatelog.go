@@ -61,6 +61,7 @@ const (
 	ActionLoad          = "load"
 	ActionUndo          = "undo" // of a load
 	ActionEdit          = "edit" // by the registry
+	ActionLifeEvent     = "life_event"
 )
 
 // VerdictRejected is that of a change request which has taken no effect and will not.
@@ -252,7 +253,10 @@ func (t *updateTelling) attribute(e *UpdateEntry, event *annona.Event, load *ann
 func (t *updateTelling) attributeUpdate(e *UpdateEntry, event *annona.Event, report *LoadReport) {
 	note := report.Update
 	e.Action, e.Purpose, e.By.Kind = ActionUpdate, note.Purpose, "partner"
-	if report.Act == ActionChangeRequest {
+	switch {
+	case note.Event != "":
+		e.Action = ActionLifeEvent
+	case report.Act == ActionChangeRequest:
 		e.Action = ActionChangeRequest
 	}
 	if note.Agreement != t.i.caller.Agreement {
@@ -260,8 +264,8 @@ func (t *updateTelling) attributeUpdate(e *UpdateEntry, event *annona.Event, rep
 		e.By.System, e.Reason = t.pseudonym("agreement", note.Agreement), ""
 		return
 	}
-	e.By.Mine, e.Request, e.Verdict = true, note.Request, note.Verdict
-	if e.Action == ActionUpdate {
+	e.By.Mine, e.Request, e.ChangeRequest, e.Verdict = true, note.Request, note.Record, note.Verdict
+	if report.Act != ActionChangeRequest {
 		e.By.Client = event.Client
 	}
 	if note.Person != (annona.UID{}) {
@@ -312,9 +316,12 @@ func (t *updateTelling) request(ctx context.Context, c *annona.ChangeRequest) er
 	if e.Verdict == "" {
 		return nil
 	}
-	content, err := t.x.openRequest(ctx, c)
-	if err != nil {
+	content, event, err := t.x.openRequest(ctx, c)
+	if err != nil || event != nil && event.Type == annona.LifeBirth { // which is about a child that is not on file
 		return err
+	}
+	if event != nil {
+		e.Action = ActionLifeEvent
 	}
 	if c.Person != (annona.UID{}) {
 		e.By.User = string(t.i.realm.AppendID(nil, c.Person[:]))

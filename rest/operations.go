@@ -76,6 +76,7 @@ func (s *Server) register() {
 	s.registerExports()
 	s.registerDecisions()
 	s.registerChangeRequests()
+	s.registerLifeEvents()
 	s.registerPrograms()
 	s.registerParticipation()
 	s.registerBeneficiaries()

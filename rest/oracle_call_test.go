@@ -135,6 +135,10 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	table["DELETE "+changeRequestsPath+"/{id}"] = func(*rapid.T) call {
 		return call{method: http.MethodDelete, path: changeRequestsPath + "/" + strings.Repeat("a", 32), query: url.Values{"purpose": {lawPurpose}}, headers: map[string]string{"Idempotency-Key": "x"}}
 	}
+	table["POST "+lifeEventsPath] = func(*rapid.T) call {
+		return call{method: http.MethodPost, path: lifeEventsPath, query: url.Values{"purpose": {lawPurpose}}, headers: map[string]string{"Idempotency-Key": "x", "Content-Type": "application/json"},
+			body: `{"type":"death","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","effective_date":"2020-01-01","evidence":"form 1","reason":"reported"}`}
+	}
 	// No caller of the law decides for a program.
 	for _, method := range []string{http.MethodPost, http.MethodGet} {
 		table[method+" "+decisionsPath] = func(*rapid.T) call {
