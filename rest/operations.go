@@ -77,6 +77,7 @@ func (s *Server) register() {
 	s.registerDecisions()
 	s.registerChangeRequests()
 	s.registerLifeEvents()
+	s.registerUpdates()
 	s.registerPrograms()
 	s.registerParticipation()
 	s.registerBeneficiaries()
