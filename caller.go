@@ -418,6 +418,7 @@ const (
 	VerbEdit              Verb = "edit"               // of records, by a person
 	VerbDecideEligibility Verb = "decide_eligibility" // a program sends back what it has decided
 	VerbUpdate            Verb = "update"             // an outside system says what it knows of a record
+	VerbReportLifeEvent   Verb = "report_life_event"  // a birth, a death, a household that splits
 	VerbReview            Verb = "review"             // change requests are decided
 	VerbReportEnrollments Verb = "report_enrollments" // with benefits and payments
 	VerbCheckEnrolled     Verb = "check_enrolled"     // whether holders of identifiers take part in programs

@@ -72,6 +72,12 @@ var matrix = map[string]door{
 	"GET /v1/subjects/{id}/disclosures":              {verb: annona.VerbDisclosures},
 	"POST /v1/lookup":                                {verb: annona.VerbLookup, body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"` + matrixPurpose + `"}`},
 	"POST /v1/name-search":                           {verb: annona.VerbNameSearch, body: `{"name":"Mensah","area":"GH01","purpose":"` + matrixPurpose + `"}`, any: true},
+	"GET /v1/enrollments/{id}/updates":               {verb: annona.VerbReadUpdates, any: true},
+	"GET /v1/benefits/{id}/updates":                  {verb: annona.VerbReadUpdates, any: true},
+	"GET /v1/beneficiaries/{id}/updates":             {verb: annona.VerbReadUpdates},
+	"GET /v1/updates":                                {verb: annona.VerbReadUpdates, query: url.Values{"dataset": {"individuals"}}},
+	"POST /v1/life-events": {verb: annona.VerbReportLifeEvent, any: true, head: []string{"Content-Type", "application/json", "Idempotency-Key", "x"},
+		body: `{"type":"death","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","effective_date":"2020-01-01","evidence":"1","reason":"reported"}`},
 }
 
 // Every route about people × every role that Annona ships × somebody's own id, another partner's and one
@@ -81,6 +87,7 @@ func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
 	s := newSwaps(t)
 	s.amend("full", func(a *annona.Agreement) {
 		a.Disclosures, a.NameSearch, a.Reviews, a.UpdateLog = true, true, true, true
+		a.LifeEvents = &annona.LifeEventTerms{Types: []string{annona.LifeDeath}}
 		a.Checks = &annona.CheckTerms{Purpose: matrixPurpose, Programs: []string{"child-grant"}}
 		a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}, "households": {Fields: []string{"settlement_type"}}}
 	})
