@@ -78,6 +78,25 @@ type UpdateTerms struct {
 	Review bool `json:"review,omitempty" yaml:"review,omitempty"`
 }
 
+// LifeEventTerms is what a partner may report of people's lives.
+type LifeEventTerms struct {
+	Types  []string `json:"types" yaml:"types"`                       // Life constants
+	Review []string `json:"review,omitempty" yaml:"review,omitempty"` // those of them that somebody else approves before they take effect
+}
+
+// The types of life events.
+const (
+	LifeContact             = "contact_or_address"
+	LifeBirth               = "birth"
+	LifeDeath               = "death"
+	LifeJoins               = "member_joins"
+	LifeLeaves              = "member_leaves"
+	LifeSplit               = "household_split"
+	LifeHead                = "head_change"
+	LifeIdentifierAdded     = "identifier_added"
+	LifeIdentifierCorrected = "identifier_corrected"
+)
+
 // ApprovalLine is up to where an export specification comes on file without a second person.
 type ApprovalLine struct {
 	SpecialFields bool  `json:"special_fields,omitempty" yaml:"special_fields,omitempty"` // also one that is made of special fields
@@ -164,6 +183,8 @@ type Agreement struct {
 	Decisions []string `json:"decisions,omitempty" yaml:"decisions,omitempty"`
 	// Updates says what of records the partner may change, by root dataset; none: nothing.
 	Updates map[string]UpdateTerms `json:"updates,omitempty" yaml:"updates,omitempty"`
+	// LifeEvents says which events of people's lives the partner may report; nil: none.
+	LifeEvents *LifeEventTerms `json:"life_events,omitempty" yaml:"life_events,omitempty"`
 	// Reviews lets the partner decide change requests about records that it may see, also those of others.
 	Reviews bool `json:"reviews,omitempty" yaml:"reviews,omitempty"`
 	// UpdateLog lets the partner read who has changed what of the records that it may see.

@@ -263,7 +263,13 @@ type User struct {
 	GrantedAt time.Time
 	// MadeBy is who did, as Actor writes it; none: nobody could have been asked yet.
 	MadeBy []string
+	// EndedAt is when all that they were signed in to was last ended, and all that acts for them by a sign-in
+	// of then or before; zero: never.
+	EndedAt time.Time
 }
+
+// End ends all that somebody is signed in to, and all that acts for them.
+func (u *User) End(now time.Time) { u.Version, u.EndedAt = u.Version+1, now }
 
 // Held is since when somebody has what they have.
 func (u *User) Held() time.Time {
@@ -412,6 +418,7 @@ const (
 	VerbEdit              Verb = "edit"               // of records, by a person
 	VerbDecideEligibility Verb = "decide_eligibility" // a program sends back what it has decided
 	VerbUpdate            Verb = "update"             // an outside system says what it knows of a record
+	VerbReportLifeEvent   Verb = "report_life_event"  // a birth, a death, a household that splits
 	VerbReview            Verb = "review"             // change requests are decided
 	VerbReportEnrollments Verb = "report_enrollments" // with benefits and payments
 	VerbCheckEnrolled     Verb = "check_enrolled"     // whether holders of identifiers take part in programs

@@ -113,6 +113,7 @@ func (s MatterScope) Valid() bool { return s.shape != nil }
 
 // MatterChoice is what a caller picks from the matters of a scope. What is empty picks all.
 type MatterChoice struct {
+	Numbers  []Number
 	UIDs     []UID
 	Subjects []SubjectRef
 	Parents  []Number

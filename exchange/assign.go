@@ -123,10 +123,7 @@ func (e *edit) say(ctx context.Context, v *revision, values []annona.Value) erro
 	if len(outside) > 0 {
 		return annona.Conflict("outside_authority", "another source decides this field; let it be corrected there").On(outside[0])
 	}
-	if !v.now.same(&next) {
-		v.now, v.changed = next, true
-	}
-	return nil
+	return e.become(ctx, v, next)
 }
 
 // checkArea has the transaction depend on the areas and refuses one that nobody can live in.

@@ -561,7 +561,7 @@ func TestUpdatesOfACaseAreNotHandedOver(t *testing.T) {
 	}
 	told := func(caller annona.Caller) (fields []string, complete bool) {
 		t.Helper()
-		u, err := o.CaseUpdates(t.Context(), caller, purpose, v.ID, "", 10)
+		u, err := o.MatterUpdates(t.Context(), caller, purpose, "cases", v.ID, "", 10)
 		check(t, err)
 		for _, e := range u.Entries {
 			for _, f := range e.After.Shape().Columns {
@@ -577,7 +577,7 @@ func TestUpdatesOfACaseAreNotHandedOver(t *testing.T) {
 	check(t, err)
 	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
 	check(t, err)
-	_, err = o.CaseUpdates(t.Context(), o.town, purpose, v.ID, "", 10)
+	_, err = o.MatterUpdates(t.Context(), o.town, purpose, "cases", v.ID, "", 10)
 	refusal(t, "the former owner", err, "not_found")
 	if fields, complete := told(o.clinic); len(fields) > 0 || complete {
 		t.Errorf("its new owner is told %q, %v", fields, complete)

@@ -14,82 +14,138 @@ import (
 // actHandedOver is the reason of the event with which a case gets another owner: the answer to a transfer.
 const actHandedOver = "accept"
 
-// CaseUpdates returns a page of what has changed of a case, the newest first. Codes: those of Updates,
-// cases_not_granted.
-func (x *Exchange) CaseUpdates(ctx context.Context, caller annona.Caller, purpose, id, after string, limit int) (*UpdatesShown, error) {
-	i, err := x.inquireMatters(ctx, caller, annona.VerbReadUpdates, "cases", purpose, nil)
+// MatterUpdates returns a page of what has changed of a case, an enrollment or a benefit, the newest first.
+// Codes: those of Updates, cases_not_granted.
+func (x *Exchange) MatterUpdates(ctx context.Context, caller annona.Caller, purpose, dataset, id, after string, limit int) (*UpdatesShown, error) {
+	t, err := x.tellingOfMatters(ctx, caller, purpose, dataset)
 	if err != nil {
 		return nil, err
 	}
-	if i.grant.Agreement.Cases == nil {
-		return nil, annona.Forbidden("cases_not_granted", "the agreement does not let you keep cases")
-	}
-	d := &caseDesk{x: x, caller: caller, i: i, today: x.today(x.Clock()), people: map[string]*inquiry{}}
-	if d.worker, err = x.signedInWorker(ctx, caller, i.partner()); err != nil {
-		return nil, err
-	}
-	t := newUpdateTelling(x, i)
 	if err := t.continueBehind(id, after); err != nil {
 		return nil, err
 	}
-	number, about, err := d.find(ctx, id)
+	uid, _ := t.i.realm.ParseID(id)
+	seen, err := t.matters(ctx, annona.MatterChoice{UIDs: []annona.UID{uid}}, 2)
+	if err == nil && seen.Count == 0 {
+		err = annona.NotFound("no such record, or not one that you may see")
+	}
 	if err != nil {
 		return nil, err
 	}
-	seen, events, err := t.readCase(ctx, d, number, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.caseEvents(ctx, d, valuesOn(seen), events); err != nil {
-		return nil, err
-	}
-	var subjects []audit.Subjects
-	if of, ok := x.CurrentDictionary().Dataset(about.Dataset); ok && about.Number > 0 {
-		subjects = []audit.Subjects{{Noun: of.Noun, Numbers: []annona.Number{about.Number}}}
-	}
-	return t.page(ctx, seen, subjects, id, limit)
+	return t.page(ctx, seen, x.mattersAbout(seen), id, limit)
 }
 
-// readCase returns a case as it is, and its events, the last one first: none of a case that is shared.
-func (t *updateTelling) readCase(ctx context.Context, d *caseDesk, number annona.Number, id string) (*annona.Page, []annona.Event, error) {
-	of, numbers := t.shape.Dataset, []annona.Number{number}
-	choice, err := d.choice(ctx, t.i, CaseChoice{ID: id})
+// tellingOfMatters is one for a reader who asks of a dataset of matters.
+func (x *Exchange) tellingOfMatters(ctx context.Context, caller annona.Caller, purpose, dataset string) (*updateTelling, error) {
+	i, err := x.inquireMatters(ctx, caller, annona.VerbReadUpdates, dataset, purpose, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	if dataset == "cases" && i.grant.Agreement.Cases == nil {
+		return nil, annona.Forbidden("cases_not_granted", "the agreement does not let you keep cases")
+	}
+	return newUpdateTelling(x, i), nil
+}
+
+// mattersAbout are the people whom matters are about.
+func (x *Exchange) mattersAbout(page *annona.Page) (all []audit.Subjects) {
+	numbers := map[string][]annona.Number{}
+	for _, about := range page.Subjects {
+		if about.Number > 0 {
+			numbers[about.Dataset] = append(numbers[about.Dataset], about.Number)
+		}
+	}
+	for _, dataset := range []string{"households", "individuals"} {
+		of, _ := x.CurrentDictionary().Dataset(dataset)
+		if list := numbers[dataset]; len(list) > 0 {
+			slices.Sort(list)
+			all = append(all, audit.Subjects{Noun: of.Noun, Numbers: slices.Compact(list)})
+		}
+	}
+	return all
+}
+
+// matters tells what has changed of the matters of a choice, and returns those that the reader may see: of a
+// case what is the partner's, of the others what programs show. It is not complete when most of them are found.
+func (t *updateTelling) matters(ctx context.Context, choice annona.MatterChoice, most int) (*annona.Page, error) {
 	for range readAttempts {
-		shares, err := t.x.Matters.MatterShares(ctx, of, numbers, t.i.partner(), d.today)
+		found := annona.NewPage(&annona.Shape{Dataset: t.shape.Dataset})
+		more, err := t.readMatters(ctx, choice, most, found)
+		if err != nil || found.Count == 0 {
+			return found, err
+		}
+		told := *t
+		moved, page, err := told.mattersAt(ctx, found)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		events, last, err := t.eventsOfCase(ctx, number)
-		if err != nil {
-			return nil, nil, err
+		if !moved {
+			*t = told
+			t.full = t.full || more
+			return page, nil
 		}
-		page := annona.NewPage(t.shape)
-		if _, err := t.x.readOwn(ctx, t.i, page, choice, 0, 1); err != nil {
-			return nil, nil, err
-		}
-		if page.Count == 0 {
-			return nil, nil, errCase
-		}
-		later, err := t.x.Matters.MatterEvents(ctx, of, numbers, last, 1)
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(later) > 0 {
-			continue // it has changed in this moment
-		}
-		if len(shares) > 0 {
-			events, t.full = nil, true
-		}
-		return page, events, nil
 	}
-	return nil, nil, annona.Unavailable("record_moving", "the record changes faster than it can be read; try again")
+	return nil, annona.Unavailable("record_moving", "the record changes faster than it can be read; try again")
 }
 
-// eventsOfCase returns the newest events since the case was handed over, the last one first.
-func (t *updateTelling) eventsOfCase(ctx context.Context, number annona.Number) (events []annona.Event, last int64, err error) {
+// readMatters reads matters within the reader's scope.
+func (t *updateTelling) readMatters(ctx context.Context, choice annona.MatterChoice, most int, page *annona.Page) (more bool, err error) {
+	if t.shape.Dataset.Name == "cases" {
+		return t.x.readOwn(ctx, t.i, page, choice, 0, most)
+	}
+	err = t.x.readOpen(ctx, page, func() (err error) {
+		more, err = t.x.Matters.ReadMatters(ctx, t.x.programScope(t.i, page.Shape), choice, 0, most, page)
+		return err
+	})
+	return more, err
+}
+
+// mattersAt tells of matters that were found, unless one of them changes in this moment.
+func (t *updateTelling) mattersAt(ctx context.Context, found *annona.Page) (moved bool, page *annona.Page, err error) {
+	of, today := t.shape.Dataset, t.x.today(t.x.Clock())
+	shares, err := t.x.Matters.MatterShares(ctx, of, found.Numbers, t.i.partner(), today)
+	if err != nil {
+		return false, nil, err
+	}
+	events, last := map[annona.Number][]annona.Event{}, map[annona.Number]int64{}
+	for _, number := range found.Numbers {
+		if events[number], last[number], err = t.eventsOfMatter(ctx, number); err != nil {
+			return false, nil, err
+		}
+	}
+	page = annona.NewPage(t.shape)
+	if _, err := t.readMatters(ctx, annona.MatterChoice{UIDs: found.UIDs}, found.Count, page); err != nil {
+		return false, nil, err
+	}
+	for _, number := range found.Numbers {
+		later, err := t.x.Matters.MatterEvents(ctx, of, []annona.Number{number}, last[number], 1)
+		if err != nil || len(later) > 0 || page.Count < found.Count {
+			return true, nil, err
+		}
+	}
+	for row, number := range page.Numbers {
+		if slices.ContainsFunc(shares, func(s annona.Share) bool { return s.Number == number }) {
+			t.full = true // whom a case is only shared with is told of no change
+			continue
+		}
+		if err := t.matterEvents(ctx, valuesAt(page, row), events[number]); err != nil {
+			return false, nil, err
+		}
+	}
+	return false, page, nil
+}
+
+func valuesAt(page *annona.Page, row int) (values []annona.Value) {
+	for c, f := range page.Shape.Columns {
+		if cell := page.Cell(c, row); len(cell) > 0 {
+			values = append(values, annona.Value{Field: f, Text: string(cell)})
+		}
+	}
+	return values
+}
+
+// eventsOfMatter returns the newest events since a matter was handed over, the last one first.
+func (t *updateTelling) eventsOfMatter(ctx context.Context, number annona.Number) (events []annona.Event, last int64, err error) {
 	for more := true; more; {
 		some, err := t.x.Matters.MatterEvents(ctx, t.shape.Dataset, []annona.Number{number}, last, pastEvents)
 		if err != nil {
@@ -111,9 +167,9 @@ func (t *updateTelling) eventsOfCase(ctx context.Context, number annona.Number) 
 	return events, last, nil
 }
 
-// caseEvents tells the changes of a case that is now what after says. What it was while the reader was not
+// matterEvents tells the changes of a matter that is now what after says. What it was while the reader was not
 // cleared for it is left out.
-func (t *updateTelling) caseEvents(ctx context.Context, d *caseDesk, after []annona.Value, events []annona.Event) error {
+func (t *updateTelling) matterEvents(ctx context.Context, after []annona.Value, events []annona.Event) error {
 	for n := range events {
 		event := &events[n]
 		if len(event.Before) == 0 {
@@ -127,11 +183,11 @@ func (t *updateTelling) caseEvents(ctx context.Context, d *caseDesk, after []ann
 		if err != nil {
 			return err
 		}
-		if c := doc.values["confidentiality"]; c != "" && c != confidentialityNormal && !slices.Contains(d.terms().Confidentiality, c) {
+		if !t.cleared(doc.values["confidentiality"]) {
 			continue
 		}
 		before := doc.plain()
-		e := UpdateEntry{At: event.At, Action: ActionUpdate, Verdict: VerdictApplied, position: updatePosition{event.At.UnixMilli(), updateOfEvent, int64(event.Version)}}
+		e := UpdateEntry{At: event.At, Action: ActionUpdate, Verdict: VerdictApplied, position: updatePosition{at: event.At.UnixMilli(), kind: updateOfEvent, key: int64(event.Version)}}
 		if t.tell(&e, event.Record, before, after) {
 			if err := t.attributeToClient(ctx, &e, event); err != nil {
 				return err
@@ -141,6 +197,15 @@ func (t *updateTelling) caseEvents(ctx context.Context, d *caseDesk, after []ann
 		after = before
 	}
 	return nil
+}
+
+// cleared reports whether the reader may see a matter of that confidentiality.
+func (t *updateTelling) cleared(code string) bool {
+	if code == "" || code == confidentialityNormal {
+		return true
+	}
+	terms := t.i.grant.Agreement.Cases
+	return terms != nil && slices.Contains(terms.Confidentiality, code)
 }
 
 // attributeToClient fills in whose client has changed a case.

@@ -11,8 +11,9 @@ import (
 
 // The types of change requests.
 const (
-	typeUpdate   = "update"
-	typeConflict = "conflict"
+	typeUpdate    = "update"
+	typeConflict  = "conflict"
+	typeLifeEvent = "life_event"
 )
 
 // The states of change requests and conflicts. Those behind RequestOpen are ends.
@@ -144,29 +145,35 @@ func (w *updating) contents(v *revision) []asked {
 	return all
 }
 
-// keep keeps what is not written, sealed under the key of its subject.
-func (w *updating) keep(ctx context.Context, tx annona.Tx, v *revision, c annona.ChangeRequest, content []asked, verdict string) (Done, string, error) {
-	a := w.grant.grant.Agreement
-	c.ID, c.Dataset, c.Subject, c.Version = annona.NewUID(), w.grant.question.Dataset, v.known.Number, v.known.Version
-	c.Agreement, c.Client, c.Person, c.Purpose, c.At = a.Name, w.caller.Client, w.caller.Acting.Person, w.grant.grant.Purpose.Code, w.at
-	text, err := json.Marshal(content)
-	if err != nil {
-		return Done{}, "", annona.Internal("write a change request", err)
-	}
-	cells := []annona.Cell{{Dataset: v.known.Key.Dataset, Number: c.Subject, Version: c.Version, Part: annona.PartRequest, Image: text}}
-	if err := w.x.Vault.Seal(ctx, cells); err != nil {
-		return Done{}, "", err
-	}
-	c.Sealed = cells[0].Image
-	if err := tx.PutChangeRequest(ctx, c); err != nil {
+// keep keeps what is not written.
+func (w *updating) keep(ctx context.Context, tx annona.Tx, v *revision, c annona.ChangeRequest, content any, verdict string) (Done, string, error) {
+	c.ID = annona.NewUID()
+	if err := w.file(ctx, tx, v, &c, content); err != nil {
 		return Done{}, "", err
 	}
 	done := Done{Status: statusAccepted, Noun: "change_requests", Record: c.ID, Version: int64(c.Version)}
 	if verdict == VerdictConflict {
 		done.Status, done.Noun = statusStale, "conflicts"
 	}
-	facts := audit.Facts{Verb: annona.VerbUpdate, Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Purpose: c.Purpose, Reason: w.reason,
+	a := w.grant.grant.Agreement
+	facts := audit.Facts{Verb: w.grant.verb, Agreement: a.Name, AgreementVersion: a.Version, Partner: a.Partner.Name, Purpose: c.Purpose, Reason: w.reason,
 		Details: map[string]string{"verdict": verdict, "record": c.ID.String()}}
 	about := []audit.Subjects{{Noun: v.known.Key.Dataset.Noun, Numbers: []annona.Number{c.Subject}}}
 	return done, verdict, tx.AppendEntry(ctx, audit.Change(w.x.Clock(), w.grant.request, facts, w.caller, about))
+}
+
+// file puts a change request on file, with what it asks sealed under the key of its subject.
+func (w *updating) file(ctx context.Context, tx annona.Tx, v *revision, c *annona.ChangeRequest, content any) error {
+	c.Dataset, c.Subject, c.Version = w.grant.question.Dataset, v.known.Number, v.known.Version
+	c.Agreement, c.Client, c.Person, c.Purpose, c.At = w.grant.grant.Agreement.Name, w.caller.Client, w.caller.Acting.Person, w.grant.grant.Purpose.Code, w.at
+	text, err := json.Marshal(content)
+	if err != nil {
+		return annona.Internal("write a change request", err)
+	}
+	cells := []annona.Cell{{Dataset: v.known.Key.Dataset, Number: c.Subject, Version: c.Version, Part: annona.PartRequest, Image: text}}
+	if err := w.x.Vault.Seal(ctx, cells); err != nil {
+		return err
+	}
+	c.Sealed = cells[0].Image
+	return tx.PutChangeRequest(ctx, *c)
 }

@@ -116,6 +116,18 @@ const maxReason = 64 // bytes
 // hold locks records, which must be on file, and opens what they are. They stay the same revision
 // throughout the edit.
 func (e *edit) hold(ctx context.Context, dataset string, numbers ...annona.Number) ([]*revision, error) {
+	all, err := e.look(ctx, dataset, numbers...)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(all, func(v *revision) bool { return len(v.parts) > 0 }) {
+		return nil, errOfParts
+	}
+	return all, nil
+}
+
+// look holds records that the edit does not change by themselves: those who were merged, too.
+func (e *edit) look(ctx context.Context, dataset string, numbers ...annona.Number) ([]*revision, error) {
 	of, held := e.datasetOf(dataset), e.homes
 	if dataset == "individuals" {
 		held = e.people
@@ -131,9 +143,6 @@ func (e *edit) hold(ctx context.Context, dataset string, numbers ...annona.Numbe
 	for i, k := range known {
 		if k.Version == 0 || k.Deleted {
 			return nil, notHere(dataset)
-		}
-		if len(k.Parts) > 0 {
-			return nil, errOfParts
 		}
 		some[i] = &revision{known: k}
 		some[i].keys = []annona.RecordKey{k.Key}
@@ -283,7 +292,7 @@ func (e *edit) begin(ctx context.Context, r *annona.Record) (*revision, error) {
 	words := wordsOf(r)
 	authority := authoritiesOf(e.x.CurrentDictionary(), r.Dataset.Name)
 	for i := range words {
-		if authority(words[i].unit) != "" {
+		if authority(words[i].unit) != "" || e.load.Source != r.Source {
 			words[i].origins = []origin{e.origin()}
 		}
 	}

@@ -151,7 +151,7 @@ func (x *Exchange) standing(ctx context.Context, from annona.Standings, caller a
 		return s, annona.Forbidden("agreement_not_active", "the agreement of this API key is not on file")
 	}
 	s.Client, s.Agreement = client, agreement
-	if s.Person, err = x.mayAct(ctx, caller.Acting, agreement); err != nil {
+	if s.Person, err = x.mayAct(ctx, caller, agreement); err != nil {
 		return s, err
 	}
 	if caller.Token == (annona.TokenHash{}) {

@@ -52,34 +52,40 @@ func (x *Exchange) SplitHousehold(ctx context.Context, caller annona.Caller, s S
 		return Edited{}, err
 	}
 	return x.edit(ctx, caller, "split", s.Why, func(e *edit) error {
-		old, members, err := e.household(ctx, homes[0])
-		if err != nil {
-			return err
-		}
-		parting, err := e.parting(members, homes[0], leaving, head)
-		if err != nil {
-			return err
-		}
-		begun, err := e.found(ctx, old, s.Area)
-		if err != nil {
-			return err
-		}
-		for _, v := range parting {
-			at := v.belongs(homes[0], e.why.Day)
-			role, second := v.now.memberships[at].Role, v.now.memberships[at].NotPrimary
-			switch {
-			case v.known.Number == head:
-				role = roleHead
-			case head != 0 && role == roleHead:
-				role = ""
-			}
-			v.leave(homes[0], e.why.Day)
-			v.join(begun.known.Number, role, second, e.why.Day)
-		}
-		e.settleHead(old, members)
-		e.settleHead(begun, parting)
-		return nil
+		_, err := e.split(ctx, homes[0], leaving, head, s.Area)
+		return err
 	})
+}
+
+// split lets members of a household form a new one, which it returns. head may be 0.
+func (e *edit) split(ctx context.Context, home annona.Number, leaving []annona.Number, head annona.Number, area string) (*revision, error) {
+	old, members, err := e.household(ctx, home)
+	if err != nil {
+		return nil, err
+	}
+	parting, err := e.parting(members, home, leaving, head)
+	if err != nil {
+		return nil, err
+	}
+	begun, err := e.found(ctx, old, area)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range parting {
+		at := v.belongs(home, e.why.Day)
+		role, second := v.now.memberships[at].Role, v.now.memberships[at].NotPrimary
+		switch {
+		case v.known.Number == head:
+			role = roleHead
+		case head != 0 && role == roleHead:
+			role = ""
+		}
+		v.leave(home, e.why.Day)
+		v.join(begun.known.Number, role, second, e.why.Day)
+	}
+	e.settleHead(old, members)
+	e.settleHead(begun, parting)
+	return begun, nil
 }
 
 func (x *Exchange) numberOrNone(ctx context.Context, s Subject) (annona.Number, error) {
@@ -240,11 +246,8 @@ func (x *Exchange) ChangeHead(ctx context.Context, caller annona.Caller, c HeadC
 	if err := operatorOnly(caller); err != nil {
 		return Edited{}, err
 	}
-	if err := x.checkRole(c.FormerRole); err != nil {
+	if err := x.checkFormerRole(c.FormerRole); err != nil {
 		return Edited{}, err
-	}
-	if c.FormerRole == roleHead {
-		return Edited{}, annona.Invalid("two_heads", "a household has one head; the former one takes another role").On("role")
 	}
 	homes, err := x.numbers(ctx, "households", c.Household)
 	if err != nil {
@@ -254,22 +257,23 @@ func (x *Exchange) ChangeHead(ctx context.Context, caller annona.Caller, c HeadC
 	if err != nil {
 		return Edited{}, err
 	}
-	return x.edit(ctx, caller, "head", c.Why, func(e *edit) error {
-		home, members, err := e.household(ctx, homes[0])
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(members, func(v *revision) bool {
-			return v.known.Number == heads[0] && v.belongs(homes[0], e.why.Day) >= 0
-		}) {
-			return notMember()
-		}
-		for _, v := range members {
-			v.relate(homes[0], v.known.Number == heads[0], c.FormerRole, e.why.Day)
-		}
-		e.settleHead(home, members)
-		return nil
-	})
+	return x.edit(ctx, caller, "head", c.Why, func(e *edit) error { return e.changeHead(ctx, homes[0], heads[0], c.FormerRole) })
+}
+
+// changeHead makes another member the head of a household.
+func (e *edit) changeHead(ctx context.Context, number, head annona.Number, formerRole string) error {
+	home, members, err := e.household(ctx, number)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(members, func(v *revision) bool { return v.known.Number == head && v.belongs(number, e.why.Day) >= 0 }) {
+		return notMember()
+	}
+	for _, v := range members {
+		v.relate(number, v.known.Number == head, formerRole, e.why.Day)
+	}
+	e.settleHead(home, members)
+	return nil
 }
 
 // relate gives a member of a household its role under another head.
@@ -291,6 +295,14 @@ func (v *revision) relate(home annona.Number, isHead bool, formerRole string, da
 		return
 	}
 	v.decide(at, m)
+}
+
+// checkFormerRole refuses what a former head cannot become.
+func (x *Exchange) checkFormerRole(role string) error {
+	if role == roleHead {
+		return annona.Invalid("two_heads", "a household has one head; the former one takes another role").On("role")
+	}
+	return x.checkRole(role)
 }
 
 func (x *Exchange) checkRole(role string) error {
@@ -320,23 +332,38 @@ func (x *Exchange) JoinHousehold(ctx context.Context, caller annona.Caller, j Jo
 	if err := x.checkRole(j.Role); err != nil {
 		return Edited{}, err
 	}
-	return x.editMembership(ctx, caller, "join", j.Individual, j.Household, j.Why, func(e *edit, v *revision, home *revision, members []*revision) error {
+	return x.editMembership(ctx, caller, "join", j.Individual, j.Household, j.Why, toJoin(j.Role, j.Primary))
+}
+
+// deciding decides about the membership of somebody in a household, of whose members it is told.
+type deciding func(e *edit, v, home *revision, members []*revision) error
+
+// toJoin lets somebody belong to a household.
+func toJoin(role string, first bool) deciding {
+	return func(e *edit, v, home *revision, members []*revision) error {
 		number := home.known.Number
 		if v.stays(number, e.why.Day) {
 			return annona.Conflict("member_already", "the individual belongs to the household on that day or later")
 		}
-		if d := deathIn(v.now.words); d.date != "" || d.status == "deceased" {
-			return annona.Conflict("individual_dead", "the individual has died")
+		if v.isDead() {
+			return errDead
 		}
-		if j.Role == roleHead && slices.ContainsFunc(members, func(o *revision) bool { return o.isHead(number, e.why.Day) }) {
+		if role == roleHead && slices.ContainsFunc(members, func(o *revision) bool { return o.isHead(number, e.why.Day) }) {
 			return annona.Conflict("two_heads", "the household has a head; change the head instead")
 		}
-		if primary := v.primary(e.why.Day); primary >= 0 && j.Primary {
+		if primary := v.primary(e.why.Day); primary >= 0 && first {
 			v.rank(primary, false)
 		}
-		v.join(number, j.Role, v.primary(e.why.Day) >= 0, e.why.Day)
+		v.join(number, role, v.primary(e.why.Day) >= 0, e.why.Day)
 		return nil
-	})
+	}
+}
+
+var errDead = annona.Conflict("individual_dead", "the individual has died")
+
+func (v *revision) isDead() bool {
+	d := deathIn(v.now.words)
+	return d.date != "" || d.status == "deceased"
 }
 
 // Leave ends that an individual belongs to a household.
@@ -348,13 +375,16 @@ type Leave struct {
 // LeaveHousehold ends a membership. When it was the primary one, the oldest of the others takes its place.
 // Codes: not_a_member.
 func (x *Exchange) LeaveHousehold(ctx context.Context, caller annona.Caller, l Leave) (Edited, error) {
-	return x.editMembership(ctx, caller, "leave", l.Individual, l.Household, l.Why, func(e *edit, v *revision, home *revision, _ []*revision) error {
-		if v.belongs(home.known.Number, e.why.Day) < 0 {
-			return notMember()
-		}
-		v.leave(home.known.Number, e.why.Day)
-		return nil
-	})
+	return x.editMembership(ctx, caller, "leave", l.Individual, l.Household, l.Why, toLeave)
+}
+
+// toLeave ends that somebody belongs to a household.
+func toLeave(e *edit, v, home *revision, _ []*revision) error {
+	if v.belongs(home.known.Number, e.why.Day) < 0 {
+		return notMember()
+	}
+	v.leave(home.known.Number, e.why.Day)
+	return nil
 }
 
 // PrimaryChange makes one of an individual's households the first one.
@@ -365,7 +395,7 @@ type PrimaryChange struct {
 
 // ChangePrimary changes which household of an individual is its first one. Codes: not_a_member.
 func (x *Exchange) ChangePrimary(ctx context.Context, caller annona.Caller, c PrimaryChange) (Edited, error) {
-	return x.editMembership(ctx, caller, "primary", c.Individual, c.Household, c.Why, func(e *edit, v *revision, home *revision, _ []*revision) error {
+	return x.editMembership(ctx, caller, "primary", c.Individual, c.Household, c.Why, func(e *edit, v, home *revision, _ []*revision) error {
 		at := v.belongs(home.known.Number, e.why.Day)
 		if at < 0 {
 			return notMember()
@@ -380,10 +410,8 @@ func (x *Exchange) ChangePrimary(ctx context.Context, caller annona.Caller, c Pr
 	})
 }
 
-// editMembership edits the membership of one individual in one household, and settles who is head there and
-// which household is the individual's first one.
-func (x *Exchange) editMembership(ctx context.Context, caller annona.Caller, act string, individual, household Subject, why Why,
-	decide func(e *edit, v, home *revision, members []*revision) error) (Edited, error) {
+// editMembership edits the membership of one individual in one household.
+func (x *Exchange) editMembership(ctx context.Context, caller annona.Caller, act string, individual, household Subject, why Why, decide deciding) (Edited, error) {
 	if err := operatorOnly(caller); err != nil {
 		return Edited{}, err
 	}
@@ -395,25 +423,29 @@ func (x *Exchange) editMembership(ctx context.Context, caller annona.Caller, act
 	if err != nil {
 		return Edited{}, err
 	}
-	return x.edit(ctx, caller, act, why, func(e *edit) error {
-		home, members, err := e.household(ctx, homes[0])
-		if err != nil {
-			return err
-		}
-		held, err := e.hold(ctx, "individuals", people...)
-		if err != nil {
-			return err
-		}
-		if err := decide(e, held[0], home, members); err != nil {
-			return err
-		}
-		e.settlePrimary(held[0])
-		if !slices.Contains(members, held[0]) {
-			members = append(members, held[0])
-		}
-		e.settleHead(home, members)
-		return nil
-	})
+	return x.edit(ctx, caller, act, why, func(e *edit) error { return e.membership(ctx, people[0], homes[0], decide) })
+}
+
+// membership decides about the membership of somebody in a household, and settles who is head there and which
+// household is their first one.
+func (e *edit) membership(ctx context.Context, person, household annona.Number, decide deciding) error {
+	home, members, err := e.household(ctx, household)
+	if err != nil {
+		return err
+	}
+	held, err := e.hold(ctx, "individuals", person)
+	if err != nil {
+		return err
+	}
+	if err := decide(e, held[0], home, members); err != nil {
+		return err
+	}
+	e.settlePrimary(held[0])
+	if !slices.Contains(members, held[0]) {
+		members = append(members, held[0])
+	}
+	e.settleHead(home, members)
+	return nil
 }
 
 // Move says that a household lives in another area, with what else a person says of the new place.
@@ -477,12 +509,13 @@ func (x *Exchange) RecordBirth(ctx context.Context, caller annona.Caller, b Birt
 		if err != nil {
 			return err
 		}
-		return e.bear(ctx, held[0], values)
+		_, err = e.bear(ctx, held[0], values)
+		return err
 	})
 }
 
-// bear puts a child on file and names its mother as a parent.
-func (e *edit) bear(ctx context.Context, mother *revision, values []annona.Value) error {
+// bear puts a child on file, which it returns, and names its mother as a parent.
+func (e *edit) bear(ctx context.Context, mother *revision, values []annona.Value) (*revision, error) {
 	dataset := e.datasetOf("individuals")
 	child := annona.Record{Dataset: dataset, Source: annona.OwnSource, Key: annona.NewUID().String()}
 	for _, v := range values {
@@ -498,19 +531,19 @@ func (e *edit) bear(ctx context.Context, mother *revision, values []annona.Value
 	if at := mother.primary(e.why.Day); at >= 0 {
 		home := mother.now.memberships[at]
 		if _, err := e.hold(ctx, "households", home.Household); err != nil {
-			return err
+			return nil, err
 		}
 		child.Memberships = []annona.Membership{{Household: home.Household, Source: annona.OwnSource, Role: roleOfChild[home.Role], StartDate: e.why.Day}}
 	}
 	begun, err := e.begin(ctx, &child)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	mother.now.relationships = append(slices.Clone(mother.now.relationships), annona.Relationship{
 		To: begun.known.Number, ToKey: begun.known.Key.Key, Source: annona.OwnSource, Type: "parent", StartDate: e.why.Day,
 	})
 	mother.changed = true
-	return nil
+	return begun, nil
 }
 
 // roleOfChild is what a newborn is in the household by the role of its mother, where that is known.
@@ -592,6 +625,34 @@ func (e *edit) settlePrimary(v *revision) {
 	}
 }
 
+// settleHomes settles who is head of the households that somebody belonged to and does not any more: they
+// have died.
+func (e *edit) settleHomes(ctx context.Context, v *revision, had []annona.Membership) error {
+	var left []annona.Number
+	for _, m := range had {
+		if (m.EndDate == "" || m.EndDate > e.why.Day) && v.belongs(m.Household, e.why.Day) < 0 {
+			left = append(left, m.Household)
+		}
+	}
+	slices.Sort(left)
+	for _, number := range slices.Compact(left) {
+		homes, err := e.hold(ctx, "households", number)
+		if err != nil {
+			return err
+		}
+		numbers, err := e.tx.MembersOf(ctx, number, e.why.Day)
+		if err != nil {
+			return err
+		}
+		members, err := e.look(ctx, "individuals", numbers...)
+		if err != nil {
+			return err
+		}
+		e.settleHead(homes[0], members)
+	}
+	return nil
+}
+
 // settleHead flags a household of whose members nobody is the head, and takes the registry's own flag away
 // when somebody is.
 func (e *edit) settleHead(home *revision, members []*revision) {
@@ -606,7 +667,7 @@ func (e *edit) settleHead(home *revision, members []*revision) {
 	at := slices.IndexFunc(home.now.words, func(w word) bool { return w.about(&flag) })
 	switch {
 	case headless && at < 0:
-		flag.origins = []origin{e.origin()}
+		flag.origins = []origin{{source: annona.OwnSource, asOf: e.load.AsOf, receivedAt: e.load.StartedAt}}
 		home.now.words = append(slices.Clone(home.now.words), flag)
 		home.changed = true
 	case !headless && at >= 0 && home.now.words[at].saidBy(annona.OwnSource):

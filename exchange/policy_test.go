@@ -238,6 +238,28 @@ func TestThoseWhoActHaveRoles(t *testing.T) {
 	}
 }
 
+// Who has signed out everywhere, or was changed, is acted for by nobody with a sign-in of before. What runs by
+// itself goes on.
+func TestWhatHasEndedActsNoMore(t *testing.T) {
+	r := newRegistry(t, 10)
+	r.Users = r.store
+	now := time.Now().Truncate(time.Millisecond)
+	person := annona.User{ID: annona.NewUID(), Name: "officer", Partner: "Program", Roles: []string{annona.RolePartner}, Status: annona.UserActive, Version: 1, CreatedAt: now}
+	person.End(now.Add(-time.Minute))
+	check(t, r.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), person) }))
+	for age, code := range map[time.Duration]string{2 * time.Minute: "invalid_token", time.Minute: "invalid_token", 59 * time.Second: ""} {
+		r.caller.Acting = annona.SignedIn{Person: person.ID, Assurance: annona.AssurancePasskey, At: now.Add(-age)}
+		if _, err := r.Search(t.Context(), r.caller, everybody, 1, "", exchange.Form{}); codeOf(err) != code {
+			t.Errorf("a sign-in of %s ago: %v", age, err)
+		}
+		r.caller.Within = &annona.Authorization{}
+		if _, err := r.Search(t.Context(), r.caller, everybody, 1, "", exchange.Form{}); err != nil {
+			t.Errorf("what runs by itself since %s ago: %v", age, err)
+		}
+		r.caller.Within = nil
+	}
+}
+
 // codeOf returns the code of a refusal; empty: there was none.
 func codeOf(err error) string {
 	if err == nil {

@@ -26,6 +26,7 @@ type ChangeShown struct {
 	// Before, After and Now have one row each, and the columns Fields. Now is nil unless it is a conflict.
 	Before, After, Now *privacy.Disclosed
 	Since              map[string]time.Time // of a conflict: when somebody else has said what stands there, by field
+	Event              *LifeShown           // of a life event; in a list its type alone
 }
 
 // ChangesShown is a page of change requests or conflicts, without what they ask.
@@ -34,17 +35,25 @@ type ChangesShown struct {
 	Requests []ChangeShown
 }
 
-// openRequest returns what a change request asks.
-func (x *Exchange) openRequest(ctx context.Context, c *annona.ChangeRequest) (content []asked, err error) {
+// openRequest returns what a change request asks of the fields of its subject, and the life event that it is;
+// nil: it is none.
+func (x *Exchange) openRequest(ctx context.Context, c *annona.ChangeRequest) (content []asked, event *happened, err error) {
 	dataset, _ := x.CurrentDictionary().Dataset(c.Dataset)
 	cells := []annona.Cell{{Dataset: dataset, Number: c.Subject, Version: c.Version, Part: annona.PartRequest, Image: slices.Clone(c.Sealed)}}
 	if err := x.Vault.OpenCells(ctx, cells); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := json.Unmarshal(cells[0].Image, &content); err != nil {
-		return nil, annona.Internal("read a change request", err)
+	if c.Type == typeLifeEvent {
+		event = &happened{}
+		err = json.Unmarshal(cells[0].Image, event)
+		content = event.Asked
+	} else {
+		err = json.Unmarshal(cells[0].Image, &content)
 	}
-	return content, nil
+	if err != nil {
+		return nil, nil, annona.Internal("read a change request", err)
+	}
+	return content, event, nil
 }
 
 // readerOfRequests decides whether somebody reads change requests about a dataset: all of those whom they
@@ -54,8 +63,13 @@ func (x *Exchange) readerOfRequests(ctx context.Context, caller annona.Caller, p
 	if i, err = x.inquire(ctx, x.Standings, caller, annona.VerbReview, q); err == nil || isFailure(err) {
 		return i, err == nil, err
 	}
-	i, err = x.inquire(ctx, x.Standings, caller, annona.VerbUpdate, q)
-	return i, false, err
+	if i, err = x.inquire(ctx, x.Standings, caller, annona.VerbUpdate, q); err == nil || isFailure(err) {
+		return i, false, err
+	}
+	if i, later := x.inquire(ctx, x.Standings, caller, annona.VerbReportLifeEvent, q); later == nil {
+		return i, false, nil
+	}
+	return nil, false, err
 }
 
 func errNoRequest() error {
@@ -123,12 +137,16 @@ func (x *Exchange) ShowChangeRequest(ctx context.Context, caller annona.Caller, 
 	if err != nil {
 		return nil, err
 	}
-	content, err := x.openRequest(ctx, c)
+	content, event, err := x.openRequest(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	shown := &ChangeShown{ChangeRequest: *c, Mine: c.Agreement == caller.Agreement, Since: map[string]time.Time{}}
 	shape := shown.cut(i, content)
+	others, err := shown.tell(ctx, x, i, event)
+	if err != nil {
+		return nil, err
+	}
 	if seen.Count == 0 || len(shown.Fields) == 0 {
 		return nil, errNoRequest()
 	}
@@ -154,7 +172,10 @@ func (x *Exchange) ShowChangeRequest(ctx context.Context, caller annona.Caller, 
 	}
 	shown.Page = i.plan(seen.Shape).Redact(seen)
 	shown.RecordID = firstCell(shown.Page)
-	if err := x.record(ctx, i, shown.After, 1); err != nil {
+	facts := i.facts()
+	facts.Fields, facts.Rows, facts.Page = shown.Fields, 1, 1
+	about := append(subjectsOf(shown.After), others...)
+	if err := x.disclose(ctx, audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, about)); err != nil {
 		return nil, err
 	}
 	shown.ending = i.ending(x)
@@ -238,7 +259,7 @@ func (x *Exchange) fillRequests(ctx context.Context, i *inquiry, all []annona.Ch
 		if !visible || c.Dataset != i.question.Dataset {
 			continue
 		}
-		content, err := x.openRequest(ctx, &c)
+		content, event, err := x.openRequest(ctx, &c)
 		if annona.CodeOf(err) == "key_gone" {
 			continue // erased in this moment
 		}
@@ -246,7 +267,8 @@ func (x *Exchange) fillRequests(ctx context.Context, i *inquiry, all []annona.Ch
 			return err
 		}
 		shown := ChangeShown{ChangeRequest: c, Mine: c.Agreement == i.caller.Agreement, Since: map[string]time.Time{}}
-		if shown.cut(i, content); len(shown.Fields) == 0 {
+		shown.cut(i, content)
+		if shown.name(i, event); len(shown.Fields) == 0 {
 			continue
 		}
 		if len(page.Page.Shape().Columns) > 0 {
@@ -397,12 +419,17 @@ func (g *ruling) isApplicant(c *annona.ChangeRequest) bool {
 	return c.Client == g.caller.Client
 }
 
+var errMoved = annona.Conflict("request_moved", "the record has changed since this was asked; reject it, and ask anew")
+
 // apply lets what is asked take effect, unless the record is not what it was when it was asked. An applicant
 // who resolves a conflict decides no more than by an update.
 func (g *ruling) apply(ctx context.Context, e *edit, v *revision, c *annona.ChangeRequest) error {
-	content, err := g.x.openRequest(ctx, c)
+	content, event, err := g.x.openRequest(ctx, c)
 	if err != nil {
 		return err
+	}
+	if event != nil {
+		return g.live(ctx, e, v, c, event)
 	}
 	values := make([]annona.Value, 0, len(content))
 	for _, a := range content {
@@ -418,12 +445,12 @@ func (g *ruling) apply(ctx context.Context, e *edit, v *revision, c *annona.Chan
 			was = a.Now
 		}
 		if now := v.textOf(f); now != was && now != a.After {
-			return annona.Conflict("request_moved", "the record has changed since this was asked; reject it, and ask anew").On(f.Code)
+			return errMoved.On(f.Code)
 		}
 		values = append(values, annona.Value{Field: f, Text: a.After})
 	}
 	if !g.reviews {
-		w := &updating{x: g.x, caller: g.caller, grant: g.i, values: values, at: e.load.AsOf}
+		w := &updating{x: g.x, caller: g.caller, grant: g.i, values: values, review: g.i.grant.Agreement.Updates[c.Dataset].Review, at: e.load.AsOf}
 		fate, err := w.fate(v)
 		if err != nil {
 			return err
@@ -450,7 +477,7 @@ func (g *ruling) apply(ctx context.Context, e *edit, v *revision, c *annona.Chan
 	c.Load = e.load.ID
 	e.facts = audit.Facts{Verb: annona.VerbReview, Agreement: c.Agreement, Purpose: g.r.Purpose}
 	e.note = &UpdateNote{Agreement: c.Agreement, Purpose: c.Purpose, Person: c.Person, Request: g.request, Verdict: VerdictApplied}
-	return e.record(ctx, g.caller, "change_request", g.request)
+	return e.record(ctx, g.caller, ActionChangeRequest, g.request)
 }
 
 // checkAuthority refuses what another source decides: nobody here can approve it.
@@ -537,11 +564,14 @@ func (x *Exchange) isConfirmed(ctx context.Context, tx annona.Tx, c *annona.Chan
 	if err != nil {
 		return false, err
 	}
-	content, err := x.openRequest(ctx, c)
+	content, event, err := x.openRequest(ctx, c)
 	if err != nil {
 		return false, err
 	}
 	v := held[0]
+	if event != nil {
+		return x.isLived(v, c.Source, event), nil
+	}
 	for _, a := range content {
 		f, ok := v.known.Key.Dataset.Field(a.Field)
 		if !ok || v.textOf(f) != a.After {
@@ -575,7 +605,10 @@ func (x *Exchange) InspectChangeRequest(ctx context.Context, caller annona.Calle
 	if c == nil {
 		return nil, nil, errNoRequest()
 	}
-	content, err := x.openRequest(ctx, c)
+	content, event, err := x.openRequest(ctx, c)
+	if err == nil && event != nil {
+		return c, event.concerns(), nil
+	}
 	var fields []string
 	for _, a := range content {
 		fields = append(fields, a.Field)

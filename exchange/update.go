@@ -51,6 +51,8 @@ type UpdateNote struct {
 	Person    annona.UID `json:"person,omitzero"` // for whom the client acts
 	Request   annona.UID `json:"request"`
 	Verdict   string     `json:"verdict"`
+	Event     string     `json:"event,omitempty"` // type of the life event that it was
+	Record    annona.UID `json:"record,omitzero"` // of that: the change request
 }
 
 // The HTTP statuses that a delivery of an update has, as they are kept with its key.
@@ -69,6 +71,7 @@ type updating struct {
 	values []annona.Value
 	number annona.Number
 	read   string // own part of the tag
+	review bool   // the agreement wants somebody else to approve it
 	reason string
 	at     time.Time
 }
@@ -139,6 +142,7 @@ func (x *Exchange) newUpdating(ctx context.Context, caller annona.Caller, u *Upd
 	}
 	w.read, _, _ = strings.Cut(strings.Trim(u.Read, `"`), ".")
 	w.read = w.read[:min(len(w.read), ownTagText)]
+	w.review = w.grant.grant.Agreement.Updates[u.Dataset].Review
 	w.number, err = x.numberOf(ctx, w.grant, u.ID)
 	return w, err
 }
@@ -285,7 +289,7 @@ func (w *updating) fate(v *revision) (fate annona.ChangeRequest, err error) {
 		switch decides := authority(unit); {
 		case decides != "" && decides != annona.OwnSource && decides != own:
 			one = annona.ChangeRequest{Type: typeUpdate, State: RequestAtSource, Source: decides, Until: w.at.Add(sourcePatience)}
-		case w.grant.grant.Agreement.Updates[w.grant.question.Dataset].Review, decides == "" && v.isDecided(unit):
+		case w.review, decides == "" && v.isDecided(unit):
 			one = annona.ChangeRequest{Type: typeUpdate, State: RequestPending}
 		}
 		if !first && (one.State != fate.State || one.Source != fate.Source) {
@@ -329,10 +333,17 @@ func (e *edit) overwrite(ctx context.Context, v *revision, values []annona.Value
 	}
 	next.mark(authority)
 	next.memberships = deathIn(next.words).end(next.memberships, annona.DateOf(e.load.AsOf))
-	if !v.now.same(&next) {
-		v.now, v.changed = next, true
+	return e.become(ctx, v, next)
+}
+
+// become makes a record what it is after somebody's word, and settles the households that they have left by that.
+func (e *edit) become(ctx context.Context, v *revision, next standing) error {
+	had := v.now.memberships
+	if v.now.same(&next) {
+		return nil
 	}
-	return nil
+	v.now, v.changed = next, true
+	return e.settleHomes(ctx, v, had)
 }
 
 // put puts a value in the place of what stands there. all are those that are put with it.
@@ -370,7 +381,9 @@ func checkLife(words []word) error {
 		born, died = max(born, annona.Date(valueOf(words[i].values, "date_of_birth"))), max(died, annona.Date(valueOf(words[i].values, "date_of_death")))
 	}
 	if died != "" && died < born {
-		return annona.Invalid("death_before_birth", "nobody dies before they are born").On("date_of_death")
+		return errDeathBeforeBirth
 	}
 	return nil
 }
+
+var errDeathBeforeBirth = annona.Invalid("death_before_birth", "nobody dies before they are born").On("date_of_death")

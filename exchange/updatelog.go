@@ -29,6 +29,8 @@ type UpdatesShown struct {
 
 // UpdateEntry is one change, or what was asked and has not taken effect.
 type UpdateEntry struct {
+	Dataset string // of the record
+	ID      string // of the record, where the page is about several
 	At      time.Time
 	Action  string // one of the Action constants
 	Verdict string // one of the Verdict constants
@@ -42,6 +44,7 @@ type UpdateEntry struct {
 	Before, After *privacy.Disclosed
 
 	position updatePosition
+	number   annona.Number // of the record
 }
 
 // UpdateAuthor is who has changed something, as far as a reader may know: another partner, and a source,
@@ -61,6 +64,7 @@ const (
 	ActionLoad          = "load"
 	ActionUndo          = "undo" // of a load
 	ActionEdit          = "edit" // by the registry
+	ActionLifeEvent     = "life_event"
 )
 
 // VerdictRejected is that of a change request which has taken no effect and will not.
@@ -75,22 +79,26 @@ const updatesField = "updates"
 // Updates returns a page of what has changed of one record, the newest first. Codes: those of decisions,
 // update_log_not_granted, not_found, cursor_invalid.
 func (x *Exchange) Updates(ctx context.Context, caller annona.Caller, purpose, dataset, id, after string, limit int) (*UpdatesShown, error) {
-	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbReadUpdates, Question{Dataset: dataset, Purpose: purpose, NilReasons: true})
+	t, err := x.tellingOf(ctx, caller, purpose, dataset)
 	if err != nil {
 		return nil, err
 	}
-	if x.ChangeRequests == nil {
-		return nil, annona.Unavailable("updates_unavailable", "this registry takes no updates over the wire")
-	}
-	i.form = Form{Format: "json"}
-	t := newUpdateTelling(x, i)
 	if err := t.continueBehind(id, after); err != nil {
 		return nil, err
 	}
-	number, err := x.numberOf(ctx, i, id)
+	number, err := x.numberOf(ctx, t.i, id)
 	if err != nil {
 		return nil, err
 	}
+	seen, err := t.record(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	return t.page(ctx, seen, []audit.Subjects{{Noun: t.shape.Dataset.Noun, Numbers: seen.Numbers}}, id, limit)
+}
+
+// record tells what has changed of a record, and returns it.
+func (t *updateTelling) record(ctx context.Context, number annona.Number) (*annona.Page, error) {
 	seen, formers, err := t.read(ctx, number)
 	if err != nil {
 		return nil, err
@@ -98,10 +106,7 @@ func (x *Exchange) Updates(ctx context.Context, caller annona.Caller, purpose, d
 	if err := t.events(ctx, valuesOn(seen), formers); err != nil {
 		return nil, err
 	}
-	if err := t.requests(ctx, number); err != nil {
-		return nil, err
-	}
-	return t.page(ctx, seen, []audit.Subjects{{Noun: t.shape.Dataset.Noun, Numbers: seen.Numbers}}, id, limit)
+	return seen, t.requests(ctx, number)
 }
 
 // updateTelling gathers what an update log tells one reader.
@@ -112,6 +117,19 @@ type updateTelling struct {
 	behind  updatePosition
 	entries []UpdateEntry
 	full    bool // there is more than is looked at
+}
+
+// tellingOf is one for a reader who asks of a dataset of records.
+func (x *Exchange) tellingOf(ctx context.Context, caller annona.Caller, purpose, dataset string) (*updateTelling, error) {
+	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbReadUpdates, Question{Dataset: dataset, Purpose: purpose, NilReasons: true})
+	if err != nil {
+		return nil, err
+	}
+	if x.ChangeRequests == nil {
+		return nil, annona.Unavailable("updates_unavailable", "this registry takes no updates over the wire")
+	}
+	i.form = Form{Format: "json"}
+	return newUpdateTelling(x, i), nil
 }
 
 func newUpdateTelling(x *Exchange, i *inquiry) *updateTelling {
@@ -155,14 +173,7 @@ func (t *updateTelling) read(ctx context.Context, number annona.Number) (*annona
 	return nil, nil, annona.Unavailable("record_moving", "the record changes faster than it can be read; try again")
 }
 
-func valuesOn(page *annona.Page) (values []annona.Value) {
-	for c, f := range page.Shape.Columns {
-		if cell := page.Cell(c, 0); len(cell) > 0 {
-			values = append(values, annona.Value{Field: f, Text: string(cell)})
-		}
-	}
-	return values
-}
+func valuesOn(page *annona.Page) []annona.Value { return valuesAt(page, 0) }
 
 // events tells the changes of a record that is now what after says.
 func (t *updateTelling) events(ctx context.Context, after []annona.Value, formers []former) error {
@@ -176,7 +187,7 @@ func (t *updateTelling) events(ctx context.Context, after []annona.Value, former
 		if err != nil {
 			return err
 		}
-		e := UpdateEntry{At: f.event.At, position: updatePosition{f.event.At.UnixMilli(), updateOfEvent, int64(f.event.Version)}}
+		e := UpdateEntry{At: f.event.At, position: updatePosition{at: f.event.At.UnixMilli(), kind: updateOfEvent, key: int64(f.event.Version)}}
 		if t.tell(&e, f.event.Record, r.Values, after) {
 			t.attribute(&e, &f.event, loads[f.event.Load])
 			t.entries = append(t.entries, e)
@@ -188,6 +199,7 @@ func (t *updateTelling) events(ctx context.Context, after []annona.Value, former
 
 // tell fills in what an entry shows of a change; false: nothing.
 func (t *updateTelling) tell(e *UpdateEntry, number annona.Number, before, after []annona.Value) bool {
+	e.Dataset, e.number, e.position.of = t.shape.Dataset.Name, number, int64(number)*updatedDatasets+int64(slices.Index(updated, t.shape.Dataset.Name))
 	if t.behind != (updatePosition{}) && e.position.compare(t.behind) >= 0 {
 		return false
 	}
@@ -252,7 +264,10 @@ func (t *updateTelling) attribute(e *UpdateEntry, event *annona.Event, load *ann
 func (t *updateTelling) attributeUpdate(e *UpdateEntry, event *annona.Event, report *LoadReport) {
 	note := report.Update
 	e.Action, e.Purpose, e.By.Kind = ActionUpdate, note.Purpose, "partner"
-	if report.Act == ActionChangeRequest {
+	switch {
+	case note.Event != "":
+		e.Action = ActionLifeEvent
+	case report.Act == ActionChangeRequest:
 		e.Action = ActionChangeRequest
 	}
 	if note.Agreement != t.i.caller.Agreement {
@@ -260,8 +275,8 @@ func (t *updateTelling) attributeUpdate(e *UpdateEntry, event *annona.Event, rep
 		e.By.System, e.Reason = t.pseudonym("agreement", note.Agreement), ""
 		return
 	}
-	e.By.Mine, e.Request, e.Verdict = true, note.Request, note.Verdict
-	if e.Action == ActionUpdate {
+	e.By.Mine, e.Request, e.ChangeRequest, e.Verdict = true, note.Request, note.Record, note.Verdict
+	if report.Act != ActionChangeRequest {
 		e.By.Client = event.Client
 	}
 	if note.Person != (annona.UID{}) {
@@ -307,14 +322,17 @@ func (t *updateTelling) requests(ctx context.Context, number annona.Number) erro
 func (t *updateTelling) request(ctx context.Context, c *annona.ChangeRequest) error {
 	e := UpdateEntry{
 		At: c.At, Action: ActionUpdate, Verdict: verdictOf(c), Purpose: c.Purpose, ChangeRequest: c.ID, Reason: c.DecidedBy.Reason,
-		By: UpdateAuthor{Kind: "partner", Mine: true, Client: c.Client}, position: updatePosition{c.At.UnixMilli(), updateOfRequest, c.Key},
+		By: UpdateAuthor{Kind: "partner", Mine: true, Client: c.Client}, position: updatePosition{at: c.At.UnixMilli(), kind: updateOfRequest, key: c.Key},
 	}
 	if e.Verdict == "" {
 		return nil
 	}
-	content, err := t.x.openRequest(ctx, c)
-	if err != nil {
+	content, event, err := t.x.openRequest(ctx, c)
+	if err != nil || event != nil && event.Type == annona.LifeBirth { // which is about a child that is not on file
 		return err
+	}
+	if event != nil {
+		e.Action = ActionLifeEvent
 	}
 	if c.Person != (annona.UID{}) {
 		e.By.User = string(t.i.realm.AppendID(nil, c.Person[:]))
@@ -352,7 +370,7 @@ func verdictOf(c *annona.ChangeRequest) string {
 
 // page releases the newest entries. Its release covers the subject, whatever there is to tell.
 func (t *updateTelling) page(ctx context.Context, seen *annona.Page, about []audit.Subjects, id string, limit int) (*UpdatesShown, error) {
-	slices.SortFunc(t.entries, func(a, b UpdateEntry) int { return b.position.compare(a.position) })
+	slices.SortFunc(t.entries, newestFirst)
 	shown := &UpdatesShown{Answer: Answer{Request: t.i.request, Schema: t.i.schema}, Entries: t.entries, Complete: !t.full}
 	if ceiling := t.i.grant.RowCeiling; ceiling > 0 {
 		limit = int(min(int64(limit), ceiling))
@@ -388,22 +406,39 @@ func (t *updateTelling) release(ctx context.Context, seen *annona.Page, about []
 	return nil
 }
 
-// fields are the names of what some entry tells, in the order of the dictionary.
+// fields are the names of what some entry tells, in the order of the dictionary: those of other datasets than
+// the one that was asked for with its name before them.
 func (t *updateTelling) fields(entries []UpdateEntry) []string {
 	names := []string{updatesField}
-	for _, f := range t.shape.Columns {
-		if slices.ContainsFunc(entries, func(e UpdateEntry) bool { return e.After.Shape().Column(f.Code) >= 0 }) {
-			names = append(names, f.Code)
+	for _, dataset := range updated {
+		of, prefix := t.shape.Dataset, ""
+		if dataset != of.Name {
+			of, _ = t.x.CurrentDictionary().Dataset(dataset)
+			prefix = dataset + "."
+		}
+		for _, f := range of.Fields {
+			if slices.ContainsFunc(entries, func(e UpdateEntry) bool { return e.Dataset == dataset && e.After.Shape().Column(f.Code) >= 0 }) {
+				names = append(names, prefix+f.Code)
+			}
 		}
 	}
 	return names
 }
+
+// newestFirst is the order of an update log.
+func newestFirst(a, b UpdateEntry) int { return b.position.compare(a.position) }
+
+// updated are the datasets that have an update log.
+var updated = []string{"individuals", "households", "enrollments", "benefits", "cases"}
+
+const updatedDatasets = 8 // more than there are
 
 // updatePosition is where an entry stands in the log of a record.
 type updatePosition struct {
 	at   int64 // in milliseconds
 	kind int64
 	key  int64 // version, or key of a request
+	of   int64 // where the log is about several records: which of them
 }
 
 // The kinds of entries.
@@ -413,13 +448,14 @@ const (
 )
 
 func (p updatePosition) compare(q updatePosition) int {
-	return cmp.Or(cmp.Compare(p.at, q.at), cmp.Compare(p.kind, q.kind), cmp.Compare(p.key, q.key))
+	return cmp.Or(cmp.Compare(p.at, q.at), cmp.Compare(p.kind, q.kind), cmp.Compare(p.key, q.key), cmp.Compare(p.of, q.of))
 }
 
 func (p updatePosition) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(p.at))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.kind))
-	return binary.BigEndian.AppendUint64(b, uint64(p.key))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.key))
+	return binary.BigEndian.AppendUint64(b, uint64(p.of))
 }
 
 // context binds a cursor to who asks, to how, and to the record.
@@ -432,10 +468,10 @@ func (t *updateTelling) continueBehind(id, token string) error {
 		return nil
 	}
 	b, ok := t.x.Vault.OpenPosition(t.context(id), token)
-	if !ok || len(b) != 24 {
+	if !ok || len(b) != 32 {
 		return annona.Invalid("cursor_invalid", "after is a cursor of this client for the updates of the same record and purpose; start again without it").On("after")
 	}
 	part := func(n int) int64 { return int64(binary.BigEndian.Uint64(b[8*n:])) }
-	t.behind = updatePosition{part(0), part(1), part(2)}
+	t.behind = updatePosition{part(0), part(1), part(2), part(3)}
 	return nil
 }

@@ -137,7 +137,7 @@ func (x *Exchange) putChanged(ctx context.Context, tx annona.Tx, caller annona.C
 	if err := x.change(ctx, tx, u, factors, c); err != nil {
 		return err
 	}
-	u.Version++
+	u.End(x.Clock().UTC())
 	if err := tx.PutUser(ctx, *u); err != nil {
 		return err
 	}

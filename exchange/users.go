@@ -142,7 +142,10 @@ func (x *Exchange) ResetUser(ctx context.Context, caller annona.Caller, name str
 
 // mayAct refuses a client that acts for somebody who may not act, and returns who that is. Nobody is fine:
 // it acts for itself. Somebody acts for the partner that they work for, and for no other one.
-func (x *Exchange) mayAct(ctx context.Context, who annona.SignedIn, agreement *annona.Agreement) (*annona.User, error) {
+//
+// A token ends with everything else that was ended for them; an export that runs by itself goes on.
+func (x *Exchange) mayAct(ctx context.Context, caller annona.Caller, agreement *annona.Agreement) (*annona.User, error) {
+	who := caller.Acting
 	switch {
 	case who == (annona.SignedIn{}):
 		return nil, nil
@@ -155,6 +158,9 @@ func (x *Exchange) mayAct(ctx context.Context, who annona.SignedIn, agreement *a
 	}
 	if u == nil || u.Status != annona.UserActive {
 		return nil, annona.Unauthenticated("invalid_token", "the person for whom the client acts may not sign in any more")
+	}
+	if caller.Within == nil && !u.EndedAt.IsZero() && !who.At.After(u.EndedAt) {
+		return nil, annona.Unauthenticated("invalid_token", "the person for whom the client acts has signed out everywhere, or was changed: let them sign in again")
 	}
 	if u.Partner != agreement.Partner.Name {
 		return nil, annona.Forbidden("person_of_other_partner", "the person for whom the client acts does not work for the partner of its agreement")

@@ -441,7 +441,11 @@ func (i *Issuer) delegationOf(ctx context.Context, client *annona.Client, hash a
 // act makes a token one that acts for the person of a delegation, once the gate has admitted it.
 func (i *Issuer) act(ctx context.Context, a *asking, d *annona.Delegation, within annona.Authorization) error {
 	a.token.Acting, a.token.Delegation, a.token.Within = d.Acting, d.ID, within
-	return i.admit(ctx, a)
+	err := i.admit(ctx, a)
+	if annona.CodeOf(err) == errToken.Code {
+		return errGrant // the person has ended it, or is not there any more
+	}
+	return err
 }
 
 // narrower reads authorization_details of a token that comes of another one: it is for no more.

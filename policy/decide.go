@@ -24,7 +24,7 @@ var (
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, checks_not_granted, updates_not_granted, update_log_not_granted, reviews_not_granted, cases_not_granted, dataset_not_granted, basis_lapsed,
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, checks_not_granted, updates_not_granted, life_events_not_granted, update_log_not_granted, reviews_not_granted, cases_not_granted, dataset_not_granted, basis_lapsed,
 // purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies,
 // role_not_granted, condition_special (403).
 func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
@@ -46,6 +46,9 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 	}
 	if r.Verb == annona.VerbUpdate && len(a.Updates) == 0 {
 		return nil, annona.Forbidden("updates_not_granted", "the agreement does not let you change records")
+	}
+	if r.Verb == annona.VerbReportLifeEvent && a.LifeEvents == nil {
+		return nil, annona.Forbidden("life_events_not_granted", "the agreement does not let you report events of people's lives")
 	}
 	if r.Verb == annona.VerbReadUpdates && !a.UpdateLog {
 		return nil, annona.Forbidden("update_log_not_granted", "the agreement does not let you read who has changed what of records")

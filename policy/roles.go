@@ -117,7 +117,7 @@ func (p *Roles) nameNetworks() error {
 // verbs are those that a rule can name.
 var verbs = []annona.Verb{
 	annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbExport, annona.VerbTryExport, annona.VerbFollow, annona.VerbDisclosures, annona.VerbNameSearch, annona.VerbImport,
-	annona.VerbDecideEligibility, annona.VerbReportEnrollments, annona.VerbCheckEnrolled, annona.VerbUpdate, annona.VerbReadUpdates, annona.VerbReview, annona.VerbReadCases, annona.VerbWriteCases, annona.VerbTransferCases,
+	annona.VerbDecideEligibility, annona.VerbReportEnrollments, annona.VerbCheckEnrolled, annona.VerbUpdate, annona.VerbReportLifeEvent, annona.VerbReadUpdates, annona.VerbReview, annona.VerbReadCases, annona.VerbWriteCases, annona.VerbTransferCases,
 }
 
 func (r *role) compile(from *annona.RoleRule, d, about *annona.Dictionary) (err error) {

@@ -22,11 +22,11 @@ func Shipped() annona.Policy {
 		}},
 		{Name: "case-worker", Title: "Finds, reads and updates single records", Rules: []annona.RoleRule{
 			allow("reads", 50, annona.VerbGet, annona.VerbLookup, annona.VerbNameSearch),
-			allow("updates", 50, annona.VerbUpdate, annona.VerbReadUpdates),
+			allow("updates", 50, annona.VerbUpdate, annona.VerbReportLifeEvent, annona.VerbReadUpdates),
 			allow("caseload", 50, annona.VerbReadCases, annona.VerbWriteCases),
 		}},
 		{Name: "case-supervisor", Title: "Reads records and lists of a caseload, updates records and decides change requests", Rules: []annona.RoleRule{
-			allow("updates", 500, annona.VerbUpdate, annona.VerbReadUpdates, annona.VerbReview),
+			allow("updates", 500, annona.VerbUpdate, annona.VerbReportLifeEvent, annona.VerbReadUpdates, annona.VerbReview),
 			allow("reads", 500, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch, annona.VerbFollow),
 			allow("caseload", 500, annona.VerbReadCases, annona.VerbWriteCases, annona.VerbTransferCases),
 		}},

@@ -306,6 +306,9 @@ func checkForm(a *annona.Agreement) error {
 			return fault("the confidentiality of cases is restricted or named_persons; what is normal needs no mention")
 		}
 	}
+	if err := checkLifeEvents(a.LifeEvents, fault); err != nil {
+		return err
+	}
 	if err := checkChecks(a, fault); err != nil {
 		return err
 	}
@@ -313,6 +316,25 @@ func checkForm(a *annona.Agreement) error {
 		return err
 	}
 	return checkPurposes(a, fault)
+}
+
+var lifeEvents = []string{
+	annona.LifeContact, annona.LifeBirth, annona.LifeDeath, annona.LifeJoins, annona.LifeLeaves, annona.LifeSplit, annona.LifeHead, annona.LifeIdentifierAdded, annona.LifeIdentifierCorrected,
+}
+
+func checkLifeEvents(l *annona.LifeEventTerms, fault func(string, ...any) error) error {
+	if l == nil {
+		return nil
+	}
+	for n, name := range l.Types {
+		if !slices.Contains(lifeEvents, name) || slices.Contains(l.Types[:n], name) {
+			return fault("the types of life events are %s, each once", strings.Join(lifeEvents, ", "))
+		}
+	}
+	if len(l.Types) == 0 || slices.ContainsFunc(l.Review, func(name string) bool { return !slices.Contains(l.Types, name) }) {
+		return fault("life_events name types, and under review some of those")
+	}
+	return nil
 }
 
 // maxPeoplePerDay bounds how many people may be checked each day: a ceiling that nobody meets is none.

@@ -23,6 +23,7 @@ func (s *Server) registerBeneficiaries() {
 			"The ETag moves when anything moves that you see, and with nothing else.",
 		Responses: withNotModified(answers("The beneficiary.", []string{"application/json"})),
 	})), s.beneficiary)
+	s.registerUpdateLog("beneficiary, with what is kept about them", beneficiariesPath, "Beneficiary")
 }
 
 type beneficiaryInput struct {

@@ -75,12 +75,13 @@ type changeRequest struct {
 	After     json.RawMessage   `json:"after,omitempty"`
 	Now       json.RawMessage   `json:"now,omitempty"`
 	Since     map[string]string `json:"since,omitempty"`
+	Event     *lifeEvent        `json:"life_event,omitempty"`
 }
 
 func requestOnWire(c *exchange.ChangeShown) changeRequest {
 	on := changeRequest{
 		ID: c.ID.String(), Type: c.Type, State: c.State, Source: c.Source, Dataset: c.Dataset, Record: c.RecordID, Mine: c.Mine, Fields: c.Fields,
-		At: annona.Instant(c.At), Reason: c.DecidedBy.Reason,
+		At: annona.Instant(c.At), Reason: c.DecidedBy.Reason, Event: lifeOnWire(c.Event),
 	}
 	if !c.Until.IsZero() {
 		on.Until = annona.Instant(c.Until)

@@ -44,6 +44,7 @@ func (s *Server) registerReports(dataset, name string, report reporting, members
 		Summary:   "One of the " + dataset,
 		Responses: answers("The record.", []string{"application/json", "application/x-ndjson"}),
 	})), s.participation(dataset))
+	s.registerUpdateLog("of the "+dataset, path, name)
 }
 
 type rowsInput struct {

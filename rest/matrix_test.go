@@ -25,18 +25,22 @@ const matrixPurpose = "eligibility-assessment"
 // matrix is every route about people, with the verb that is decided about. One that is missing here fails
 // the test.
 var matrix = map[string]door{
-	"GET /v1/individuals":               {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
-	"GET /v1/households":                {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
-	"GET /v1/individuals/{id}":          {verb: annona.VerbGet},
-	"GET /v1/households/{id}":           {verb: annona.VerbGet},
-	"PATCH /v1/individuals/{id}":        {verb: annona.VerbUpdate, body: `{"preferred_name":"x"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
-	"PATCH /v1/households/{id}":         {verb: annona.VerbUpdate, body: `{"settlement_type":"rural"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
-	"GET /v1/individuals/{id}/updates":  {verb: annona.VerbReadUpdates},
-	"GET /v1/households/{id}/updates":   {verb: annona.VerbReadUpdates},
-	"GET /v1/individuals/export":        {verb: annona.VerbExport, query: url.Values{"format": {"csv"}}},
-	"GET /v1/households/export":         {verb: annona.VerbExport, query: url.Values{"format": {"csv"}, "layout": {"flat"}}},
-	"GET /v1/beneficiaries/{id}":        {verb: annona.VerbGet},
-	"POST /v1/checks/enrolled":          {verb: annona.VerbCheckEnrolled, body: `{"identifiers":[{"type":"passport_number","value":"X1"}],"program":"child-grant"}`, head: []string{"Content-Type", "application/json"}},
+	"GET /v1/individuals":                {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
+	"GET /v1/households":                 {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
+	"GET /v1/individuals/{id}":           {verb: annona.VerbGet},
+	"GET /v1/households/{id}":            {verb: annona.VerbGet},
+	"PATCH /v1/individuals/{id}":         {verb: annona.VerbUpdate, body: `{"preferred_name":"x"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
+	"PATCH /v1/households/{id}":          {verb: annona.VerbUpdate, body: `{"settlement_type":"rural"}`, any: true, head: []string{"If-Match", `"x"`, "Idempotency-Key", "x"}},
+	"GET /v1/individuals/{id}/updates":   {verb: annona.VerbReadUpdates},
+	"GET /v1/households/{id}/updates":    {verb: annona.VerbReadUpdates},
+	"GET /v1/beneficiaries/{id}/updates": {verb: annona.VerbReadUpdates},
+	"GET /v1/updates":                    {verb: annona.VerbReadUpdates, query: url.Values{"dataset": {"individuals"}}},
+	"GET /v1/individuals/export":         {verb: annona.VerbExport, query: url.Values{"format": {"csv"}}},
+	"GET /v1/households/export":          {verb: annona.VerbExport, query: url.Values{"format": {"csv"}, "layout": {"flat"}}},
+	"GET /v1/beneficiaries/{id}":         {verb: annona.VerbGet},
+	"POST /v1/checks/enrolled":           {verb: annona.VerbCheckEnrolled, body: `{"identifiers":[{"type":"passport_number","value":"X1"}],"program":"child-grant"}`, head: []string{"Content-Type", "application/json"}},
+	"POST /v1/life-events": {verb: annona.VerbReportLifeEvent, any: true, head: []string{"Content-Type", "application/json", "Idempotency-Key", "x"},
+		body: `{"type":"death","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","effective_date":"2020-01-01","evidence":"1","reason":"reported"}`},
 	"GET /v1/changes":                   {verb: annona.VerbFollow, query: url.Values{"dataset": {"individuals"}}},
 	"GET /v1/subjects/{id}/disclosures": {verb: annona.VerbDisclosures},
 	"POST /v1/lookup":                   {verb: annona.VerbLookup, body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"` + matrixPurpose + `"}`},
@@ -50,6 +54,7 @@ func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
 	s := newSwaps(t)
 	s.amend("full", func(a *annona.Agreement) {
 		a.Disclosures, a.NameSearch, a.Reviews, a.UpdateLog = true, true, true, true
+		a.LifeEvents = &annona.LifeEventTerms{Types: []string{annona.LifeDeath}}
 		a.Checks = &annona.CheckTerms{Purpose: matrixPurpose, Programs: []string{"child-grant"}}
 		a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}, "households": {Fields: []string{"settlement_type"}}}
 	})

@@ -58,7 +58,7 @@ func TestOpenAPIListsEveryRoute(t *testing.T) {
 // forPartners are the paths under which only clients of partners are answered, beside those about people.
 var forPartners = []string{
 	"/v1/ledger/", "/v1/subjects/", "/v1/decisions/", "/v1/enrollments", "/v1/benefits",
-	importsPath, specsPath, exportsPath, changeRequestsPath, conflictsPath, casesPath, transitionsPath,
+	importsPath, specsPath, exportsPath, changeRequestsPath, conflictsPath, lifeEventsPath, updatesPath, casesPath, transitionsPath,
 }
 
 func TestOpenAPIIsWellWritten(t *testing.T) {

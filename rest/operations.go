@@ -76,6 +76,8 @@ func (s *Server) register() {
 	s.registerExports()
 	s.registerDecisions()
 	s.registerChangeRequests()
+	s.registerLifeEvents()
+	s.registerUpdates()
 	s.registerPrograms()
 	s.registerParticipation()
 	s.registerBeneficiaries()

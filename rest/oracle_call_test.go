@@ -59,6 +59,11 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			c.path, c.query = "/v1/"+name+"/{id}", asked
 			return c
 		}
+		table["GET /v1/"+name+"/{id}/updates"] = func(rt *rapid.T) call { // which its agreement may not read
+			c := d.get(rt, "individuals")
+			c.path, c.query = "/v1/"+name+"/{id}/updates", asked
+			return c
+		}
 		table["POST /v1/"+name] = func(*rapid.T) call {
 			row := `{"source_enrollment_id":"1","source_benefit_id":"1","program":"cash","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","status":"active","status_date":"2020-01-01"}`
 			return call{method: http.MethodPost, path: "/v1/" + name, query: asked, body: row, headers: map[string]string{"Content-Type": "application/x-ndjson"}}
@@ -67,6 +72,11 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	table["GET "+beneficiariesPath+"/{id}"] = func(rt *rapid.T) call {
 		c := d.get(rt, even([]string{"individuals", "households"}).Draw(rt, "dataset"))
 		c.path, c.query = beneficiariesPath+"/{id}", url.Values{"purpose": {lawPurpose}}
+		return c
+	}
+	table["GET "+beneficiariesPath+"/{id}/updates"] = func(rt *rapid.T) call {
+		c := d.get(rt, even([]string{"individuals", "households"}).Draw(rt, "dataset"))
+		c.path, c.query = beneficiariesPath+"/{id}/updates", url.Values{"purpose": {lawPurpose}}
 		return c
 	}
 	// No caller of the law asks who takes part.
@@ -134,6 +144,13 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	}
 	table["DELETE "+changeRequestsPath+"/{id}"] = func(*rapid.T) call {
 		return call{method: http.MethodDelete, path: changeRequestsPath + "/" + strings.Repeat("a", 32), query: url.Values{"purpose": {lawPurpose}}, headers: map[string]string{"Idempotency-Key": "x"}}
+	}
+	table["GET "+updatesPath] = func(*rapid.T) call {
+		return call{method: http.MethodGet, path: updatesPath, query: url.Values{"purpose": {lawPurpose}, "dataset": {"individuals"}}}
+	}
+	table["POST "+lifeEventsPath] = func(*rapid.T) call {
+		return call{method: http.MethodPost, path: lifeEventsPath, query: url.Values{"purpose": {lawPurpose}}, headers: map[string]string{"Idempotency-Key": "x", "Content-Type": "application/json"},
+			body: `{"type":"death","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","effective_date":"2020-01-01","evidence":"form 1","reason":"reported"}`}
 	}
 	// No caller of the law decides for a program.
 	for _, method := range []string{http.MethodPost, http.MethodGet} {

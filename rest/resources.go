@@ -19,7 +19,8 @@ func resources() map[string]string {
 	const v1 = "/v1/"
 	table := map[string]string{
 		"POST /v1/lookup": "lookup", "POST " + nameSearchPath: "name_search", "GET " + changesPath: "follow",
-		"GET " + beneficiariesPath + "/{id}": "get", "POST " + checksPath: "check_enrolled",
+		"GET " + beneficiariesPath + "/{id}": "get", "GET " + beneficiariesPath + "/{id}/updates": "read_updates", "GET " + updatesPath: "read_updates",
+		"GET /v1/enrollments/{id}/updates": "read_updates", "GET /v1/benefits/{id}/updates": "read_updates", "POST " + lifeEventsPath: "report_life_event", "POST " + checksPath: "check_enrolled",
 		"GET /v1/subjects/{id}/disclosures": "disclosures",
 
 		"POST " + importsPath: "import", "GET " + importsPath: "import", "GET " + importsPath + "/{id}": "import",
@@ -41,7 +42,7 @@ func resources() map[string]string {
 		"GET " + approvalsPath: decidedByPerson, "GET " + approvalsPath + "/{id}": decidedByPerson,
 		"POST " + approvalsPath + "/{id}/approve": decidedByPerson, "POST " + approvalsPath + "/{id}/reject": decidedByPerson,
 
-		"DELETE " + changeRequestsPath + "/{id}": "review update",
+		"DELETE " + changeRequestsPath + "/{id}": "review update report_life_event",
 	}
 	for _, dataset := range []string{"households", "individuals"} {
 		table["GET "+v1+dataset], table["GET "+v1+dataset+"/{id}"], table["GET "+v1+dataset+"/export"] = "search", "get", "export"
@@ -51,7 +52,7 @@ func resources() map[string]string {
 		table["GET "+v1+dataset], table["GET "+v1+dataset+"/{id}"], table["POST "+v1+dataset] = "search", "get", "report_enrollments"
 	}
 	for path, decide := range map[string]string{changeRequestsPath: "decision", conflictsPath: "resolution"} {
-		table["GET "+path], table["GET "+path+"/{id}"], table["POST "+path+"/{id}/"+decide] = "review update", "review update", "review update"
+		table["GET "+path], table["GET "+path+"/{id}"], table["POST "+path+"/{id}/"+decide] = "review update report_life_event", "review update report_life_event", "review update report_life_event"
 	}
 	for _, path := range []string{
 		"/healthz", "/readyz", "/openapi.json", "/openapi.yaml", "/docs", "/docs/{file}", "/v1/programs", "/v1/programs/{code}", "/v1/code-lists",

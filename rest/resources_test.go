@@ -23,6 +23,7 @@ func TestEveryRouteIsDecided(t *testing.T) {
 		a.Checks = &annona.CheckTerms{Purpose: matrixPurpose, Programs: []string{"child-grant"}}
 		a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}, "households": {Fields: []string{"settlement_type"}}}
 		a.Programs, a.Cases = []annona.ProgramTerms{{Program: "child-grant", See: true, Report: true}}, &annona.CaseTerms{}
+		a.LifeEvents = &annona.LifeEventTerms{Types: []string{annona.LifeDeath}}
 		a.Imports = &annona.ImportTerms{Sources: []string{"people"}}
 	})
 	_, err := s.gate.SwitchNameSearch(t.Context(), operator, true)
@@ -100,6 +101,8 @@ var trials = map[string]trial{
 	"GET " + changeRequestsPath:               {query: aboutIndividuals},
 	"GET " + conflictsPath:                    {query: aboutIndividuals},
 	"GET " + decisionsPath:                    {query: aboutIndividuals},
+	"GET " + updatesPath:                      {query: aboutIndividuals},
+	"POST " + lifeEventsPath:                  {body: `{"type":"death","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","effective_date":"2020-01-01","evidence":"1","reason":"reported"}`},
 	"POST " + decisionsPath:                   {body: `{"key":"1","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","program":"child-grant","status":"eligible","decision_date":"2020-01-01"}`, media: "application/x-ndjson"},
 	"POST " + casesPath:                       {body: "{}", media: "application/x-ndjson"},
 	"POST " + casesPath + "/{id}/actions":     {body: `{"action":"close"}`},
@@ -130,7 +133,7 @@ func (s *swaps) tryRoute(pattern, key, job string) answer {
 	switch {
 	case strings.HasPrefix(path, exportsPath):
 		id = job
-	case slices.ContainsFunc([]string{"/v1/individuals/", "/v1/households/", casesPath, transitionsPath, "/v1/subjects/", beneficiariesPath}, func(under string) bool { return strings.HasPrefix(path, under) }):
+	case slices.ContainsFunc([]string{"/v1/individuals/", "/v1/households/", casesPath, transitionsPath, "/v1/subjects/", beneficiariesPath, "/v1/enrollments/", "/v1/benefits/"}, func(under string) bool { return strings.HasPrefix(path, under) }):
 		id = id[:26] // of a realm
 	}
 	target := strings.NewReplacer("{id}", id, "{name}", "everybody").Replace(path) + strings.TrimSuffix(how.query, "?")

@@ -35,6 +35,8 @@ type updateLogInput struct {
 
 // updateEntry is one change on the wire.
 type updateEntry struct {
+	Dataset       string        `json:"dataset,omitempty"` // where the log is about several
+	Record        string        `json:"record,omitempty"`
 	At            string        `json:"at"`
 	Action        string        `json:"action"`
 	Verdict       string        `json:"verdict"`
@@ -68,24 +70,67 @@ func (s *Server) updateLog(dataset string) func(context.Context, *updateLogInput
 			return nil, err
 		}
 		v.recognized(shown.Request, exchange.Question{Dataset: dataset, Purpose: in.Purpose})
-		o := encode.Options{Format: encode.JSON, Schema: schemaID(dataset, shown.Schema)}
-		entries := make([]updateEntry, len(shown.Entries))
-		for n := range shown.Entries {
-			if entries[n], err = s.updateEntry(&shown.Entries[n], o); err != nil {
-				shown.Sent(0, err)
-				return nil, err
-			}
-		}
-		return s.send(&shown.Answer, o, answerHeader(dataset, o), func(b *body) error {
-			return json.NewEncoder(b).Encode(map[string]any{"updates": entries, "complete": shown.Complete, "next": shown.Next})
-		}), nil
+		return s.sendUpdates(shown, shown.Page.Shape().Dataset.Name, map[string]any{"complete": shown.Complete, "next": shown.Next})
 	}
+}
+
+type updatesInput struct {
+	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
+	Dataset string `query:"dataset" required:"true" enum:"individuals,households,enrollments,benefits,cases" doc:"Whose updates."`
+	Record  string `query:"record" minLength:"26" maxLength:"26" doc:"Of this record only: its id, as your agreement sees it."`
+	Verdict string `query:"verdict" enum:"applied,merged,queued,conflict,rejected" doc:"With this verdict only."`
+	Since   string `query:"since" doc:"From this instant on." example:"2026-01-31T12:00:00Z"`
+	Until   string `query:"until" doc:"Before this instant." example:"2026-02-28T12:00:00Z"`
+	Limit   int    `query:"limit" default:"100" minimum:"1" maximum:"100" doc:"How many stand on a page, at most."`
+	After   string `query:"after" doc:"The position behind the updates that you have, from next. It continues only the same question of the same client."`
+}
+
+func (s *Server) registerUpdates() {
+	huma.Register(s.api, people(huma.Operation{
+		Method: http.MethodGet, Path: updatesPath, OperationID: "updates",
+		Summary: "Who has changed what of those whom you may see",
+		Description: "The oldest first, behind a position: each as the update log of its record has it, with the record's id. Keep next, and ask with it in after for what has come since. " +
+			"more says that there is more already; a page may then also be short, or empty. complete is false when the registry does not keep what was changed before the first of them.",
+		Responses: answers("A page.", []string{"application/json"}),
+	}), s.updatesBehind)
+}
+
+const updatesPath = "/v1/updates"
+
+func (s *Server) updatesBehind(ctx context.Context, in *updatesInput) (*reply, error) {
+	v := visitOf(ctx)
+	shown, more, err := s.Gate.UpdatesBehind(ctx, v.caller, exchange.UpdatesAsked{
+		Purpose: in.Purpose, Dataset: in.Dataset, Record: in.Record, Verdict: in.Verdict, Since: in.Since, Until: in.Until, After: in.After, Limit: in.Limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.recognized(shown.Request, exchange.Question{Dataset: in.Dataset, Purpose: in.Purpose})
+	return s.sendUpdates(shown, in.Dataset, map[string]any{"complete": shown.Complete, "next": shown.Next, "more": more})
+}
+
+// sendUpdates writes a page of an update log, with what else it says.
+func (s *Server) sendUpdates(shown *exchange.UpdatesShown, dataset string, page map[string]any) (*reply, error) {
+	o := encode.Options{Format: encode.JSON, Schema: schemaID(dataset, shown.Schema)}
+	entries := make([]updateEntry, len(shown.Entries))
+	for n := range shown.Entries {
+		var err error
+		if entries[n], err = s.updateEntry(&shown.Entries[n], o); err != nil {
+			shown.Sent(0, err)
+			return nil, err
+		}
+	}
+	page["updates"] = entries
+	return s.send(&shown.Answer, o, answerHeader(dataset, o), func(b *body) error { return json.NewEncoder(b).Encode(page) }), nil
 }
 
 func (s *Server) updates(ctx context.Context, dataset string, in *updateLogInput) (*exchange.UpdatesShown, error) {
 	caller := visitOf(ctx).caller
-	if dataset == "cases" {
-		return s.Gate.CaseUpdates(ctx, caller, in.Purpose, in.ID, in.After, in.Limit)
+	switch dataset {
+	case "cases", "enrollments", "benefits":
+		return s.Gate.MatterUpdates(ctx, caller, in.Purpose, dataset, in.ID, in.After, in.Limit)
+	case "beneficiaries":
+		return s.Gate.BeneficiaryUpdates(ctx, caller, in.Purpose, in.ID, in.After, in.Limit)
 	}
 	return s.Gate.Updates(ctx, caller, in.Purpose, dataset, in.ID, in.After, in.Limit)
 }
@@ -94,7 +139,11 @@ func (s *Server) updateEntry(e *exchange.UpdateEntry, o encode.Options) (updateE
 	on := updateEntry{
 		At: annona.Instant(e.At), Action: e.Action, Verdict: e.Verdict, Purpose: e.Purpose, Reason: e.Reason,
 		By:      updateAuthor{Kind: e.By.Kind, Mine: e.By.Mine, System: e.By.System, Client: idText(e.By.Client), User: e.By.User},
+		Record:  e.ID,
 		Request: idText(e.Request), ChangeRequest: idText(e.ChangeRequest),
+	}
+	if e.ID != "" {
+		on.Dataset = e.Dataset
 	}
 	before, err := s.members(e.Before, o)
 	if err != nil {

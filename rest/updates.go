@@ -7,7 +7,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -178,15 +177,7 @@ func readPatch(text []byte) ([]exchange.Assignment, error) {
 	if err := unmarshalStrictly(text, &members); err != nil || members == nil {
 		return nil, annona.Invalid("body_malformed", "the body is one JSON object in UTF-8 that has each member once")
 	}
-	values := make([]exchange.Assignment, 0, len(members))
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		text, err := patchedText(members[name])
-		if err != nil {
-			return nil, err
-		}
-		values = append(values, exchange.Assignment{Field: name, Text: text})
-	}
-	return values, nil
+	return assignments(members)
 }
 
 var errPatchValue = annona.Invalid("value_malformed", "a value of the patch is text, a number, true, false, a list of them, or null; it is not empty")

@@ -2,10 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,9 +86,11 @@ func TestFirstAdministrators(t *testing.T) {
 	}
 }
 
-// browserProgram installs what drives a browser, and returns how it is run.
-func browserProgram(t *testing.T) func(args ...string) []byte {
+// browserProgram installs what drives a browser, and returns how one of its programs is run: with what it
+// reads, and its arguments.
+func browserProgram(t *testing.T) func(in, script string, args ...string) []byte {
 	t.Helper()
+	const untried = "the pages of signing in are not tried by a browser"
 	chromium := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -92,38 +99,16 @@ func browserProgram(t *testing.T) func(args ...string) []byte {
 		}
 	}
 	if chromium == "" {
-		t.Skip("there is no Chromium: the pages of signing in are not tried by a browser")
+		t.Skip("there is no Chromium: " + untried)
 	}
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not there: the pages of signing in are not tried by a browser", tool)
-		}
+	var folder string
+	for _, module := range []string{"playwright-core", "axe-core", "oauth4webapi"} {
+		folder = npmFolder(t, "browser", module, untried)
 	}
-	folder := filepath.Join("..", "..", "build", "browser")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"package.json", "package-lock.json", "browser.mjs"} {
-		text, err := os.ReadFile(filepath.Join("testdata", "browser", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, filepath.Join(folder, name), text)
-	}
-	for _, module := range []string{"playwright-core", "axe-core"} {
-		if _, err := os.Stat(filepath.Join(folder, "node_modules", module, "package.json")); err == nil {
-			continue
-		}
-		install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
-		install.Dir = folder
-		if out, err := install.CombinedOutput(); err != nil {
-			t.Skipf("npm cannot install what drives a browser: the pages of signing in are not tried by one: %v\n%s", err, out)
-		}
-	}
-	return func(args ...string) []byte {
+	return func(in, script string, args ...string) []byte {
 		t.Helper()
-		program := exec.Command("node", append([]string{"browser.mjs"}, append(args, chromium)...)...)
-		program.Dir = folder
+		program := exec.Command("node", slices.Concat([]string{script}, args, []string{os.Getenv("PICTURES"), chromium})...)
+		program.Dir, program.Stdin = folder, strings.NewReader(in)
 		var failed strings.Builder
 		program.Stderr = &failed
 		out, err := program.Output()
@@ -161,10 +146,7 @@ func TestBrowser(t *testing.T) {
 	must(t, "admin", "invite", "--data", data, "--out", out, "ama", "kofi")
 	s := serveNamed(t, data)
 	var met struct {
-		Failed      string
-		Steps       map[string]bool
-		Violations  []string
-		Scripts     []string
+		walked
 		Keys        int
 		CookieLeft  bool
 		Cookie      struct{ HTTPOnly bool }
@@ -173,25 +155,10 @@ func TestBrowser(t *testing.T) {
 		Rotated     bool
 		Narrow      int
 	}
-	if err := json.Unmarshal(walk(s.url, invitationOf(t, out, "ama"), "ama", os.Getenv("PICTURES")), &met); err != nil {
+	if err := json.Unmarshal(walk("", "browser.mjs", s.url, invitationOf(t, out, "ama"), "ama"), &met); err != nil {
 		t.Fatal(err)
 	}
-	if met.Failed != "" {
-		t.Fatalf("the browser got as far as %v: %s", met.Steps, met.Failed)
-	}
-	for step, done := range met.Steps {
-		if !done {
-			t.Errorf("it did not find: %s", step)
-		}
-	}
-	for _, found := range met.Violations {
-		t.Errorf("accessibility: %s", found)
-	}
-	for _, line := range met.Scripts {
-		if !strings.Contains(line, "status of 40") { // what was refused on purpose
-			t.Errorf("the browser complains: %s", line)
-		}
-	}
+	met.check(t)
 	if len(met.Steps) < 20 || met.Keys != 1 || met.CookieLeft || !met.Cookie.HTTPOnly || met.Recovery != 10 || !met.OnlyPasskey || !met.Rotated || met.Narrow > 320 {
 		t.Errorf("it met %+v", met)
 	}
@@ -203,5 +170,88 @@ func TestBrowser(t *testing.T) {
 	}
 	if !strings.Contains(entries, string(annona.VerbSignIn)) {
 		t.Error("the ledger does not speak of signing in")
+	}
+}
+
+// walked is what every walk in a browser says.
+type walked struct {
+	Failed     string
+	Steps      map[string]bool
+	Violations []string
+	Scripts    []string
+}
+
+func (w *walked) check(t *testing.T) {
+	t.Helper()
+	if w.Failed != "" {
+		t.Fatalf("the browser got as far as %v: %s", w.Steps, w.Failed)
+	}
+	for step, done := range w.Steps {
+		if !done {
+			t.Errorf("it did not find: %s", step)
+		}
+	}
+	for _, found := range w.Violations {
+		t.Errorf("accessibility: %s", found)
+	}
+	for _, line := range w.Scripts {
+		if !strings.Contains(line, "status of 40") { // what was refused on purpose
+			t.Errorf("the browser complains: %s", line)
+		}
+	}
+}
+
+// TestConsentInABrowser lets an application outside ask somebody for leave in a real browser: a pushed request
+// and a code with PKCE, refused once and allowed. Whoever ends it, or signs out everywhere, ends its tokens.
+func TestConsentInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes half a minute")
+	}
+	walk, client := browserProgram(t), npmClient(t)
+	var keys struct{ Public, Private json.RawMessage }
+	check(t, json.Unmarshal(client("", "client.mjs", "keys"), &keys))
+	data, out := copyOfCountry(t), t.TempDir()
+	file := filepath.Join(out, "keys.json")
+	writeFile(t, file, keys.Public)
+	must(t, "admin", "invite", "--data", data, "--out", out, "ama", "kofi")
+	must(t, "admin", "invite", "--data", data, "--out", out, "--partner", "National Cash Transfer Program", "--role", "partner", "esi")
+	who := createClient(t, data, "eligibility", "--keys", file, "--redirect", "https://cases.example/back", "--label", "Case system")
+	s := serveNamed(t, data)
+	application := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, `<!DOCTYPE html><html lang="en"><head><title>Cases</title><link rel="icon" href="data:,"></head><body><main><h1>Cases</h1></main></body></html>`)
+	}))
+	application.Config.ErrorLog = log.New(io.Discard, "", 0) // of a certificate that no browser knows
+	defer application.Close()
+	_, port, err := net.SplitHostPort(application.Listener.Addr().String())
+	check(t, err)
+	var met struct {
+		walked
+		Told             string
+		ScriptsOfConsent int
+		Type             string
+		Read, Again      int
+		Refused          string
+		Listed           string
+		Ended, Out       []string
+	}
+	check(t, json.Unmarshal(walk(string(keys.Private), "consent.mjs", s.url, invitationOf(t, out, "esi"), who.ClientID, eligibility, port), &met))
+	met.check(t)
+	for _, said := range []string{"Case system", "National Cash Transfer Program", "individuals", "eligibility assessment", "12 hours", "cases.example", "your name"} {
+		if !strings.Contains(met.Told, said) {
+			t.Errorf("who is asked is not told %q:\n%s", said, met.Told)
+		}
+	}
+	if met.ScriptsOfConsent != 0 || met.Type != "dpop" || met.Read != 200 || met.Again != 200 || met.Refused != "access_denied" || !strings.Contains(met.Listed, "Case system") {
+		t.Errorf("it met %+v", met)
+	}
+	if !slices.Equal(met.Ended, []string{"invalid_token", "invalid_grant"}) || !slices.Equal(met.Out, []string{"invalid_token", "invalid_grant", "invalid_grant"}) {
+		t.Errorf("what was ended acts on: %v, %v", met.Ended, met.Out)
+	}
+	entries := must(t, "ledger", "show", "--data", data)
+	for _, act := range []string{string(annona.VerbDelegate), "application_ended", "signed_out_everywhere"} {
+		if !strings.Contains(entries, act) {
+			t.Errorf("the ledger has no %s", act)
+		}
 	}
 }

@@ -366,10 +366,23 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	out("ended from elsewhere", other)
 	in()
+	acting := annona.Delegation{
+		ID: annona.NewUID(), Client: annona.NewUID(), Stage: annona.DelegationTaken, Hash: annona.TokenHash{1}, Code: annona.TokenHash{2},
+		Acting: annona.SignedIn{Person: id, Assurance: annona.AssurancePasskey, At: h.clock()}, BeganAt: h.clock(), Until: h.clock().Add(time.Hour),
+	}
+	if err := h.store.PutDelegation(t.Context(), acting); err != nil {
+		t.Fatal(err)
+	}
 	if err := h.SignOutEverywhere(t.Context(), *b, h.here(b)); err != nil {
 		t.Fatal(err)
 	}
 	out("signed out everywhere", b, other)
+	if left, err := h.store.DelegationsOf(t.Context(), id); err != nil || len(left) != 0 {
+		t.Errorf("signed out everywhere: %d applications act on, %v", len(left), err)
+	}
+	if u, err := h.store.UserByID(t.Context(), id); err != nil || !u.EndedAt.Equal(h.clock()) {
+		t.Errorf("signed out everywhere: %+v, %v", u, err)
+	}
 	in()
 	h.change(id, func(u *annona.User) { u.Version++ })
 	out("another version", b, other)

@@ -135,19 +135,31 @@ func (d *Desk) EndSession(ctx context.Context, b Browser, p *Person, hash annona
 	})
 }
 
-// SignOutEverywhere ends all sessions of the person, also those that begin at this moment.
+// SignOutEverywhere ends all sessions of the person, also those that begin at this moment, and all that
+// acts for them.
 func (d *Desk) SignOutEverywhere(ctx context.Context, b Browser, p *Person) error {
-	return d.Record(ctx, p.caller(b), func(tx annona.Tx) (map[string]string, error) {
+	err := d.Record(ctx, p.caller(b), func(tx annona.Tx) (map[string]string, error) {
 		u, _, err := tx.HoldUser(ctx, p.ID)
 		if err != nil {
 			return nil, err
 		}
-		u.Version++
+		u.End(d.Clock())
 		if err := tx.PutUser(ctx, *u); err != nil {
 			return nil, err
 		}
 		return about(p.ID, "signed_out_everywhere", ""), tx.DropSessions(ctx, p.ID)
 	})
+	if err != nil {
+		return err
+	}
+	// No token of theirs counts any more. What is left of them is tidied up, so that nobody refreshes it.
+	all, err := d.Delegations.DelegationsOf(ctx, p.ID)
+	for _, leave := range all {
+		if err := d.Delegations.EndDelegation(ctx, leave.ID, d.Clock()); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // about says in the ledger what somebody has done, and by what.

@@ -25,8 +25,10 @@ func (w *Wire) ConsentURL(client, request string) string {
 type consent struct {
 	Client, Request  string
 	Label, Agreement string
+	Partner          string // whom the person works for
 	Purpose          string
 	Datasets         []string
+	Hours            int    // how long it may act at most
 	Host             string // where the browser goes when it is answered
 }
 
@@ -50,7 +52,7 @@ func (w *Wire) askForConsent(v *visit) error {
 	v.out.Header().Set("Content-Security-Policy", policyWith("'self' "+back.Scheme+"://"+back.Host))
 	return w.show(v, http.StatusOK, "consent", page{Title: "Allow an application to act for you?", Name: nameOf(p), Of: consent{
 		Client: q.Get("client_id"), Request: q.Get("request_uri"), Label: people.NameOf(asked.Client), Agreement: asked.Client.Agreement,
-		Purpose: asked.Within.Purpose, Datasets: asked.Within.Datasets, Host: back.Host,
+		Partner: p.Partner, Purpose: asked.Within.Purpose, Datasets: asked.Within.Datasets, Hours: int(identity.DelegationLife.Hours()), Host: back.Host,
 	}})
 }
 

@@ -16,7 +16,7 @@ type pages map[string]*template.Template
 func parsePages() (pages, error) {
 	all := pages{}
 	for _, name := range []string{"signin", "invitation", "account", "register", "password", "app", "recovery", "consent", "message"} {
-		t, err := template.New("layout.html").Funcs(template.FuncMap{"moment": moment, "sentence": sentence}).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
+		t, err := template.New("layout.html").Funcs(template.FuncMap{"moment": moment, "sentence": sentence, "plain": plain}).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, err
 		}
@@ -32,6 +32,9 @@ func moment(t time.Time) string {
 	}
 	return t.UTC().Format("2 January 2006, 15:04 UTC")
 }
+
+// plain writes a code as words.
+func plain(code string) string { return strings.ReplaceAll(code, "-", " ") }
 
 // sentence makes a message one.
 func sentence(text string) string {

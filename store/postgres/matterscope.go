@@ -93,6 +93,7 @@ func readMatterRow(plan *rowPlan, values row, page *annona.Page) error {
 // choose writes what the caller picks.
 func (r *matterReading) choose(c annona.MatterChoice) {
 	r.anyOf("m.uid", len(c.UIDs), uids(c.UIDs))
+	r.anyOf("m.number", len(c.Numbers), integers(c.Numbers))
 	r.anyOf("m.parent", len(c.Parents), integers(c.Parents))
 	r.anyOf("m.program", len(c.Programs), c.Programs)
 	r.anyOf("m.state", len(c.States), c.States)

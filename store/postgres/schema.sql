@@ -648,7 +648,8 @@ CREATE TABLE users (
 	created_at    bigint NOT NULL,
 	provider      text COLLATE "C",
 	granted_at    bigint,
-	made_by       text COLLATE "C"
+	made_by       text COLLATE "C",
+	ended_at      bigint
 );
 CREATE TABLE factors (
 	id         uuid PRIMARY KEY,

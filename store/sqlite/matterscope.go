@@ -84,6 +84,7 @@ func matterColumns(dataset *annona.Dataset) map[string]string {
 // choose writes what the caller picks.
 func (r *matterReading) choose(c annona.MatterChoice) {
 	r.anyOf("m.uid", len(c.UIDs), uidList(c.UIDs))
+	r.anyOf("m.number", len(c.Numbers), numberList(c.Numbers))
 	r.anyOf("m.parent", len(c.Parents), numberList(c.Parents))
 	r.anyOf("m.program", len(c.Programs), textList(c.Programs))
 	r.anyOf("m.state", len(c.States), textList(c.States))

@@ -590,7 +590,8 @@ CREATE TABLE users (
 	created_at    INTEGER NOT NULL,
 	provider      TEXT,
 	granted_at    INTEGER,
-	made_by       TEXT
+	made_by       TEXT,
+	ended_at      INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE factors (
 	id         BLOB PRIMARY KEY,
