@@ -41,6 +41,7 @@ var operations = map[string]string{
 	"ListExports": byStanding, "ExportStatus": byStanding, "ExportManifest": byStanding, "ShowExportSpec": byStanding, "ListExportSpecs": byStanding,
 	"Checkpoint": byStanding, "Consistency": byStanding, "Inclusion": byStanding, "Decision": byStanding, "AdmitToken": byStanding, "Explain": byStanding,
 
+	"BreakGlass": "break_glass", "EndBreakGlass": byStanding, "ListBreakGlass": byPerson, "ReviewBreakGlass": byPerson,
 	"ShowApproval": byPerson, "ListApprovals": byPerson, "Approve": byPerson, "Reject": byPerson,
 
 	"SignIn": byWire, "RecordDelegation": byWire, "Take": byWire, "TakeInToken": byWire, "EndOutside": byWire,
