@@ -68,4 +68,4 @@ mutate-gate: ## each decision of the gate taken away: which test misses it
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test laws lint check race fuzz bench outsider kills handovers crash mutate-gate tools
+.PHONY: help run build test laws lint check race fuzz bench outsider kills handovers linear crash mutate-gate tools
