@@ -21,7 +21,7 @@ import (
 	"github.com/annona-exchange/annona/store/sqlite"
 )
 
-var histories = flag.Int("histories", 2, "how many random histories of patches and readings are checked, of a record and of a case, on each store")
+var histories = flag.Int("histories", 1, "how many random histories of patches and readings are checked, of a record and of a case, on each store")
 
 // A history is what several clients have done to one field at once: readings, and patches of what each has
 // read. It is linearizable when there is an order of all of it, each within its time, in which each answer
