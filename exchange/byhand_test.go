@@ -58,7 +58,7 @@ func TestByHandAsksForASignIn(t *testing.T) {
 	}
 	lookup := func(q exchange.Question) func() error {
 		return func() error {
-			_, err := r.Lookup(t.Context(), r.caller, q, exchange.Identifier{Type: "passport_number", Value: "G4711"}, form)
+			_, _, err := r.Lookup(t.Context(), r.caller, q, []exchange.Identifier{{Type: "passport_number", Value: "G4711"}}, form)
 			return err
 		}
 	}

@@ -33,8 +33,8 @@ func newChecker(t *testing.T) *reporter {
 	r.put(t, holder(t, "1", "passport_number", "Northland", "C1"), holder(t, "2", "passport_number", "Northland", "C2"),
 		holder(t, "3", "passport_number", "Northland", "C3"), holder(t, "4", "passport_number", "Southland", "C3"), holder(t, "5", "passport_number", "Northland", "C5"))
 	id := func(value, issuer string) string {
-		answer, err := r.Lookup(t.Context(), r.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"individual_id"}},
-			exchange.Identifier{Type: "passport_number", Value: value, Issuer: issuer}, exchange.Form{Format: "json"})
+		answer, _, err := r.Lookup(t.Context(), r.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"individual_id"}},
+			[]exchange.Identifier{{Type: "passport_number", Value: value, Issuer: issuer}}, exchange.Form{Format: "json"})
 		if err != nil {
 			t.Fatal(err)
 		}

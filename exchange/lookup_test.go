@@ -42,7 +42,7 @@ func grantIdentifiers(a *annona.Agreement) {
 // wantHolder looks an identifier up: name is who holds it, or the code of a refusal.
 func (r *registry) wantHolder(t *testing.T, id exchange.Identifier, name, code string) {
 	t.Helper()
-	answer, err := r.Lookup(t.Context(), r.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name"}}, id, exchange.Form{Format: "json"})
+	answer, _, err := r.Lookup(t.Context(), r.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name"}}, []exchange.Identifier{id}, exchange.Form{Format: "json"})
 	switch {
 	case err != nil && annona.CodeOf(err) != code:
 		t.Errorf("%+v: %v, want %s%s", id, err, name, code)

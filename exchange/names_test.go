@@ -387,8 +387,8 @@ func (w *town) holds(key, value string) annona.Record {
 // holder looks a passport up: the name of who holds it, or the code of a refusal.
 func (w *town) holder(value string) string {
 	w.t.Helper()
-	answer, err := w.Lookup(w.ctx, w.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name"}},
-		exchange.Identifier{Type: "passport_number", Value: value}, exchange.Form{Format: "json"})
+	answer, _, err := w.Lookup(w.ctx, w.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name"}},
+		[]exchange.Identifier{{Type: "passport_number", Value: value}}, exchange.Form{Format: "json"})
 	if err != nil {
 		return annona.CodeOf(err)
 	}

@@ -74,7 +74,7 @@ func arguments() map[string][]any {
 	q := exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"individual_id"}}
 	row := map[string]any{"source_enrollment_id": "1", "program": "cash"}
 	return map[string][]any{
-		"Get": {q}, "Lookup": {q, exchange.Identifier{Type: "national_id_number", Value: "GHA-0012345"}}, "Search": {q, 1}, "Export": {q}, "Follow": {q, "", 1},
+		"Get": {q}, "Lookup": {q, []exchange.Identifier{{Type: "national_id_number", Value: "GHA-0012345"}}}, "Search": {q, 1}, "Export": {q}, "Follow": {q, "", 1},
 		"NameSearch": {q, exchange.NameQuery{Name: "Mensah", Area: "XA-01-01"}}, "Beneficiary": {exchange.Question{Purpose: purpose}},
 		"Participations": {exchange.Question{Dataset: "enrollments", Purpose: purpose}, "", exchange.Participation{}, 1},
 		"CheckEnrolled":  {purpose, []exchange.EnrolledCheck{{Identifiers: []exchange.Identifier{{Type: "passport_number", Value: "X1"}}, Program: "cash"}}},

@@ -58,7 +58,7 @@ func TestRevocationElsewhereIsSeenAtOnce(t *testing.T) {
 			return err
 		},
 		"lookup": func(n *exchange.Exchange, r *registry) error {
-			_, err := n.Lookup(t.Context(), r.caller, everybody, exchange.Identifier{Type: "passport_number", Value: "none"}, exchange.Form{})
+			_, _, err := n.Lookup(t.Context(), r.caller, everybody, []exchange.Identifier{{Type: "passport_number", Value: "none"}}, exchange.Form{})
 			return err
 		},
 	} {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -380,7 +381,7 @@ func TestImportsAreTheRegistrars(t *testing.T) {
 	} {
 		got, want := got.problem(t), none.problem(t)
 		got.RequestID, want.RequestID = "", ""
-		if got != want || got.Status != http.StatusNotFound {
+		if !reflect.DeepEqual(got, want) || got.Status != http.StatusNotFound {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}

@@ -413,7 +413,7 @@ func TestAnIdentifierThatClashesIsDisputed(t *testing.T) {
 		}
 		return nil
 	}))
-	if a := w.lookup("national_id_number", "GHA-0012345"); disputes != 1 || a.status != http.StatusConflict {
+	if a := w.lookup("national_id_number", "GHA-0012345"); disputes != 1 || a.status != http.StatusConflict || !strings.Contains(a.body, second) || !strings.Contains(a.body, w.person("full", bornFirst)) {
 		t.Errorf("%d disputes; a look-up: %d %s", disputes, a.status, a.body)
 	}
 }
@@ -488,5 +488,46 @@ func TestALifeEventWaitsForItsSource(t *testing.T) {
 		if c := w.show("full", changeRequestsPath, id); c.State != want {
 			t.Errorf("behind the load it is %s, want %s", c.State, want)
 		}
+	}
+}
+
+// Several identifiers of one person lead to that person; where they lead to several, nobody is picked.
+func TestALookUpBySeveralIdentifiers(t *testing.T) {
+	w := newWorkbench(t, reports())
+	first, second := w.person("full", bornFirst), w.person("full", bornSecond)
+	w.lives("full", event("identifier_added", "individual_id", first, "identifier", map[string]any{"scheme": "passport_number", "value": "P-1"}))
+	w.lives("full", event("identifier_added", "individual_id", second, "identifier", map[string]any{"scheme": "passport_number", "value": "P-2"}))
+	look := func(who string, fields string, ids ...string) answer {
+		t.Helper()
+		var list []string
+		for _, id := range ids {
+			kind, value, _ := strings.Cut(id, " ")
+			list = append(list, fmt.Sprintf(`{"type":%q,"value":%q}`, kind, value))
+		}
+		return w.ask(http.MethodPost, "/v1/lookup", w.keyOf(who), fmt.Sprintf(`{"identifiers":[%s],"purpose":%q%s}`, strings.Join(list, ","), purposeOf[who], fields), "Content-Type", "application/json")
+	}
+	for _, ids := range [][]string{{"national_id_number GHA-0012345", "passport_number P-1"}, {"passport_number nobody", "passport_number p1"}, {"passport_number P-1", "passport_number P-1"}} {
+		if a := look("full", "", ids...); a.status != http.StatusOK || strings.Count(a.body, first) != 2 {
+			t.Errorf("%q: %d %s", ids, a.status, a.body)
+		}
+	}
+	w.wants("nobody", look("full", "", "passport_number x", "passport_number y"), http.StatusNotFound, "not_found")
+	several := look("full", `,"fields":["full_name"]`, "national_id_number GHA-0012345", "passport_number P-2", "passport_number P-1")
+	w.wants("several", several, http.StatusConflict, "identifier_ambiguous")
+	var problem Problem
+	w.check(json.Unmarshal([]byte(several.body), &problem))
+	if c := problem.Candidates; len(c) != 2 || fmt.Sprint(c) != fmt.Sprintf("[{%s [1 3]} {%s [2]}]", first, second) && fmt.Sprint(c) != fmt.Sprintf("[{%s [2]} {%s [1 3]}]", second, first) || strings.Contains(several.body, "Nyaboke") {
+		t.Errorf("the candidates: %s", several.body)
+	}
+	_, err := w.gate.Restrict(t.Context(), operator, exchange.Subject{Source: "test", Key: "i2"}, annona.Restriction{Kind: annona.KindRestriction})
+	w.check(err)
+	if a := look("full", "", "national_id_number GHA-0012345", "passport_number P-2"); a.status != http.StatusOK || strings.Contains(a.body, second) {
+		t.Errorf("one of them is out of sight: %d %s", a.status, a.body)
+	}
+	w.wants("one and several", look("full", `,"type":"passport_number","value":"P-1"`, "passport_number P-1"), http.StatusBadRequest, "identifier_twice")
+	w.wants("none", look("full", ""), http.StatusBadRequest, "")
+	w.wants("too many", look("full", "", slices.Repeat([]string{"passport_number P-1"}, 11)...), http.StatusBadRequest, "")
+	if log := w.logged(); strings.Contains(log, "P-1") || strings.Contains(log, "0012345") {
+		t.Error("the log has an identifier")
 	}
 }

@@ -70,7 +70,7 @@ func (s *Server) register() {
 	huma.Register(s.api, people(huma.Operation{
 		Method: http.MethodPost, Path: "/v1/lookup", OperationID: "lookup", MaxBodyBytes: maxBody, BodyReadTimeout: readTimeout,
 		Summary:     "Find one record by an identifier",
-		Description: "Returns the record that holds the identifier. The number stands in the body, never in the URL. Nobody who holds it, and somebody whom you may not see, are the same 404; several holders are a 409.",
+		Description: "Returns the record that holds the identifier. The number stands in the body, never in the URL. Nobody who holds it, and somebody whom you may not see, are the same 404; several holders are a 409, with candidates: their ids, and which identifiers each of them holds. Of several identifiers any leads to the record.",
 		Responses:   answers("The record.", recordFormats),
 	}, http.StatusConflict), s.lookup)
 	s.registerSpecs()

@@ -16,15 +16,23 @@ import (
 // Problem is the body of every refusal: an RFC 9457 problem. It repeats nothing of what was
 // sent.
 type Problem struct {
-	Type      string `json:"type" doc:"Always about:blank: the code tells problems apart." example:"about:blank"`
-	Title     string `json:"title" doc:"What the status means." example:"Bad Request"`
-	Status    int    `json:"status" doc:"HTTP status." example:"400"`
-	Code      string `json:"code" doc:"Stable name of the problem, for machines." example:"unknown_field"`
-	Detail    string `json:"detail" doc:"What happened and what to do." example:"the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces"`
-	Name      string `json:"name,omitempty" doc:"The parameter, field or column concerned." example:"fields"`
-	Position  int    `json:"position,omitempty" doc:"Where in the filter, in characters, or in the list of fields; from 1." example:"3"`
-	Conflict  string `json:"conflict,omitempty" doc:"Id of the conflict that was kept."`
-	RequestID string `json:"request_id" doc:"Id of this request; name it when you ask for help." example:"7d0f0a3c5d0b4f6f9a57c1f0e2b4d6a8"`
+	Type     string `json:"type" doc:"Always about:blank: the code tells problems apart." example:"about:blank"`
+	Title    string `json:"title" doc:"What the status means." example:"Bad Request"`
+	Status   int    `json:"status" doc:"HTTP status." example:"400"`
+	Code     string `json:"code" doc:"Stable name of the problem, for machines." example:"unknown_field"`
+	Detail   string `json:"detail" doc:"What happened and what to do." example:"the name at this position of the list is no field of individuals; the schema individuals.schema.json lists them. Names are separated by commas, without spaces"`
+	Name     string `json:"name,omitempty" doc:"The parameter, field or column concerned." example:"fields"`
+	Position int    `json:"position,omitempty" doc:"Where in the filter, in characters, or in the list of fields; from 1." example:"3"`
+	Conflict string `json:"conflict,omitempty" doc:"Id of the conflict that was kept."`
+	// Candidates are those who may be meant by a look-up that several records answer.
+	Candidates []PossibleHolder `json:"candidates,omitempty" nullable:"false" doc:"Who may be meant by the identifiers of a look-up."`
+	RequestID  string           `json:"request_id" doc:"Id of this request; name it when you ask for help." example:"7d0f0a3c5d0b4f6f9a57c1f0e2b4d6a8"`
+}
+
+// PossibleHolder is a record that may be the one that was looked for.
+type PossibleHolder struct {
+	ID          string `json:"id" doc:"Its id, as your agreement sees it."`
+	Identifiers []int  `json:"identifiers" nullable:"false" doc:"Which of the identifiers it holds, from 1."`
 }
 
 // Error makes a Problem an error for huma.

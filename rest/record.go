@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 )
@@ -97,14 +98,38 @@ const maxBody = 64 << 10
 type lookupInput struct {
 	Accepts
 	Body struct {
-		Dataset string   `json:"dataset,omitempty" enum:"individuals,households" default:"individuals" doc:"Where to look."`
-		Type    string   `json:"type" minLength:"1" maxLength:"100" doc:"Type of the identifier: a code of the list identifier_type, as a record shows it in scheme." example:"national_id_number"`
-		Value   private  `json:"value" doc:"The identifier as it stands on the document. It is compared by its blind index and kept nowhere." example:"ABC-1234567-8"`
-		Issuer  string   `json:"issuer,omitempty" maxLength:"200" doc:"Authority that issued it, as a record shows it in issuer. Without it, whoever issued it." example:"Civil Registry"`
-		Purpose string   `json:"purpose" minLength:"1" doc:"What the data is for: the code of a purpose in your agreement." example:"eligibility-assessment"`
-		Fields  []string `json:"fields,omitempty" maxItems:"500" nullable:"false" doc:"As the parameter fields of a search." example:"[\"individual_id\",\"date_of_birth\"]"`
-		AsOf    string   `json:"as_of,omitempty" doc:"As the parameter as_of of a search." example:"2026-01-31"`
+		Dataset string      `json:"dataset,omitempty" enum:"individuals,households" default:"individuals" doc:"Where to look."`
+		Type    string      `json:"type,omitempty" minLength:"1" maxLength:"100" doc:"Type of the identifier: a code of the list identifier_type, as a record shows it in scheme." example:"national_id_number"`
+		Value   private     `json:"value,omitempty" doc:"The identifier as it stands on the document. It is compared by its blind index and kept nowhere." example:"ABC-1234567-8"`
+		Issuer  string      `json:"issuer,omitempty" maxLength:"200" doc:"Authority that issued it, as a record shows it in issuer. Without it, whoever issued it." example:"Civil Registry"`
+		Others  []LookedFor `json:"identifiers,omitempty" maxItems:"10" nullable:"false" doc:"Several identifiers of one record, in the place of type, value and issuer: the record that holds any of them."`
+		Purpose string      `json:"purpose" minLength:"1" doc:"What the data is for: the code of a purpose in your agreement." example:"eligibility-assessment"`
+		Fields  []string    `json:"fields,omitempty" maxItems:"500" nullable:"false" doc:"As the parameter fields of a search." example:"[\"individual_id\",\"date_of_birth\"]"`
+		AsOf    string      `json:"as_of,omitempty" doc:"As the parameter as_of of a search." example:"2026-01-31"`
 	}
+}
+
+// LookedFor is one identifier of a look-up.
+type LookedFor struct {
+	Type   string  `json:"type" minLength:"1" maxLength:"100" doc:"A code of the list identifier_type." example:"national_id_number"`
+	Value  private `json:"value" doc:"As it stands on the document." example:"ABC-1234567-8"`
+	Issuer string  `json:"issuer,omitempty" maxLength:"200" doc:"Without it, whoever issued it."`
+}
+
+// identifiers are those that are looked for.
+func (in *lookupInput) identifiers() ([]exchange.Identifier, error) {
+	one := exchange.Identifier{Type: in.Body.Type, Value: string(in.Body.Value), Issuer: in.Body.Issuer}
+	if len(in.Body.Others) == 0 {
+		return []exchange.Identifier{one}, nil
+	}
+	if one != (exchange.Identifier{}) {
+		return nil, annona.Invalid("identifier_twice", "name one identifier by type and value, or several under identifiers").On("identifiers")
+	}
+	var ids []exchange.Identifier
+	for _, id := range in.Body.Others {
+		ids = append(ids, exchange.Identifier{Type: id.Type, Value: string(id.Value), Issuer: id.Issuer})
+	}
+	return ids, nil
 }
 
 // lookup answers with the one record that holds an identifier.
@@ -116,11 +141,39 @@ func (s *Server) lookup(ctx context.Context, in *lookupInput) (*reply, error) {
 	asked := Asked{Purpose: in.Body.Purpose, Fields: in.Body.Fields, AsOf: in.Body.AsOf}
 	q, form := written(asked.question(in.Body.Dataset), o)
 	v := visitOf(ctx)
-	answer, err := s.Gate.Lookup(ctx, v.caller, q, exchange.Identifier{Type: in.Body.Type, Value: string(in.Body.Value), Issuer: in.Body.Issuer}, form)
+	ids, err := in.identifiers()
+	if err != nil {
+		return nil, err
+	}
+	answer, ambiguous, err := s.Gate.Lookup(ctx, v.caller, q, ids, form)
+	if ambiguous != nil {
+		v.recognized(ambiguous.Request, q)
+		return s.ambiguous(v, ambiguous, err), nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	v.recognized(answer.Request, q)
 	o.Schema = schemaID(q.Dataset, answer.Schema)
 	return s.one(v, answer, o, "")
+}
+
+// ambiguous answers with a problem that names who may be meant.
+func (s *Server) ambiguous(v *visit, found *exchange.Ambiguous, why error) *reply {
+	v.failure = why
+	p := problemOf(why, v.id)
+	for _, c := range found.Candidates {
+		one := PossibleHolder{ID: c.ID}
+		for _, at := range c.Held {
+			one.Identifiers = append(one.Identifiers, at+1)
+		}
+		p.Candidates = append(p.Candidates, one)
+	}
+	answer := plainReply(p.Status, http.Header{"Content-Type": {p.ContentType("")}, "Cache-Control": {"no-store"}}, p)
+	write := answer.Body
+	answer.Body = func(c huma.Context) {
+		write(c)
+		found.Sent(int64(len(p.Candidates)), nil)
+	}
+	return answer
 }

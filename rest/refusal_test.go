@@ -179,7 +179,7 @@ func badBodies() []scenario {
 		post("null", `null`, 400, "body_invalid"),
 		post("unknown member", `{`+good+`,"`+secretive+`":1}`, 400, "unknown_member"),
 		post("member in capitals", `{`+good+`,"VALUE":"x"}`, 400, "unknown_member"),
-		post("no value", `{"type":"national_id_number","purpose":"eligibility-assessment"}`, 400, "body_invalid"),
+		post("no value", `{"type":"national_id_number","purpose":"eligibility-assessment"}`, 400, "identifier_malformed"),
 		post("a number for text", `{"type":"national_id_number","value":7,"purpose":"eligibility-assessment"}`, 400, "body_invalid"),
 		post("unknown type", `{"type":"`+secretive+`","value":"1","purpose":"eligibility-assessment"}`, 400, "unknown_code"),
 		post("unknown dataset", `{"dataset":"`+secretive+`",`+good+`}`, 400, "body_invalid"),
