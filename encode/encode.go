@@ -1,5 +1,5 @@
 // Package encode writes what was disclosed as CSV, XML, JSON, JSON-LD, NDJSON, XLSX and
-// Parquet, and the files of a linked export as one zip.
+// Parquet, single answers also as Turtle and N-Triples, and the files of a linked export as one zip.
 //
 // It knows the wire forms (docs/spec/formats.md), and how a nested shape becomes flat files. It
 // does not know who may see what, where pages come from or where bytes go. Its pages are

@@ -45,11 +45,8 @@ func (t *tx) EndRequest(ctx context.Context, r annona.KeyedRequest) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := t.conn.exec("UPDATE requests SET until = $1, status = $2, noun = $3, record = $4, version = $5 WHERE id = $6",
-		r.Until, int64(r.Status), r.Noun, r.Record, r.Version, r.ID)
-	if err != nil {
-		return t.fault("end a request", err)
-	}
+	t.later.Queue("UPDATE requests SET until = $1, status = $2, noun = $3, record = $4, version = $5 WHERE id = $6",
+		values([]any{r.Until, int64(r.Status), r.Noun, r.Record, r.Version, r.ID})...)
 	return nil
 }
 
