@@ -157,8 +157,7 @@ func (s *Server) writeLinkedUpdates(w io.Writer, page map[string]any, entries []
 			e.Record = of
 			continue
 		}
-		root, _, _ := strings.Cut(of, recordsPath)
-		e.Record = root + recordsPath + e.Dataset + "/" + e.Record
+		e.Record = of[:strings.LastIndex(of, recordsPath)] + recordsPath + e.Dataset + "/" + e.Record
 	}
 	var members []encode.Member
 	for _, name := range []string{"record", "complete", "next", "updates"} {

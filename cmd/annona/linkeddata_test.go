@@ -65,6 +65,7 @@ func TestLinkedDataOfTheDemo(t *testing.T) {
 		editOne(t, s, path, patch)
 		paths = append(paths, path+"/updates")
 	}
+	paths = append(paths, "beneficiaries/"+list("cases", "individual_id")[0]+"/updates")
 	for _, path := range paths {
 		name := filepath.Join(folder, strings.ReplaceAll(path, "/", "-"))
 		for mediaType, end := range linkedTypes {
