@@ -15,7 +15,7 @@ func TestStandardHasTheDatasetsInPublishedOrder(t *testing.T) {
 	for s := range annona.Standard().Datasets() {
 		names = append(names, s.Name)
 	}
-	want := "households individuals memberships identifiers relationships functioning assessments other_names disability_certificates quality_flags provenance enrollments status_changes benefits payments cases case_plan_items case_visits case_services case_links case_notes transitions"
+	want := "households individuals memberships identifiers relationships functioning assessments other_names disability_certificates quality_flags provenance enrollments status_changes benefits payments cases case_plan_items case_visits case_services case_links case_notes case_attachments transitions"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("datasets are %s, want %s", got, want)
 	}

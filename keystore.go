@@ -122,6 +122,8 @@ const (
 	PartOwn    CellPart = "own"
 	// PartRequest is what a change request asks of a record, at the version of that moment.
 	PartRequest CellPart = "request"
+	// PartContent is a part of the content of an attachment; the parts count as its versions do, from 1.
+	PartContent CellPart = "content"
 )
 
 // Vault seals and opens, hashes and enciphers ids. It alone knows keys. It owns no rule about who

@@ -218,6 +218,22 @@ type MatterTx interface {
 	EraseMatters(ctx context.Context, by Author, subject SubjectRef) ([]MatterRef, error)
 }
 
+// AttachmentTx writes what attachments of cases contain, within a transaction.
+type AttachmentTx interface {
+	// PutAttachmentPart writes a part of the content of an attachment that this transaction has put. Parts
+	// count from 1.
+	PutAttachmentPart(ctx context.Context, attachment Number, part int, sealed []byte) error
+	// EraseMatter removes one matter as EraseMatters removes those about somebody: with what belongs to it.
+	EraseMatter(ctx context.Context, by Author, matter MatterRef) ([]MatterRef, error)
+}
+
+// Attachments reads what attachments of cases contain.
+type Attachments interface {
+	// AttachmentPart returns a part of the content of an attachment that is in somebody's sight, sealed; nil
+	// when there is none. Parts count from 1.
+	AttachmentPart(ctx context.Context, attachment Number, part int) ([]byte, error)
+}
+
 // Matters reads what programs and case workers keep about people.
 type Matters interface {
 	// ReadMatters appends the matters of the scope that the choice picks, behind after and at most limit,

@@ -37,6 +37,7 @@ type Tx interface {
 	ExportTx
 	DecisionTx
 	MatterTx
+	AttachmentTx
 	ProgramTx
 	RequestTx
 	ChangeRequestTx
@@ -600,6 +601,8 @@ type Draw struct {
 	Burst        int           // requests in a bucket that is full
 	Every        time.Duration // between one that comes and the next
 	Now          time.Time
+	// Lasting: what was drawn is remembered whatever happens to process and machine. Such buckets are others.
+	Lasting bool
 }
 
 // ErrClaimed says that something was shown that may be shown once.

@@ -44,6 +44,7 @@ var standardDatasets = [...]Dataset{
 	{Name: "case_services", Noun: "case_service"},
 	{Name: "case_links", Noun: "case_link"},
 	{Name: "case_notes", Noun: "case_note", Matter: true, Key: "note_id", Parent: "cases"},
+	{Name: "case_attachments", Noun: "case_attachment", Matter: true, Key: "attachment_id", Parent: "cases"},
 	{Name: "transitions", Noun: "transition", Matter: true, Key: "transition_id", Parent: "cases"},
 }
 

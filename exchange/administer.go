@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,31 @@ func (x *Exchange) applyAgreement(ctx context.Context, caller annona.Caller, a a
 	return version, err
 }
 
+// ownsCaseSource refuses a system that names the cases of another partner, or of an agreement with another
+// clearance: by sending ids one could learn which of them a case has that one may not see.
+func (x *Exchange) ownsCaseSource(ctx context.Context, a annona.Agreement) error {
+	if a.Cases == nil || a.Cases.Source == "" {
+		return nil
+	}
+	all, err := x.Roster.Agreements(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if o.Name == a.Name || o.Cases == nil || o.Cases.Source != a.Cases.Source {
+			continue
+		}
+		if o.Partner.Name != a.Partner.Name || !sameCodes(o.Cases.Confidentiality, a.Cases.Confidentiality) {
+			return annona.Conflict("case_source_taken", "another agreement names this system for its cases, of another partner or with another confidentiality; name another one").On("cases.source")
+		}
+	}
+	return nil
+}
+
+func sameCodes(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
 // agreementProposal is an agreement that was checked, as the version after before. put says in version which
 // one it has become.
 func (x *Exchange) agreementProposal(ctx context.Context, a agreed, version *int) (p proposal, before *annona.Agreement, err error) {
@@ -50,6 +76,9 @@ func (x *Exchange) agreementProposal(ctx context.Context, a agreed, version *int
 		if _, err := x.ProgramOnFile(ctx, program.Program); err != nil {
 			return p, nil, err
 		}
+	}
+	if err := x.ownsCaseSource(ctx, a.Agreement); err != nil {
+		return p, nil, err
 	}
 	if _, err := x.Vault.Realm(a.Agreement.Realm); err != nil { // made now, so that no copy of the keys lacks the realm of an agreement in force
 		return p, nil, err

@@ -175,6 +175,11 @@ func (x *Exchange) buryAgain(ctx context.Context, caller annona.Caller, stone an
 				return err
 			}
 		}
+		if dataset.Matter { // which was removed by itself: one that went with its subject is not there any more
+			if _, err := tx.EraseMatter(ctx, annona.Author{Operator: caller.Operator}, annona.MatterRef{Dataset: dataset.Name, Number: stone.Number}); err != nil {
+				return err
+			}
+		}
 		if err := tx.PutTombstone(ctx, stone); err != nil || dataset.Matter {
 			return err
 		}

@@ -2,12 +2,13 @@ package exchange
 
 import (
 	"context"
+	"slices"
 
 	"github.com/annona-exchange/annona"
 )
 
-// maxNotes is how many notes a case has.
-const maxNotes = 1000
+// atOnce is how many of what belongs to a case are read at once.
+const atOnce = 1000
 
 // CaseNote is a note as it is sent. A note is never edited: another one takes its place.
 type CaseNote struct {
@@ -29,63 +30,98 @@ func (x *Exchange) AddCaseNote(ctx context.Context, caller annona.Caller, purpos
 	if err != nil {
 		return v, err
 	}
-	notes, err := x.inquireMatters(ctx, caller, annona.VerbWriteCases, "case_notes", purpose, []string{"note_id"})
-	if err != nil {
-		return v, err
-	}
-	said, err := d.noteSaid(ctx, note)
-	if err != nil {
-		return v, err
-	}
-	key, err := d.keyOf("case_notes", memberSourceNote, note.SourceID)
-	if err != nil {
-		return v, err
-	}
-	number, _, err := d.find(ctx, id)
+	n, err := d.readNote(ctx, id, note)
 	if err != nil {
 		return v, err
 	}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		of, fields, err := d.hold(ctx, tx, number)
-		if err != nil {
-			return err
-		}
-		if err := withinShare([]string{"notes"}, fields, false); err != nil {
-			return err
-		}
-		fresh, err := d.newNote(ctx, tx, notes.shape.Dataset, key)
-		if err != nil {
-			return err
-		}
-		if fresh.Version > 0 {
-			if fresh.Parent != of.Number {
-				return annona.Conflict("note_elsewhere", "the note of this source_note_id belongs to another case").On(memberSourceNote)
-			}
-			v = CaseVerdict{Verdict: VerdictUnchanged, ID: string(notes.realm.AppendID(nil, fresh.UID[:]))}
-			return nil
-		}
-		e := matterEdit{Matter: fresh, was: newDocument(notes.shape.Dataset)}
-		e.Parent, e.Subject, e.Confidentiality = of.Number, of.Subject, confidentialityNormal
-		if note.Confidential {
-			e.Confidentiality = confidentialityRestricted
-		}
-		if !d.cleared(&e.Matter) {
-			return annona.Forbidden("confidentiality_not_granted", "the agreement does not let you keep confidential notes").On("confidential")
-		}
-		if e.next, err = e.was.with(x.CurrentDictionary(), said); err != nil {
-			return err
-		}
-		if e.next.values["text"] == "" || e.next.values["kind"] == "" {
-			return annona.Invalid("field_required", "a note has a kind and a text").On("text")
-		}
-		e.next.values["note_number"], e.next.values["written_at"] = shortName(annona.NewUID()), annona.Instant(x.Clock())
-		e.next.values["confidentiality"] = e.Confidentiality
-		v = CaseVerdict{Verdict: VerdictCreated, ID: string(notes.realm.AppendID(nil, e.UID[:]))}
-		if err := x.putMatters(ctx, tx, d.author("note"), []matterEdit{e}); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, d.entry("add_note", "case_notes", nil, subjectsKnown(of.Subject)...))
+		v, _, err = d.note(ctx, tx, n)
+		return err
 	})
+	return v, err
+}
+
+// readyNote is a note for a case that the caller may see.
+type readyNote struct {
+	CaseNote
+	i      *inquiry // of notes
+	key    annona.MatterKey
+	number annona.Number
+	said   map[string]any
+}
+
+func (d *caseDesk) readNote(ctx context.Context, id string, note CaseNote) (n readyNote, err error) {
+	n.CaseNote = note
+	if n.i, err = d.x.inquireMatters(ctx, d.caller, annona.VerbWriteCases, "case_notes", d.i.question.Purpose, []string{"note_id"}); err != nil {
+		return n, err
+	}
+	if n.said, err = d.noteSaid(ctx, note); err != nil {
+		return n, err
+	}
+	if n.key, err = d.keyOf("case_notes", memberSourceNote, note.SourceID); err != nil {
+		return n, err
+	}
+	n.number, _, err = d.find(ctx, id)
+	return n, err
+}
+
+// note writes a note, and returns its UID as well.
+func (d *caseDesk) note(ctx context.Context, tx annona.Tx, n readyNote) (v CaseVerdict, uid annona.UID, err error) {
+	of, fields, err := d.hold(ctx, tx, n.number)
+	if err != nil {
+		return v, uid, err
+	}
+	if err := withinShare([]string{partNotes}, fields, false); err != nil {
+		return v, uid, err
+	}
+	fresh, err := d.newNote(ctx, tx, n.i.shape.Dataset, n.key)
+	if err != nil {
+		return v, uid, err
+	}
+	if fresh.Version > 0 {
+		v, err = d.noteOnFile(&fresh, &of, n.i)
+		return v, fresh.UID, err
+	}
+	e, err := d.below(fresh, &of, n.Confidential)
+	if err != nil {
+		return v, uid, err
+	}
+	if e.next, err = e.was.with(d.x.CurrentDictionary(), n.said); err != nil {
+		return v, uid, err
+	}
+	if e.next.values["text"] == "" || e.next.values["kind"] == "" {
+		return v, uid, annona.Invalid("field_required", "a note has a kind and a text").On("text")
+	}
+	e.next.values["note_number"], e.next.values["written_at"] = shortName(annona.NewUID()), annona.Instant(d.x.Clock())
+	e.next.values["confidentiality"] = e.Confidentiality
+	if err := d.x.putMatters(ctx, tx, d.author("note"), []matterEdit{e}); err != nil {
+		return v, uid, err
+	}
+	v = CaseVerdict{Verdict: VerdictCreated, ID: string(n.i.realm.AppendID(nil, e.UID[:]))}
+	return v, e.UID, tx.AppendEntry(ctx, d.entry("add_note", "case_notes", nil, subjectsKnown(of.Subject)...))
+}
+
+// noteOnFile answers for a note that has come before.
+func (d *caseDesk) noteOnFile(note *annona.Matter, of *matterEdit, i *inquiry) (v CaseVerdict, err error) {
+	switch {
+	case !d.cleared(note):
+		return v, errCase
+	case note.Parent != of.Number:
+		return v, annona.Conflict("note_elsewhere", "the note of this source_note_id belongs to another case").On(memberSourceNote)
+	}
+	return CaseVerdict{Verdict: VerdictUnchanged, ID: string(i.realm.AppendID(nil, note.UID[:]))}, nil
+}
+
+// noteOnce writes a note, unless an earlier delivery of the request has done it.
+func (d *caseDesk) noteOnce(ctx context.Context, tx annona.Tx, n readyNote, k Keyed) (v CaseVerdict, err error) {
+	done, err := d.x.once(ctx, tx, d.caller, k, func() (done Done, err error) {
+		done = Done{Status: 201, Noun: "case_notes"}
+		v, done.Record, err = d.note(ctx, tx, n)
+		return done, err
+	})
+	if err == nil && done.Replayed {
+		v = CaseVerdict{Verdict: VerdictUnchanged, ID: string(n.i.realm.AppendID(nil, done.Record[:]))}
+	}
 	return v, err
 }
 
@@ -105,6 +141,19 @@ func (d *caseDesk) newNote(ctx context.Context, tx annona.Tx, notes *annona.Data
 		return annona.Matter{}, err
 	}
 	return found[0], nil
+}
+
+// below is a new matter that belongs to a case: it has no owner of its own, and is about whom the case is about.
+func (d *caseDesk) below(fresh annona.Matter, of *matterEdit, confidential bool) (e matterEdit, err error) {
+	e = matterEdit{Matter: fresh, was: newDocument(fresh.Dataset)}
+	e.Parent, e.Subject, e.Confidentiality = of.Number, of.Subject, confidentialityNormal
+	if confidential {
+		e.Confidentiality = confidentialityRestricted
+	}
+	if !d.cleared(&e.Matter) {
+		return e, annona.Forbidden("confidentiality_not_granted", "the agreement does not let you keep what is confidential").On("confidential")
+	}
+	return e, nil
 }
 
 // noteSaid is what a note says, with who has written it: somebody who has signed in, or whom the caller names.
@@ -140,44 +189,71 @@ func (x *Exchange) CaseNotes(ctx context.Context, caller annona.Caller, purpose,
 	if err != nil {
 		return nil, err
 	}
-	number, _, err := d.find(ctx, id)
+	number, err := d.findShared(ctx, id, partNotes)
 	if err != nil {
 		return nil, err
-	}
-	shares, err := x.Matters.MatterShares(ctx, d.dataset("cases"), []annona.Number{number}, i.partner(), d.today)
-	if err != nil {
-		return nil, err
-	}
-	if !sharesNotes(shares) {
-		return nil, annona.Forbidden("notes_not_shared", "the case is another partner's, and its notes are not shared with you")
 	}
 	return d.page(ctx, i, annona.MatterChoice{Parents: []annona.Number{number}}, after, limit, false, errCase)
 }
 
-// sharesNotes reports whether shares show notes: none of them is needed for a case of one's own.
-func sharesNotes(shares []annona.Share) bool {
-	for _, s := range shares {
-		for _, f := range s.Fields {
-			if f == "notes" {
-				return true
+// The parts of a case that a share names beside its fields.
+const (
+	partNotes       = "notes"
+	partAttachments = "attachments"
+)
+
+// findShared returns the number of a case that the caller may see, with that part of it: its own, or one of
+// which the part is shared.
+func (d *caseDesk) findShared(ctx context.Context, id, part string) (annona.Number, error) {
+	number, _, err := d.find(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	shares, err := d.x.Matters.MatterShares(ctx, d.dataset("cases"), []annona.Number{number}, d.i.partner(), d.today)
+	if err != nil {
+		return 0, err
+	}
+	shown := func(s annona.Share) bool { return slices.Contains(s.Fields, part) }
+	if len(shares) > 0 && !slices.ContainsFunc(shares, shown) {
+		return 0, annona.Forbidden(part+"_not_shared", "the case is another partner's, and its %s are not shared with you", part)
+	}
+	return number, nil
+}
+
+// linkBelow lets what belongs to a case be about whom the case has come to be about.
+func (d *caseDesk) linkBelow(ctx context.Context, tx annona.Tx, of *annona.Matter) error {
+	for _, name := range []string{"case_notes", "case_attachments"} {
+		for after, more := annona.Number(0), true; more; {
+			page, err := d.allBelow(ctx, name, of.Number, after)
+			if err != nil {
+				return err
+			}
+			if more = page.Count == atOnce; page.Count == 0 {
+				break
+			}
+			after = page.Numbers[page.Count-1]
+			if err := d.link(ctx, tx, page, of.Subject); err != nil {
+				return err
 			}
 		}
 	}
-	return len(shares) == 0
+	return nil
 }
 
-// linkNotes lets the notes of a case be about whom the case has come to be about.
-func (d *caseDesk) linkNotes(ctx context.Context, tx annona.Tx, of *annona.Matter) error {
-	notes := d.dataset("case_notes")
-	id, _ := notes.Field(notes.Key)
-	shape := &annona.Shape{Dataset: notes, Columns: []*annona.Field{id}}
+// allBelow reads what belongs to a case, also what the caller may not see.
+func (d *caseDesk) allBelow(ctx context.Context, name string, of, after annona.Number) (*annona.Page, error) {
+	dataset := d.dataset(name)
+	id, _ := dataset.Field(dataset.Key)
+	shape := &annona.Shape{Dataset: dataset, Columns: []*annona.Field{id}}
 	terms := d.i.ownScope(d.x, shape, d.worker).Terms()
 	terms.Cleared = []string{confidentialityRestricted, confidentialityNamed}
 	page := annona.NewPage(shape)
-	if _, err := d.x.Matters.ReadMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), annona.MatterChoice{Parents: []annona.Number{of.Number}}, 0, maxNotes, page); err != nil || page.Count == 0 {
-		return err
-	}
-	held, err := tx.HoldMatters(ctx, notes, page.Numbers)
+	_, err := d.x.Matters.ReadMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), annona.MatterChoice{Parents: []annona.Number{of}}, after, atOnce, page)
+	return page, err
+}
+
+func (d *caseDesk) link(ctx context.Context, tx annona.Tx, page *annona.Page, about annona.SubjectRef) error {
+	held, err := tx.HoldMatters(ctx, page.Shape.Dataset, page.Numbers)
 	if err != nil {
 		return err
 	}
@@ -186,7 +262,7 @@ func (d *caseDesk) linkNotes(ctx context.Context, tx annona.Tx, of *annona.Matte
 		return err
 	}
 	for n := range edits {
-		edits[n].Subject = of.Subject
+		edits[n].Subject = about
 	}
 	return d.x.putMatters(ctx, tx, d.author("link_case"), edits)
 }

@@ -309,7 +309,11 @@ func (x *Exchange) PutCases(ctx context.Context, caller annona.Caller, purpose s
 	}
 	verdicts := make([]CaseVerdict, 0, len(rows))
 	for chunk := range slices.Chunk(rows, maxCases) {
-		some, err := d.put(ctx, chunk)
+		some := make([]CaseVerdict, len(chunk))
+		ready, err := d.readAll(ctx, chunk, some)
+		if err == nil && len(ready) > 0 {
+			err = d.x.Writer.Update(ctx, func(tx annona.Tx) error { return d.write(ctx, tx, ready, some) })
+		}
 		if err != nil {
 			return verdicts, err
 		}
@@ -326,9 +330,8 @@ type caseRow struct {
 	said  map[string]any
 }
 
-func (d *caseDesk) put(ctx context.Context, rows []map[string]any) ([]CaseVerdict, error) {
-	verdicts := make([]CaseVerdict, len(rows))
-	var ready []caseRow
+// readAll returns the rows that can be written, and says of the others in verdicts why not.
+func (d *caseDesk) readAll(ctx context.Context, rows []map[string]any, verdicts []CaseVerdict) (ready []caseRow, err error) {
 	seen := map[annona.MatterKey]bool{}
 	for n, said := range rows {
 		row, err := d.read(ctx, said)
@@ -346,10 +349,7 @@ func (d *caseDesk) put(ctx context.Context, rows []map[string]any) ([]CaseVerdic
 		row.at = n
 		ready = append(ready, row)
 	}
-	if len(ready) == 0 {
-		return verdicts, nil
-	}
-	return verdicts, d.x.Writer.Update(ctx, func(tx annona.Tx) error { return d.write(ctx, tx, ready, verdicts) })
+	return ready, nil
 }
 
 func (d *caseDesk) read(ctx context.Context, said map[string]any) (row caseRow, err error) {
@@ -516,39 +516,61 @@ func (x *Exchange) EditCase(ctx context.Context, caller annona.Caller, purpose s
 	if err != nil {
 		return v, err
 	}
-	about, err := d.subject(ctx, edit.Patch)
+	e := readyEdit{CaseEdit: edit, number: number, of: of}
+	e.about, err = d.subject(ctx, edit.Patch)
 	if err != nil {
 		return v, err
 	}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		v = CaseVerdict{}
-		if edit.Keyed == nil {
-			v, _, err = d.edit(ctx, tx, number, about, edit)
-			return err
-		}
-		done, err := x.once(ctx, tx, caller, *edit.Keyed, func() (done Done, err error) {
-			var version int
-			if v, version, err = d.edit(ctx, tx, number, about, edit); err == nil && v.Verdict == VerdictConflict {
-				return done, errClash // nothing is remembered of it
-			}
-			return Done{Status: 200, Noun: "cases", Version: int64(version)}, err
-		})
-		if err == nil && done.Replayed {
-			held, err := tx.HoldMatters(ctx, d.dataset("cases"), []annona.Number{number})
-			if err != nil || len(held) == 0 {
-				return err
-			}
-			v = CaseVerdict{Verdict: VerdictUnchanged, ID: edit.ID, ETag: d.tag(&held[0], int(done.Version))}
-		}
+		v, err = d.editOnce(ctx, tx, e)
 		return err
 	})
-	if annona.CodeOf(err) == errClash.Code {
-		err = nil
+	if annona.CodeOf(err) != errClash.Code {
+		return v, err
 	}
-	if err == nil && v.Verdict == VerdictConflict {
-		err = d.discloseClashes(ctx, of, v.Clashes)
+	return v, d.discloseClashes(ctx, e.of, v.Clashes)
+}
+
+// readyEdit is an edit of a case that the caller may see.
+type readyEdit struct {
+	CaseEdit
+	number annona.Number
+	of     annona.SubjectRef // whom the case is about
+	about  annona.SubjectRef // whom it is to be about
+}
+
+func (d *caseDesk) readEdit(ctx context.Context, edit CaseEdit) (e readyEdit, err error) {
+	e.CaseEdit = edit
+	if e.about, err = d.subject(ctx, edit.Patch); err != nil {
+		return e, err
 	}
-	return v, err
+	e.number, e.of, err = d.find(ctx, edit.ID)
+	return e, err
+}
+
+// editOnce changes a case, unless an earlier delivery of the request has done it. A conflict is an error of
+// the code case_conflict, and a verdict: nothing is written, and nothing is remembered.
+func (d *caseDesk) editOnce(ctx context.Context, tx annona.Tx, e readyEdit) (v CaseVerdict, err error) {
+	edit := func() (done Done, err error) {
+		var version int
+		if v, version, err = d.edit(ctx, tx, e.number, e.about, e.CaseEdit); err == nil && v.Verdict == VerdictConflict {
+			return done, errClash
+		}
+		return Done{Status: 200, Noun: "cases", Version: int64(version)}, err
+	}
+	if e.Keyed == nil {
+		_, err = edit()
+		return v, err
+	}
+	done, err := d.x.once(ctx, tx, d.caller, *e.Keyed, edit)
+	if err != nil || !done.Replayed {
+		return v, err
+	}
+	held, err := tx.HoldMatters(ctx, d.dataset("cases"), []annona.Number{e.number})
+	if err != nil || len(held) == 0 {
+		return v, err
+	}
+	return CaseVerdict{Verdict: VerdictUnchanged, ID: e.ID, ETag: d.tag(&held[0], int(done.Version))}, nil
 }
 
 // discloseClashes records that the caller is shown what somebody else has written.
@@ -616,7 +638,7 @@ func (d *caseDesk) edit(ctx context.Context, tx annona.Tx, number annona.Number,
 		return v, 0, err
 	}
 	if links {
-		if err := d.linkNotes(ctx, tx, &e.Matter); err != nil {
+		if err := d.linkBelow(ctx, tx, &e.Matter); err != nil {
 			return v, 0, err
 		}
 	}

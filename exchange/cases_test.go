@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ func newOffices(t *testing.T) *offices {
 				}
 				return annona.DatasetTerms{Fields: names}
 			}
-			for _, dataset := range []string{"cases", "case_plan_items", "case_visits", "case_services", "case_links", "case_notes", "transitions"} {
+			for _, dataset := range []string{"cases", "case_plan_items", "case_visits", "case_services", "case_links", "case_notes", "case_attachments", "transitions"} {
 				a.Datasets[dataset] = whole(dataset)
 			}
 			a.Cases = &annona.CaseTerms{Source: name + "-mis", Confidentiality: cleared, Receives: true}
@@ -106,8 +107,8 @@ func (o *offices) edit(t *testing.T, caller annona.Caller, v exchange.CaseVerdic
 
 func refusal(t *testing.T, what string, err error, code string) {
 	t.Helper()
-	if annona.CodeOf(err) != code {
-		t.Errorf("%s: %v, want %s", what, err, code)
+	if codeOf(err) != code {
+		t.Errorf("%s: %v, want %q", what, err, code)
 	}
 }
 
@@ -342,6 +343,7 @@ func TestProvisionalCases(t *testing.T) {
 	}
 	_, err := o.AddCaseNote(t.Context(), o.town, purpose, v.ID, exchange.CaseNote{Kind: "visit", Text: "first"})
 	check(t, err)
+	o.attach(t, v, "a letter")
 	_, err = o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "referral", ToPartner: "clinic", Basis: "vital_interests", ExpiresOn: tomorrow()})
 	refusal(t, "to refer it", err, "case_provisional")
 	linked, err := o.edit(t, o.town, v, "", said{"individual_id": o.people[0]})
@@ -355,6 +357,41 @@ func TestProvisionalCases(t *testing.T) {
 	if err != nil || len(lines(notes)) != 1 {
 		t.Errorf("notes: %v", err)
 	}
+	if got := o.attached(t, o.town, v); got != "a letter" {
+		t.Errorf("an attachment: %q", got)
+	}
+	_, err = o.Erase(t.Context(), operator, exchange.Subject{ID: o.people[0], Realm: "offices"}, "unlawful")
+	check(t, err)
+	kinds := map[string]int{}
+	for _, s := range o.kept.stones {
+		kinds[s.Dataset]++
+	}
+	if kinds["case_notes"] != 1 || kinds["case_attachments"] != 1 {
+		t.Errorf("what belongs to a case that was linked goes with whom it is about: %v", kinds)
+	}
+}
+
+// attach attaches a letter to a case of the town.
+func (o *offices) attach(t *testing.T, v exchange.CaseVerdict, text string) exchange.CaseVerdict {
+	t.Helper()
+	letter, err := o.AddAttachment(t.Context(), o.town, purpose, v.ID, exchange.Attachment{Name: "letter.txt", MediaType: "text/plain"}, strings.NewReader(text))
+	check(t, err)
+	return letter
+}
+
+// attached is the content of the first attachment of a case; a code when there is none for the caller.
+func (o *offices) attached(t *testing.T, caller annona.Caller, v exchange.CaseVerdict) string {
+	t.Helper()
+	list, err := o.CaseAttachments(t.Context(), caller, purpose, v.ID, []string{"attachment_id"}, "", 10)
+	if err != nil {
+		return annona.CodeOf(err)
+	}
+	content, err := o.OpenAttachment(t.Context(), caller, purpose, v.ID, lines(list)[0])
+	check(t, err)
+	text, err := io.ReadAll(content)
+	content.Sent(1, err)
+	check(t, err)
+	return string(text)
 }
 
 func tomorrow() annona.Date { return annona.DateOf(time.Now().UTC()).AddDays(1) }
@@ -406,6 +443,10 @@ func TestReferrals(t *testing.T) {
 	refusal(t, "what is not shared", err, "not_shared_to_edit")
 	_, err = o.CaseNotes(t.Context(), o.clinic, purpose, v.ID, nil, "", 10)
 	refusal(t, "notes", err, "notes_not_shared")
+	o.attach(t, v, "a letter")
+	if got := o.attached(t, o.clinic, v); got != "attachments_not_shared" {
+		t.Errorf("attachments: %q", got)
+	}
 	now := o.Clock
 	o.Clock = func() time.Time { return now().AddDate(0, 0, 2) }
 	if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"); len(got) != 0 {
@@ -485,6 +526,7 @@ func TestHandOverHasOneOwner(t *testing.T) {
 		v := o.open(t, said{"individual_id": o.people[cut%len(o.people)], "case_type": "social_support", "worker": "w"})
 		_, err := o.AddCaseNote(t.Context(), o.town, purpose, v.ID, exchange.CaseNote{Kind: "visit", Text: "before"})
 		check(t, err)
+		o.attach(t, v, "a letter")
 		transfer, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", ToWorker: "c1", Basis: "public_task", ExpiresOn: tomorrow()})
 		check(t, err)
 		_, err = o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", Basis: "public_task", ExpiresOn: tomorrow()})
@@ -509,6 +551,12 @@ func TestHandOverHasOneOwner(t *testing.T) {
 		if err != nil || len(lines(notes)) != 1 {
 			t.Errorf("its notes: %v", err)
 		}
+		if got := o.attached(t, o.clinic, v); got != "a letter" {
+			t.Errorf("its attachment: %q", got)
+		}
+		if got := o.attached(t, o.town, v); got != "not_found" {
+			t.Errorf("its attachment, for the former owner: %q", got)
+		}
 		_, err = o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", Basis: "public_task", ExpiresOn: tomorrow()})
 		refusal(t, "by the former owner", err, "not_found")
 		back, err := o.OfferTransition(t.Context(), o.clinic, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "town", Basis: "public_task", ExpiresOn: tomorrow()})
@@ -522,11 +570,51 @@ func TestHandOverHasOneOwner(t *testing.T) {
 	}
 }
 
+// TestTransfersThatCross hand a case around in a circle, and answer what was begun before that: each time one
+// partner has it, and nothing that is late takes it back.
+func TestTransfersThatCross(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	begin := func(caller annona.Caller, kind, to string) string {
+		t.Helper()
+		got, err := o.OfferTransition(t.Context(), caller, purpose, v.ID, exchange.Offer{Kind: kind, ToPartner: to, Basis: "public_task", ExpiresOn: tomorrow()})
+		check(t, err)
+		return got.ID
+	}
+	answer := func(caller annona.Caller, id, how, code string) {
+		t.Helper()
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, how, "")
+		refusal(t, how, err, code)
+		owners := append(o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "owner"), o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner")...)
+		if slices.Sort(owners); len(slices.Compact(owners)) != 1 {
+			t.Fatalf("owners %q", owners)
+		}
+	}
+	referral := begin(o.town, "referral", "clinic")
+	answer(o.clinic, referral, "accept", "")
+	request, transfer := begin(o.clinic, "transfer_request", ""), begin(o.town, "transfer", "clinic")
+	answer(o.clinic, transfer, "accept", "")
+	answer(o.town, request, "accept", "case_moved_on")
+	answer(o.town, transfer, "cancel", "transition_status")
+	answer(o.clinic, referral, "complete", "")
+	back, late := begin(o.clinic, "transfer", "town"), begin(o.clinic, "referral", "town")
+	answer(o.town, back, "accept", "")
+	answer(o.town, late, "accept", "case_moved_on")
+	answer(o.clinic, begin(o.town, "transfer", "clinic"), "accept", "")
+	answer(o.town, late, "accept", "") // the clinic has it again, and has not taken the offer back
+	if got := o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner"); len(got) != 1 || got[0] != "clinic" {
+		t.Errorf("in the end: %q", got)
+	}
+}
+
 // TestErasedCases go with whom they are about.
 func TestErasedCases(t *testing.T) {
 	o := newOffices(t)
 	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
 	_, err := o.AddCaseNote(t.Context(), o.town, purpose, v.ID, exchange.CaseNote{Kind: "visit", Text: "what was seen"})
+	check(t, err)
+	letter := o.attach(t, v, "a letter")
+	open, err := o.OpenAttachment(t.Context(), o.town, purpose, v.ID, letter.ID)
 	check(t, err)
 	_, err = o.Erase(t.Context(), operator, exchange.Subject{ID: o.people[0], Realm: "offices"}, "unlawful")
 	check(t, err)
@@ -542,7 +630,10 @@ func TestErasedCases(t *testing.T) {
 		}
 		kinds[s.Dataset] = true
 	}
-	if !kinds["cases"] || !kinds["case_notes"] || !kinds["individuals"] {
+	if _, err := io.ReadAll(open); err == nil {
+		t.Error("an attachment is read behind its erasure")
+	}
+	if !kinds["cases"] || !kinds["case_notes"] || !kinds["case_attachments"] || !kinds["individuals"] {
 		t.Errorf("tombstones of %v", kinds)
 	}
 	late := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})

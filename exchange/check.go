@@ -180,7 +180,7 @@ func (c *checks) draw(ctx context.Context, people int) error {
 	if perDay == 0 {
 		perDay = annona.DefaultPeoplePerDay
 	}
-	d := annona.Draw{Bucket: "checks " + agreement.Partner.Name, Want: people, Burst: perDay, Every: 24 * time.Hour / time.Duration(perDay), Now: c.x.Clock()}
+	d := annona.Draw{Bucket: "checks " + agreement.Partner.Name, Want: people, Burst: perDay, Every: 24 * time.Hour / time.Duration(perDay), Now: c.x.Clock(), Lasting: true}
 	got, _, wait, err := c.x.Buckets.Draw(ctx, d)
 	if err != nil || got == people {
 		return err

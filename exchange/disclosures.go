@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -86,7 +87,7 @@ const disclosureField = "disclosures"
 func (x *Exchange) discloseDisclosures(ctx context.Context, caller annona.Caller, request annona.UID, facts audit.Facts, number annona.Number) (*Disclosures, error) {
 	d := &Disclosures{Request: request}
 	var err error
-	if d.All, err = x.findDisclosures(ctx, number); err != nil {
+	if d.All, err = x.findDisclosures(ctx, caller, number); err != nil {
 		return nil, err
 	}
 	if d.More = len(d.All) > MaxDisclosures; d.More {
@@ -106,7 +107,7 @@ func (x *Exchange) discloseDisclosures(ctx context.Context, caller annona.Caller
 
 // findDisclosures opens the entries that may be about somebody and joins those that are, by
 // request, the newest first: those of records that were merged into theirs are theirs too.
-func (x *Exchange) findDisclosures(ctx context.Context, number annona.Number) ([]Disclosure, error) {
+func (x *Exchange) findDisclosures(ctx context.Context, caller annona.Caller, number annona.Number) ([]Disclosure, error) {
 	opener := audit.Opener{Vault: x.Vault, Ledger: x.History}
 	found := map[annona.UID]*Disclosure{}
 	history, err := x.lineageOf(ctx, x.individuals(), number)
@@ -115,10 +116,21 @@ func (x *Exchange) findDisclosures(ctx context.Context, number annona.Number) ([
 	}
 	seen := map[annona.UID]bool{} // entries
 	for _, s := range history.spans(number) {
+		var rows []annona.LedgerRow // read to the end first: to open one asks the ledger for its lists
 		err := x.History.EntriesAbout(ctx, "individual", s.number, func(row annona.LedgerRow) error {
+			rows = append(rows, row)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
 			m, about, err := opener.About(ctx, row, "individual", s.number)
-			if err != nil || !about || m.Entry.Facts == nil || !s.has(m.Entry.At) || seen[row.ID] {
-				return err
+			if err != nil {
+				return nil, err
+			}
+			if !about || m.Entry.Facts == nil || !s.has(m.Entry.At) || seen[row.ID] || !withoutCases(caller, &m) {
+				continue
 			}
 			seen[row.ID] = true
 			d := found[m.Request]
@@ -127,10 +139,6 @@ func (x *Exchange) findDisclosures(ctx context.Context, number annona.Number) ([
 				found[m.Request] = d
 			}
 			d.add(m)
-			return nil
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	all := make([]Disclosure, 0, len(found))
@@ -143,6 +151,24 @@ func (x *Exchange) findDisclosures(ctx context.Context, number annona.Number) ([
 		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Request, b.Request))
 	})
 	return all, nil
+}
+
+// caseDatasets are those of which already that there is a record may be told to few.
+var caseDatasets = []string{"cases", "case_notes", "case_attachments", "transitions"}
+
+// withoutCases takes from a mention what tells a client that others have seen a case, which may be one that
+// it may not see; it reports whether anything is left. A client is told all of what its own agreement was
+// released, and the operator of everything.
+func withoutCases(caller annona.Caller, m *audit.Mention) bool {
+	facts := m.Entry.Facts
+	if caller.Strength == annona.StrengthOperator || facts.Agreement == caller.Agreement {
+		return true
+	}
+	if slices.Contains(caseDatasets, facts.Dataset) {
+		return false
+	}
+	m.Fields = slices.DeleteFunc(m.Fields, func(field string) bool { return strings.HasPrefix(field, "cases.") })
+	return true
 }
 
 func newDisclosure(m audit.Mention) *Disclosure {

@@ -127,22 +127,9 @@ var errNotWhole = errors.New("a row was refused")
 // record writes one chunk.
 func (b *reports) record(ctx context.Context, rows []map[string]any, whole bool) ([]ReportVerdict, error) {
 	verdicts := make([]ReportVerdict, len(rows))
-	var ready []report
-	seen := map[annona.MatterKey]bool{}
-	for n, row := range rows {
-		r, err := b.read(ctx, row)
-		if err == nil && seen[r.key] {
-			err = annona.Conflict("key_twice", "another row of this request has the same name; send them one after the other")
-		}
-		switch {
-		case err == nil:
-			r.row, seen[r.key] = n, true
-			ready = append(ready, r)
-		case isFailure(err):
-			return nil, err
-		default:
-			verdicts[n] = ReportVerdict{Verdict: VerdictRefused, Reason: err}
-		}
+	ready, err := b.readAll(ctx, rows, verdicts)
+	if err != nil {
+		return nil, err
 	}
 	if whole && len(ready) < len(rows) {
 		return refusedWhole(verdicts), nil
@@ -150,7 +137,7 @@ func (b *reports) record(ctx context.Context, rows []map[string]any, whole bool)
 	if len(ready) == 0 {
 		return verdicts, nil
 	}
-	err := b.x.Writer.Update(ctx, func(tx annona.Tx) error {
+	err = b.x.Writer.Update(ctx, func(tx annona.Tx) error {
 		for _, r := range ready {
 			verdicts[r.row] = ReportVerdict{}
 		}
@@ -168,11 +155,32 @@ func (b *reports) record(ctx context.Context, rows []map[string]any, whole bool)
 	return verdicts, err
 }
 
+// readAll returns the rows that can be written, and says of the others in verdicts why not.
+func (b *reports) readAll(ctx context.Context, rows []map[string]any, verdicts []ReportVerdict) (ready []report, err error) {
+	seen := map[annona.MatterKey]bool{}
+	for n, row := range rows {
+		r, err := b.read(ctx, row)
+		if err == nil && seen[r.key] {
+			err = annona.Conflict("key_twice", "another row of this request has the same name; send them one after the other")
+		}
+		switch {
+		case err == nil:
+			r.row, seen[r.key] = n, true
+			ready = append(ready, r)
+		case isFailure(err):
+			return nil, err
+		default:
+			verdicts[n] = ReportVerdict{Verdict: VerdictRefused, Reason: err}
+		}
+	}
+	return ready, nil
+}
+
 // refusedWhole refuses the rows that nothing is wrong with beside others that are refused.
 func refusedWhole(verdicts []ReportVerdict) []ReportVerdict {
 	for n := range verdicts {
 		if verdicts[n].Reason == nil {
-			verdicts[n] = ReportVerdict{Verdict: VerdictRefused, Reason: annona.Conflict("all_or_nothing", "another row of this request is refused, and it was to be written as a whole")}
+			verdicts[n] = ReportVerdict{Verdict: VerdictRefused, Reason: errLeftOut}
 		}
 	}
 	return verdicts

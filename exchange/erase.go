@@ -116,6 +116,19 @@ func eraseMatters(ctx context.Context, tx annona.Tx, caller annona.Caller, about
 	return stones, err
 }
 
+// buryMatter removes one matter, to which no other belongs, and puts a tombstone in its place.
+func (x *Exchange) buryMatter(ctx context.Context, tx annona.Tx, by annona.Author, matter annona.MatterRef, stone annona.Tombstone) (annona.Tombstone, error) {
+	if _, err := tx.EraseMatter(ctx, by, matter); err != nil {
+		return stone, err
+	}
+	stone.ID, stone.Dataset, stone.Number, stone.Source = annona.NewUID(), matter.Dataset, matter.Number, annona.OwnSource
+	stone.Key = stone.ID.String()
+	if err := tx.PutTombstone(ctx, stone); err != nil {
+		return stone, err
+	}
+	return stone, x.Outside.Keep(ctx, stone) // before the commit: an erasure is never known to the registry alone
+}
+
 // mergedWith returns the records that were merged into one, whose erasure is theirs.
 func (x *Exchange) mergedWith(ctx context.Context, tx annona.Tx, dataset *annona.Dataset, number annona.Number) ([]annona.Number, error) {
 	held, err := tx.Hold(ctx, dataset, []annona.Number{number})

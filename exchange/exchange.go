@@ -45,6 +45,7 @@ type Config struct {
 	ExportSpecs annona.ExportSpecs
 	Decisions   annona.Decisions
 	Matters     annona.Matters
+	Attachments annona.Attachments // nil: cases have none
 	Programs    annona.Programs
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
@@ -75,6 +76,10 @@ type Config struct {
 	// Covered says why nothing may be disclosed: the ledger's tree or its signer have failed for
 	// too long. nil: nobody watches, as at the command line.
 	Covered func() error
+	// Spool makes room for what is uploaded until it is written; nil: nothing is attached to cases.
+	Spool func() (annona.Spool, error)
+	// AttachmentLimit is how many bytes an attachment of a case has at most; 0: DefaultMaxAttachment.
+	AttachmentLimit int64
 }
 
 // Vault is what the gate needs of the vault.

@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"context"
 	"net/netip"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -81,8 +82,8 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	r := &registry{store: store, ledger: &brittleLedger{Ledger: store}, kept: &outside{}}
 	r.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
-		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Roster: store, Subjects: store, Reference: store, Log: store, Views: store, Past: store, Loads: store, Mappings: store, Merges: store, Indexes: store, ExportSpecs: store, Decisions: store, ChangeRequests: store, Matters: store, Programs: store, ExportJobs: store, ExportQueue: store, Files: keys, History: store,
-		Vault: keys, Shredder: keys, Outside: r.kept, Clock: time.Now, Zone: time.UTC,
+		Records:    store, Writer: store, Ledger: r.ledger, Standings: store, Roster: store, Subjects: store, Reference: store, Log: store, Views: store, Past: store, Loads: store, Mappings: store, Merges: store, Indexes: store, ExportSpecs: store, Decisions: store, ChangeRequests: store, Matters: store, Attachments: store, Programs: store, ExportJobs: store, ExportQueue: store, Files: keys, History: store,
+		Vault: keys, Shredder: keys, Outside: r.kept, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Clock: time.Now, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {
 				return annona.Unauthenticated("key_invalid", "the key is revoked")

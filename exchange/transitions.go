@@ -73,7 +73,7 @@ type Offer struct {
 	ToWorker       string      `json:"to_worker,omitempty"`
 	Service        string      `json:"service,omitempty"`
 	Reason         string      `json:"reason,omitempty"`
-	FieldsShared   []string    `json:"fields_shared,omitempty"` // fields and groups of a case, or notes; none: what the other one's agreement shows
+	FieldsShared   []string    `json:"fields_shared,omitempty"` // fields and groups of a case, notes or attachments; none: what the other one's agreement shows
 	Edit           bool        `json:"edit,omitempty"`
 	Basis          string      `json:"basis"`
 	OverrideReason string      `json:"override_reason,omitempty"` // of the basis override
@@ -158,7 +158,7 @@ func (d *caseDesk) checkOffer(ctx context.Context, of *matterEdit, o Offer) erro
 		return annona.Invalid("transfer_in_part", "a transfer hands the whole case over; to show a part of it, refer it").On("fields_shared")
 	}
 	for _, name := range o.FieldsShared {
-		if _, known := of.Dataset.Field(name); !known && name != "notes" {
+		if _, known := of.Dataset.Field(name); !known && name != partNotes && name != partAttachments {
 			return annona.Invalid("unknown_field", "cases have no field of one of these names").On("fields_shared")
 		}
 	}
@@ -222,7 +222,7 @@ func (d *caseDesk) onlyOne(ctx context.Context, of *matterEdit, o Offer) error {
 	terms.Owner = of.Owner
 	page := annona.NewPage(shape)
 	choice := annona.MatterChoice{Parents: []annona.Number{of.Number}, States: []string{transitionPending}}
-	if _, err := d.x.Matters.ReadMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), choice, 0, maxNotes, page); err != nil {
+	if _, err := d.x.Matters.ReadMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), choice, 0, atOnce, page); err != nil {
 		return err
 	}
 	for row := range page.Count {

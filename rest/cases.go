@@ -42,6 +42,8 @@ func (s *Server) registerCases() {
 	huma.Register(s.api, notes, s.readNotes)
 	huma.Register(s.api, transitions, s.listTransitions)
 	s.registerUpdateLog("case", casesPath, "Case")
+	s.registerAttachments()
+	s.registerBulk()
 	huma.Register(s.api, operation(http.MethodPost, casesPath, "putCases", "Open cases, or bring them up to date",
 		"Up to 10,000 cases as NDJSON, one on a line: fields of a case as the schema cases has them, individual_id or household_id (neither: somebody who is not on file), and source_case_id. "+
 			"A case that has come with the same source_case_id is brought up to date. Each line has a verdict of its own: created, changed, unchanged or refused. Refused lines stop no other.",
@@ -178,10 +180,8 @@ func (s *Server) editCase(ctx context.Context, in *editCaseInput) (*caseOutput, 
 	route := in.request.Method + " " + casesPath + "/{id}"
 	edit := exchange.CaseEdit{ID: in.ID, IfMatch: versionTag(in.IfMatch), Patch: patch}
 	if in.request.Method == http.MethodPost {
-		action, _ := patch["action"].(string)
-		delete(patch, "action")
-		if edit.Action = action; action == "" {
-			return nil, annona.Invalid("action_unknown", "say which action of the workflow is taken").On("action")
+		if err := takeAction(&edit); err != nil {
+			return nil, err
 		}
 		route += "/actions"
 	}
@@ -191,6 +191,16 @@ func (s *Server) editCase(ctx context.Context, in *editCaseInput) (*caseOutput, 
 		return nil, err
 	}
 	return caseAnswer(v, http.StatusOK), nil
+}
+
+// takeAction takes the action out of a patch.
+func takeAction(edit *exchange.CaseEdit) error {
+	edit.Action, _ = edit.Patch["action"].(string)
+	delete(edit.Patch, "action")
+	if edit.Action == "" {
+		return annona.Invalid("action_unknown", "say which action of the workflow is taken").On("action")
+	}
+	return nil
 }
 
 type caseActInput struct {

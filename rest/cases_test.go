@@ -18,7 +18,7 @@ const forCases = "?purpose=eligibility-assessment"
 func (r *registry) caseworkers() (desk string) {
 	r.Helper()
 	keep := func(a *annona.Agreement, cleared ...string) {
-		for _, dataset := range []string{"cases", "case_plan_items", "case_visits", "case_services", "case_links", "case_notes", "transitions"} {
+		for _, dataset := range []string{"cases", "case_plan_items", "case_visits", "case_services", "case_links", "case_notes", "case_attachments", "transitions"} {
 			of, _ := annona.Standard().Dataset(dataset)
 			var names []string
 			for _, f := range of.Fields {
@@ -26,7 +26,7 @@ func (r *registry) caseworkers() (desk string) {
 			}
 			a.Datasets[dataset] = annona.DatasetTerms{Fields: names}
 		}
-		a.Cases = &annona.CaseTerms{Source: "mis", Confidentiality: cleared, Receives: true}
+		a.Cases = &annona.CaseTerms{Source: a.Name + "-mis", Confidentiality: cleared, Receives: true}
 		a.APIKey = &annona.CredentialTerms{SpecialFields: true, Reason: "tests"}
 	}
 	full, err := r.store.Agreement(r.Context(), "full")

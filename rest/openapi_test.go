@@ -58,7 +58,7 @@ func TestOpenAPIListsEveryRoute(t *testing.T) {
 // forPartners are the paths under which only clients of partners are answered, beside those about people.
 var forPartners = []string{
 	"/v1/ledger/", "/v1/subjects/", "/v1/decisions/", "/v1/enrollments", "/v1/benefits",
-	importsPath, specsPath, exportsPath, changeRequestsPath, conflictsPath, lifeEventsPath, updatesPath, casesPath, transitionsPath,
+	importsPath, specsPath, exportsPath, changeRequestsPath, conflictsPath, lifeEventsPath, updatesPath, casesPath, transitionsPath, bulkPath,
 }
 
 func TestOpenAPIIsWellWritten(t *testing.T) {
@@ -83,7 +83,7 @@ func TestOpenAPIIsWellWritten(t *testing.T) {
 				if _, several := p.Schema.Type.([]any); several {
 					t.Errorf("%s: parameter %s has the types %v: the reference cannot offer to fill it in", name, p.Name, p.Schema.Type)
 				}
-				if p.In == "header" && p.Name != "If-None-Match" && p.Name != "If-Match" && p.Name != "Idempotency-Key" && p.Name != "Range" {
+				if p.In == "header" && p.Name != "If-None-Match" && p.Name != "If-Match" && p.Name != "Idempotency-Key" && p.Name != "Range" && p.Name != "Content-Disposition" {
 					t.Errorf("%s: header %s", name, p.Name)
 				}
 			}

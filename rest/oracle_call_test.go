@@ -171,14 +171,15 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	for _, door := range []string{
 		"POST " + casesPath, "GET " + casesPath, "GET " + casesPath + "/{id}", "PATCH " + casesPath + "/{id}", "POST " + casesPath + "/{id}/actions", "GET " + casesPath + "/{id}/notes", "GET " + casesPath + "/{id}/updates",
 		"POST " + casesPath + "/{id}/notes", "POST " + casesPath + "/{id}/transitions", "GET " + transitionsPath, "POST " + transitionsPath + "/{id}/answers",
+		"POST " + attachmentsPath, "GET " + attachmentsPath, "GET " + attachmentPath, "DELETE " + attachmentPath, "POST " + bulkPath,
 	} {
 		method, path, _ := strings.Cut(door, " ")
 		headers := map[string]string{"Content-Type": "application/json", "If-Match": `"x"`, "Idempotency-Key": "k"}
-		if door == "POST "+casesPath {
+		if door == "POST "+casesPath || door == "POST "+bulkPath {
 			headers["Content-Type"] = "application/x-ndjson"
 		}
 		table[door] = func(rt *rapid.T) call {
-			c := call{method: method, path: path, query: url.Values{"purpose": {lawPurpose}}, headers: headers}
+			c := call{method: method, path: strings.Replace(path, "{attachment}", strings.Repeat("a", 26), 1), query: url.Values{"purpose": {lawPurpose}}, headers: headers}
 			if strings.Contains(path, "{id}") {
 				of := d.get(rt, "individuals")
 				c.record, c.realm = of.record, of.realm

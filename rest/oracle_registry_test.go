@@ -89,28 +89,15 @@ type installation struct {
 	ordinal map[string]string     // of wire ids, by order of appearance
 	tails   []call                // that go on from where followers stand
 	stands  []stand               // of exports
+
+	hidden string // id of the last case that is hidden, of the law of restricted cases
 }
 
 // open opens an empty registry with the agreement.
 func (k *keep) open(t lawTerms) *installation {
-	in := &installation{keep: k, ids: map[string]annona.UID{}, ordinal: map[string]string{}, now: lawToday.Time().Add(12 * time.Hour)}
-	clock := func() time.Time { return in.now }
-	dir := k.TempDir()
-	in.file = filepath.Join(dir, sqlite.FileName)
-	k.check(os.WriteFile(in.file, k.empty, 0o600))
-	var err error
-	in.store, err = sqlite.Open(dir, sqlite.Options{Dictionary: annona.Standard(), Clock: clock, Readers: 1})
-	in.check(err)
-	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
-	in.gate = exchange.New(exchange.Config{
-		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store, Roster: in.store,
-		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, Merges: in.store, Indexes: in.store, ExportSpecs: in.store, Decisions: in.store, ChangeRequests: in.store, Matters: in.store, Programs: in.store, ExportJobs: in.store, ExportQueue: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
-	})
-	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock,
-		Spool: func() (annona.Spool, error) { return vault.NewSpool(dir) }})
-	in.check(err)
+	in := k.start()
 	if t.role != "" {
-		_, err = in.gate.ApplyPolicy(k.Context(), operator, t.policy)
+		_, err := in.gate.ApplyPolicy(k.Context(), operator, t.policy)
 		in.check(err)
 	}
 	in.key = in.admit(t.agreement, t.role)
@@ -122,6 +109,27 @@ func (k *keep) open(t lawTerms) *installation {
 		}
 		return nil
 	}))
+	return in
+}
+
+// start opens a copy of the registry that is kept.
+func (k *keep) start() *installation {
+	in := &installation{keep: k, ids: map[string]annona.UID{}, ordinal: map[string]string{}, now: lawToday.Time().Add(12 * time.Hour)}
+	clock := func() time.Time { return in.now }
+	dir := k.TempDir()
+	in.file = filepath.Join(dir, sqlite.FileName)
+	k.check(os.WriteFile(in.file, k.empty, 0o600))
+	var err error
+	in.store, err = sqlite.Open(dir, sqlite.Options{Dictionary: annona.Standard(), Clock: clock, Readers: 1})
+	in.check(err)
+	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
+	in.gate = exchange.New(exchange.Config{
+		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store, Roster: in.store,
+		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, Merges: in.store, Indexes: in.store, ExportSpecs: in.store, Decisions: in.store, ChangeRequests: in.store, Matters: in.store, Attachments: in.store, Shredder: k.vault, Outside: keptNowhere{}, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Programs: in.store, ExportJobs: in.store, ExportQueue: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
+	})
+	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock,
+		Spool: func() (annona.Spool, error) { return vault.NewSpool(dir) }})
+	in.check(err)
 	return in
 }
 

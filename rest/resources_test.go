@@ -108,6 +108,8 @@ var trials = map[string]trial{
 	"POST " + casesPath + "/{id}/actions":     {body: `{"action":"close"}`},
 	"POST " + casesPath + "/{id}/notes":       {body: `{"text":"x"}`},
 	"POST " + casesPath + "/{id}/transitions": {body: `{"kind":"referral","basis":"consent","expires_on":"2090-01-01"}`},
+	"POST " + attachmentsPath:                 {body: "x", media: "text/plain"},
+	"POST " + bulkPath:                        {body: `{"op":"case","body":{"source_case_id":"1"}}` + "\n" + `{"op":"enrollment","body":{}}`, media: "application/x-ndjson"},
 	"POST /v1/enrollments":                    {body: "{}", media: "application/x-ndjson"},
 	"POST /v1/benefits":                       {body: "{}", media: "application/x-ndjson"},
 
@@ -136,7 +138,7 @@ func (s *swaps) tryRoute(pattern, key, job string) answer {
 	case slices.ContainsFunc([]string{"/v1/individuals/", "/v1/households/", casesPath, transitionsPath, "/v1/subjects/", beneficiariesPath, "/v1/enrollments/", "/v1/benefits/"}, func(under string) bool { return strings.HasPrefix(path, under) }):
 		id = id[:26] // of a realm
 	}
-	target := strings.NewReplacer("{id}", id, "{name}", "everybody").Replace(path) + strings.TrimSuffix(how.query, "?")
+	target := strings.NewReplacer("{id}", id, "{attachment}", id, "{name}", "everybody").Replace(path) + strings.TrimSuffix(how.query, "?")
 	headers := []string{"If-Match", `"x"`, "Idempotency-Key", "x"}
 	if method == http.MethodPost || method == http.MethodPatch {
 		headers = append(headers, "Content-Type", cmp.Or(how.media, "application/json"))

@@ -42,6 +42,7 @@ type store interface {
 	annona.ExportSpecs
 	annona.Decisions
 	annona.Matters
+	annona.Attachments
 	annona.Programs
 	annona.ChangeRequests
 	annona.Indexes

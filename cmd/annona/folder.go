@@ -149,6 +149,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 	f.signer = &audit.Signer{Ledger: f.store, Checkpoints: f.store, Key: f.vault, Clock: time.Now}
 	f.samples.dictionary = func() *annona.Dictionary { return f.gate.CurrentDictionary() }
 	f.gate = exchange.New(exchange.Config{
+		Spool:          f.spool,
 		Dictionary:     dictionary,
 		Records:        f.store,
 		Writer:         f.store,
@@ -172,6 +173,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 		Decisions:      f.store,
 		ChangeRequests: f.store,
 		Matters:        f.store,
+		Attachments:    f.store,
 		Programs:       f.store,
 		ExportJobs:     f.store,
 		ExportQueue:    f.store,

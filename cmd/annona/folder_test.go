@@ -156,7 +156,7 @@ func TestDamageInTheMidst(t *testing.T) {
 // for a second person. The program leaves none out.
 func TestTheGateHasAllItsPorts(t *testing.T) {
 	t.Parallel()
-	whileServed := []string{"Rates", "Buckets"}
+	whileServed := []string{"Rates", "Buckets", "AttachmentLimit"}
 	check(t, dataFlag{Data: newRegistry(t)}.with(t.Context(), func(f *folder) error {
 		config := reflect.ValueOf(f.gate.Config)
 		for i := range config.NumField() {

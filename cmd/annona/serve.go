@@ -26,6 +26,7 @@ type serveCommand struct {
 	Profile      string    `type:"path" placeholder:"SOCKET" help:"Unix socket for profiles of the running server, which only this account can open. None: no profiles."`
 	Proxy        []network `placeholder:"NETWORK" help:"Network or address of a proxy whose X-Forwarded-For is believed; may be repeated."`
 	MaxUpload    int64     `default:"4096" placeholder:"MIB" help:"How many MiB of rows one load over HTTP may bring, unpacked. They lie sealed in the data folder until they are loaded."`
+	MaxAttach    int64     `name:"max-attachment" default:"10" placeholder:"MIB" help:"How many MiB one attachment of a case may have."`
 	PublicURL    string    `name:"public-url" placeholder:"URL" help:"Address under which clients know this server, as https://exchange.example. It names the authorization server, and proofs of DPoP are about it. None: that of the listener."`
 	TLSCert      string    `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate of the server with its chain, PEM. It is read again when it changes. None: plain HTTP."`
 	TLSKey       string    `name:"tls-key" type:"path" placeholder:"FILE" help:"Private key of the certificate, PEM, for this account only."`
@@ -68,7 +69,7 @@ func (s serveCommand) Run(ctx context.Context, c console) error {
 		if f.gate.Rates, err = s.rates(); err != nil {
 			return err
 		}
-		f.gate.Buckets = f.store
+		f.gate.Buckets, f.gate.AttachmentLimit = f.store, s.MaxAttach<<20
 		insecure := s.TLSCert == "" && mustBeLoopback(listener.Addr()) != nil
 		if insecure && !s.InsecureDev {
 			return errPlainHTTP

@@ -12,7 +12,7 @@ import (
 // matterSequences give out the numbers of matters.
 var matterSequences = map[string]string{
 	"enrollments": "enrollments_number", "benefits": "benefits_number",
-	"cases": "cases_number", "case_notes": "case_notes_number", "transitions": "transitions_number",
+	"cases": "cases_number", "case_notes": "case_notes_number", "case_attachments": "case_attachments_number", "transitions": "transitions_number",
 }
 
 func errMatter(name string) error {
@@ -271,30 +271,42 @@ func (t *tx) share(ctx context.Context, sql string, args ...any) error {
 
 // EraseMatters removes what is kept about somebody. See annona.MatterTx.
 func (t *tx) EraseMatters(ctx context.Context, by annona.Author, about annona.SubjectRef) ([]annona.MatterRef, error) {
+	return t.eraseAll(ctx, by, "subject = $1 AND subject_dataset = $2", about.Number, about.Dataset)
+}
+
+// EraseMatter removes one matter. See annona.AttachmentTx.
+func (t *tx) EraseMatter(ctx context.Context, by annona.Author, matter annona.MatterRef) ([]annona.MatterRef, error) {
+	return t.eraseAll(ctx, by, "number = $1 AND dataset = $2", matter.Number, matter.Dataset)
+}
+
+func (t *tx) eraseAll(ctx context.Context, by annona.Author, which string, number annona.Number, dataset string) ([]annona.MatterRef, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	gone, err := t.eraseMatters(by, about)
+	gone, err := t.eraseMatters(by, which, number, dataset)
 	if err != nil {
 		return nil, t.fault("erase what is kept about a record", err)
 	}
 	return gone, nil
 }
 
-const deleteMatters = `WITH RECURSIVE about (dataset, number) AS (
-		SELECT dataset, number FROM matters WHERE subject = $1 AND subject_dataset = $2
+// deleteMatters removes those that a condition picks, with what belongs to them.
+func deleteMatters(which string) string {
+	return `WITH RECURSIVE about (dataset, number) AS (
+		SELECT dataset, number FROM matters WHERE ` + which + `
 		UNION SELECT m.dataset, m.number FROM matters m JOIN about a ON m.parent = a.number AND m.parent_dataset = a.dataset)
 	DELETE FROM matters m USING about a WHERE m.dataset = a.dataset AND m.number = a.number RETURNING m.dataset, m.number, m.version`
+}
 
-func (t *tx) eraseMatters(by annona.Author, about annona.SubjectRef) (gone []annona.MatterRef, err error) {
+func (t *tx) eraseMatters(by annona.Author, which string, number annona.Number, dataset string) (gone []annona.MatterRef, err error) {
 	if err := t.sendLater(); err != nil {
 		return nil, err
 	}
 	var erased []annona.Event
-	err = t.conn.each(deleteMatters, func(r row) error {
+	err = t.conn.each(deleteMatters(which), func(r row) error {
 		erased = append(erased, eventOf(by, r.text(0), r.number(1), int(r.integer(2)), annona.EventErased, nil))
 		return nil
-	}, about.Number, about.Dataset)
+	}, number, dataset)
 	if err != nil {
 		return nil, err
 	}
@@ -309,6 +321,7 @@ func (t *tx) eraseMatters(by annona.Author, about annona.SubjectRef) (gone []ann
 		t.later.Queue("UPDATE events SET before = NULL WHERE dataset = $1 AND record = ANY ($2) AND before IS NOT NULL", dataset, numbers)
 		t.later.Queue("DELETE FROM matter_shares WHERE dataset = $1 AND number = ANY ($2)", dataset, numbers)
 	}
+	t.later.Queue("DELETE FROM attachment_parts WHERE attachment = ANY ($1)", of["case_attachments"])
 	return gone, t.sendLater()
 }
 
@@ -328,4 +341,25 @@ func (s *Store) UIDsByKey(ctx context.Context, dataset *annona.Dataset, source s
 		}, source, keys, dataset.Name)
 	})
 	return found, err
+}
+
+// PutAttachmentPart writes a part of the content of an attachment. See annona.AttachmentTx.
+func (t *tx) PutAttachmentPart(ctx context.Context, attachment annona.Number, part int, sealed []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.later.Queue("INSERT INTO attachment_parts (attachment, part, sealed) VALUES ($1, $2, $3)", attachment, part, sealed)
+	return t.fault("write an attachment", t.sendLater())
+}
+
+// AttachmentPart returns a part of the content of an attachment. See annona.Attachments.
+func (s *Store) AttachmentPart(ctx context.Context, attachment annona.Number, part int) (sealed []byte, err error) {
+	err = s.readers.ask(ctx, "read an attachment", func(c *conn) error {
+		sealed = nil
+		return c.each("SELECT sealed FROM attachment_parts WHERE attachment = $1 AND part = $2", func(r row) error {
+			sealed = r.bytes(0)
+			return nil
+		}, attachment, part)
+	})
+	return sealed, err
 }

@@ -228,9 +228,9 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE, DELETE", "tokens, delegations"},
 	{"INSERT, DELETE", "assertion_claims, proof_claims"},
 	{"INSERT", "proof_epoch"},
-	{"INSERT, UPDATE", "buckets"},
+	{"INSERT, UPDATE", "buckets, quotas"},
 	{"INSERT, UPDATE", "users, identity_providers, approvals"},
-	{"INSERT, UPDATE, DELETE", "matters, matter_shares"},
+	{"INSERT, UPDATE, DELETE", "matters, matter_shares, attachment_parts"},
 	{"INSERT, UPDATE, DELETE", "outside_ends"},
 	{"INSERT, UPDATE, DELETE", "factors, sessions, attempts"},
 }

@@ -16,6 +16,9 @@ const claimRequest = `INSERT INTO requests AS r (id, digest, at, until, status, 
 // waited for. The row that was met may be swept in the next moment: then the claim is tried again.
 func (t *tx) ClaimRequest(ctx context.Context, r annona.KeyedRequest) (earlier *annona.KeyedRequest, err error) {
 	const doing = "claim the key of a request"
+	if err := t.sendLater(); err != nil { // what came of a request of this transaction stands there
+		return nil, t.fault(doing, err)
+	}
 	for earlier == nil {
 		if err := ctx.Err(); err != nil {
 			return nil, err

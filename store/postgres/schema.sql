@@ -374,6 +374,7 @@ CREATE SEQUENCE enrollments_number;
 CREATE SEQUENCE benefits_number;
 CREATE SEQUENCE cases_number;
 CREATE SEQUENCE case_notes_number;
+CREATE SEQUENCE case_attachments_number;
 CREATE SEQUENCE transitions_number;
 CREATE TABLE matters (
 	dataset         text COLLATE "C" NOT NULL,
@@ -420,6 +421,15 @@ CREATE TABLE matter_shares (
 	PRIMARY KEY (dataset, number, partner, transition)
 );
 CREATE INDEX matter_shares_partner ON matter_shares (partner, dataset, number);
+
+-- What attachments of cases contain, sealed part by part. attachment is the number of a matter of case_attachments.
+CREATE TABLE attachment_parts (
+	attachment bigint NOT NULL,
+	part       bigint NOT NULL,
+	sealed     bytea NOT NULL,
+	PRIMARY KEY (attachment, part)
+);
+ALTER TABLE attachment_parts ALTER COLUMN sealed SET STORAGE EXTERNAL;
 
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (
@@ -633,6 +643,13 @@ CREATE UNLOGGED TABLE buckets (
 	full_at bigint NOT NULL,
 	drawn   bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+-- What was drawn of what is to last, likewise.
+CREATE TABLE quotas (
+	name    text COLLATE "C" PRIMARY KEY,
+	full_at bigint NOT NULL,
+	drawn   bigint NOT NULL
+);
 
 -- Those who sign in, what they have registered (sealed), where they are signed in, and what was tried.
 CREATE TABLE users (

@@ -13,7 +13,7 @@ import (
 
 // matterDatasets are those whose records are matters; a counter of that name gives out their numbers.
 func matterDatasets() []string {
-	return []string{"enrollments", "benefits", "cases", "case_notes", "transitions"}
+	return []string{"enrollments", "benefits", "cases", "case_notes", "case_attachments", "transitions"}
 }
 
 func errMatter(name string) error {
@@ -236,21 +236,33 @@ func (t *tx) share(ctx context.Context, sql string, args ...any) error {
 	return fault("write what is shared of a matter", err)
 }
 
-const mattersAbout = `WITH RECURSIVE about (dataset, number) AS (
-		SELECT dataset, number FROM matters WHERE subject = ?1 AND subject_dataset = ?2
+// mattersAbout are those that a condition picks, with what belongs to them.
+func mattersAbout(which string) string {
+	return `WITH RECURSIVE about (dataset, number) AS (
+		SELECT dataset, number FROM matters WHERE ` + which + `
 		UNION SELECT m.dataset, m.number FROM about a CROSS JOIN matters m ON m.parent = a.number AND m.parent_dataset = a.dataset)
 	SELECT m.dataset, m.number, m.version FROM about a CROSS JOIN matters m ON m.dataset = a.dataset AND m.number = a.number ORDER BY m.dataset, m.number`
+}
 
 // EraseMatters removes what is kept about somebody. See annona.MatterTx.
-func (t *tx) EraseMatters(ctx context.Context, by annona.Author, about annona.SubjectRef) (gone []annona.MatterRef, err error) {
+func (t *tx) EraseMatters(ctx context.Context, by annona.Author, about annona.SubjectRef) ([]annona.MatterRef, error) {
+	return t.eraseMatters(ctx, by, "subject = ?1 AND subject_dataset = ?2", about.Number, about.Dataset)
+}
+
+// EraseMatter removes one matter. See annona.AttachmentTx.
+func (t *tx) EraseMatter(ctx context.Context, by annona.Author, matter annona.MatterRef) ([]annona.MatterRef, error) {
+	return t.eraseMatters(ctx, by, "number = ?1 AND dataset = ?2", matter.Number, matter.Dataset)
+}
+
+func (t *tx) eraseMatters(ctx context.Context, by annona.Author, which string, number annona.Number, dataset string) (gone []annona.MatterRef, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	var erased []annona.Event
-	err = t.conn.each(mattersAbout, func(s *sqlite.Stmt) error {
+	err = t.conn.each(mattersAbout(which), func(s *sqlite.Stmt) error {
 		erased = append(erased, eventOf(by, s.ColumnText(0), annona.Number(s.ColumnInt64(1)), s.ColumnInt(2), annona.EventErased, nil))
 		return nil
-	}, about.Number, about.Dataset)
+	}, number, dataset)
 	if err != nil {
 		return nil, fault("erase what is kept about a record", err)
 	}
@@ -268,6 +280,7 @@ func (t *tx) eraseMatter(e annona.Event) error {
 	for _, sql := range []string{
 		"UPDATE events SET before = NULL WHERE dataset = ?1 AND record = ?2 AND before IS NOT NULL",
 		"DELETE FROM matter_shares WHERE dataset = ?1 AND number = ?2",
+		"DELETE FROM attachment_parts WHERE ?1 = 'case_attachments' AND attachment = ?2",
 		"DELETE FROM matters WHERE dataset = ?1 AND number = ?2",
 	} {
 		if err := t.conn.exec(sql, e.Dataset, e.Record); err != nil {
@@ -275,6 +288,25 @@ func (t *tx) eraseMatter(e annona.Event) error {
 		}
 	}
 	return t.event(e)
+}
+
+// PutAttachmentPart writes a part of the content of an attachment. See annona.AttachmentTx.
+func (t *tx) PutAttachmentPart(ctx context.Context, attachment annona.Number, part int, sealed []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return fault("write an attachment", t.conn.exec("INSERT INTO attachment_parts (attachment, part, sealed) VALUES (?1, ?2, ?3)", attachment, part, sealed))
+}
+
+// AttachmentPart returns a part of the content of an attachment. See annona.Attachments.
+func (s *Store) AttachmentPart(ctx context.Context, attachment annona.Number, part int) (sealed []byte, err error) {
+	err = s.readers.read(ctx, "read an attachment", func(c *conn) error {
+		return c.each("SELECT sealed FROM attachment_parts WHERE attachment = ?1 AND part = ?2", func(r *sqlite.Stmt) error {
+			sealed = columnBytes(r, 0)
+			return nil
+		}, attachment, part)
+	})
+	return sealed, err
 }
 
 // MatterEvents returns events of matters. See annona.Matters.

@@ -5,7 +5,7 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO counters (name, value) VALUES
 	('households', 0), ('individuals', 0), ('memberships', 0), ('relationships', 0),
-	('enrollments', 0), ('benefits', 0), ('cases', 0), ('case_notes', 0), ('transitions', 0),
+	('enrollments', 0), ('benefits', 0), ('cases', 0), ('case_notes', 0), ('case_attachments', 0), ('transitions', 0),
 	('policy_epoch', 1), ('lines_day', 0), ('areas', 0), ('indexes', 0);
 
 -- Records. What an export shows stands first; the groups of a record lie apart from the rest of its
@@ -393,6 +393,22 @@ CREATE TABLE matter_shares (
 	PRIMARY KEY (dataset, number, partner, transition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX matter_shares_partner ON matter_shares (partner, dataset, number);
+
+-- What was drawn of what is to last. A bucket is full from full_at on (nanoseconds since 1970); drawn is what was
+-- drawn last.
+CREATE TABLE quotas (
+	name    TEXT PRIMARY KEY,
+	full_at INTEGER NOT NULL,
+	drawn   INTEGER NOT NULL
+) STRICT;
+
+-- What attachments of cases contain, sealed part by part. attachment is the number of a matter of case_attachments.
+CREATE TABLE attachment_parts (
+	attachment INTEGER NOT NULL,
+	part       INTEGER NOT NULL,
+	sealed     BLOB NOT NULL,
+	PRIMARY KEY (attachment, part)
+) STRICT;
 
 -- Mappings for loads over a wire. A version never changes but for being dropped.
 CREATE TABLE mappings (

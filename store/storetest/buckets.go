@@ -10,6 +10,12 @@ import (
 )
 
 func testBuckets(t *testing.T, r *registry) {
+	for _, lasting := range []bool{false, true} {
+		r.drawsFrom(t, lasting)
+	}
+}
+
+func (r *registry) drawsFrom(t *testing.T, lasting bool) {
 	began := Clock()
 	for i, c := range []struct {
 		after        time.Duration
@@ -28,13 +34,13 @@ func testBuckets(t *testing.T, r *registry) {
 		{time.Hour - 5*time.Second, 0, 1, 0, 0, 5*time.Second - 800*time.Millisecond}, // a clock that is behind
 	} {
 		got, room, wait, err := r.Draw(r.ctx, annona.Draw{
-			Bucket: "client a", Unused: c.unused, Want: c.want, Burst: 10, Every: 100 * time.Millisecond, Now: began.Add(c.after),
+			Bucket: "client a", Unused: c.unused, Want: c.want, Burst: 10, Every: 100 * time.Millisecond, Now: began.Add(c.after), Lasting: lasting,
 		})
 		if err != nil || got != c.got || room != c.room || wait != c.wait {
-			t.Errorf("%d: got %d, room %d, wait %s, %v", i+1, got, room, wait, err)
+			t.Errorf("lasting %v, %d: got %d, room %d, wait %s, %v", lasting, i+1, got, room, wait, err)
 		}
 	}
-	if got, _, _, err := r.Draw(r.ctx, annona.Draw{Bucket: "client b", Want: 20, Burst: 10, Every: time.Second, Now: began}); err != nil || got != 10 {
+	if got, _, _, err := r.Draw(r.ctx, annona.Draw{Bucket: "client b", Want: 20, Burst: 10, Every: time.Second, Now: began, Lasting: lasting}); err != nil || got != 10 {
 		t.Errorf("another bucket, and more than fits: %d, %v", got, err)
 	}
 }

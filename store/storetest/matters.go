@@ -341,6 +341,70 @@ func testMattersErased(t *testing.T, r *registry) {
 }
 
 // testMattersMerged reads what is kept about somebody who was merged into another.
+// testAttachments writes contents part by part, and removes one attachment: what it contains goes, and nothing
+// of another one.
+func testAttachments(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	store := r.Store.(annona.Attachments)
+	attachments, _ := r.dictionary.Dataset("case_attachments")
+	parts := func(of annona.Number) (all []string) {
+		for part := 1; ; part++ {
+			sealed, err := store.AttachmentPart(r.ctx, of, part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(sealed) == 0 {
+				return all
+			}
+			all = append(all, string(sealed))
+		}
+	}
+	r.update(func(tx annona.Tx) error {
+		some, err := tx.NewMatters(r.ctx, attachments, 2)
+		if err != nil {
+			return err
+		}
+		for n := range some {
+			some[n].Version, some[n].Subject = 1, person(r, []string{"a", "b"}[n])
+			some[n].Sealed = annona.AppendItem(nil, annona.Image("sealed"))
+		}
+		if err := tx.PutMatters(r.ctx, tester, some); err != nil {
+			return err
+		}
+		for part, content := range []string{"one", "two", "three"} {
+			if err := tx.PutAttachmentPart(r.ctx, some[part%2].Number, part/2+1, []byte(content)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	r.same("the first one", parts(1), []string{"one", "three"})
+	r.same("the second one", parts(2), []string{"two"})
+	r.same("one of nobody", parts(3), nil)
+	erase := func() (gone []annona.MatterRef) {
+		r.update(func(tx annona.Tx) (err error) {
+			gone, err = tx.EraseMatter(r.ctx, tester, annona.MatterRef{Dataset: "case_attachments", Number: 1})
+			return err
+		})
+		return gone
+	}
+	if gone := erase(); !slices.Equal(gone, []annona.MatterRef{{Dataset: "case_attachments", Number: 1}}) {
+		t.Errorf("gone: %v", gone)
+	}
+	if again := erase(); len(again) > 0 {
+		t.Errorf("again: %v", again)
+	}
+	r.same("what is left of it", parts(1), nil)
+	r.same("and of the other one", parts(2), []string{"two"})
+	r.update(func(tx annona.Tx) error {
+		_, err := tx.EraseMatters(r.ctx, tester, person(r, "b"))
+		return err
+	})
+	r.same("behind the erasure of whom it is about", parts(2), nil)
+	all := annona.MatterTerms{Programs: []string{"cash", "school"}}
+	m.is("enrollments of the others", m.seen(m.scope(m.enrollments, all), annona.MatterChoice{}), 1, 3)
+}
+
 func testMattersMerged(t *testing.T, r *registry) {
 	m := withMatters(t, r)
 	a, b := person(r, "a"), person(r, "b")

@@ -137,6 +137,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"matters of parents", testMattersOfParents},
 		{"matters change", testMattersChange},
 		{"matters are erased", testMattersErased},
+		{"attachments", testAttachments},
 		{"matters of merged people", testMattersMerged},
 		{"who holds identifiers and takes part", testHolders},
 		{"requests under their keys", testRequests},

@@ -1,0 +1,396 @@
+package exchange_test
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/audit"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+// Each rule of cases by itself: what it lets pass, and what it stops.
+
+// between lets a test act between what a request has looked at and what it writes.
+type between struct {
+	annona.Writer
+	act func()
+}
+
+func (w *between) Update(ctx context.Context, fn func(annona.Tx) error) error {
+	if act := w.act; act != nil {
+		w.act = nil
+		act()
+	}
+	return w.Writer.Update(ctx, fn)
+}
+
+// signIn is a caller of the town for whom a person acts who has signed in here.
+func (o *offices) signIn(t *testing.T, name string) annona.Caller {
+	t.Helper()
+	o.Users = o.store
+	person := annona.User{ID: annona.NewUID(), Name: name, Partner: "town", Status: annona.UserActive, Version: 1, CreatedAt: time.Now(), Roles: []string{"case-supervisor"}}
+	check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), person) }))
+	caller := o.town
+	caller.Acting = annona.SignedIn{Person: person.ID, Assurance: annona.AssurancePasskey, At: time.Now()}
+	return caller
+}
+
+// A case of named persons is that of the worker who is named, and has signed in: nobody else sees it, writes it or
+// learns that it is there.
+func TestNamedPersons(t *testing.T) {
+	o := newOffices(t)
+	ama, esi := o.signIn(t, "ama"), o.signIn(t, "esi")
+	opened, err := o.PutCases(t.Context(), ama, purpose, []map[string]any{{"individual_id": o.people[0], "case_type": "violence", "confidentiality": "named_persons", "worker": "ama", "source_case_id": "N-1"}})
+	check(t, err)
+	v := opened[0]
+	if v.Verdict != exchange.VerdictCreated {
+		t.Fatalf("%+v", v)
+	}
+	for name, c := range map[string]struct {
+		caller annona.Caller
+		sees   int
+	}{"the worker who is named": {ama, 1}, "another worker": {esi, 0}, "a client by itself": {o.town, 0}, "another partner": {o.clinic, 0}} {
+		if got := o.cases(t, c.caller, exchange.CaseChoice{}, "case_id"); len(got) != c.sees {
+			t.Errorf("%s sees %d", name, len(got))
+		}
+		_, err := o.edit(t, c.caller, v, "", said{"due_date": "2030-01-01"})
+		refusal(t, name, err, map[int]string{0: "not_found", 1: ""}[c.sees])
+		_, err = o.AddCaseNote(t.Context(), c.caller, purpose, v.ID, exchange.CaseNote{Kind: "call", Text: "x"})
+		refusal(t, name, err, map[int]string{0: "not_found", 1: ""}[c.sees])
+	}
+	refused, err := o.PutCases(t.Context(), esi, purpose, []map[string]any{{"individual_id": o.people[0], "case_type": "violence", "confidentiality": "named_persons", "worker": "ama"}})
+	check(t, err)
+	refusal(t, "in another one's name", refused[0].Reason, "confidentiality_not_granted")
+	notes, err := o.CaseNotes(t.Context(), ama, purpose, v.ID, []string{"author", "author_basis"}, "", 10)
+	if err != nil || len(lines(notes)) != 1 || lines(notes)[0] != "ama proven" {
+		t.Errorf("her note: %v %v", lines(notes), err)
+	}
+}
+
+// What a request has looked at may change before it writes: it looks again, under the lock.
+func TestCasesAreLookedAtAgain(t *testing.T) {
+	o := newOffices(t)
+	w := &between{Writer: o.Writer}
+	o.Writer = w
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	shared := o.share(t, v, exchange.Offer{Edit: true})
+	seen, err := o.Cases(t.Context(), o.clinic, purpose, exchange.CaseChoice{ID: v.ID}, []string{"team"}, "", 1)
+	check(t, err)
+	theirs := exchange.CaseVerdict{ID: v.ID, ETag: seen.ETag}
+	w.act = func() {
+		_, err := o.AnswerTransition(t.Context(), o.clinic, purpose, shared, "complete", "")
+		check(t, err)
+	}
+	_, err = o.edit(t, o.clinic, theirs, "", said{"team": "x"})
+	refusal(t, "what is shared no more", err, "not_found")
+	o.share(t, v, exchange.Offer{Edit: true})
+	w.act = func() {
+		_, err := o.edit(t, o.town, v, "", said{"confidentiality": "restricted"})
+		check(t, err)
+	}
+	_, err = o.edit(t, o.clinic, theirs, "", said{"team": "x"})
+	refusal(t, "what is restricted meanwhile", err, "not_found")
+}
+
+// share refers a case of the town to the clinic, which accepts.
+func (o *offices) share(t *testing.T, v exchange.CaseVerdict, offer exchange.Offer) (transition string) {
+	t.Helper()
+	offer.Kind, offer.ToPartner, offer.Basis, offer.ExpiresOn = "referral", "clinic", "public_task", tomorrow()
+	got, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, offer)
+	check(t, err)
+	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, got.ID, "accept", "")
+	check(t, err)
+	return got.ID
+}
+
+// What is shared to be changed is changed within the share; the workflow, and whom the case is about, are the owner's.
+func TestSharedToBeChanged(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	for _, c := range []struct {
+		offer                     exchange.Offer
+		team, priority, act, note string // codes
+	}{
+		{exchange.Offer{}, "not_shared_to_edit", "not_shared_to_edit", "not_owner", "not_shared_to_edit"},
+		{exchange.Offer{FieldsShared: []string{"team", "notes"}}, "not_shared_to_edit", "not_shared_to_edit", "not_owner", "not_shared_to_edit"},
+		{exchange.Offer{FieldsShared: []string{"team", "notes"}, Edit: true}, "", "not_shared_to_edit", "not_owner", ""},
+		{exchange.Offer{FieldsShared: []string{"team"}, Edit: true}, "", "not_shared_to_edit", "not_owner", "not_shared_to_edit"},
+		{exchange.Offer{Edit: true}, "", "", "", ""},
+	} {
+		referral := o.share(t, v, c.offer)
+		try := func(action string, patch said) error {
+			seen, err := o.Cases(t.Context(), o.clinic, purpose, exchange.CaseChoice{ID: v.ID}, []string{"case_id"}, "", 1)
+			check(t, err)
+			_, err = o.edit(t, o.clinic, exchange.CaseVerdict{ID: v.ID, ETag: seen.ETag}, action, patch)
+			return err
+		}
+		refusal(t, "a field", try("", said{"team": shortText(c.offer)}), c.team)
+		refusal(t, "another field", try("", said{"priority": "critical"}), c.priority)
+		refusal(t, "an action", try("assess", nil), c.act)
+		_, err := o.AddCaseNote(t.Context(), o.clinic, purpose, v.ID, exchange.CaseNote{Kind: "call", Text: "x"})
+		refusal(t, "a note", err, c.note)
+		_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, referral, "complete", "")
+		check(t, err)
+	}
+}
+
+// shortText differs from one offer to the next.
+func shortText(of exchange.Offer) string {
+	return "t" + strings.Join(of.FieldsShared, "-") + map[bool]string{true: "e"}[of.Edit]
+}
+
+// Whom a case is about, and what it is called, are said in one way.
+func TestCasesThatAreSaidWrongly(t *testing.T) {
+	o := newOffices(t)
+	for name, c := range map[string]struct {
+		row  said
+		code string
+	}{
+		"about two":                       {said{"individual_id": o.people[0], "household_id": o.people[0], "case_type": "other"}, "subject_malformed"},
+		"about a number":                  {said{"individual_id": json.Number("1"), "case_type": "other"}, "subject_malformed"},
+		"about a household of nobody":     {said{"household_id": strings.Repeat("a", 26), "case_type": "other"}, "not_found"},
+		"about null":                      {said{"individual_id": nil, "case_type": "other", "provisional_name": "x"}, ""},
+		"a name that is none":             {said{"source_case_id": "with space", "case_type": "other"}, "key_malformed"},
+		"a name that is a number":         {said{"source_case_id": json.Number("1"), "case_type": "other"}, "key_malformed"},
+		"no row":                          {nil, "field_required"},
+		"a phase that needs more":         {said{"case_type": "other", "phase": "review"}, "field_required"},
+		"closed before it was opened":     {said{"case_type": "other", "opened_date": "2030-01-01", "closed_date": "2029-01-01"}, "field_not_set"},
+		"violence that is normal":         {said{"case_type": "violence", "confidentiality": "normal"}, "confidentiality_too_low"},
+		"named persons without a worker":  {said{"case_type": "violence", "confidentiality": "named_persons"}, "field_required"},
+		"an identifier of no type":        {said{"case_type": "other", "provisional_identifier": "1"}, "field_required"},
+		"an intensity that there is none": {said{"case_type": "other", "intensity": json.Number("0")}, "value_malformed"},
+	} {
+		v := o.open(t, c.row)
+		refusal(t, name, v.Reason, c.code)
+	}
+	v := o.open(t, said{"source_case_id": "A", "case_type": "other", "provisional_name": "x"})
+	linked := o.open(t, said{"source_case_id": "A", "case_type": "other", "individual_id": o.people[0]})
+	if linked.Verdict != exchange.VerdictChanged || len(o.cases(t, o.town, exchange.CaseChoice{IndividualID: o.people[0]}, "case_id")) != 1 {
+		t.Errorf("linked by its name: %+v", linked)
+	}
+	if again := o.open(t, said{"source_case_id": "A", "case_type": "other", "individual_id": o.people[0]}); again.Verdict != exchange.VerdictUnchanged {
+		t.Errorf("linked again: %+v", again)
+	}
+	transfer, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", Basis: "public_task", ExpiresOn: tomorrow()})
+	check(t, err)
+	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
+	check(t, err)
+	late := o.open(t, said{"source_case_id": "A", "case_type": "other", "priority": "high"})
+	refusal(t, "what was handed over, by its former owner", late.Reason, "not_found")
+	other := o.open(t, said{"case_type": "other", "individual_id": o.people[0]})
+	_, err = o.edit(t, o.town, exchange.CaseVerdict{ID: other.ID, ETag: linked.ETag}, "", said{"team": "x"})
+	refusal(t, "the version of another case", err, "version_unknown")
+	o.partner(t, func(a *annona.Agreement) {
+		town, err := o.store.Agreement(t.Context(), "town")
+		check(t, err)
+		*a, a.Version = *town, 0
+		a.Cases = &annona.CaseTerms{}
+	})
+	refused, err := o.PutCases(t.Context(), o.caller, purpose, []map[string]any{{"source_case_id": "B", "case_type": "other"}})
+	check(t, err)
+	refusal(t, "a name, of a partner that has no system", refused[0].Reason, "source_not_granted")
+}
+
+// A caseload is what is asked for: by day, by household, by page.
+func TestCaseloads(t *testing.T) {
+	o := newOffices(t)
+	answer, err := o.Search(t.Context(), o.town, exchange.Question{Dataset: "households", Purpose: purpose, Fields: []string{"household_id"}}, 1, "", exchange.Form{})
+	check(t, err)
+	home := string(answer.Page.Page().Cell(0, 0))
+	for _, row := range []said{
+		{"household_id": home, "case_type": "other", "team": "1", "next_review_date": "2030-01-01", "due_date": "2031-01-01"},
+		{"individual_id": o.people[0], "case_type": "other", "team": "2", "next_review_date": "2032-01-01", "due_date": "2031-01-01"},
+		{"individual_id": o.people[1], "case_type": "other", "team": "3", "next_review_date": "2030-06-01"},
+	} {
+		if v := o.open(t, row); v.Reason != nil {
+			t.Fatal(v.Reason)
+		}
+	}
+	for name, c := range map[string]struct {
+		choice exchange.CaseChoice
+		want   string
+	}{
+		"to be reviewed or due":  {exchange.CaseChoice{DueUntil: "2030-12-31"}, "1 3"},
+		"a year later":           {exchange.CaseChoice{DueUntil: "2031-12-31"}, "1 2 3"},
+		"of the household":       {exchange.CaseChoice{HouseholdID: home}, "1"},
+		"closed":                 {exchange.CaseChoice{Status: "closed"}, ""},
+		"an id that is none":     {exchange.CaseChoice{ID: "x"}, ""},
+		"of nobody, by their id": {exchange.CaseChoice{IndividualID: o.people[2]}, ""},
+	} {
+		if got := strings.Join(o.cases(t, o.town, c.choice, "team"), " "); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	for _, limit := range []int{0, exchange.MaxLimit + 1} {
+		_, err := o.Cases(t.Context(), o.town, purpose, exchange.CaseChoice{}, nil, "", limit)
+		refusal(t, "a page", err, "limit_out_of_range")
+		_, err = o.CaseNotes(t.Context(), o.town, purpose, "", nil, "", limit)
+		refusal(t, "a page of notes", err, "limit_out_of_range")
+		_, err = o.CaseAttachments(t.Context(), o.town, purpose, "", nil, "", limit)
+		refusal(t, "a page of attachments", err, "limit_out_of_range")
+		_, err = o.Transitions(t.Context(), o.town, purpose, "", "", nil, "", limit)
+		refusal(t, "a page of transitions", err, "limit_out_of_range")
+	}
+	town, err := o.store.Agreement(t.Context(), "town")
+	check(t, err)
+	town.RowCeiling = 2
+	_, err = o.ApplyAgreement(t.Context(), operator, *town)
+	check(t, err)
+	page, err := o.Cases(t.Context(), o.town, purpose, exchange.CaseChoice{}, []string{"team"}, "", 100)
+	if err != nil || page.Page.Count() != 2 || page.Next == "" {
+		t.Errorf("under a ceiling: %v, %v", page, err)
+	}
+}
+
+// A conflict shows both values as far as the agreement shows the field, is in the ledger, and leaves its key free.
+func TestClashes(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "a", "plan_items": []any{said{"item": "P1", "service": "home_visit", "status": "planned"}}})
+	mine, err := o.edit(t, o.town, v, "", said{"team": "b", "plan_items": said{"P1": said{"status": "done"}}})
+	check(t, err)
+	keyed := exchange.CaseEdit{ID: v.ID, IfMatch: v.ETag, Patch: said{"team": "c", "plan_items": said{"P1": said{"status": "in_progress"}}}, Keyed: &exchange.Keyed{Key: "k", Route: "PATCH", Asked: []byte("1")}}
+	before := o.ledgerSize(t)
+	clash, err := o.EditCase(t.Context(), o.town, purpose, keyed)
+	if err != nil || clash.Verdict != exchange.VerdictConflict || len(clash.Clashes) != 2 {
+		t.Fatalf("%+v, %v", clash, err)
+	}
+	theirs, _ := clash.Clashes[0].Theirs.(map[string]string)
+	if clash.Clashes[0].Field != "plan_items/P1" || theirs["status"] != "done" {
+		t.Errorf("of an item: %+v", clash.Clashes[0])
+	}
+	told := o.entriesSince(t, before)
+	if len(told) == 0 || !slices.Contains(told[0].Facts.Fields, "team") || len(told[0].Subjects) != 1 || told[0].Subjects[0].Noun != "individual" {
+		t.Errorf("in the ledger: %+v", told)
+	}
+	keyed.IfMatch, keyed.Keyed.Asked = mine.ETag, []byte("2")
+	if v, err := o.EditCase(t.Context(), o.town, purpose, keyed); err != nil || v.Verdict != exchange.VerdictChanged {
+		t.Errorf("the key of a conflict is free: %+v, %v", v, err)
+	}
+	town, err := o.store.Agreement(t.Context(), "town")
+	check(t, err)
+	terms := town.Datasets["cases"]
+	terms.Fields = slices.DeleteFunc(terms.Fields, func(f string) bool { return f == "team" })
+	town.Datasets["cases"] = terms
+	_, err = o.ApplyAgreement(t.Context(), operator, *town)
+	check(t, err)
+	hidden, err := o.edit(t, o.town, v, "", said{"team": "d"})
+	if err != nil || len(hidden.Clashes) != 1 || hidden.Clashes[0].Theirs != nil || hidden.Clashes[0].Read != nil || hidden.Clashes[0].Yours != "d" {
+		t.Errorf("of a field that is not shown: %+v, %v", hidden, err)
+	}
+}
+
+func (o *offices) ledgerSize(t *testing.T) (n int) { return len(o.entriesSince(t, 0)) }
+
+// entriesSince are the entries of the ledger behind the first n.
+func (o *offices) entriesSince(t *testing.T, n int) (all []audit.Entry) {
+	t.Helper()
+	o.Settle()
+	opener := audit.Opener{Vault: o.Vault, Ledger: o.store}
+	check(t, o.store.WalkLedger(t.Context(), func(row annona.LedgerRow) error {
+		e, err := opener.Open(t.Context(), row)
+		all = append(all, e)
+		return err
+	}))
+	return all[n:]
+}
+
+// A change of cases is in the ledger, with whom it is about and which fields.
+func TestChangesOfCasesAreInTheLedger(t *testing.T) {
+	o := newOffices(t)
+	before := o.ledgerSize(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	_, err := o.edit(t, o.town, v, "", said{"team": "b", "priority": "low"})
+	check(t, err)
+	told := o.entriesSince(t, before)
+	if len(told) != 2 || told[0].Facts.Details["act"] != "put_cases" || told[1].Facts.Details["act"] != "patch_case" || told[1].Facts.Details["fields"] != "priority team" {
+		t.Fatalf("%+v", told)
+	}
+	for _, e := range told {
+		if len(e.Subjects) != 1 || e.Subjects[0].Noun != "individual" || len(e.Subjects[0].Numbers) != 1 {
+			t.Errorf("about whom: %+v", e.Subjects)
+		}
+	}
+	if o.open(t, said{}); len(o.entriesSince(t, before)) != 2 {
+		t.Error("a refused case is in the ledger as a change")
+	}
+}
+
+// Who may begin, answer and take back a transition, and until when.
+func TestRulesOfTransitions(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	begin := func(caller annona.Caller, offer exchange.Offer) (string, error) {
+		offer.Basis, offer.ExpiresOn = "public_task", tomorrow()
+		got, err := o.OfferTransition(t.Context(), caller, purpose, v.ID, offer)
+		return got.ID, err
+	}
+	answer := func(caller annona.Caller, id, how string) error {
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, how, "because")
+		return err
+	}
+	_, err := begin(o.town, exchange.Offer{Kind: "transfer_request"})
+	refusal(t, "to ask for one's own", err, "transition_to_oneself")
+	_, err = begin(o.clinic, exchange.Offer{Kind: "transfer_request"})
+	refusal(t, "to ask for what one does not see", err, "not_found")
+	o.share(t, v, exchange.Offer{Edit: true})
+	_, err = begin(o.clinic, exchange.Offer{Kind: "referral", ToPartner: "town"})
+	refusal(t, "to refer another partner's", err, "not_owner")
+	_, err = begin(o.clinic, exchange.Offer{Kind: "transfer", ToPartner: "town"})
+	refusal(t, "to hand over another partner's", err, "not_owner")
+	request, err := begin(o.clinic, exchange.Offer{Kind: "transfer_request", ToPartner: "town"})
+	check(t, err)
+	refusal(t, "to answer what one asks for", answer(o.clinic, request, "accept"), "transition_not_yours")
+	refusal(t, "to take back what another one asks for", answer(o.town, request, "cancel"), "transition_not_yours")
+	refusal(t, "to complete a request", answer(o.town, request, "complete"), "transition_status")
+	refusal(t, "to dance", answer(o.town, request, "dance"), "answer_unknown")
+	check(t, answer(o.town, request, "decline"))
+	if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "owner"); len(got) != 1 || got[0] != "town" {
+		t.Errorf("declined: %q", got)
+	}
+	request, err = begin(o.clinic, exchange.Offer{Kind: "transfer_request"})
+	check(t, err)
+	usual := o.Clock
+	o.Clock = func() time.Time { return usual().AddDate(0, 0, 2) }
+	refusal(t, "two days later", answer(o.town, request, "accept"), "transition_expired")
+	check(t, answer(o.clinic, request, "cancel"))
+	o.Clock = usual
+	_, err = o.edit(t, o.town, exchange.CaseVerdict{ID: v.ID, ETag: o.tagOf(t, o.town, v)}, "close", said{"closure_reason": "goals_met", "outcome": "improved"})
+	check(t, err)
+	_, err = begin(o.town, exchange.Offer{Kind: "transfer", ToPartner: "clinic"})
+	refusal(t, "to hand over what is closed", err, "case_phase")
+	v = o.open(t, said{"individual_id": o.people[1], "case_type": "violence"})
+	_, err = begin(o.town, exchange.Offer{Kind: "transfer", ToPartner: "clinic"})
+	refusal(t, "to hand a restricted one to a partner that is not cleared", err, "partner_not_receiving")
+	v = o.open(t, said{"individual_id": o.people[2], "case_type": "other"})
+	transfer, err := begin(o.town, exchange.Offer{Kind: "transfer", ToPartner: "clinic"})
+	check(t, err)
+	_, err = o.edit(t, o.town, v, "", said{"confidentiality": "restricted"})
+	check(t, err)
+	refusal(t, "that became restricted", answer(o.clinic, transfer, "accept"), "not_found")
+	clinic, err := o.store.Agreement(t.Context(), "clinic")
+	check(t, err)
+	for code, change := range map[string]func(){
+		"": func() {}, "suspended": func() { clinic.Status = "suspended" }, "over": func() { clinic.Status, clinic.ValidUntil = "active", "2020-12-31" }, "not receiving": func() { clinic.ValidUntil, clinic.Cases.Receives = "2099-12-31", false },
+	} {
+		if change(); code == "" {
+			continue
+		}
+		_, err := o.ApplyAgreement(t.Context(), operator, *clinic)
+		check(t, err)
+		v = o.open(t, said{"individual_id": o.people[3], "case_type": "other"})
+		_, err = begin(o.town, exchange.Offer{Kind: "referral", ToPartner: "clinic"})
+		refusal(t, code, err, "partner_not_receiving")
+	}
+}
+
+func (o *offices) tagOf(t *testing.T, caller annona.Caller, v exchange.CaseVerdict) string {
+	t.Helper()
+	answer, err := o.Cases(t.Context(), caller, purpose, exchange.CaseChoice{ID: v.ID}, []string{"case_id"}, "", 1)
+	check(t, err)
+	return answer.ETag
+}
