@@ -13,7 +13,11 @@ const (
 	large = 1_000_000
 )
 
-var formats = []string{"csv", "ndjson", "json", "xml"}
+// formats are those of exports; textFormats those of which a shell can write a like.
+var (
+	formats     = []string{"csv", "ndjson", "json", "xml", "jsonld", "xlsx", "parquet"}
+	textFormats = formats[:4]
+)
 
 // figures lists everything that can be measured, in the order of printing.
 func (b *bench) figures() []figure {
@@ -27,7 +31,7 @@ func (b *bench) figures() []figure {
 		all = append(all, figure{format + "_rss_growth_mib", "MiB", 1, b.growth(sqlite, format)})
 	}
 	all = append(all, figure{"first_byte_ms", "ms", 1, b.firstByte(large)})
-	for _, format := range formats {
+	for _, format := range textFormats {
 		all = append(all, figure{format + "_sqlite_over_shell", "ratio", 3, b.overShell(format)})
 	}
 	if b.size > 0 && b.size != small && b.size != large {

@@ -36,6 +36,8 @@ type anyStore interface {
 	annona.Loads
 	annona.Indexes
 	annona.Merges
+	annona.ChangeRequests
+	annona.Matters
 	annona.ExportSpecs
 	annona.ExportJobs
 	annona.ExportQueue
@@ -146,7 +148,7 @@ func (g ground) open(ctx context.Context) (*place, error) {
 	}
 	p.Exchange = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(), Records: p.store, Writer: p.store, Ledger: p.store, Standings: p.store, Roster: p.store,
-		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Past: p.store, Loads: p.store, Indexes: p.store, Merges: p.store,
+		Subjects: p.store, Reference: p.store, Log: p.store, Views: p.store, Past: p.store, Loads: p.store, Indexes: p.store, Merges: p.store, ChangeRequests: p.store, Matters: p.store,
 		ExportSpecs: p.store, ExportJobs: p.store, ExportQueue: p.store, Files: g.vault, Vault: g.vault, Shredder: keeper{}, Outside: &outside{}, Clock: clock, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {

@@ -18,7 +18,8 @@ import (
 
 // TestLoadsKeepTheirRules interleaves loads of two sources and of the registry's own corrections:
 // upserts, full loads, older ones, repeated ones, ones that break off or are killed, what a person
-// sets by hand, and undos. After each the registry is what a plain model of the rules says.
+// sets by hand, what a partner patches after reading it just now or long ago, and undos. After each the
+// registry is what a plain model of the rules says.
 func TestLoadsKeepTheirRules(t *testing.T) {
 	t.Parallel()
 	for _, g := range grounds(t) {
@@ -57,6 +58,14 @@ type lawOfLoads struct {
 	caller annona.Caller
 	loads  []annona.UID
 	sent   map[string][][]saidRow // by source
+	read   []readRecord           // by the partner
+}
+
+// readRecord is what a partner has read of a record.
+type readRecord struct {
+	of      *plainRecord
+	id, tag string
+	shown   string
 }
 
 // saidRow is a row of a source: who, and what it says of them.
@@ -73,6 +82,7 @@ func (w *lawOfLoads) partner() {
 		Purposes: []annona.PurposeTerms{{Code: purpose, Basis: annona.BasisPublicInterest}},
 		Datasets: map[string]annona.DatasetTerms{"individuals": {Sensitivities: []annona.Sensitivity{annona.Personal}}},
 		APIKey:   &annona.CredentialTerms{Reason: "tests read everything"},
+		Updates:  map[string]annona.UpdateTerms{"individuals": {Fields: []string{"occupation"}}},
 	}
 	_, err := r.ApplyAgreement(w.place.ctx, operator, a)
 	check(w.rt, err)
@@ -84,12 +94,19 @@ func (w *lawOfLoads) partner() {
 
 func (w *lawOfLoads) step() {
 	w.place.now = w.place.now.Add(time.Second)
+	if rapid.Bool().Draw(w.rt, "read") {
+		w.look()
+	}
 	if len(w.loads) > 0 && rapid.IntRange(0, 3).Draw(w.rt, "undo") == 0 {
 		w.undo()
 		return
 	}
 	if rapid.IntRange(0, 4).Draw(w.rt, "edit") == 0 {
 		w.set()
+		return
+	}
+	if rapid.IntRange(0, 3).Draw(w.rt, "patch") == 0 {
+		w.patch()
 		return
 	}
 	source := rapid.SampledFrom([]string{"survey", "program", "registry"}).Draw(w.rt, "source")
@@ -211,15 +228,70 @@ func (w *lawOfLoads) set() {
 	}
 }
 
+// lawPartner is the source of what the partner says.
+const lawPartner = "partner:law"
+
+// lawView is how the partner reads.
+var lawView = exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name", "occupation"}}
+
+// patch lets the partner say what an occupation is, of a record that it has read.
+func (w *lawOfLoads) patch() {
+	if w.look(); len(w.read) == 0 {
+		return
+	}
+	r := rapid.SampledFrom(w.read).Draw(w.rt, "reading")
+	text := rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(w.rt, "text")
+	updated, err := w.place.Update(w.place.ctx, w.caller, exchange.Update{
+		Question: lawView, ID: r.id, Read: r.tag, Key: annona.NewUID().String(), Values: []exchange.Assignment{{Field: "occupation", Text: text}},
+	}, exchange.Form{})
+	got := annona.CodeOf(err)
+	if err == nil {
+		got = updated.Verdict
+	}
+	want, writes := w.model.verdict(r, text)
+	if got != want {
+		w.rt.Fatalf("a patch to %q of what was read as %q: %s, want %s", text, r.shown, got, want)
+	}
+	if !writes {
+		return
+	}
+	all, err := w.place.ListLoads(w.place.ctx, operator, lawPartner, 1)
+	check(w.rt, err)
+	w.loads = append(w.loads, all[0].ID)
+	w.model.patch(all[0].ID, r, text)
+}
+
+// look lets the partner read a record.
+func (w *lawOfLoads) look() {
+	source, person := rapid.SampledFrom([]string{"survey", "program"}).Draw(w.rt, "whose key"), rapid.IntRange(1, 3).Draw(w.rt, "person")
+	key := fmt.Sprint("p", person)
+	ids, err := w.place.IDsByKey(w.place.ctx, operator, "law", "individuals", source, []string{key})
+	check(w.rt, err)
+	if ids[key] == "" {
+		return
+	}
+	answer, err := w.place.Get(w.place.ctx, w.caller, lawView, ids[key], exchange.Form{})
+	if annona.KindOf(err) == annona.KindNotFound {
+		return
+	}
+	check(w.rt, err)
+	w.read = append(w.read, readRecord{w.model.holder(source, person), ids[key], answer.ETag, shownIn(answer.Page.Page(), 0)})
+}
+
+// shownIn is a row as the partner sees it.
+func shownIn(p *annona.Page, row int) string {
+	return string(p.Cell(p.Shape.Column("full_name"), row)) + "|" + string(p.Cell(p.Shape.Column("occupation"), row))
+}
+
 // compare holds what a partner sees against the model.
 func (w *lawOfLoads) compare() {
-	answer, err := w.place.Search(w.place.ctx, w.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"full_name", "occupation"}}, 100, "", exchange.Form{})
+	answer, err := w.place.Search(w.place.ctx, w.caller, lawView, 100, "", exchange.Form{})
 	check(w.rt, err)
 	var seen []string
 	if answer.Page != nil {
 		p := answer.Page.Page()
 		for row := range p.Count {
-			seen = append(seen, string(p.Cell(0, row))+"|"+string(p.Cell(1, row)))
+			seen = append(seen, shownIn(p, row))
 		}
 	}
 	slices.Sort(seen)
@@ -290,17 +362,20 @@ func (m *plainRegistry) live() (all []string) {
 		if r.deleted {
 			continue
 		}
-		text := func(f string) string {
-			if w := r.words[f]; w != nil {
-				return w.text
-			}
-			return ""
-		}
-		all = append(all, text("full_name")+"|"+text("occupation"))
+		all = append(all, r.shown())
 	}
 	slices.Sort(all)
 	return all
 }
+
+func (r *plainRecord) text(field string) string {
+	if w := r.words[field]; w != nil {
+		return w.text
+	}
+	return ""
+}
+
+func (r *plainRecord) shown() string { return r.text("full_name") + "|" + r.text("occupation") }
 
 func textOf(r saidRow) string {
 	var parts []string
@@ -398,14 +473,10 @@ func (m *plainRegistry) spoke(r *plainRecord, source string) int {
 
 // set is what a person says of an occupation. It returns the code of its refusal.
 func (m *plainRegistry) set(id annona.UID, source string, person int, text string) string {
-	at := slices.IndexFunc(m.records, func(r *plainRecord) bool {
-		p, has := r.person[source]
-		return has && p == person && !r.deleted
-	})
-	if at < 0 {
+	r := m.holder(source, person)
+	if r == nil {
 		return "not_found"
 	}
-	r := m.records[at]
 	before := plainChange{load: id, kind: "changed", words: cloneWords(r.words), told: map[string]*plainReport{}, gone: r.gone}
 	w := r.words["occupation"]
 	decided := false
@@ -430,6 +501,50 @@ func (m *plainRegistry) set(id annona.UID, source string, person int, text strin
 		r.history = append(r.history, before)
 	}
 	return ""
+}
+
+// verdict is what comes of a patch of an occupation by somebody who has read a record, and whether it writes.
+func (m *plainRegistry) verdict(read readRecord, text string) (verdict string, writes bool) {
+	r := read.of
+	if r.deleted {
+		return "not_found", false
+	}
+	now, w := r.text("occupation"), r.words["occupation"]
+	held := false // by a person of the registry
+	if w != nil {
+		_, held = w.by[annona.OwnSource]
+	}
+	_, before, _ := strings.Cut(read.shown, "|")
+	switch decider := m.decides["occupation"]; {
+	case now != before && now != text:
+		return exchange.VerdictConflict, false
+	case now != text && (decider != "" || held):
+		return exchange.VerdictQueued, false
+	case r.shown() == read.shown:
+		return exchange.VerdictApplied, now != text
+	default:
+		return exchange.VerdictMerged, now != text
+	}
+}
+
+// holder is the record that a key of a source leads to, unless it is gone.
+func (m *plainRegistry) holder(source string, person int) *plainRecord {
+	for _, r := range m.records {
+		if p, has := r.person[source]; has && p == person && !r.deleted {
+			return r
+		}
+	}
+	return nil
+}
+
+// patch puts what a partner says in the place of what stood there.
+func (m *plainRegistry) patch(id annona.UID, read readRecord, text string) {
+	r := read.of
+	m.sources[id] = lawPartner
+	r.history = append(r.history, plainChange{load: id, kind: "changed", words: cloneWords(r.words), told: map[string]*plainReport{}, gone: r.gone})
+	if delete(r.words, "occupation"); text != "" {
+		r.words["occupation"] = &plainWord{text, map[string]int{lawPartner: 1000 + len(r.history)}}
+	}
 }
 
 func sameWords(a, b map[string]*plainWord) bool {
