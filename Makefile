@@ -56,6 +56,9 @@ kills: ## the worker of one export killed; KILLS=100
 handovers: ## hand-overs of cases killed, in both stores; KILLS=200
 	$(GO) test ./cmd/annona -run TestKilledHandOver -count=1 -v -timeout 1h -handovers=$(or $(KILLS),200)
 
+linear: ## random histories of patches at once, with crashes: linearizable? N=100
+	$(GO) test ./exchange -run TestPatchesAreLinearizable -count=1 -v -timeout 0 -histories=$(or $(N),100)
+
 crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED= CUTS=
 	$(GO) run ./crash -bin $(BIN) -dir build/crash -store $(STORE) -seed $(SEED) -n $(N) -cuts $(CUTS)
 
@@ -65,4 +68,4 @@ mutate-gate: ## each decision of the gate taken away: which test misses it
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test laws lint check race fuzz bench outsider kills handovers crash mutate-gate tools
+.PHONY: help run build test laws lint check race fuzz bench outsider kills handovers linear crash mutate-gate tools

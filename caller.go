@@ -1,6 +1,7 @@
 package annona
 
 import (
+	"context"
 	"crypto/x509"
 	"net/netip"
 	"slices"
@@ -458,9 +459,10 @@ const (
 	VerbBackup            Verb = "backup"
 	VerbCopyKeys          Verb = "copy_keys"
 	VerbRestore           Verb = "restore"
-	VerbUser              Verb = "user"     // somebody who signs in is invited, changed, disabled, reset
-	VerbApproval          Verb = "approval" // something waits for a second person, or was decided by one
-	VerbSignIn            Verb = "sign_in"  // and what people do about it themselves
+	VerbUser              Verb = "user"        // somebody who signs in is invited, changed, disabled, reset
+	VerbBreakGlass        Verb = "break_glass" // somebody reads in an emergency role, or that is ended or reviewed
+	VerbApproval          Verb = "approval"    // something waits for a second person, or was decided by one
+	VerbSignIn            Verb = "sign_in"     // and what people do about it themselves
 	VerbIdentityProvider  Verb = "identity_provider"
 )
 
@@ -532,9 +534,11 @@ type Policy struct {
 
 // Role is what somebody may do in one capacity. What no rule allows is denied.
 type Role struct {
-	Name  string     `json:"name" yaml:"name"`
-	Title string     `json:"title,omitempty" yaml:"title,omitempty"`
-	Rules []RoleRule `json:"rules" yaml:"rules"`
+	Name  string `json:"name" yaml:"name"`
+	Title string `json:"title,omitempty" yaml:"title,omitempty"`
+	// Emergency lets the role hold only while glass is broken, for people who have it, see BreakGlass.
+	Emergency bool       `json:"emergency,omitempty" yaml:"emergency,omitempty"`
+	Rules     []RoleRule `json:"rules" yaml:"rules"`
 }
 
 // RoleRule allows something in a role, or denies it. A rule that denies wins over all that allow.
@@ -579,6 +583,7 @@ type Grant struct {
 	Within     Authorization           // of the access token, when it narrows the fields
 	Raised     string                  // the reason why a cap of this credential was raised; empty: not raised
 	StepUp     Demand                  // how a person for whom the client acts must have signed in when the request begins
+	BreakGlass UID                     // the emergency in which the grant holds; zero: none
 	Decision   Decision
 }
 
@@ -622,3 +627,53 @@ func (g *Grant) Passes(d *Dataset, name string) bool {
 		return in.Field.Code == column && in.Treatment == TreatPass
 	})
 }
+
+// BreakGlass is an emergency in which a person reads, through one client, in the emergency roles that they
+// have: for a while, and only some people. Somebody else reviews it, and until then there is no other one.
+type BreakGlass struct {
+	ID         UID       `json:"id"`
+	Person     UID       `json:"person"`
+	Client     UID       `json:"client"`
+	Agreement  string    `json:"agreement"`
+	Purpose    string    `json:"purpose"`
+	Reason     string    `json:"reason"` // a code, never personal data
+	OpenedAt   time.Time `json:"opened_at"`
+	Until      time.Time `json:"until"`
+	EndedAt    time.Time `json:"ended_at,omitzero"` // before its time
+	Seen       int       `json:"seen"`              // individuals and households that were shown, each once
+	ReviewedBy string    `json:"reviewed_by,omitempty"`
+	ReviewedAt time.Time `json:"reviewed_at,omitzero"`
+	Verdict    string    `json:"verdict,omitempty"` // of the review, see GlassJustified
+	Note       string    `json:"note,omitempty"`    // of the review: a code
+}
+
+// What a review finds.
+const (
+	GlassJustified   = "justified"
+	GlassUnjustified = "unjustified"
+)
+
+// Open reports whether somebody may still read because of it.
+func (g *BreakGlass) Open(now time.Time) bool { return g.EndedAt.IsZero() && now.Before(g.Until) }
+
+// BreakGlassTx writes emergencies, within a transaction.
+type BreakGlassTx interface {
+	// PutBreakGlass writes one by its ID. ErrGlassUnreviewed: another one of its person is not reviewed.
+	PutBreakGlass(ctx context.Context, g BreakGlass) error
+	// HoldBreakGlass returns one as it is at this moment, nil when there is none. Nobody else changes it
+	// before the transaction ends.
+	HoldBreakGlass(ctx context.Context, id UID) (*BreakGlass, error)
+	// CountBreakGlass adds to one that is held who has been seen, and returns how many that are.
+	CountBreakGlass(ctx context.Context, id UID, seen []SubjectRef) (total int, err error)
+}
+
+// BreakGlasses keeps emergencies, for ever.
+type BreakGlasses interface {
+	// UnreviewedBreakGlass returns the one of a person that nobody has reviewed; nil when there is none.
+	UnreviewedBreakGlass(ctx context.Context, person UID) (*BreakGlass, error)
+	// BreakGlasses returns at most limit, the newest first.
+	BreakGlasses(ctx context.Context, limit int) ([]BreakGlass, error)
+}
+
+// ErrGlassUnreviewed says that somebody had an emergency that nobody has looked at.
+var ErrGlassUnreviewed = Conflict("break_glass_unreviewed", "your last emergency has not been reviewed by somebody else; ask the data protection officer of the registry")

@@ -45,6 +45,7 @@ type Tx interface {
 	NameTx
 	PolicyTx
 	ApprovalTx
+	BreakGlassTx
 	UserTx
 	SignInTx
 	OutsideTx

@@ -37,6 +37,9 @@ func (x *Exchange) release(ctx context.Context, i *inquiry, page *annona.Page) (
 func (x *Exchange) record(ctx context.Context, i *inquiry, d *privacy.Disclosed, page int) error {
 	facts := i.facts()
 	facts.Fields, facts.Rows, facts.Page = i.names(d.Shape()), int64(d.Count()), page
+	if err := x.countSeen(ctx, i, subjectsOf(d)); err != nil {
+		return err
+	}
 	return x.disclose(ctx, audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjectsOf(d)))
 }
 
@@ -75,6 +78,9 @@ func (i *inquiry) facts() audit.Facts {
 	}
 	if i.job != "" {
 		details["export"] = i.job // it is one at a position
+	}
+	if glass := i.grant.BreakGlass; glass != (annona.UID{}) {
+		details = withDetail(details, "break_glass", glass.String())
 	}
 	return audit.Facts{
 		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,

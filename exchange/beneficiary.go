@@ -193,8 +193,11 @@ func (x *Exchange) releaseWhole(ctx context.Context, i *inquiry, record *annona.
 			view = appendTexts(view, d.ID.String())
 		}
 	}
-	if facts.Details == nil && len(named) > 0 {
-		facts.Details = map[string]string{"parts": strings.Join(named, " ")}
+	if len(named) > 0 {
+		facts.Details = withDetail(facts.Details, "parts", strings.Join(named, " "))
+	}
+	if err := x.countSeen(ctx, i, subjects); err != nil {
+		return err
 	}
 	if err := x.disclose(ctx, audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjects)); err != nil {
 		return err

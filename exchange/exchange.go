@@ -12,6 +12,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"strings"
@@ -49,13 +50,14 @@ type Config struct {
 	Programs    annona.Programs
 	ExportJobs  annona.ExportJobs
 	ExportQueue annona.ExportQueue
-	Files       annona.FileVault   // nil: no export becomes files
-	Samples     Sampler            // nil: trials of exports show no rows
-	Users       annona.Users       // nil: nobody signs in
-	Outsiders   annona.Outside     // nil: no identity provider of others counts
-	Delegations annona.Delegations // of users; nil: there are none
-	Approvals   annona.Approvals   // nil: nothing waits for a second person
-	History     History            // nil: nothing is proved, nobody's disclosures are told
+	Files       annona.FileVault    // nil: no export becomes files
+	Samples     Sampler             // nil: trials of exports show no rows
+	Users       annona.Users        // nil: nobody signs in
+	Outsiders   annona.Outside      // nil: no identity provider of others counts
+	Delegations annona.Delegations  // of users; nil: there are none
+	Approvals   annona.Approvals    // nil: nothing waits for a second person
+	Glasses     annona.BreakGlasses // nil: nobody breaks glass
+	History     History             // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only
 	Rotator     annona.KeyRotator
@@ -225,7 +227,11 @@ func (x *Exchange) decide(ctx context.Context, from annona.Standings, caller ann
 	if err != nil {
 		return nil, err
 	}
-	return policy.Decide(by.terms, by.roles, by.request)
+	grant, err := policy.Decide(by.terms, by.roles, by.request)
+	if err == nil && by.glass != nil {
+		grant.BreakGlass, grant.RowCeiling = by.glass.ID, min(cmp.Or(grant.RowCeiling, maxGlassSeen), maxGlassSeen)
+	}
+	return grant, err
 }
 
 // grounds are all that a decision is taken from.
@@ -233,6 +239,7 @@ type grounds struct {
 	terms   *policy.Terms
 	roles   *policy.Roles
 	request policy.Request
+	glass   *annona.BreakGlass // nil: it is no emergency
 }
 
 // groundsOf reads the standing of a caller and puts together what its request is decided from.
@@ -244,9 +251,11 @@ func (x *Exchange) groundsOf(ctx context.Context, from annona.Standings, caller 
 	if g.terms, err = x.compiledTerms(standing.Agreement); err != nil {
 		return g, err
 	}
-	g.roles, err = x.compiledRoles(standing.Policy)
+	if g.roles, err = x.compiledRoles(standing.Policy); err != nil {
+		return g, err
+	}
 	g.request = x.requestOf(standing, caller, verb, q)
-	return g, err
+	return g, x.inEmergency(ctx, standing, &g)
 }
 
 // requestOf is what a decision is about: who asks what, when, and how it is bound.

@@ -28,8 +28,8 @@ var operations = map[string]string{
 	"Beneficiary": "get", "Participations": "search", "CheckEnrolled": "check_enrolled",
 	"StartExport": "export", "OpenExport": "export", "MayFetch": "export", "CancelExport": "export", "TryExport": "try_export",
 	"Follow": "follow", "FollowSpec": "follow",
-	"Disclosures": "disclosures", "Updates": "read_updates", "CaseUpdates": "read_updates", "Update": "update",
-	"ShowChangeRequest": "review update", "ListChangeRequests": "review update", "DecideChangeRequest": "review update",
+	"Disclosures": "disclosures", "Updates": "read_updates", "MatterUpdates": "read_updates", "BeneficiaryUpdates": "read_updates", "UpdatesBehind": "read_updates", "Update": "update", "ReportLifeEvent": "report_life_event",
+	"ShowChangeRequest": "review update report_life_event", "ListChangeRequests": "review update report_life_event", "DecideChangeRequest": "review update report_life_event",
 	"DecideEligibility": "decide_eligibility", "EligibilityDecisions": "decide_eligibility",
 	"ReportEnrollments": "report_enrollments", "ReportBenefits": "report_enrollments",
 	"Cases": "read_cases", "CaseNotes": "read_cases", "Transitions": "read_cases",
@@ -41,6 +41,7 @@ var operations = map[string]string{
 	"ListExports": byStanding, "ExportStatus": byStanding, "ExportManifest": byStanding, "ShowExportSpec": byStanding, "ListExportSpecs": byStanding,
 	"Checkpoint": byStanding, "Consistency": byStanding, "Inclusion": byStanding, "Decision": byStanding, "AdmitToken": byStanding, "Explain": byStanding,
 
+	"BreakGlass": "break_glass", "EndBreakGlass": byStanding, "ListBreakGlass": byPerson, "ReviewBreakGlass": byPerson,
 	"ShowApproval": byPerson, "ListApprovals": byPerson, "Approve": byPerson, "Reject": byPerson,
 
 	"SignIn": byWire, "RecordDelegation": byWire, "Take": byWire, "TakeInToken": byWire, "EndOutside": byWire,
@@ -79,7 +80,9 @@ func arguments() map[string][]any {
 		"CheckEnrolled":  {purpose, []exchange.EnrolledCheck{{Identifiers: []exchange.Identifier{{Type: "passport_number", Value: "X1"}}, Program: "cash"}}},
 		"ExportBySpec":   {"everybody"}, "StartExport": {exchange.ExportRequest{Spec: "everybody"}}, "TryExport": {"everybody"}, "FollowSpec": {"deltas", 0, "", 1},
 		"MayFetch":    {&annona.ExportJob{ExportOrder: annona.ExportOrder{Dataset: "individuals", Purpose: purpose}}},
-		"Disclosures": {purpose}, "Updates": {purpose, "individuals", strings.Repeat("a", 26), "", 1}, "CaseUpdates": {purpose, strings.Repeat("a", 26), "", 1},
+		"Disclosures": {purpose}, "Updates": {purpose, "individuals", strings.Repeat("a", 26), "", 1}, "MatterUpdates": {purpose, "cases", strings.Repeat("a", 26), "", 1},
+		"BeneficiaryUpdates": {purpose, strings.Repeat("a", 26), "", 1}, "UpdatesBehind": {exchange.UpdatesAsked{Purpose: purpose, Dataset: "individuals", Limit: 1}},
+		"ReportLifeEvent":   {exchange.LifeEvent{Purpose: purpose, Type: "birth", Household: strings.Repeat("a", 26)}},
 		"Update":            {exchange.Update{Question: q, ID: strings.Repeat("a", 26), Read: `"x"`, Values: []exchange.Assignment{{Field: "preferred_name", Text: "x"}}, Key: "k"}},
 		"ShowChangeRequest": {purpose}, "ListChangeRequests": {purpose, "individuals", "", "", 1}, "DecideChangeRequest": {exchange.Ruling{Purpose: purpose, Reason: "seen", Key: "k"}},
 		"DecideEligibility":    {purpose, []exchange.EligibilityDecision{{Key: "1", IndividualID: "a", Program: "cash", Status: "eligible", DecisionDate: "2020-01-01"}}},
@@ -143,6 +146,7 @@ func newOperations(t *testing.T) *doors {
 		a.Checks = &annona.CheckTerms{Purpose: purpose, Programs: []string{"cash"}}
 		a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}}
 		a.Programs, a.Cases = []annona.ProgramTerms{{Program: "cash", See: true, Report: true}}, &annona.CaseTerms{}
+		a.LifeEvents = &annona.LifeEventTerms{Types: []string{"birth"}}
 		a.Imports = &annona.ImportTerms{Sources: []string{"people"}}
 	})
 	_, err = r.SwitchNameSearch(t.Context(), operator, true)

@@ -174,7 +174,7 @@ func (x *Exchange) checkPolicyHas(ctx context.Context, role string) error {
 	if err != nil {
 		return err
 	}
-	named := func(r annona.Role) bool { return r.Name == role }
+	named := func(r annona.Role) bool { return r.Name == role && !r.Emergency }
 	if role != "" && !slices.ContainsFunc(p.Roles, named) {
 		return annona.Invalid("role_unknown", "the policy in force has no such role; annona policy show lists its roles").On("role")
 	}

@@ -34,6 +34,9 @@ func (p *Roles) matching(r *Request) (*role, []int, error) {
 	if in == nil {
 		return nil, nil, annona.Forbidden("role_unknown", "the policy in force has no such role; ask the registry for one that it has")
 	}
+	if in.Emergency && !r.Emergency {
+		return nil, nil, annona.Forbidden("role_not_granted", "this role holds in an emergency only, of somebody who has broken the glass")
+	}
 	about := facts{r, p.networks}
 	var held []int
 	for i := range in.rules {

@@ -25,6 +25,8 @@ type Request struct {
 	At      time.Time            // in the zone of the installation
 	Binding string               // what the access token is bound to: none, key, certificate
 	Within  annona.Authorization // of the access token that was shown
+	// Emergency says that glass is broken: Person are the emergency roles of the person then.
+	Emergency bool
 }
 
 // What an access token is bound to.
@@ -113,7 +115,7 @@ func (r *Request) inputs(agreement string, version, policy int) [32]byte {
 	text, _ := json.Marshal([]any{ // strings, numbers and lists of them always encode
 		agreement, version, policy, r.role(), r.Person, r.Verb, r.Dataset, r.Purpose, r.Today, r.At.Hour(), r.At.Weekday(),
 		r.Caller.Strength.String(), r.Binding, hex.EncodeToString(r.Caller.Client[:]), r.Caller.Network.String(),
-		hex.EncodeToString(r.Caller.Acting.Person[:]), r.Caller.Acting.Assurance.String(), r.Caller.Acting.At.Unix(), r.Within.Purpose, slices.Sorted(slices.Values(r.Within.Datasets)),
+		hex.EncodeToString(r.Caller.Acting.Person[:]), r.Caller.Acting.Assurance.String(), r.Caller.Acting.At.Unix(), r.Within.Purpose, slices.Sorted(slices.Values(r.Within.Datasets)), r.Emergency,
 	})
 	return sha256.Sum256(text)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -84,7 +85,7 @@ func CompilePolicy(p *annona.Policy, d *annona.Dictionary) (*Roles, error) {
 				return nil, err
 			}
 		}
-		if err := r.checkContradictions(); err != nil {
+		if err := errors.Join(r.checkContradictions(), r.checkEmergency()); err != nil {
 			return nil, err
 		}
 	}
@@ -92,6 +93,38 @@ func CompilePolicy(p *annona.Policy, d *annona.Dictionary) (*Roles, error) {
 		return nil, malformed("", "the policy has no role %s: every client that names no role would be locked out", annona.RolePartner)
 	}
 	return compiled, nil
+}
+
+// emergencyVerbs are what may be done in an emergency: to read some records, never to export.
+var emergencyVerbs = []annona.Verb{annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch}
+
+// InEmergency reports whether a verb is one of those that an emergency can be about.
+func InEmergency(v annona.Verb) bool { return slices.Contains(emergencyVerbs, v) }
+
+// Emergency returns those of some roles that hold in an emergency.
+func (p *Roles) Emergency(names []string) (those []string) {
+	for _, name := range names {
+		if r := p.roles[name]; r != nil && r.Role.Emergency {
+			those = append(those, name)
+		}
+	}
+	return those
+}
+
+// checkEmergency refuses an emergency role that could be more than reading.
+func (r *role) checkEmergency() error {
+	if !r.Emergency {
+		return nil
+	}
+	for _, a := range r.rules {
+		if !a.Deny && (len(a.Verbs) == 0 || slices.ContainsFunc(a.Verbs, func(v annona.Verb) bool { return !InEmergency(v) })) {
+			return malformed(r.Name, "the rule %s is of an emergency: it names its verbs, of get, lookup, search and name_search", a.Name)
+		}
+	}
+	if r.Name == annona.RolePartner {
+		return malformed(r.Name, "the role %s is that of clients which name none, it is not for emergencies", r.Name)
+	}
+	return nil
 }
 
 func malformed(role, format string, args ...any) error {

@@ -30,6 +30,9 @@ func Shipped() annona.Policy {
 			allow("reads", 500, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch, annona.VerbFollow),
 			allow("caseload", 500, annona.VerbReadCases, annona.VerbWriteCases, annona.VerbTransferCases),
 		}},
+		{Name: "emergency", Title: "Finds and reads single records in an emergency, for people who have it beside another role", Emergency: true, Rules: []annona.RoleRule{
+			allow("reads", 50, annona.VerbGet, annona.VerbLookup, annona.VerbSearch, annona.VerbNameSearch),
+		}},
 		{Name: "data-protection-officer", Title: "Sees how data is processed, and no personal data"},
 		{Name: "auditor", Title: "Sees decisions and the ledger, and no personal data"},
 		{Name: "administrator", Title: "Administers the registry, and sees no personal data"},

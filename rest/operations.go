@@ -37,6 +37,7 @@ func newAPI(mux *routes, version, baseURL string) huma.API {
 			{Name: "change-requests", Description: "What was asked of records and waits, and what clashed."},
 			{Name: "ledger", Description: "What proves that the ledger of disclosures was not changed. It holds nothing about anybody."},
 			{Name: "approvals", Description: "For people of the registry who have signed in: what waits for a second person."},
+			{Name: "emergencies", Description: "Somebody reads what their roles do not show, and others see that."},
 			{Name: "schemas", Description: "What the fields and codes mean. Public."},
 			{Name: "operation", Description: "For whoever runs the installation. Public."},
 		},
@@ -89,6 +90,7 @@ func (s *Server) register() {
 	s.registerLedger()
 	s.registerAccessDecisions()
 	s.registerApprovals()
+	s.registerBreakGlass()
 	s.registerPublished()
 	s.registerReference()
 	for _, wire := range []Wire{s.Authorization, s.Pages} {

@@ -118,6 +118,7 @@ var trials = map[string]trial{
 
 	"POST " + importsPath: {query: "?mapping=people", body: "id\n1\n", media: "text/csv"},
 
+	"POST " + breakGlassPath:                {query: "?", body: `{"purpose":"` + matrixPurpose + `","reason":"flood"}`},
 	"POST " + exportsPath:                   {query: "?", body: `{"specification":"everybody"}`},
 	"POST " + specsPath + "/{name}/dry-run": {query: "?", body: "{}"}, "GET " + specsPath + "/{name}/export": {query: "?"},
 	"DELETE " + exportsPath + "/{id}": {query: "?"}, "GET " + exportsPath + "/{id}/files/{name}": {query: "?"},

@@ -28,6 +28,7 @@ type store interface {
 	annona.Tokens
 	annona.Delegations
 	annona.Approvals
+	annona.BreakGlasses
 	annona.Buckets
 	annona.Subjects
 	annona.Reference

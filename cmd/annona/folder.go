@@ -170,6 +170,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 		Outsiders:      f.store,
 		Delegations:    f.store,
 		Approvals:      f.store,
+		Glasses:        f.store,
 		Decisions:      f.store,
 		ChangeRequests: f.store,
 		Matters:        f.store,

@@ -120,15 +120,20 @@ func (o *offices) offered(s *server, from, to, name string) (id, offer string) {
 	return id, offer
 }
 
-// takes is how long it takes to accept a case.
-func (o *offices) takes(s *server) time.Duration {
+// takes is how long it takes at least to accept a case.
+func (o *offices) takes(s *server) (usual time.Duration) {
 	o.t.Helper()
-	_, offer := o.offered(s, o.town, "clinic", "the-first")
-	began := time.Now()
-	if status := o.answer(s, offer); status != http.StatusOK {
-		o.t.Fatalf("not accepted: %d", status)
+	for n := range 4 {
+		_, offer := o.offered(s, o.town, "clinic", fmt.Sprint("before-", n))
+		began := time.Now()
+		if status := o.answer(s, offer); status != http.StatusOK {
+			o.t.Fatalf("not accepted: %d", status)
+		}
+		if took := time.Since(began); n == 0 || took < usual {
+			usual = took
+		}
 	}
-	return time.Since(began)
+	return usual
 }
 
 func (o *offices) answer(s *server, offer string) int {

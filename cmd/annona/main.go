@@ -31,6 +31,7 @@ type cli struct {
 	Generate      generateCommand      `cmd:"" help:"Write a synthetic country as NDJSON to standard output."`
 	Agreement     agreementCommand     `cmd:"" help:"Data sharing agreements."`
 	Policy        policyCommand        `cmd:"" help:"What roles may do: versions, what they newly allow, and why something was granted."`
+	BreakGlass    breakGlassCommand    `cmd:"" help:"Emergencies: list them, end them, review them."`
 	Approval      approvalCommand      `cmd:"" help:"What waits for a second person: look at it, approve it, reject it."`
 	Program       programCommand       `cmd:"" help:"Programs of social protection, and their cycles."`
 	Report        reportCommand        `cmd:"" help:"Bring what a program or a case system has, from files, in its name."`

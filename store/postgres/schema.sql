@@ -542,6 +542,24 @@ CREATE TABLE approvals (
 );
 CREATE INDEX approvals_asked ON approvals (asked_at);
 
+-- Emergencies, and who was seen in each. A person has one that is not reviewed.
+CREATE TABLE break_glass (
+	id        uuid PRIMARY KEY,
+	person    uuid NOT NULL,
+	opened_at bigint NOT NULL,
+	reviewed  boolean NOT NULL,
+	body      bytea NOT NULL
+);
+CREATE UNIQUE INDEX break_glass_person ON break_glass (person) WHERE NOT reviewed;
+CREATE INDEX break_glass_opened ON break_glass (opened_at);
+
+CREATE TABLE break_glass_seen (
+	break_glass uuid NOT NULL,
+	dataset     text COLLATE "C" NOT NULL,
+	number      bigint NOT NULL,
+	PRIMARY KEY (break_glass, dataset, number)
+);
+
 CREATE TABLE clients (
 	id         uuid PRIMARY KEY,
 	position   bigint GENERATED ALWAYS AS IDENTITY,

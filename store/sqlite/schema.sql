@@ -508,6 +508,24 @@ CREATE TABLE approvals (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX approvals_asked ON approvals (asked_at);
 
+-- Emergencies, and who was seen in each. A person has one that is not reviewed.
+CREATE TABLE break_glass (
+	id        BLOB PRIMARY KEY,
+	person    BLOB NOT NULL,
+	opened_at INTEGER NOT NULL,
+	reviewed  INTEGER NOT NULL,
+	body      BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX break_glass_person ON break_glass (person) WHERE reviewed = 0;
+CREATE INDEX break_glass_opened ON break_glass (opened_at);
+
+CREATE TABLE break_glass_seen (
+	break_glass BLOB NOT NULL,
+	dataset     TEXT NOT NULL,
+	number      INTEGER NOT NULL,
+	PRIMARY KEY (break_glass, dataset, number)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE clients (
 	id         BLOB PRIMARY KEY,
 	key_id     TEXT NOT NULL UNIQUE,

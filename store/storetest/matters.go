@@ -199,6 +199,11 @@ func testMattersWalled(t *testing.T, r *registry) {
 	only := annona.NewScope(Shape(m.individuals), m.registry.is(r.individuals, annona.RootSelf, "nationality", "b"), nil, terms())
 	narrow := annona.NewMatterScope(Shape(m.enrollments), annona.MatterTerms{Programs: []string{"cash", "school"}, Said: terms()}, only, annona.Scope{})
 	m.is("where one may be seen", m.seen(narrow, annona.MatterChoice{}), 2)
+	for condition, want := range map[annona.Condition][]annona.Number{nil: {3}, m.registry.is(r.households, annona.RootSelf, "settlement_type", "urban"): nil} {
+		homes := annona.NewScope(Shape(m.households), condition, nil, terms())
+		only := annona.NewMatterScope(Shape(m.enrollments), annona.MatterTerms{Programs: []string{"cash"}, Said: terms()}, annona.Scope{}, homes)
+		m.is("where households may be seen", m.seen(only, annona.MatterChoice{}), want...)
+	}
 
 	share := annona.Share{Dataset: "enrollments", Number: 2, Partner: "clinic", By: annona.NewUID(), Until: Today, Fields: []string{"status", "cycle"}, Edit: true}
 	epoch := r.epoch()
@@ -229,6 +234,8 @@ func testMattersWalled(t *testing.T, r *registry) {
 	sees("and for the owner", annona.MatterTerms{Owner: "mis"}, 3)
 	r.delete(r.individuals, 2)
 	sees("of somebody out of sight", annona.MatterTerms{Programs: []string{"school"}})
+	sees("of a household of which nobody may be seen", cash)
+	sees("and for its owner", annona.MatterTerms{Owner: "mis"})
 }
 
 // testMattersOfParents reads what belongs to matters of other partners.

@@ -46,6 +46,7 @@ type Store interface {
 	annona.Merges
 	annona.Users
 	annona.Approvals
+	annona.BreakGlasses
 	annona.Outside
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
@@ -123,6 +124,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"the policy in versions", testPolicies},
 		{"what waits for a second person", testApprovals},
 		{"what waits is decided once", testApprovalsHeld},
+		{"emergencies", testBreakGlass},
 		{"export jobs and their parts", testExports},
 		{"files of exports expire", testExportExpiry},
 		{"who is left out is counted", testLeftOut},
