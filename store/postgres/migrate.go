@@ -3,12 +3,14 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annona-exchange/annona"
 )
@@ -64,24 +66,45 @@ var roleName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 const migrating = "bring the registry's schema up to date"
 
 func migrate(ctx context.Context, url string, s Setup, steps []string) (status Status, err error) {
-	err = asOwner(ctx, url, func(c *conn) error {
-		if err := lockSchema(c); err != nil {
+	for range mostMigrations {
+		err = asOwner(ctx, url, func(c *conn) (err error) {
+			status, err = c.migrate(s, steps)
 			return err
+		})
+		if !metAnother(err) {
+			break
 		}
-		if status, err = readStatus(c, len(steps)); err != nil {
-			return err
-		}
-		if err := c.apply(steps, &status); err != nil {
-			return err
-		}
-		if s.Dictionary != nil {
-			if err := addColumns(c, s.Dictionary); err != nil {
-				return err
-			}
-		}
-		return grantAll(c, s)
-	})
+	}
 	return status, ended(ctx, migrating, err)
+}
+
+// mostMigrations is how often a migration is begun that met another one.
+const mostMigrations = 5
+
+// metAnother reports whether another database of the same server was migrated at the same moment: roles
+// belong to the whole server, and lockSchema is one database's.
+func metAnother(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) &&
+		(refused.Code == "23505" && refused.ConstraintName == "pg_authid_rolname_index" || refused.Code == "42710" || refused.Code == "XX000" && refused.Message == "tuple concurrently updated")
+}
+
+func (c *conn) migrate(s Setup, steps []string) (status Status, err error) {
+	if err := lockSchema(c); err != nil {
+		return status, err
+	}
+	if status, err = readStatus(c, len(steps)); err != nil {
+		return status, err
+	}
+	if err := c.apply(steps, &status); err != nil {
+		return status, err
+	}
+	if s.Dictionary != nil {
+		if err := addColumns(c, s.Dictionary); err != nil {
+			return status, err
+		}
+	}
+	return status, grantAll(c, s)
 }
 
 // MigrationStatus reads the version of the schema and changes nothing.

@@ -45,6 +45,24 @@ func TestMigrateFromSeveralNodes(t *testing.T) {
 	}
 }
 
+// Registries of one server share its roles: they are migrated at the same moment, each with a role that
+// none of them has made yet.
+func TestMigrateSeveralDatabasesOfOneServer(t *testing.T) {
+	t.Parallel()
+	c := testCluster(t)
+	role := "shared" + annona.NewUID().String()
+	var all sync.WaitGroup
+	for range 6 {
+		url := c.URL("postgres", c.newDatabase(t))
+		all.Go(func() {
+			if _, err := Migrate(t.Context(), url, Setup{App: role}); err != nil {
+				t.Error(causes(err))
+			}
+		})
+	}
+	all.Wait()
+}
+
 // TestMigrateFromThePreviousSchema adds a step, lets one fail, and meets the future.
 func TestMigrateFromThePreviousSchema(t *testing.T) {
 	c := testCluster(t)
