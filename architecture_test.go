@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"client":                      {},
 	"client/assess":               {"", "client", "filter"},
 	"examples":                    {},
+	"examples/case-system":        {"client"},
 	"bench":                       {"store/postgres/postgrestest"},
 	"crash":                       {"store/postgres/postgrestest"},
 	"scripts/mutants":             {},

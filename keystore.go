@@ -95,8 +95,12 @@ type KeyRotator interface {
 	RotateClass(class string) (version int, err error)
 	// ClassVersion returns the latest version of the secret of a class.
 	ClassVersion(class string) (int, error)
-	// DestroyClass destroys all versions of the secret of a class but the latest.
+	// DestroyClass destroys all versions of the secret of a class but the latest. Of the classes of signing
+	// in it keeps the one before too: another node may seal by it until it has taken over the latest.
 	DestroyClass(class string) error
+	// SealFactorAnew seals what a factor is checked by with the latest key; nil: it was. false: it does not
+	// open.
+	SealFactorAnew(user, factor UID, sealed []byte) (anew []byte, ok bool)
 	// Refresh takes over what another process has made or destroyed.
 	Refresh() error
 }

@@ -44,6 +44,7 @@ func (b *bench) figures() []figure {
 	}
 	all = append(all, b.importFigures(large, "")...)
 	all = append(all, b.g2pFigures()...)
+	all = append(all, b.caseworkFigures()...)
 	return append(all,
 		figure{"import_rss_growth_mib", "MiB", 1, b.larger(b.importGrowth)},
 		figure{"csv_postgres_over_copy", "ratio", 3, b.overCopy(postgres, "csv")},

@@ -102,6 +102,24 @@ func (s *server) await(ctx context.Context) error {
 	}
 }
 
+// processorTime is what the server has used so far; 0 where the system does not say.
+func (s *server) processorTime() time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third of proc(5) on
+	if len(fields) < 13 {
+		return 0
+	}
+	var ticks int64 // of a hundredth of a second
+	for _, field := range fields[11:13] {
+		n, _ := strconv.ParseInt(field, 10, 64)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
 // stop ends the server gently, and waits.
 func (s *server) stop() {
 	s.cmd.Process.Signal(syscall.SIGTERM)

@@ -78,8 +78,10 @@ type Error struct {
 	Name    string // of the parameter, field or file concerned
 	Request string // id of the request, for questions to the registry
 
-	after time.Duration // to wait, as the answer says
-	cause error
+	after  time.Duration // to wait, as the answer says
+	answer []byte        // as it came, cut
+	header http.Header
+	cause  error
 }
 
 func (e *Error) Error() string {
@@ -261,8 +263,8 @@ func cutOff(ctx context.Context, err error) error {
 
 // refusalOf reads a refusal: an RFC 9457 problem, or what a proxy on the way says.
 func refusalOf(response *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10)) // what is there says enough
-	e := &Error{Status: response.StatusCode}
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20)) // what is there says enough
+	e := &Error{Status: response.StatusCode, answer: text, header: response.Header}
 	var problem struct {
 		Code, Detail, Name string
 		Request            string `json:"request_id"`

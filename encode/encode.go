@@ -1,5 +1,5 @@
 // Package encode writes what was disclosed as CSV, XML, JSON, JSON-LD, NDJSON, XLSX and
-// Parquet, and the files of a linked export as one zip.
+// Parquet, single answers also as Turtle and N-Triples, and the files of a linked export as one zip.
 //
 // It knows the wire forms (docs/spec/formats.md), and how a nested shape becomes flat files. It
 // does not know who may see what, where pages come from or where bytes go. Its pages are
@@ -38,7 +38,7 @@ type Options struct {
 	Layout   Layout    // empty: Nested, for CSV the default of the dataset
 	Schema   string    // the schema that the answer follows: "individuals/3"; in JSON, XML and Parquet only
 	Next     string    // cursor of the next page of a search; in JSON and XML documents only
-	Context  []byte    // of JSON-LD: the value of @context, as package schema makes it
+	Context  []byte    // of linked data: the value of @context, as package schema makes it
 	Modified time.Time // of the files in a zip
 	// Spool makes a place where a file of a zip can wait for those before it; nil: none waits, and the
 	// records are read once for each file.
@@ -76,6 +76,9 @@ func New(w io.Writer, parts []Part, o Options) (Encoder, error) {
 	o, err := o.resolve(parts[0].Shape.Dataset.Name)
 	if err != nil {
 		return nil, err
+	}
+	if o.Format == Turtle || o.Format == NTriples {
+		return nil, misuse("triples are written of one record, or of what is joined")
 	}
 	if o.Format == JSONLD && len(o.Context) == 0 {
 		return nil, misuse("JSON-LD has a context")

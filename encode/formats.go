@@ -22,11 +22,22 @@ const (
 	XLSX    Format = "xlsx"
 	Parquet Format = "parquet"
 	JSONLD  Format = "jsonld"
+	// Turtle and NTriples are formats of single answers alone.
+	Turtle   Format = "turtle"
+	NTriples Format = "ntriples"
 )
 
 // FormatsOfPages and FormatsOfFiles are what a page of a search, and a file of an export, can be.
 func FormatsOfPages() []Format { return []Format{JSON, XML, CSV, NDJSON, JSONLD} }
 func FormatsOfFiles() []Format { return append(FormatsOfPages(), XLSX, Parquet) }
+
+// FormatsOfRecords are what one record by itself can be, FormatsOfGraphs what an answer that is put
+// together of several can be.
+func FormatsOfRecords() []Format { return append(FormatsOfPages(), Turtle, NTriples) }
+func FormatsOfGraphs() []Format  { return []Format{JSON, JSONLD, Turtle, NTriples} }
+
+// Linked reports whether the format is one of linked data, which needs a context.
+func (f Format) Linked() bool { return f == JSONLD || f == Turtle || f == NTriples }
 
 // tabular reports whether the format consists of tables, which do not nest.
 func (f Format) tabular() bool { return f == CSV || f == XLSX || f == Parquet }
@@ -62,6 +73,9 @@ var mediaTypes = map[Format][]string{
 	XLSX:    {"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
 	Parquet: {"application/vnd.apache.parquet"},
 	JSONLD:  {"application/ld+json"},
+
+	Turtle:   {"text/turtle"},
+	NTriples: {"application/n-triples"},
 }
 
 // zipType is the media type of linked files.
@@ -176,7 +190,7 @@ const households = "households"
 
 // resolve fills the defaults in and refuses what does not go together.
 func (o Options) resolve(dataset string) (Options, error) {
-	if _, err := ParseFormat(string(o.Format)); err != nil {
+	if _, err := ParseFormat(string(o.Format)); err != nil && !o.Format.Linked() {
 		return o, err
 	}
 	if _, err := ParseProfile(string(o.Profile)); err != nil {

@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"bytes"
 	"io"
 
 	"github.com/annona-exchange/annona/privacy"
@@ -14,11 +15,23 @@ type Member struct {
 	Text []byte             // JSON that says nothing of a record; nil with Page
 }
 
-// WriteJoined writes a JSON object whose members are pages that were disclosed together.
-func (r *Records) WriteJoined(w io.Writer, members []Member) error {
-	out := buffer{w: w, b: []byte{'{'}}
+// WriteJoined writes a JSON object whose members are pages that were disclosed together. In a format of
+// linked data it is of that noun, and what stands in members as text says its types itself.
+func (r *Records) WriteJoined(w io.Writer, noun string, members []Member, o Options) error {
+	if !o.Format.Linked() {
+		return r.join(w, members, JSON, nil)
+	}
+	var object bytes.Buffer
+	if err := r.join(&object, members, JSONLD, []byte(`"@type":"`+noun+`"`)); err != nil {
+		return err
+	}
+	return writeLinked(w, object.Bytes(), o)
+}
+
+func (r *Records) join(w io.Writer, members []Member, f Format, first []byte) error {
+	out := buffer{w: w, b: append([]byte{'{'}, first...)}
 	for n, m := range members {
-		if n > 0 {
+		if n > 0 || len(first) > 0 {
 			out.b = append(out.b, ",\n"...)
 		}
 		out.b = append(appendString(out.b, m.Name), ':')
@@ -28,7 +41,7 @@ func (r *Records) WriteJoined(w io.Writer, members []Member) error {
 		case m.One && m.Page.Count() != 1:
 			return misuse("a record by itself is a page of one row")
 		default:
-			if err := r.appendRows(&out, m); err != nil {
+			if err := r.appendRows(&out, m, f); err != nil {
 				return err
 			}
 		}
@@ -37,11 +50,11 @@ func (r *Records) WriteJoined(w io.Writer, members []Member) error {
 	return out.flush()
 }
 
-func (r *Records) appendRows(out *buffer, m Member) error {
-	forms := r.of(formKey{m.Page.Shape(), JSON})
+func (r *Records) appendRows(out *buffer, m Member, format Format) error {
+	forms := r.of(formKey{m.Page.Shape(), format})
 	f, ok := forms.Get().(recordForm)
 	if !ok {
-		f = &objects{}
+		f = &objects{typed: format == JSONLD}
 		parts, err := Parts(m.Page.Shape(), Options{Format: JSON})
 		if err == nil {
 			err = f.compile(parts[0], m.Page.Shape())

@@ -48,7 +48,7 @@ func (r *Records) Write(w io.Writer, d *privacy.Disclosed, o Options) error {
 		return r.writeAlone(w, d, parts[0], o.Format, func() recordForm { return &elements{} }, xmlDeclaration)
 	case JSON, NDJSON:
 		return r.writeAlone(w, d, parts[0], o.Format, func() recordForm { return &objects{} }, "")
-	case JSONLD:
+	case JSONLD, Turtle, NTriples:
 		return r.writeLinked(w, d, parts[0], o)
 	default:
 		return writeParts(w, d, parts, o)
@@ -78,15 +78,26 @@ func (r *Records) writeAlone(w io.Writer, d *privacy.Disclosed, part Part, forma
 	return out.flush()
 }
 
-// writeLinked writes the record with its context as its first member.
+// writeLinked writes the record with its context as its first member, or as the statements that this makes.
 func (r *Records) writeLinked(w io.Writer, d *privacy.Disclosed, part Part, o Options) error {
 	var record bytes.Buffer
-	if err := r.writeAlone(&record, d, part, o.Format, func() recordForm { return &objects{typed: true} }, ""); err != nil {
+	if err := r.writeAlone(&record, d, part, JSONLD, func() recordForm { return &objects{typed: true} }, ""); err != nil {
 		return err
+	}
+	return writeLinked(w, record.Bytes(), o)
+}
+
+// writeLinked writes an object, which says its type, in a format of linked data.
+func writeLinked(w io.Writer, object []byte, o Options) error {
+	if len(o.Context) == 0 {
+		return misuse("linked data has a context")
+	}
+	if o.Format != JSONLD {
+		return writeGraph(w, o.Context, object, o.Format)
 	}
 	out := buffer{w: w, b: append([]byte(`{"@context":`), o.Context...)}
 	out.b = append(out.b, ',')
-	out.b = append(out.b, record.Bytes()[1:]...)
+	out.b = append(out.b, object[1:]...)
 	return out.flush()
 }
 

@@ -59,10 +59,15 @@ type caseDesk struct {
 }
 
 func (x *Exchange) caseDesk(ctx context.Context, caller annona.Caller, verb annona.Verb, purpose string) (*caseDesk, error) {
-	i, err := x.inquireMatters(ctx, caller, verb, "cases", purpose, []string{"case_id"})
+	return x.caseDeskFrom(ctx, x.Standings, caller, verb, purpose)
+}
+
+func (x *Exchange) caseDeskFrom(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, purpose string) (*caseDesk, error) {
+	i, err := x.inquire(ctx, from, caller, verb, Question{Dataset: "cases", Purpose: purpose, Fields: []string{"case_id"}, matters: true})
 	if err != nil {
 		return nil, err
 	}
+	i.form = Form{Format: "json"}
 	d := &caseDesk{x: x, caller: caller, i: i, today: x.today(x.Clock()), people: map[string]*inquiry{}}
 	d.worker, err = x.signedInWorker(ctx, caller, i.partner())
 	return d, err
@@ -85,24 +90,50 @@ func (d *caseDesk) cleared(m *annona.Matter) bool {
 
 var errCase = annona.NotFound("no such case, or not one that you may see")
 
+// deskOf finds a case that the caller may see. As with a small request, the decision is taken from remembered
+// standings and confirmed by the epoch that lies beside the case, and everything else again from the store.
+func (x *Exchange) deskOf(ctx context.Context, caller annona.Caller, verb annona.Verb, purpose, id string) (d *caseDesk, number annona.Number, of annona.SubjectRef, err error) {
+	remembered, err := x.Remembered.under(ctx)
+	if err != nil {
+		return nil, 0, of, err
+	}
+	var epoch int64
+	if d, err = x.caseDeskFrom(ctx, remembered, caller, verb, purpose); err == nil {
+		number, of, epoch, err = d.findUnder(ctx, d.i, id, errCase)
+	}
+	if err == nil && remembered.confirms(epoch) || isFailure(err) {
+		return d, number, of, err
+	}
+	if d, err = x.caseDesk(ctx, caller, verb, purpose); err == nil {
+		number, of, err = d.find(ctx, id)
+	}
+	return d, number, of, err
+}
+
 // find returns the number of a case that the caller may see.
 func (d *caseDesk) find(ctx context.Context, id string) (annona.Number, annona.SubjectRef, error) {
 	return d.findIn(ctx, d.i, id, errCase)
 }
 
 func (d *caseDesk) findIn(ctx context.Context, i *inquiry, id string, missing error) (annona.Number, annona.SubjectRef, error) {
+	number, of, _, err := d.findUnder(ctx, i, id, missing)
+	return number, of, err
+}
+
+// findUnder says beside which policy epoch it has found the case.
+func (d *caseDesk) findUnder(ctx context.Context, i *inquiry, id string, missing error) (number annona.Number, of annona.SubjectRef, epoch int64, err error) {
 	uid, ok := i.realm.ParseID(id)
 	if !ok {
 		uid = annona.UID{} // nobody's: the query is made all the same
 	}
 	page := annona.NewPage(i.shape)
 	if _, err := d.x.Matters.ReadMatters(ctx, i.ownScope(d.x, i.shape, d.worker), annona.MatterChoice{UIDs: []annona.UID{uid}}, 0, 1, page); err != nil {
-		return 0, annona.SubjectRef{}, err
+		return 0, of, 0, err
 	}
 	if page.Count == 0 {
-		return 0, annona.SubjectRef{}, missing
+		return 0, of, page.Epoch, missing
 	}
-	return page.Numbers[0], page.Subjects[0], nil
+	return page.Numbers[0], page.Subjects[0], page.Epoch, nil
 }
 
 // hold locks a case that was found, and says what of it the caller may change: nil: all of it.
@@ -481,11 +512,12 @@ type CaseEdit struct {
 // EditCase changes a case, and takes it along the workflow. What others have changed since the caller has
 // read it is merged; where both have changed the same, nothing is written and the verdict is conflict.
 func (x *Exchange) EditCase(ctx context.Context, caller annona.Caller, purpose string, edit CaseEdit) (v CaseVerdict, err error) {
-	d, err := x.caseDesk(ctx, caller, annona.VerbWriteCases, purpose)
+	d, number, of, err := x.deskOf(ctx, caller, annona.VerbWriteCases, purpose, edit.ID)
 	if err != nil {
 		return v, err
 	}
-	e, err := d.readEdit(ctx, edit)
+	e := readyEdit{CaseEdit: edit, number: number, of: of}
+	e.about, err = d.subject(ctx, edit.Patch)
 	if err != nil {
 		return v, err
 	}

@@ -349,6 +349,12 @@ func TestRequestsOfBrowsers(t *testing.T) {
 	_, err = o.issuer.Allow(t.Context(), o.signer.KeyID, uri, o.who())
 	refuses(t, "T-23 a request that was answered", err, "invalid_request")
 
+	removed, registered := o.pushed(o.pushing(o.signerKey)), o.signer.Redirects
+	o.signer.Redirects = []string{"https://cases.example/another"}
+	_, err = o.issuer.Allow(t.Context(), o.signer.KeyID, removed, o.who())
+	refuses(t, "FA-07 an address that the client has no more", err, "invalid_request")
+	o.signer.Redirects = registered
+
 	late := o.pushed(o.pushing(o.signerKey))
 	o.now = o.now.Add(RequestLife)
 	_, err = o.issuer.Allow(t.Context(), o.signer.KeyID, late, o.who())

@@ -116,6 +116,20 @@ func TestAssertionsCountOnce(t *testing.T) {
 	late.Client = first.Client
 	_, err := o.issuer.GiveToken(t.Context(), late)
 	refuses(t, "and as long as it holds", err, "invalid_client")
+	pushed, again := o.pushing(o.signerKey), o.pushing(o.signerKey)
+	o.pushed(pushed)
+	again.Client = pushed.Client
+	_, err = o.issuer.Push(t.Context(), again)
+	refuses(t, "FA-29 a request that is pushed again", err, "invalid_client")
+	namesake := o.assertion()
+	namesake.claims["jti"], namesake.claims["iss"], namesake.claims["sub"], namesake.key = "of two", o.other.KeyID, o.other.KeyID, o.otherKey
+	own := o.assertion()
+	own.claims["jti"] = "of two"
+	for _, s := range []statement{namesake, own} {
+		r := o.ask(s.key)
+		r.Client.Assertion = s.text(t)
+		o.issued(r) // another client's jti is another
+	}
 	_, _, err = o.issuer.Introspect(t.Context(), first.Client, "x")
 	refuses(t, "and then an introspection", err, "invalid_client")
 	refuses(t, "and a revocation", o.issuer.Revoke(t.Context(), first.Client, "x"), "invalid_client")

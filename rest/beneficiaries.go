@@ -8,8 +8,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/schema"
 )
 
 const beneficiariesPath = "/v1/beneficiaries"
@@ -21,7 +23,7 @@ func (s *Server) registerBeneficiaries() {
 		Description: "The record, as /v1/individuals and /v1/households have it, with its enrollments, benefits with payments, cases and the eligibility decisions that you have sent: " +
 			"each part as your agreement grants its dataset. A part that is not granted is absent. What is kept about a household stands with the household. " +
 			"The ETag moves when anything moves that you see, and with nothing else.",
-		Responses: withNotModified(answers("The beneficiary.", []string{"application/json"})),
+		Responses: withNotModified(answers("The beneficiary.", graphTypes())),
 	})), s.beneficiary)
 	s.registerUpdateLog("beneficiary, with what is kept about them", beneficiariesPath, "Beneficiary")
 }
@@ -36,7 +38,7 @@ type beneficiaryInput struct {
 
 // beneficiary answers with a record and what is kept about it.
 func (s *Server) beneficiary(ctx context.Context, in *beneficiaryInput) (*reply, error) {
-	o, err := in.json()
+	o, err := in.format(encode.FormatsOfGraphs()...)
 	if err != nil {
 		return nil, err
 	}
@@ -54,27 +56,37 @@ func (s *Server) beneficiary(ctx context.Context, in *beneficiaryInput) (*reply,
 		found.Sent(0, nil)
 		return notModified(tag), nil
 	}
-	members := beneficiaryMembers(found, o.Schema)
+	members := beneficiaryMembers(found, o)
+	if o.Format.Linked() {
+		shapes := []*annona.Shape{found.Page.Shape()}
+		for _, p := range found.Parts {
+			shapes = append(shapes, p.Page.Shape())
+		}
+		if o.Context, err = schema.BeneficiaryContext(shapes, v.base+recordsPath); err != nil {
+			found.Sent(0, err)
+			return nil, err
+		}
+	}
 	header := answerHeader(q.Dataset, o)
 	header.Set("ETag", tag)
-	return s.sendRows(found.Rows, found.Sent, o, header, func(b *body) error { return s.records.WriteJoined(b, members) }), nil
+	return s.sendRows(found.Rows, found.Sent, o, header, func(b *body) error { return s.records.WriteJoined(b, "beneficiary", members, o) }), nil
 }
 
 // beneficiaryMembers are the members of the document, in its order.
-func beneficiaryMembers(found *exchange.Beneficiary, schema string) []encode.Member {
+func beneficiaryMembers(found *exchange.Beneficiary, o encode.Options) []encode.Member {
 	text := func(v any) json.RawMessage {
 		b, _ := json.Marshal(v) // of texts and codes: it does not fail
 		return b
 	}
 	noun := strings.TrimSuffix(found.Page.Shape().Dataset.Name, "s")
-	members := []encode.Member{{Name: "schema", Text: text(schema)}, {Name: noun, Page: found.Page, One: true}}
+	members := []encode.Member{{Name: "schema", Text: text(o.Schema)}, {Name: noun, Page: found.Page, One: true}}
 	for _, p := range found.Parts {
 		members = append(members, encode.Member{Name: p.Dataset, Page: p.Page})
 	}
 	if found.Told {
 		shown := []decidedDecision{}
 		for _, d := range found.About {
-			shown = append(shown, decidedDecision{ID: d.ID.String(), RecordedAt: d.RecordedAt, EligibilityDecision: d.EligibilityDecision})
+			shown = append(shown, decidedDecision{Type: typeOf("eligibility_decision", o), ID: d.ID.String(), RecordedAt: d.RecordedAt, EligibilityDecision: d.EligibilityDecision})
 		}
 		members = append(members, encode.Member{Name: "eligibility_decisions", Text: text(shown)})
 	}
@@ -84,9 +96,18 @@ func beneficiaryMembers(found *exchange.Beneficiary, schema string) []encode.Mem
 	return members
 }
 
-// json negotiates JSON, the only format of a document that is put together of several datasets.
-func (a Accepts) json() (encode.Options, error) {
-	o, err := a.nested()
-	o.Format = encode.JSON
-	return o, err
+// typeOf is the @type of an object in linked data; empty in plain JSON.
+func typeOf(noun string, o encode.Options) string {
+	if !o.Format.Linked() {
+		return ""
+	}
+	return noun
+}
+
+// graphTypes are the media types of an answer that is put together of several datasets.
+func graphTypes() (types []string) {
+	for _, f := range encode.FormatsOfGraphs() {
+		types = append(types, encode.MediaType("", encode.Options{Format: f}))
+	}
+	return types
 }

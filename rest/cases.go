@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -31,7 +32,7 @@ func (s *Server) registerCases() {
 	list := operation(http.MethodGet, casesPath, "cases", "Your caseload", "The cases that your partner has, and those that others share with it, in the order in which they came on file.", nil, http.StatusGone)
 	list.Responses = withCursor(answers("A page.", []string{json}))
 	one := operation(http.MethodGet, casesPath+"/{id}", "case", "Read a case", "What others share with you shows what they share. The ETag names the version, for If-Match.", nil)
-	one.Responses = answers("The case.", []string{json})
+	one.Responses = answers("The case.", graphTypes())
 	notes := operation(http.MethodGet, casesPath+"/{id}/notes", "caseNotes", "The notes of a case", "The oldest first. Text leaves only when your agreement names it.", nil, http.StatusGone)
 	notes.Responses = withCursor(answers("A page.", []string{json}))
 	transitions := operation(http.MethodGet, transitionsPath, "transitions", "Referrals and transfers", "Those that your partner has begun, and those that it is to answer.", nil, http.StatusGone)
@@ -152,6 +153,14 @@ type caseOutput struct {
 	}
 }
 
+// versionTag is the tag of a version without the format in which it was read.
+func versionTag(tag string) string {
+	if version, _, formatted := strings.Cut(tag, "."); formatted {
+		return version + `"`
+	}
+	return tag
+}
+
 func caseAnswer(v exchange.CaseVerdict, status int) *caseOutput {
 	out := &caseOutput{Status: status, ETag: v.ETag}
 	out.Body.Verdict, out.Body.ID = v.Verdict, v.ID
@@ -169,7 +178,7 @@ func (s *Server) editCase(ctx context.Context, in *editCaseInput) (*caseOutput, 
 		return nil, err
 	}
 	route := in.request.Method + " " + casesPath + "/{id}"
-	edit := exchange.CaseEdit{ID: in.ID, IfMatch: in.IfMatch, Patch: patch}
+	edit := exchange.CaseEdit{ID: in.ID, IfMatch: versionTag(in.IfMatch), Patch: patch}
 	if in.request.Method == http.MethodPost {
 		if err := takeAction(&edit); err != nil {
 			return nil, err
@@ -280,19 +289,30 @@ func (s *Server) matters(v *visit, dataset, purpose string, answer *exchange.Ans
 }
 
 type readCaseInput struct {
+	Accepts
 	ID      string   `path:"id" minLength:"26" maxLength:"26" doc:"The case's id." example:"mfzwizltoq4dgojxge3tgmzyga"`
 	Purpose string   `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
 	Fields  []string `query:"fields" nullable:"false" doc:"The columns you want, separated by commas. Without it: everything that your agreement grants." example:"case_id,status"`
 }
 
+// readCase answers with a case. Its tag names the version: the same for every format but for its end.
 func (s *Server) readCase(ctx context.Context, in *readCaseInput) (*reply, error) {
+	o, err := in.format(encode.FormatsOfGraphs()...)
+	if err != nil {
+		return nil, err
+	}
 	v := visitOf(ctx)
 	answer, err := s.Gate.Cases(ctx, v.caller, in.Purpose, exchange.CaseChoice{ID: in.ID}, in.Fields, "", 1)
 	if err != nil {
 		return nil, err
 	}
 	v.recognized(answer.Request, exchange.Question{Dataset: "cases", Purpose: in.Purpose})
-	return s.one(v, answer, encode.Options{Format: encode.JSON, Schema: schemaID("cases", answer.Schema)}, answer.ETag)
+	o.Schema = schemaID("cases", answer.Schema)
+	tag := answer.ETag
+	if o.Format != encode.JSON {
+		tag = entityTag(tag, o.Format, unencoded)
+	}
+	return s.one(v, answer, o, tag)
 }
 
 type readNotesInput struct {

@@ -126,6 +126,7 @@ type decidedInput struct {
 
 // decidedDecision is a decision on file, on the wire.
 type decidedDecision struct {
+	Type       string `json:"@type,omitempty"` // of linked data
 	ID         string `json:"id"`
 	RecordedAt string `json:"recorded_at"`
 	exchange.EligibilityDecision

@@ -42,7 +42,7 @@ func (s *Server) registerReports(dataset, name string, report reporting, members
 	huma.Register(s.api, tagged("programs", people(huma.Operation{
 		Method: http.MethodGet, Path: path + "/{id}", OperationID: "get" + name,
 		Summary:   "One of the " + dataset,
-		Responses: answers("The record.", []string{"application/json", "application/x-ndjson"}),
+		Responses: answers("The record.", append([]string{"application/x-ndjson"}, graphTypes()...)),
 	})), s.participation(dataset))
 	s.registerUpdateLog("of the "+dataset, path, name)
 }
@@ -162,7 +162,7 @@ type participationInput struct {
 // participation answers with one enrollment or benefit.
 func (s *Server) participation(dataset string) func(context.Context, *participationInput) (*reply, error) {
 	return func(ctx context.Context, in *participationInput) (*reply, error) {
-		o, err := in.nested()
+		o, err := in.format(append(encode.FormatsOfGraphs(), encode.NDJSON)...)
 		if err != nil {
 			return nil, err
 		}
@@ -179,10 +179,4 @@ func (s *Server) participation(dataset string) func(context.Context, *participat
 }
 
 // nested negotiates a format of those that nest: matters have no table.
-func (a Accepts) nested() (encode.Options, error) {
-	o, err := a.format()
-	if err == nil && o.Format != encode.JSON && o.Format != encode.NDJSON {
-		err = refused(http.StatusNotAcceptable, annona.Invalid("not_acceptable", "answers are application/json or application/x-ndjson").On("Accept"))
-	}
-	return o, err
-}
+func (a Accepts) nested() (encode.Options, error) { return a.format(encode.JSON, encode.NDJSON) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,8 +23,9 @@ func (s *Server) registerPublished() {
 			Summary: summary, Description: description, Responses: documents(summary+".", mediaTypes...),
 		})
 	}
-	const files = "individuals.xsd, individuals.schema.json, individuals.csvw.json, individuals.jsonld (the JSON-LD context), and the same for households. A CSVW document describes one export: name its fields and layout."
-	kinds := []string{"application/xml", "application/schema+json", "application/csvm+json", "application/ld+json"}
+	const files = "individuals.xsd, individuals.schema.json, individuals.csvw.json, individuals.jsonld (the JSON-LD context), individuals.shacl.ttl (SHACL shapes), and the same for households. " +
+		"Of enrollments, benefits, cases, case_notes and transitions: schema.json, jsonld and shacl.ttl. terms.ttl describes the terms that no other vocabulary has. A CSVW document describes one export: name its fields and layout."
+	kinds := []string{"application/xml", "application/schema+json", "application/csvm+json", "application/ld+json", "text/turtle"}
 	huma.Register(s.api, get("/v1/schemas/{file}", "schema", "The schema in force", files, kinds...), s.schemaInForce)
 	huma.Register(s.api, get("/v1/schemas/{version}/{file}", "schemaOfVersion", "The schema of a version", files, kinds...), s.schemaOfVersion)
 	huma.Register(s.api, get("/v1/code-lists", "codeLists", "The code lists", "Names and versions.", "application/json"), s.codeLists)
@@ -48,7 +50,7 @@ type schemaVersionInput struct {
 // errGroupNotPlain is what the gate answers to an export of these fields in this layout.
 var errGroupNotPlain = annona.Invalid("group_not_plain", "the answer has no place for a repeated group; ask for layout=linked, or for another format")
 
-var errNoSchema = annona.NotFound("there is no such schema; there are individuals and households as .xsd, .schema.json, .csvw.json and .jsonld, in the versions that this installation has had")
+var errNoSchema = annona.NotFound("there is no such schema; there are individuals and households as .xsd, .schema.json, .csvw.json, .jsonld and .shacl.ttl, what programs and case workers keep as .schema.json, .jsonld and .shacl.ttl, and terms.ttl, in the versions that this installation has had")
 
 func (s *Server) schemaInForce(ctx context.Context, in *schemaInput) (*reply, error) {
 	return s.schemaFile(ctx, s.Dictionary(), in.SchemaFile)
@@ -83,14 +85,25 @@ func parseVersion(text string) (int, error) {
 	return version, nil
 }
 
+const (
+	termsFile  = "terms.ttl"
+	turtleType = "text/turtle"
+)
+
+// kindsOfMatters are the schemas of what nests and has no table.
+var kindsOfMatters = []string{"schema.json", "jsonld", "shacl.ttl"}
+
 func (s *Server) schemaFile(ctx context.Context, d *annona.Dictionary, in SchemaFile) (*reply, error) {
 	name, kind, _ := strings.Cut(in.File, ".")
 	dataset, known := d.Dataset(name)
-	if !known || !dataset.Root {
-		return nil, errNoSchema
-	}
 	if kind != "csvw.json" && (in.Fields != nil || in.Layout != "") {
 		return nil, annona.Invalid("unknown_parameter", "fields and layout are for csvw: the other schemas describe every field")
+	}
+	if in.File == termsFile {
+		return s.document(turtleType, func(w io.Writer) error { return schema.Terms(w, d) })
+	}
+	if !known || !dataset.Root && !(dataset.Matter && slices.Contains(kindsOfMatters, kind)) {
+		return nil, errNoSchema
 	}
 	switch kind {
 	case "xsd":
@@ -100,6 +113,8 @@ func (s *Server) schemaFile(ctx context.Context, d *annona.Dictionary, in Schema
 	case "jsonld":
 		base := visitOf(ctx).base + recordsPath
 		return s.document("application/ld+json", func(w io.Writer) error { return schema.JSONLD(w, d, dataset, base) })
+	case "shacl.ttl":
+		return s.document(turtleType, func(w io.Writer) error { return schema.SHACL(w, d, dataset) })
 	case "csvw.json":
 		return s.csvw(d, dataset, in)
 	default:

@@ -36,8 +36,8 @@ func (a Asked) question(dataset string) exchange.Question {
 }
 
 // format negotiates the format of a page or a record.
-func (a Accepts) format() (encode.Options, error) {
-	format, err := encode.Negotiate(a.Accept)
+func (a Accepts) format(among ...encode.Format) (encode.Options, error) {
+	format, err := encode.Negotiate(a.Accept, among...)
 	if err != nil {
 		return encode.Options{}, notAcceptable(err)
 	}

@@ -24,7 +24,7 @@ type getInput struct {
 // get answers with one record.
 func (s *Server) get(dataset string) func(context.Context, *getInput) (*reply, error) {
 	return func(ctx context.Context, in *getInput) (*reply, error) {
-		o, err := in.format()
+		o, err := in.format(encode.FormatsOfRecords()...)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (in *lookupInput) identifiers() ([]exchange.Identifier, error) {
 
 // lookup answers with the one record that holds an identifier.
 func (s *Server) lookup(ctx context.Context, in *lookupInput) (*reply, error) {
-	o, err := in.format()
+	o, err := in.format(encode.FormatsOfRecords()...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/privacy"
+	"github.com/annona-exchange/annona/schema"
 )
 
 func (s *Server) registerUpdateLog(noun, path, name string) {
@@ -22,7 +25,7 @@ func (s *Server) registerUpdateLog(noun, path, name string) {
 			"Another partner, and a source, stand under a name that your agreement alone knows them by; of your own agreement also the client, a pseudonym of the person, the reason and the request. " +
 			"Your own requests that have not taken effect are there too, as queued, conflict or rejected.\n\n" +
 			"complete is false when the registry does not keep all changes, or the record has changed more than a thousand times: earlier ones are not told. Your agreement has to say that you may ask (update_log).",
-		Responses: answers("A page.", []string{"application/json"}),
+		Responses: answers("A page.", graphTypes()),
 	}), s.updateLog(path[len("/v1/"):]))
 }
 
@@ -31,12 +34,14 @@ type updateLogInput struct {
 	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
 	Limit   int    `query:"limit" default:"100" minimum:"1" maximum:"100" doc:"How many stand on a page, at most."`
 	After   string `query:"after" doc:"The cursor of the page before, from its next."`
+	Accepts
 }
 
 // updateEntry is one change on the wire.
 type updateEntry struct {
+	Type          string        `json:"@type,omitempty"`   // of linked data
 	Dataset       string        `json:"dataset,omitempty"` // where the log is about several
-	Record        string        `json:"record,omitempty"`
+	Record        string        `json:"record,omitempty"`  // likewise its id; in linked data always its address
 	At            string        `json:"at"`
 	Action        string        `json:"action"`
 	Verdict       string        `json:"verdict"`
@@ -49,6 +54,7 @@ type updateEntry struct {
 }
 
 type updateAuthor struct {
+	Type   string `json:"@type,omitempty"` // of linked data
 	Kind   string `json:"kind"`
 	Mine   bool   `json:"mine"`
 	System string `json:"system,omitempty"`
@@ -57,6 +63,7 @@ type updateAuthor struct {
 }
 
 type fieldChange struct {
+	Type   string          `json:"@type,omitempty"` // of linked data
 	Field  string          `json:"field"`
 	Before json.RawMessage `json:"before,omitempty"` // not there: it had no value
 	After  json.RawMessage `json:"after,omitempty"`
@@ -65,12 +72,20 @@ type fieldChange struct {
 func (s *Server) updateLog(dataset string) func(context.Context, *updateLogInput) (*reply, error) {
 	return func(ctx context.Context, in *updateLogInput) (*reply, error) {
 		v := visitOf(ctx)
+		o, err := in.format(encode.FormatsOfGraphs()...)
+		if err != nil {
+			return nil, err
+		}
 		shown, err := s.updates(ctx, dataset, in)
 		if err != nil {
 			return nil, err
 		}
 		v.recognized(shown.Request, exchange.Question{Dataset: dataset, Purpose: in.Purpose})
-		return s.sendUpdates(shown, shown.Page.Shape().Dataset.Name, map[string]any{"complete": shown.Complete, "next": shown.Next})
+		page := map[string]any{"complete": shown.Complete, "next": shown.Next}
+		if o.Format.Linked() {
+			page["record"] = v.base + recordsPath + dataset + "/" + in.ID
+		}
+		return s.sendUpdates(shown, shown.Page.Shape().Dataset.Name, page, o)
 	}
 }
 
@@ -106,12 +121,12 @@ func (s *Server) updatesBehind(ctx context.Context, in *updatesInput) (*reply, e
 		return nil, err
 	}
 	v.recognized(shown.Request, exchange.Question{Dataset: in.Dataset, Purpose: in.Purpose})
-	return s.sendUpdates(shown, in.Dataset, map[string]any{"complete": shown.Complete, "next": shown.Next, "more": more})
+	return s.sendUpdates(shown, in.Dataset, map[string]any{"complete": shown.Complete, "next": shown.Next, "more": more}, encode.Options{Format: encode.JSON})
 }
 
 // sendUpdates writes a page of an update log, with what else it says.
-func (s *Server) sendUpdates(shown *exchange.UpdatesShown, dataset string, page map[string]any) (*reply, error) {
-	o := encode.Options{Format: encode.JSON, Schema: schemaID(dataset, shown.Schema)}
+func (s *Server) sendUpdates(shown *exchange.UpdatesShown, dataset string, page map[string]any, o encode.Options) (*reply, error) {
+	o.Schema = schemaID(dataset, shown.Schema)
 	entries := make([]updateEntry, len(shown.Entries))
 	for n := range shown.Entries {
 		var err error
@@ -121,7 +136,40 @@ func (s *Server) sendUpdates(shown *exchange.UpdatesShown, dataset string, page 
 		}
 	}
 	page["updates"] = entries
-	return s.send(&shown.Answer, o, answerHeader(dataset, o), func(b *body) error { return json.NewEncoder(b).Encode(page) }), nil
+	write := func(b *body) error { return json.NewEncoder(b).Encode(page) }
+	if o.Format.Linked() {
+		var err error
+		if o.Context, err = schema.UpdateContext(); err != nil {
+			shown.Sent(0, err)
+			return nil, err
+		}
+		write = func(b *body) error { return s.writeLinkedUpdates(b, page, entries, o) }
+	}
+	return s.send(&shown.Answer, o, answerHeader(dataset, o), write), nil
+}
+
+// writeLinkedUpdates writes a page as linked data. Each update names the record by its address.
+func (s *Server) writeLinkedUpdates(w io.Writer, page map[string]any, entries []updateEntry, o encode.Options) error {
+	of, _ := page["record"].(string)
+	for n := range entries {
+		e := &entries[n]
+		if e.Record == "" {
+			e.Record = of
+			continue
+		}
+		e.Record = of[:strings.LastIndex(of, recordsPath)] + recordsPath + e.Dataset + "/" + e.Record
+	}
+	var members []encode.Member
+	for _, name := range []string{"record", "complete", "next", "updates"} {
+		text, err := json.Marshal(page[name])
+		if err != nil {
+			return annona.Internal("write an update log", err)
+		}
+		if page[name] != "" {
+			members = append(members, encode.Member{Name: name, Text: text})
+		}
+	}
+	return s.records.WriteJoined(w, "update_log", members, o)
 }
 
 func (s *Server) updates(ctx context.Context, dataset string, in *updateLogInput) (*exchange.UpdatesShown, error) {
@@ -137,21 +185,24 @@ func (s *Server) updates(ctx context.Context, dataset string, in *updateLogInput
 
 func (s *Server) updateEntry(e *exchange.UpdateEntry, o encode.Options) (updateEntry, error) {
 	on := updateEntry{
-		At: annona.Instant(e.At), Action: e.Action, Verdict: e.Verdict, Purpose: e.Purpose, Reason: e.Reason,
-		By:      updateAuthor{Kind: e.By.Kind, Mine: e.By.Mine, System: e.By.System, Client: idText(e.By.Client), User: e.By.User},
+		Type: typeOf("update", o),
+		At:   annona.Instant(e.At), Action: e.Action, Verdict: e.Verdict, Purpose: e.Purpose, Reason: e.Reason,
+		By:      updateAuthor{Type: typeOf("update_author", o), Kind: e.By.Kind, Mine: e.By.Mine, System: e.By.System, Client: idText(e.By.Client), User: e.By.User},
 		Record:  e.ID,
 		Request: idText(e.Request), ChangeRequest: idText(e.ChangeRequest),
 	}
 	if e.ID != "" {
 		on.Dataset = e.Dataset
 	}
+	change := typeOf("field_change", o)
+	o.Format = encode.JSON // the values themselves; what they are of is said around them
 	before, err := s.members(e.Before, o)
 	if err != nil {
 		return on, err
 	}
 	after, err := s.members(e.After, o)
 	for _, f := range e.After.Shape().Columns {
-		on.Changes = append(on.Changes, fieldChange{Field: f.Code, Before: before[f.Code], After: after[f.Code]})
+		on.Changes = append(on.Changes, fieldChange{Type: change, Field: f.Code, Before: before[f.Code], After: after[f.Code]})
 	}
 	return on, err
 }

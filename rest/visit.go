@@ -49,9 +49,9 @@ func (s *Server) baseOf(r *http.Request) string {
 	}
 }
 
-// linked gives JSON-LD the context of a shape; other formats need none.
+// linked gives linked data the context of a shape; other formats need none.
 func (v *visit) linked(o encode.Options, shape *annona.Shape) (encode.Options, error) {
-	if o.Format != encode.JSONLD {
+	if !o.Format.Linked() {
 		return o, nil
 	}
 	var err error

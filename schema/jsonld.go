@@ -2,6 +2,8 @@ package schema
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"strings"
 
@@ -39,12 +41,13 @@ func contextOf(root *annona.Shape, base string) object {
 
 func nounTerm(s *annona.Shape, base string) object {
 	terms := object{}
-	if s.Dataset.Root {
+	named := s.Dataset.Root || s.Dataset.Matter // its records have addresses
+	if named {
 		terms = append(terms, member{"@base", base + s.Dataset.Name + "/"})
 	}
 	shared := sharedIRIs(s.Dataset)
 	for f := range published(s) {
-		if s.Dataset.Root && f.Code == s.Dataset.Key {
+		if named && f.Code == s.Dataset.Key {
 			terms = append(terms, member{f.Code, "@id"})
 			continue
 		}
@@ -76,31 +79,50 @@ func fieldTerm(f *annona.Field, shared map[string]bool, base string) object {
 
 // propertyIRI is the IRI that the dictionary gives to a field. Where it gives one to several fields
 // of a noun, whose values would become indistinguishable, and where it gives none, the field is a
-// term of our own.
+// term of our own. A column of a specification that shows a field in another way, or beside another one
+// that shows it too, is none of the field's; and two rules of one name are two properties.
 func propertyIRI(f *annona.Field, shared map[string]bool) string {
-	if f.IRI != "" && !shared[f.IRI] {
+	shown := f.Shows()
+	switch {
+	case f.Rule != nil:
+		rule := sha256.Sum256([]byte(f.Definition))
+		return Vocabulary + f.Dataset + ".derived." + f.Code + "." + hex.EncodeToString(rule[:4])
+	case f != shown && (f.Type != shown.Type || f.CodeList != shown.CodeList || shared[shownTwice+shown.Code]):
+		return Vocabulary + f.Dataset + "." + shown.Code + ".as." + f.Code
+	case f.IRI != "" && !shared[f.IRI]:
 		return f.IRI
 	}
-	if f.Rule != nil {
-		return Vocabulary + f.Dataset + ".derived." + f.Code
-	}
-	return Vocabulary + f.Dataset + "." + f.Shows().Code
+	return Vocabulary + f.Dataset + "." + shown.Code
 }
 
-// sharedIRIs are those that several fields of a dataset have.
+// shownTwice marks the code of a field that several columns show.
+const shownTwice = "twice "
+
+// sharedIRIs are those that several fields of a dataset have, and the fields that several columns show.
 func sharedIRIs(d *annona.Dataset) map[string]bool {
 	seen, shared := map[string]bool{}, map[string]bool{}
+	count := func(key string) {
+		shared[key] = seen[key]
+		seen[key] = true
+	}
 	for f := range d.Columns() {
-		shared[f.IRI] = seen[f.IRI]
-		seen[f.IRI] = true
+		if f.IRI != "" {
+			count(f.IRI)
+		}
+		if f.Rule == nil {
+			count(shownTwice + f.Shows().Code)
+		}
 	}
 	return shared
 }
 
 // referred is the dataset of the records that a reference points at: household_id at households.
 func referred(f *annona.Field) string {
-	if strings.HasSuffix(f.Shows().Code, "household_id") {
-		return "households"
+	code := f.Shows().Code
+	for _, of := range []struct{ id, dataset string }{{"household_id", "households"}, {"enrollment_id", "enrollments"}, {"case_id", "cases"}} {
+		if strings.HasSuffix(code, of.id) {
+			return of.dataset
+		}
 	}
 	return "individuals"
 }

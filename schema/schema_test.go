@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -221,6 +222,93 @@ func TestFailedWritesShow(t *testing.T) {
 	} {
 		if err := write(&brokenWriter{left: 10}); !errors.Is(err, errBroken) {
 			t.Errorf("%s: got %v, want the writer's error", name, err)
+		}
+	}
+}
+
+// TestOneIRIOneMeaning: columns of a specification that say different things are different properties.
+func TestOneIRIOneMeaning(t *testing.T) {
+	d := annona.Standard()
+	individuals := dataset(t, d, "individuals")
+	property := func(fields ...*annona.Field) map[string]string {
+		shape := &annona.Shape{Dataset: individuals.Showing(fields), Columns: fields}
+		raw, err := schema.Context(shape, "https://exchange.example/v1/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var context map[string]json.RawMessage
+		var noun struct {
+			Context map[string]struct {
+				ID string `json:"@id"`
+			} `json:"@context"`
+		}
+		if err := errors.Join(json.Unmarshal(raw, &context)); err != nil {
+			t.Fatal(err)
+		}
+		_ = json.Unmarshal(context["individual"], &noun) // the base is no object
+		found := map[string]string{}
+		for code, of := range noun.Context {
+			found[code] = of.ID
+		}
+		return found
+	}
+	sex, _ := individuals.Field("sex")
+	show := func(code string, change func(*annona.Field)) *annona.Field {
+		shown := *sex
+		shown.Code, shown.Origin = code, sex
+		if change != nil {
+			change(&shown)
+		}
+		shown.Base = &shown
+		return &shown
+	}
+	derived := func(rule string) *annona.Field {
+		f := show("CLASS", func(f *annona.Field) { f.Rule, f.Definition, f.IRI = &annona.Derivation{}, rule, "" })
+		return f
+	}
+	alone := property(show("SEX", nil))
+	if alone["SEX"] != "https://publicschema.org/sex" {
+		t.Errorf("a column that shows a field as it is: %v", alone)
+	}
+	two := property(show("SEX", nil), show("GENDER", nil))
+	if two["SEX"] == two["GENDER"] || two["SEX"] == "" {
+		t.Errorf("two columns of one field: %v", two)
+	}
+	coded := property(show("SEX", func(f *annona.Field) { f.Type, f.CodeList = annona.TypeText, "" }))
+	if coded["SEX"] == alone["SEX"] {
+		t.Errorf("other codes: %v", coded)
+	}
+	if a, b := property(derived("age >= 18")), property(derived("age >= 65")); a["CLASS"] == b["CLASS"] || a["CLASS"] == "" {
+		t.Errorf("two rules of one name: %v, %v", a, b)
+	}
+}
+
+// TestShapesAndTerms: every term of our own that a context names is described, and every property has a shape.
+func TestShapesAndTerms(t *testing.T) {
+	d := annona.Standard()
+	var terms bytes.Buffer
+	if err := schema.Terms(&terms, d); err != nil {
+		t.Fatal(err)
+	}
+	for of := range d.Datasets() {
+		if !of.Root && !of.Matter {
+			continue
+		}
+		context, err := schema.Context(schema.FullShape(d, of), "https://exchange.example/v1/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var shapes bytes.Buffer
+		if err := schema.SHACL(&shapes, d, of); err != nil {
+			t.Fatal(err)
+		}
+		for _, iri := range regexp.MustCompile(`"(https://github\.com/annona-exchange/annona/terms#[^"]+)"`).FindAllSubmatch(context, -1) {
+			if !bytes.Contains(terms.Bytes(), []byte("<"+string(iri[1])+"> a rdf")) {
+				t.Errorf("%s is not described", iri[1])
+			}
+			if !bytes.Contains(shapes.Bytes(), []byte("<"+string(iri[1])+">")) {
+				t.Errorf("%s has no shape in that of %s", iri[1], of.Name)
+			}
 		}
 	}
 }

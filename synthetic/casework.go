@@ -58,16 +58,13 @@ type CaseNote struct {
 	Author       string `json:"author"`
 }
 
-// withCase is the share of households with a case, one or another.
-const withCase = 0.2
-
-// Cases yields the cases that the country's one case system keeps: about one for five households.
+// Cases yields the cases that the country's one case system keeps.
 func (r *Registry) Cases() iter.Seq[Case] {
 	return func(yield func(Case) bool) {
 		p := &participating{dice: newDice(), registry: r}
 		for h := range r.Households() {
 			p.begin(&h, forCases)
-			if p.chance(withCase) && !yield(p.open()) {
+			if p.chance(r.country.Cases) && !yield(p.open()) {
 				return
 			}
 		}
@@ -118,7 +115,8 @@ func (p *participating) open() Case {
 		Origin: origins.draw(p.dice), Team: "team-" + string(rune('a'+p.IntN(4))), Worker: "worker-" + string(rune('a'+p.IntN(20))),
 		Opened: written(opened), Confidentiality: "normal",
 	}
-	if who := p.IntN(2 * len(p.house.Members)); who < len(p.house.Members) {
+	if who := p.IntN(2 * len(p.house.Members)); who < len(p.house.Members) || !p.inhabited() {
+		who %= len(p.house.Members)
 		c.Individual = p.house.Members[who].Key
 	} else {
 		c.Household = p.house.Record.Key

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/annona-exchange/annona"
 )
@@ -110,7 +111,7 @@ var chances = map[string]float64{"extreme_poor": 0.75, "poor": 0.4, "vulnerable"
 
 func (p *participating) household() (all []part) {
 	band := textOf(&p.house.Record, "poverty_band")
-	if p.chance(chances[band]) {
+	if p.chance(chances[band]) && p.inhabited() {
 		e := Enrollment{Name: "CT-" + p.house.Record.Key[1:], Program: cashTransfer, Household: p.house.Record.Key}
 		all = append(all, p.take(e, "240", "cash", ""))
 	}
@@ -127,6 +128,18 @@ func (p *participating) household() (all []part) {
 		}
 	}
 	return all
+}
+
+// inhabited reports whether somebody lives in the household: one of nobody is seen by nobody.
+func (p *participating) inhabited() bool {
+	for i := range p.house.Members {
+		who := &p.house.Members[i]
+		left := slices.ContainsFunc(who.Memberships, func(m annona.Membership) bool { return m.EndDate != "" })
+		if !left && textOf(who, "date_of_death") == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // ageOf is the age in completed years; 200 where nobody knows when somebody was born.

@@ -71,6 +71,7 @@ func TestCountriesThatMakeNoSense(t *testing.T) {
 		"before the areas":    {AsOf: "1999-01-01"},
 		"mostly duplicates":   {Duplicates: 0.9},
 		"no number":           {Duplicates: math.NaN()},
+		"two cases for each":  {Cases: 2},
 	} {
 		if _, err := synthetic.New(annona.Standard(), c); annona.KindOf(err) != annona.KindInvalid {
 			t.Errorf("%s: got %v, want a refusal", name, err)

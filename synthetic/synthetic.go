@@ -32,6 +32,7 @@ const Source = "synthetic"
 const (
 	DefaultAsOf       = annona.Date("2026-07-01")
 	DefaultDuplicates = 0.005
+	DefaultCases      = 0.2
 	noHead            = 0.004 // households whose head nobody named
 	badCheckDigit     = 0.003 // identity numbers with a wrong check digit
 	nastyNames        = 0.003 // names that break careless programs
@@ -44,6 +45,7 @@ type Country struct {
 	Seed        uint64      // any number
 	AsOf        annona.Date // today, for the country; empty: DefaultAsOf
 	Duplicates  float64     // share of individuals who are registered a second time, 0 to 0.5; 0: DefaultDuplicates, negative: none
+	Cases       float64     // share of households with a case, 0 to 1; 0: DefaultCases, negative: none
 }
 
 // Household is one household with the people in it, as a source reports them. Its memory
@@ -89,6 +91,12 @@ func New(d *annona.Dictionary, c Country) (*Registry, error) {
 		c.Duplicates = 0
 	case !(c.Duplicates <= 0.5):
 		return nil, annona.Invalid("duplicates_out_of_range", "at most half of the individuals are registered a second time").On("duplicates")
+	}
+	switch {
+	case c.Cases == 0:
+		c.Cases = DefaultCases
+	case !(c.Cases <= 1):
+		return nil, annona.Invalid("cases_out_of_range", "a household has one case at most").On("cases")
 	}
 	r := &Registry{country: c, asOf: dayOf(asOf), traditions: traditions()}
 	r.atlas = newAtlas(len(r.traditions))

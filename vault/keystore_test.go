@@ -17,6 +17,7 @@ type keptKeys struct {
 	secrets map[string]map[int]*annona.Secret
 	blocks  map[place]annona.KeyBlock
 	failing error
+	reads   int // of secrets
 }
 
 type place struct {
@@ -31,6 +32,7 @@ func newKeys() *keptKeys {
 func (k *keptKeys) Get(label string, version int) (annona.Secret, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.reads++
 	if s := k.secrets[label][version]; s != nil {
 		return *s, k.failing
 	}

@@ -202,7 +202,7 @@ func (v *Vault) completeAt() (time.Time, error) {
 
 // RotateClass makes a new version of the secret of a class for what is new. Those before it stay:
 // cursors are read, indexes searched and signatures verified under each, until DestroyClass. Classes
-// are position, index, name-search and issuer.
+// are position, index, name-search, issuer, factor and sign-in.
 func (v *Vault) RotateClass(class string) (version int, err error) {
 	if err := rotates(class); err != nil {
 		return 0, err
@@ -210,6 +210,9 @@ func (v *Vault) RotateClass(class string) (version int, err error) {
 	latest, err := v.latest(class)
 	if err != nil {
 		return 0, err
+	}
+	if signsIn(class) && latest.Version > 1 && v.clock().Sub(latest.At) < takenOver {
+		return 0, annona.Conflict("rotation_early", "this key was rotated less than two hours ago, and not every server may have taken it over; rotate it later")
 	}
 	s, err := v.add(class, latest.Version+1)
 	if err != nil {
@@ -224,7 +227,8 @@ func (v *Vault) ClassVersion(class string) (int, error) {
 	return latest.Version, err
 }
 
-// DestroyClass destroys all versions of the secret of a class but the latest.
+// DestroyClass destroys all versions of the secret of a class but the latest, and of the classes of signing in
+// but the latest two: what another node seals before it has taken over the latest still opens.
 func (v *Vault) DestroyClass(class string) error {
 	if err := rotates(class); err != nil {
 		return err
@@ -233,7 +237,11 @@ func (v *Vault) DestroyClass(class string) error {
 	if err != nil {
 		return err
 	}
-	for version := 1; version < latest.Version; version++ {
+	kept := latest.Version
+	if signsIn(class) {
+		kept--
+	}
+	for version := 1; version < kept; version++ {
 		if err := v.keys.Destroy(class, version); err != nil {
 			return err
 		}
@@ -241,12 +249,18 @@ func (v *Vault) DestroyClass(class string) error {
 	return v.Refresh()
 }
 
+// takenOver is when every server seals by the latest keys: it looks for them each hour.
+const takenOver = 2 * time.Hour
+
+func signsIn(class string) bool { return class == classFactor.label || class == classSignIn.label }
+
 func rotates(class string) error {
 	switch class {
-	case classPosition.label, classIndex.label, classNameSearch.label, classIssuer.label:
+	case classPosition.label, classIndex.label, classNameSearch.label, classIssuer.label, classFactor.label, classSignIn.label:
 		return nil
 	}
-	return annona.Invalid("class_unknown", "the classes whose secrets rotate are %s, %s, %s and %s", classPosition.label, classIndex.label, classNameSearch.label, classIssuer.label).On("class")
+	return annona.Invalid("class_unknown", "the classes whose secrets rotate are %s, %s, %s, %s, %s and %s",
+		classPosition.label, classIndex.label, classNameSearch.label, classIssuer.label, classFactor.label, classSignIn.label).On("class")
 }
 
 // Status is the state of the keys that rotate, for whoever looks after the installation.

@@ -3,6 +3,7 @@ package vault
 import (
 	"crypto/cipher"
 	"encoding/binary"
+	"time"
 
 	"github.com/annona-exchange/annona"
 )
@@ -19,12 +20,46 @@ func (v *Vault) SealFactor(user, factor annona.UID, message []byte) []byte {
 
 // OpenFactor opens what SealFactor has sealed for the same factor of the same user.
 func (v *Vault) OpenFactor(user, factor annona.UID, sealed []byte) ([]byte, bool) {
-	version, aead, sealed, ok := v.factors.opener(sealed)
+	version, aead, sealed, ok := v.signInOpener(v.factors, sealed)
 	if !ok {
 		return nil, false
 	}
 	message, err := open(aead, sealed, factorData(version, user, factor))
 	return message, err == nil
+}
+
+// SealFactorAnew seals with the latest key what SealFactor has sealed; nil: it was. false: it does not open.
+func (v *Vault) SealFactorAnew(user, factor annona.UID, sealed []byte) (anew []byte, ok bool) {
+	message, ok := v.OpenFactor(user, factor, sealed)
+	if !ok {
+		return nil, false
+	}
+	latest, _ := v.factors.newest()
+	if version, _ := binary.Uvarint(sealed); version == uint64(latest) {
+		return nil, true
+	}
+	return v.SealFactor(user, factor, message), true
+}
+
+// signInOpener is opener of a ring. Another node may have rotated the key, and sealed by it already: the
+// keys on file are looked at then, at most once a second, because browsers show what they like.
+func (v *Vault) signInOpener(r *ring[cipher.AEAD], sealed []byte) (version int, key cipher.AEAD, rest []byte, ok bool) {
+	version, key, rest, ok = r.opener(sealed)
+	if ok || !v.looksAgain() || v.Refresh() != nil {
+		return version, key, rest, ok
+	}
+	return r.opener(sealed)
+}
+
+func (v *Vault) looksAgain() bool {
+	v.lookedMu.Lock()
+	defer v.lookedMu.Unlock()
+	now := v.clock()
+	if now.Sub(v.looked) < time.Second {
+		return false
+	}
+	v.looked = now
+	return true
 }
 
 func factorData(version int, user, factor annona.UID) []byte {
@@ -45,7 +80,7 @@ func (v *Vault) OpenSignIn(context, text string) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	version, aead, sealed, ok := v.signIns.opener(sealed)
+	version, aead, sealed, ok := v.signInOpener(v.signIns, sealed)
 	if !ok {
 		return nil, false
 	}

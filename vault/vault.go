@@ -55,6 +55,9 @@ type Vault struct {
 	factors    *ring[cipher.AEAD]
 	signIns    *ring[cipher.AEAD]
 
+	lookedMu sync.Mutex
+	looked   time.Time // when the keys of signing in were last looked for on file
+
 	realmsMu sync.Mutex
 	realms   map[string]*realm
 

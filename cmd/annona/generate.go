@@ -12,17 +12,20 @@ type generateCommand struct {
 	Individuals int     `required:"" help:"How many individuals."`
 	Seed        uint64  `default:"1" help:"The same seed gives the same country."`
 	Duplicates  float64 `default:"0.005" help:"Share of individuals who are registered twice; 0 for none."`
+	Cases       float64 `default:"0.2" help:"Share of households with a case; 0 for none."`
 	Part        string  `default:"households" enum:"households,enrollments,benefits,cases,case-notes" help:"What of the country: its households with their people, or what programs and a case system keep about them, for annona report: ${enum}."`
 }
 
 // country is the country asked for. A rate of 0 means the default to package synthetic, so
 // that none is said by a negative one.
 func (g generateCommand) country() synthetic.Country {
-	rate := g.Duplicates
-	if rate == 0 {
-		rate = -1
+	country := synthetic.Country{Individuals: g.Individuals, Seed: g.Seed, Duplicates: g.Duplicates, Cases: g.Cases}
+	for _, rate := range []*float64{&country.Duplicates, &country.Cases} {
+		if *rate == 0 {
+			*rate = -1
+		}
 	}
-	return synthetic.Country{Individuals: g.Individuals, Seed: g.Seed, Duplicates: rate}
+	return country
 }
 
 // Run writes a part of the country: nested households in the shape of examples/synthetic, or the rows of

@@ -25,7 +25,7 @@ import (
 type keyRotate struct {
 	dataFlag
 	Force bool   `help:"Make a generation now, though the newest is not two weeks old."`
-	Class string `enum:"generation,position,index,name-search,issuer" default:"generation" help:"What to rotate: generation (wraps the keys of subjects; the server does it by itself), position (cursors), index (look-up of identifiers), name-search, issuer (what the authorization server signs)."`
+	Class string `enum:"generation,position,index,name-search,issuer,factor,sign-in" default:"generation" help:"What to rotate: generation (wraps the keys of subjects; the server does it by itself), position (cursors), index (look-up of identifiers), name-search, issuer (what the authorization server signs), factor (what people sign in by), sign-in (what their browsers keep)."`
 }
 
 func (k keyRotate) Run(ctx context.Context, c console) error {
@@ -42,6 +42,8 @@ func (k keyRotate) Run(ctx context.Context, c console) error {
 				_, err = fmt.Fprintln(c.out, "Servers take it over within seconds. They write the index anew, and destroy the former keys when they are done; without a server, annona key reindex does it.")
 			case k.Class == string(annona.IndexNames):
 				_, err = fmt.Fprintln(c.out, "While names can be searched, the servers index them anew; without a server, annona key reindex does it.")
+			case k.Class == "factor" || k.Class == "sign-in":
+				_, err = fmt.Fprintln(c.out, "Servers take it over by themselves. The next rotation destroys the key before: when somebody may have read it, rotate again when all servers have run for an hour.")
 			default:
 				_, err = fmt.Fprintln(c.out, "Servers take it over within the hour; start them again to have it at once.")
 			}

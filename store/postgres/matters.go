@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/annona-exchange/annona"
 )
 
@@ -96,6 +98,7 @@ func (t *tx) lockMatters(dataset *annona.Dataset, take func(annona.Matter), wher
 	err := t.conn.each(selectMatters+where+" ORDER BY number FOR NO KEY UPDATE", func(r row) error {
 		m, err := readMatter(dataset, r)
 		if err == nil {
+			t.about[annona.MatterRef{Dataset: dataset.Name, Number: m.Number}] = m.Subject
 			take(m)
 		}
 		return err
@@ -159,12 +162,14 @@ func (t *tx) PutMatters(ctx context.Context, by annona.Author, matters []annona.
 	return nil
 }
 
-// holdSubjects keeps those whom new matters are about from being erased, and refuses who is not on file.
+// holdSubjects keeps those whom new matters are about from being erased, and refuses who is not on file. A
+// matter that this transaction has locked keeps whom it was about: to erase them is to remove it first.
 func (t *tx) holdSubjects(matters []annona.Matter) error {
 	wanted := map[string]map[int64]bool{}
 	for i := range matters {
 		s := matters[i].Subject
-		if s.IsZero() {
+		was, locked := t.about[annona.MatterRef{Dataset: matters[i].Dataset.Name, Number: matters[i].Number}]
+		if s.IsZero() || locked && was == s {
 			continue
 		}
 		if wanted[s.Dataset] == nil {
@@ -225,11 +230,13 @@ func (t *tx) putMatter(m *annona.Matter) error {
 	if m.Version == 1 {
 		sql, set = insertMatter, append(set, m.UID, m.Source, m.Key, m.Dataset.Parent)
 	}
-	n, err := t.conn.changes(sql, set...)
-	if err == nil && n == 0 {
-		err = annona.Internal("write a matter", errNotFound)
-	}
-	return err
+	t.later.Queue(sql, values(set)...).Exec(func(done pgconn.CommandTag) error {
+		if done.RowsAffected() == 0 {
+			return annona.Internal("write a matter", errNotFound)
+		}
+		return nil
+	})
+	return nil
 }
 
 func numberOrNull(n annona.Number) any {

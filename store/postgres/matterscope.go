@@ -9,7 +9,7 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// matterReading is the reading of one page of matters, in one read transaction.
+// matterReading is the reading of one page of matters, by one statement.
 //
 // In its query m is the matter, and i or h whom it is about: an individual is the one into whom it was
 // merged, as long as that holds.
@@ -18,23 +18,35 @@ type matterReading struct {
 	scope annona.MatterScope
 }
 
-// ReadMatters appends matters of the scope to page. See annona.Matters.
+// ReadMatters appends matters of the scope to page, with the policy epoch beside them: one statement is one
+// moment. See annona.Matters.
 func (s *Store) ReadMatters(ctx context.Context, scope annona.MatterScope, choice annona.MatterChoice, after annona.Number, limit int, page *annona.Page) (more bool, err error) {
 	if err := checkMatterScope(scope); err != nil || limit <= 0 {
 		return err == nil, err
 	}
-	from := page.Count
-	err = s.lookups.read(ctx, "read a page of "+scope.Shape().Dataset.Name, func(c *conn) error {
+	from, read := page.Count, s.lookups.read
+	if from == 0 {
+		read = s.lookups.ask
+	}
+	err = read(ctx, "read a page of "+scope.Shape().Dataset.Name, func(c *conn) error {
+		if from == 0 {
+			page.Reset() // of what a connection that died has left
+		}
 		said := scope.Terms().Said
 		r := &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, scope: scope}
-		if page.Epoch, err = c.counter("policy_epoch"); err != nil {
-			return err
-		}
+		r.write("SELECT e.value, f.* FROM counters e LEFT JOIN LATERAL (")
 		plan := r.query(choice, after, limit)
+		r.write(") f ON TRUE WHERE e.name = 'policy_epoch'")
 		if r.err != nil {
 			return r.err
 		}
-		return c.each(r.sql.String(), func(values row) error { return readMatterRow(plan, values, page) }, r.args...)
+		return c.each(r.sql.String(), func(values row) error {
+			page.Epoch = values.integer(0)
+			if values.absent(1) {
+				return nil // nothing: the epoch alone
+			}
+			return readMatterRow(plan, values[1:], page)
+		}, r.args...)
 	})
 	return page.Count-from == limit, err
 }

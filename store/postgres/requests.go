@@ -16,6 +16,9 @@ const claimRequest = `INSERT INTO requests AS r (id, digest, at, until, status, 
 // waited for. The row that was met may be swept in the next moment: then the claim is tried again.
 func (t *tx) ClaimRequest(ctx context.Context, r annona.KeyedRequest) (earlier *annona.KeyedRequest, err error) {
 	const doing = "claim the key of a request"
+	if err := t.sendLater(); err != nil { // what came of a request of this transaction stands there
+		return nil, t.fault(doing, err)
+	}
 	for earlier == nil {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -45,11 +48,8 @@ func (t *tx) EndRequest(ctx context.Context, r annona.KeyedRequest) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := t.conn.exec("UPDATE requests SET until = $1, status = $2, noun = $3, record = $4, version = $5 WHERE id = $6",
-		r.Until, int64(r.Status), r.Noun, r.Record, r.Version, r.ID)
-	if err != nil {
-		return t.fault("end a request", err)
-	}
+	t.later.Queue("UPDATE requests SET until = $1, status = $2, noun = $3, record = $4, version = $5 WHERE id = $6",
+		values([]any{r.Until, int64(r.Status), r.Noun, r.Record, r.Version, r.ID})...)
 	return nil
 }
 

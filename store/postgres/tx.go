@@ -20,15 +20,16 @@ type tx struct {
 	events   []annona.Event
 	evented  map[subject]bool // records that have an event of this transaction
 	tables   map[string]*table
-	prepared *preparedTables             // of the store
-	early    bool                        // a table is as an earlier transaction has found it
-	known    map[householdKey]household  // households locked by this transaction
-	homes    map[annona.Number]household // the same, by number
-	beside   bool                        // other keys or deleted records lie in the registry, as far as known
-	found    map[subject]*found          // records found and not written yet
-	moves    int64                       // of the policy epoch
-	expected int64                       // version of the areas that the transaction relies on, plus one; 0: on none
-	follows  bool                        // the indexes have moved so many times, as far as known
+	prepared *preparedTables                        // of the store
+	early    bool                                   // a table is as an earlier transaction has found it
+	known    map[householdKey]household             // households locked by this transaction
+	homes    map[annona.Number]household            // the same, by number
+	about    map[annona.MatterRef]annona.SubjectRef // whom matters are about that are locked
+	beside   bool                                   // other keys or deleted records lie in the registry, as far as known
+	found    map[subject]*found                     // records found and not written yet
+	moves    int64                                  // of the policy epoch
+	expected int64                                  // version of the areas that the transaction relies on, plus one; 0: on none
+	follows  bool                                   // the indexes have moved so many times, as far as known
 	moved    int64
 	hashed   bool                   // something was written that is indexed by hashes
 	names    bool                   // names are indexed
@@ -47,6 +48,7 @@ func (s *Store) newTx(ctx context.Context, db database) *tx {
 	return &tx{
 		conn: &conn{ctx: ctx, db: db}, now: s.clock(), prepared: &s.prepared,
 		evented: map[subject]bool{}, tables: map[string]*table{}, known: map[householdKey]household{}, homes: map[annona.Number]household{}, found: map[subject]*found{},
+		about: map[annona.MatterRef]annona.SubjectRef{},
 	}
 }
 
