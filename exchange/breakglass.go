@@ -15,7 +15,7 @@ import (
 // In an emergency somebody may have to see what their roles do not show. They break the glass, with a reason,
 // and read in an emergency role of theirs, through one client and for one purpose: for an hour, and fifty people
 // and households. The agreement still bounds what there is to see. Whoever looks after data protection
-// sees it at once, and until somebody else has reviewed it there is no second time.
+// is told by a notice (package jobs) and sees it in the list, and until somebody else has reviewed it there is no second time.
 
 // The bounds of an emergency.
 const (

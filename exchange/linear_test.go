@@ -295,9 +295,9 @@ func (l *linear) turn(s subject, random *rand.Rand, enter func(act, heard, int64
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var base, tag string
-	var err error
-	from := now()
+	var from int64
 	for {
+		var err error
 		from = now()
 		if base, tag, err = s.read(ctx, l.gate.Load()); err == nil {
 			break

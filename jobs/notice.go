@@ -24,16 +24,19 @@ const (
 	NoticeFailed  = "export_failed"  // it was not started, or did not end well
 	NoticeMissed  = "export_missed"  // nobody was there at its time; it runs now
 	NoticeSkipped = "export_skipped" // the one before still runs
+	NoticeGlass   = "break_glass"    // somebody sees more than their roles show, see Scheduler.emergencies
 )
 
-// Notice tells that a scheduled export did not go as it should. It has no personal data: ids, codes and times.
+// Notice tells that a scheduled export did not go as it should, or of an emergency. It has no personal data:
+// ids, codes and times.
 type Notice struct {
 	Version       int       `json:"notice"` // of this form: 1
 	ID            string    `json:"id"`     // the same when it is sent again
 	Event         string    `json:"event"`
-	Specification string    `json:"specification"` // name@version
+	Specification string    `json:"specification,omitempty"` // name@version
 	Agreement     string    `json:"agreement"`
-	Due           time.Time `json:"due"`
+	Due           time.Time `json:"due,omitzero"`
+	BreakGlass    string    `json:"break_glass,omitempty"` // id of the emergency
 	Export        string    `json:"export,omitempty"`
 	Code          string    `json:"code,omitempty"`
 	Missed        int       `json:"missed,omitempty"` // runs before this one
@@ -72,6 +75,9 @@ func (n *Notice) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// about names what a notice tells of.
+func (n Notice) about() string { return n.Specification + n.BreakGlass }
+
 // text is what is sent of a notice.
 func (n Notice) text() (string, error) {
 	b, err := json.MarshalIndent(sentNotice(n), "", "  ")
@@ -100,10 +106,15 @@ const (
 
 // notice puts a notice on its way, and into the log.
 func (s *Scheduler) notice(state *Schedules, spec *annona.ExportSpec, n Notice) {
-	n.Version, n.ID, n.At = 1, annona.NewUID().String(), s.Gate.Clock().UTC().Truncate(time.Second)
 	n.Specification, n.Agreement = fmt.Sprintf("%s@%d", spec.Name, spec.Version), spec.Agreement
 	n.Webhook = spec.Schedule.Webhook
 	s.Log.Warn("a scheduled export did not go as it should", "event", n.Event, "specification", n.Specification, "export", n.Export, "code", n.Code, "missed", n.Missed)
+	s.post(state, n)
+}
+
+// post puts a notice on its way to all tellers.
+func (s *Scheduler) post(state *Schedules, n Notice) {
+	n.Version, n.ID, n.At = 1, annona.NewUID().String(), s.Gate.Clock().UTC().Truncate(time.Second)
 	for _, t := range s.Tell {
 		n.Waits = append(n.Waits, t.Name())
 	}
@@ -111,7 +122,7 @@ func (s *Scheduler) notice(state *Schedules, spec *annona.ExportSpec, n Notice) 
 		return
 	}
 	if state.Notices = append(state.Notices, n); len(state.Notices) > mostNotices {
-		s.Log.Error("too many notices wait; the oldest is dropped", "event", state.Notices[0].Event, "specification", state.Notices[0].Specification)
+		s.Log.Error("too many notices wait; the oldest is dropped", "event", state.Notices[0].Event, "about", state.Notices[0].about())
 		state.Notices = state.Notices[1:]
 	}
 }
@@ -131,7 +142,7 @@ func (s *Scheduler) send(ctx context.Context, state *Schedules) {
 		}
 		n.Waits = failed
 		if n.Attempts++; n.Attempts >= noticeAttempts {
-			s.Log.Error("a notice could not be brought and is given up", "event", n.Event, "specification", n.Specification, "tellers", strings.Join(failed, " "))
+			s.Log.Error("a notice could not be brought and is given up", "event", n.Event, "about", n.about(), "tellers", strings.Join(failed, " "))
 			continue
 		}
 		n.NotNow = now.Add(min(firstRetry<<(n.Attempts-1), longestRetry))
@@ -304,7 +315,7 @@ func (m *Mail) message(n Notice) (*mail.Msg, error) {
 	if err := errors.Join(message.From(m.from), message.To(m.to)); err != nil {
 		return nil, err
 	}
-	message.Subject("Annona: " + n.Event + " " + n.Specification)
+	message.Subject("Annona: " + n.Event + " " + n.about())
 	message.SetMessageIDWithValue(n.ID + "@annona")
 	message.SetBodyString(mail.TypeTextPlain, text)
 	return message, nil

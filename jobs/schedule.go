@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 )
 
-// Scheduler starts exports when their schedules say so, on one node at a time, and tells what went wrong.
+// Scheduler starts exports when their schedules say so, on one node at a time, and tells what went wrong. It
+// tells of emergencies too: it alone says everything once.
 //
 // A time that nobody was there for is made up for once, and said. While an export of a specification still
 // runs, the next one is left out, and said. An export is asked for with its due time as the key, so that
@@ -35,6 +37,8 @@ const (
 type Schedules struct {
 	Specs   map[string]*Scheduled `json:"specs,omitempty"`
 	Notices []Notice              `json:"notices,omitempty"` // on their way
+	// Emergencies are those that were told and that nobody has reviewed.
+	Emergencies []string `json:"emergencies,omitempty"`
 }
 
 // Scheduled is how a schedule stands.
@@ -127,8 +131,35 @@ func (s *Scheduler) Look(ctx context.Context) error {
 			delete(state.Specs, name)
 		}
 	}
+	if err := s.emergencies(ctx, state); err != nil {
+		return err
+	}
 	s.send(ctx, state)
 	return s.keep(ctx, state)
+}
+
+// emergencies tells of those that have begun since the last look, and of each one once. Who looks after data
+// protection is to know of them at once.
+func (s *Scheduler) emergencies(ctx context.Context, state *Schedules) error {
+	all, err := s.Gate.ListBreakGlass(ctx, annona.Caller{Strength: annona.StrengthOperator})
+	if err != nil {
+		return err
+	}
+	told := state.Emergencies
+	state.Emergencies = nil
+	for i := range all {
+		g := &all[i]
+		if !g.ReviewedAt.IsZero() {
+			continue
+		}
+		id := g.ID.String()
+		if !slices.Contains(told, id) {
+			s.Log.Warn("somebody has broken the glass; annona break-glass list tells more", "break_glass", id, "agreement", g.Agreement, "reason", g.Reason)
+			s.post(state, Notice{Event: NoticeGlass, Agreement: g.Agreement, BreakGlass: id, Code: g.Reason})
+		}
+		state.Emergencies = append(state.Emergencies, id)
+	}
+	return nil
 }
 
 func (s *Scheduler) keep(ctx context.Context, state *Schedules) error {

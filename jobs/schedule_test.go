@@ -76,6 +76,43 @@ func (r *registry) scheduled() *Scheduled {
 	return s.Specs["daily"]
 }
 
+// TestEmergenciesAreTold: each one that nobody has reviewed is told once, also by another node, and until it has been told.
+func TestEmergenciesAreTold(t *testing.T) {
+	r := newRegistry(t, 1)
+	put := func(g annona.BreakGlass) {
+		r.must(r.store.Update(r.Context(), func(tx annona.Tx) error { return tx.PutBreakGlass(r.Context(), g) }))
+	}
+	first := annona.BreakGlass{ID: annona.NewUID(), Person: annona.NewUID(), Client: r.caller.Client, Agreement: r.caller.Agreement, Purpose: "flood", Reason: "flood", OpenedAt: r.clock(), Until: r.clock().Add(time.Hour)}
+	put(first)
+	heard := &told{fails: 1}
+	look := func() {
+		s := r.scheduler(heard)
+		r.must(s.Look(r.Context()))
+		r.must(r.store.FreeSync(r.Context(), annona.ScheduleSync, s.Holder))
+	}
+	look()
+	if len(heard.notices) != 0 {
+		t.Fatalf("told by a teller that fails: %+v", heard.notices)
+	}
+	for range 3 {
+		r.move(time.Minute)
+		look()
+	}
+	if len(heard.notices) != 1 || heard.notices[0].Event != NoticeGlass || heard.notices[0].BreakGlass != first.ID.String() || heard.notices[0].Code != "flood" {
+		t.Fatalf("an emergency was told as %+v", heard.notices)
+	}
+	first.ReviewedAt, first.ReviewedBy, first.Verdict = r.clock(), "user:officer", annona.GlassJustified
+	put(first)
+	second := first
+	second.ID, second.ReviewedAt, second.ReviewedBy, second.Verdict = annona.NewUID(), time.Time{}, "", ""
+	put(second)
+	look()
+	look()
+	if len(heard.notices) != 2 || heard.notices[1].BreakGlass != second.ID.String() {
+		t.Errorf("two emergencies were told as %+v", heard.notices)
+	}
+}
+
 // TestSchedulesStartExports lets days pass: an export starts at its time, on one node, once.
 func TestSchedulesStartExports(t *testing.T) {
 	r := newRegistry(t, 20)
