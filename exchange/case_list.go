@@ -1,0 +1,108 @@
+package exchange
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/annona-exchange/annona"
+)
+
+// CaseChoice picks from the cases that a caller may see. What is empty picks all.
+type CaseChoice struct {
+	ID           string // wire id
+	IndividualID string
+	HouseholdID  string
+	Status       string
+	Worker       string // as the partner names its workers
+	DueUntil     annona.Date
+	Changed      string // RFC 3339: since then
+}
+
+// Cases returns a page of the cases that the caller may see: those that its partner has, and those that are
+// shared with it. One by its id has an ETag.
+func (x *Exchange) Cases(ctx context.Context, caller annona.Caller, purpose string, c CaseChoice, fields []string, after string, limit int) (*Answer, error) {
+	if limit < 1 || limit > MaxLimit {
+		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	}
+	d, err := x.caseDesk(ctx, caller, annona.VerbReadCases, purpose)
+	if err != nil {
+		return nil, err
+	}
+	i, err := x.inquireMatters(ctx, caller, annona.VerbReadCases, "cases", purpose, fields)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := d.choice(ctx, i, c)
+	if err != nil {
+		return nil, err
+	}
+	return d.page(ctx, i, choice, after, limit, c.ID != "", errCase)
+}
+
+func (d *caseDesk) choice(ctx context.Context, i *inquiry, c CaseChoice) (choice annona.MatterChoice, err error) {
+	choice = annona.MatterChoice{DueUntil: c.DueUntil, Worker: d.x.workerOf(i.partner(), c.Worker)}
+	if c.Status != "" {
+		choice.States = []string{c.Status}
+	}
+	if c.ID != "" {
+		uid, ok := i.realm.ParseID(c.ID)
+		if !ok {
+			uid = annona.UID{}
+		}
+		choice.UIDs = []annona.UID{uid}
+	}
+	said := map[string]any{}
+	if c.IndividualID != "" {
+		said[memberIndividual] = c.IndividualID
+	}
+	if c.HouseholdID != "" {
+		said[memberHousehold] = c.HouseholdID
+	}
+	about, err := d.subject(ctx, said)
+	choice.Subjects = subjectsKnown(about)
+	return choice, err
+}
+
+// page reads a page of matters, and releases it.
+func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterChoice, after string, limit int, single bool, missing error) (*Answer, error) {
+	from, err := d.x.openCursor(i, after)
+	if err != nil {
+		return nil, err
+	}
+	if ceiling := i.grant.RowCeiling; ceiling > 0 {
+		limit = int(min(int64(limit), ceiling))
+	}
+	var tag string
+	if single { // before the case itself: a tag names the version that is shown, or an earlier one
+		if tag, err = d.tagOf(ctx, i, choice); err != nil {
+			return nil, err
+		}
+	}
+	page := annona.NewPage(i.shape)
+	more, err := d.x.readOwn(ctx, i, page, choice, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	if single && page.Count == 0 {
+		return nil, missing
+	}
+	answer, err := d.x.answerPage(ctx, i, page, more && !single)
+	if err == nil {
+		answer.ETag = tag
+	}
+	return answer, err
+}
+
+// tagOf is the entity tag of the one matter that a choice picks; empty when there is none.
+func (d *caseDesk) tagOf(ctx context.Context, i *inquiry, choice annona.MatterChoice) (string, error) {
+	version, _ := i.shape.Dataset.Field("version")
+	page := annona.NewPage(&annona.Shape{Dataset: i.shape.Dataset, Columns: []*annona.Field{version}})
+	if _, err := d.x.Matters.ReadMatters(ctx, i.ownScope(d.x, page.Shape, d.worker), choice, 0, 1, page); err != nil || page.Count == 0 {
+		return "", err
+	}
+	n, err := strconv.Atoi(string(page.Cell(0, 0)))
+	if err != nil {
+		return "", annona.Internal("read the version of a matter", err)
+	}
+	return d.tag(&annona.Matter{UID: page.UIDs[0]}, n), nil
+}
