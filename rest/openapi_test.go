@@ -119,7 +119,7 @@ func TestEveryOperationAboutPeopleNeedsAKey(t *testing.T) {
 	r.check(err)
 	for _, pattern := range r.server.mux.patterns {
 		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.NewReplacer("{id}", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "{file}", "individuals.xsd", "{version}", "1", "{list}", "sex", "{name}", "monthly").Replace(path)
+		path = strings.NewReplacer("{id}", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "{file}", "individuals.xsd", "{version}", "1", "{list}", "sex", "{name}", "monthly", "{attachment}", "aaaaaaaaaaaaaaaaaaaaaaaaaa").Replace(path)
 		body := ""
 		if method == http.MethodPost || method == http.MethodPatch {
 			body = "{}"
