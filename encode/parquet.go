@@ -39,9 +39,9 @@ type parquetColumn struct {
 
 // The sizes of a file. A row group is held in memory until it is whole, compressed.
 const (
-	rowGroupRows  = 1 << 15
+	rowGroupRows  = 1 << 14
 	batchRows     = 1 << 10
-	parquetPage   = 64 << 10 // bytes
+	parquetPage   = 32 << 10 // bytes
 	decimalDigits = 19       // of a decimal: its 64 bits hold no more
 	decimalBytes  = 9        // that hold so many digits
 )
