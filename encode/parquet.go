@@ -40,7 +40,7 @@ type parquetColumn struct {
 // The sizes of a file. A row group is held in memory until it is whole, compressed.
 const (
 	rowGroupRows  = 1 << 14
-	batchRows     = 1 << 10
+	batchRows     = 1 << 9
 	parquetPage   = 32 << 10 // bytes
 	decimalDigits = 19       // of a decimal: its 64 bits hold no more
 	decimalBytes  = 9        // that hold so many digits

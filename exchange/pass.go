@@ -13,7 +13,7 @@ import (
 const (
 	firstPageRows  = 1000
 	maxPageRows    = 8192
-	maxNestedRows  = 512
+	maxNestedRows  = 384
 	readersPerPass = 2
 	pagesPerReader = 2 // one is read while the other waits to go: four in flight
 )
