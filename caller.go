@@ -52,7 +52,17 @@ type SignedIn struct {
 
 // Meets reports whether somebody has signed in as a demand wants it, at that moment.
 func (s SignedIn) Meets(d Demand, now time.Time) bool {
-	return s.Person != (UID{}) && s.Assurance >= d.Assurance && (d.MaxAge == 0 || now.Sub(s.At) <= d.MaxAge)
+	return s.Person != (UID{}) && s.Assurance >= d.Assurance && (d.MaxAge == 0 || s.isRecent(d.MaxAge, now))
+}
+
+// clocksDiffer is how far ahead the clock of whoever has seen a proof may be.
+const clocksDiffer = time.Minute
+
+// isRecent reports whether the proof is no older than that. One that is yet to come is none: it would be
+// recent for as long as it lies ahead.
+func (s SignedIn) isRecent(most time.Duration, now time.Time) bool {
+	age := now.Sub(s.At)
+	return -clocksDiffer <= age && age <= most
 }
 
 // Demand says how somebody must have signed in (RFC 9470). The zero Demand takes everybody who has.

@@ -122,6 +122,7 @@ func writeParts(w io.Writer, d *privacy.Disclosed, parts []Part, o Options) erro
 	if err != nil {
 		return err
 	}
+	defer e.Close()
 	for i := range parts {
 		if err := e.Begin(i); err != nil {
 			return err

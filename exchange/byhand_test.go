@@ -135,6 +135,8 @@ func TestByHandAsksForASignIn(t *testing.T) {
 		allows("two factors, now")
 		signedIn(annona.AssurancePasskey, c.limit+time.Second)
 		refuses("a passkey, a second too old")
+		signedIn(annona.AssurancePasskey, -2*time.Minute)
+		refuses("a passkey that is yet to be shown")
 		signedIn(annona.AssuranceOutside, 0)
 		refuses("as another one says")
 		r.caller.Within = &annona.Authorization{}

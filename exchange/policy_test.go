@@ -178,7 +178,7 @@ func TestBulkByHandAsksForASignIn(t *testing.T) {
 		"a passkey, just":      {acting: signedIn(annona.AssurancePasskey, 15*time.Minute)},
 		"a passkey, long ago":  {acting: signedIn(annona.AssurancePasskey, 15*time.Minute+time.Second), code: "insufficient_user_authentication"},
 		"as another one says":  {acting: signedIn(annona.AssuranceOutside, 0), code: "insufficient_user_authentication"},
-		"from tomorrow, oddly": {acting: signedIn(annona.AssurancePasskey, -time.Hour)},
+		"from tomorrow, oddly": {acting: signedIn(annona.AssurancePasskey, -time.Hour), code: "insufficient_user_authentication"},
 	} {
 		r.caller.Acting = c.acting
 		_, err := r.download(t, everybody, &receiver{})

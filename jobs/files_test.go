@@ -80,17 +80,31 @@ func (w *fullWriter) Write(p []byte) (int, error) {
 // TestAFullDiskDuringAnExport lets the disk be full: no part is kept, the state says why, and the export
 // goes on once there is room.
 func TestAFullDiskDuringAnExport(t *testing.T) {
-	r := newRegistry(t, 250)
-	r.spec("all", nil)
+	t.Run("where files lie", func(t *testing.T) {
+		r := newRegistry(t, 250)
+		r.spec("all", nil)
+		w, disk := r.worker(), &fullDisk{FileVault: r.vault, full: true}
+		w.Vault = disk
+		fullDiskDuringAnExport(r, w, "files_full", func() { disk.full = false })
+	})
+	t.Run("where tables wait", func(t *testing.T) {
+		r := newRegistry(t, 250)
+		r.linked("all", 100)
+		w := r.worker()
+		room := w.Spool
+		w.Spool = func() (annona.Spool, error) { return nil, annona.Unavailable("spool_full", "there is no room") }
+		fullDiskDuringAnExport(r, w, "spool_full", func() { w.Spool = room })
+	})
+}
+
+func fullDiskDuringAnExport(r *registry, w *Worker, code string, makeRoom func()) {
+	t := r.T
 	job := r.start("all", "")
-	disk := &fullDisk{FileVault: r.vault, full: true}
-	w := r.worker()
-	w.Vault = disk
 	for range 2 {
 		_, err := w.Next(r.Context())
 		r.must(err)
 		parts, err := r.store.ExportParts(r.Context(), job.ID)
-		if j := r.job(job.ID); err != nil || len(parts) != 0 || j.State != annona.ExportWaiting || j.Code != "files_full" || j.Rows > 250 {
+		if j := r.job(job.ID); err != nil || len(parts) != 0 || j.State != annona.ExportWaiting || j.Code != code || j.Rows > 250 {
 			t.Fatalf("%s, %s, %d parts, %v", j.State, j.Code, len(parts), err)
 		}
 		if left, err := os.ReadDir(filepath.Join(r.folder, job.ID.String())); err == nil && len(left) > 0 {
@@ -101,7 +115,7 @@ func TestAFullDiskDuringAnExport(t *testing.T) {
 		}
 		r.move(longestDelay)
 	}
-	disk.full = false
+	makeRoom()
 	if m := r.manifest(r.finish(w, job.ID)); m.Rows != 250 || len(m.Files) != 3 {
 		t.Errorf("%d rows in %d files", m.Rows, len(m.Files))
 	}

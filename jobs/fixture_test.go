@@ -140,6 +140,19 @@ func (r *registry) spec(name string, change func(*annona.ExportSpec)) {
 	r.must(err)
 }
 
+// linked specifies files of several tables, which are written side by side.
+func (r *registry) linked(name string, rows int64) {
+	r.Helper()
+	r.caller = r.partner("linked", func(a *annona.Agreement) {
+		seen := annona.DatasetTerms{Sensitivities: []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}}
+		a.Datasets["individuals"], a.Datasets["identifiers"] = seen, seen
+	})
+	r.spec(name, func(s *annona.ExportSpec) {
+		s.Format, s.Layout, s.PartRows = "csv", "linked", rows
+		s.Fields = append(s.Fields, annona.SpecField{Field: "identifiers.scheme"}, annona.SpecField{Field: "identifiers.value"})
+	})
+}
+
 func (r *registry) worker() *Worker {
 	return &Worker{
 		Gate: r.gate, Jobs: r.store, Queue: r.store, Vault: r.vault, Checkpoints: r.store, Files: r.bucket, Lease: time.Hour,

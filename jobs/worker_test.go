@@ -126,9 +126,20 @@ var kills = flag.Int("kills", 10, "how often the worker of one export is killed"
 // TestAKilledExportIsTheSame kills a worker ten times in one export, or more often. Its files hold what
 // those of an undisturbed export at the same position hold, byte for byte.
 func TestAKilledExportIsTheSame(t *testing.T) {
+	for name, specify := range map[string]func(r *registry, rows int64){
+		"one file": func(r *registry, rows int64) {
+			r.spec("all", func(s *annona.ExportSpec) { s.PartRows = rows })
+		},
+		"files side by side": func(r *registry, rows int64) { r.linked("all", rows) },
+	} {
+		t.Run(name, func(t *testing.T) { killedIsTheSame(t, specify) })
+	}
+}
+
+func killedIsTheSame(t *testing.T, specify func(*registry, int64)) {
 	r := newRegistry(t, 950)
 	files := 2 * *kills
-	r.spec("all", func(s *annona.ExportSpec) { s.PartRows = int64((950 + files - 1) / files) })
+	specify(r, int64((950+files-1)/files))
 	undisturbed := r.start("all", "")
 	position := r.gate.ExportPosition(&undisturbed)
 	want := r.documents(r.finish(r.worker(), undisturbed.ID))

@@ -106,18 +106,11 @@ func (s *Server) changeRequests(conflicts bool) func(context.Context, *requestsI
 			return nil, err
 		}
 		v.recognized(page.Request, exchange.Question{Dataset: in.Dataset, Purpose: in.Purpose})
-		o := encode.Options{Format: encode.JSON}
-		header := answerHeader(in.Dataset, o)
-		if page.Next != "" {
-			header.Set("Annona-Next", page.Next)
-		}
 		shown := []changeRequest{}
 		for i := range page.Requests {
 			shown = append(shown, requestOnWire(&page.Requests[i]))
 		}
-		return s.send(&page.Answer, o, header, func(b *body) error {
-			return json.NewEncoder(b).Encode(map[string]any{"requests": shown, "next": page.Next})
-		}), nil
+		return s.sendList(&page.Answer, in.Dataset, "requests", shown), nil
 	}
 }
 

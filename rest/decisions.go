@@ -2,13 +2,11 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/encode"
 	"github.com/annona-exchange/annona/exchange"
 )
 
@@ -139,16 +137,9 @@ func (s *Server) eligibilityDecisions(ctx context.Context, in *decidedInput) (*r
 		return nil, err
 	}
 	v.recognized(page.Request, exchange.Question{Dataset: in.Dataset, Purpose: in.Purpose})
-	o := encode.Options{Format: encode.JSON}
-	header := answerHeader(in.Dataset, o)
-	if page.Next != "" {
-		header.Set("Annona-Next", page.Next)
-	}
 	shown := []decidedDecision{}
 	for _, d := range page.Decisions {
 		shown = append(shown, decidedDecision{ID: d.ID.String(), RecordedAt: d.RecordedAt, EligibilityDecision: d.EligibilityDecision})
 	}
-	return s.send(&page.Answer, o, header, func(b *body) error {
-		return json.NewEncoder(b).Encode(map[string]any{"decisions": shown, "next": page.Next})
-	}), nil
+	return s.sendList(&page.Answer, in.Dataset, "decisions", shown), nil
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strconv"
 
@@ -66,6 +67,7 @@ func (s *Server) page(v *visit, answer *exchange.Answer, o encode.Options) (*rep
 		if err != nil {
 			return err
 		}
+		defer encoder.Close()
 		if err := encoder.Begin(0); err != nil {
 			return err
 		}
@@ -74,6 +76,18 @@ func (s *Server) page(v *visit, answer *exchange.Answer, o encode.Options) (*rep
 		}
 		return encoder.End()
 	}), nil
+}
+
+// sendList writes a page of what lies beside records, under its name, with the cursor of the next one.
+func (s *Server) sendList(answer *exchange.Answer, dataset, name string, shown any) *reply {
+	o := encode.Options{Format: encode.JSON}
+	header := answerHeader(dataset, o)
+	if answer.Next != "" {
+		header.Set("Annona-Next", answer.Next)
+	}
+	return s.send(answer, o, header, func(b *body) error {
+		return json.NewEncoder(b).Encode(map[string]any{name: shown, "next": answer.Next})
+	})
 }
 
 // send writes the body of a page or a record.

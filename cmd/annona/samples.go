@@ -86,6 +86,7 @@ func (s *samples) Sample(ctx context.Context, spec annona.ExportSpec, under anno
 	if err != nil {
 		return nil, err
 	}
+	defer to.Close()
 	if _, err := e.Run(ctx, []*annona.Shape{e.Shape()}, to, func() {}); err != nil {
 		return nil, err
 	}
