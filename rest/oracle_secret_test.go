@@ -14,7 +14,7 @@ import (
 // drawOther returns another world that differs from w only in what a caller under these terms
 // may not see, and what was changed.
 func drawOther(rt *rapid.T, w *world, t lawTerms) (*world, []string) {
-	seen := sightOf(w, t).seen()
+	first, seen := w, sightOf(w, t).seen()
 	var changes []string
 	for range evenInt(1, 4).Draw(rt, "changes") {
 		names := secretNames
@@ -24,6 +24,7 @@ func drawOther(rt *rapid.T, w *world, t lawTerms) (*world, []string) {
 		name := even(names).Draw(rt, "change")
 		other := w.clone()
 		secrets[name](&change{T: rt, w: other, t: t, s: sightOf(other, t)})
+		other.keepStarts(first)
 		if slices.Equal(sightOf(other, t).seen(), seen) && !other.handsOver(w) { // otherwise it was no secret
 			w, changes = other, append(changes, name)
 		}

@@ -88,6 +88,26 @@ func (p *person) hadPrimary() bool {
 	})
 }
 
+// keepStarts lets memberships that go on start when they did before: a report without a start leaves it as
+// it stands on file.
+func (w *world) keepStarts(before *world) {
+	for _, p := range w.people {
+		was := slices.IndexFunc(before.people, func(o *person) bool { return o.key == p.key })
+		if was < 0 {
+			continue
+		}
+		for i := range p.memberships {
+			m := &p.memberships[i]
+			old := slices.IndexFunc(before.people[was].memberships, func(o annona.Membership) bool {
+				return o.HouseholdKey == m.HouseholdKey && (o.EndDate == "" || o.EndDate > lawToday)
+			})
+			if old >= 0 && m.StartDate == "" {
+				m.StartDate = before.people[was].memberships[old].StartDate
+			}
+		}
+	}
+}
+
 // handsOver reports whether somebody's primary membership passes to another one when a world becomes w:
 // which one it is depends on what came before, and such a change is no secret.
 func (w *world) handsOver(before *world) bool {
