@@ -241,42 +241,86 @@ func (x *Exchange) CancelExport(ctx context.Context, caller annona.Caller, id st
 	})
 }
 
+// Fetch is a file of an export on its way to somebody.
+type Fetch struct {
+	Job       annona.ExportJob
+	Part      annona.ExportPart
+	Recipient string // public key that the file is sealed to; empty: it leaves as it was written
+
+	x      *Exchange
+	caller annona.Caller
+	epoch  int64 // of the standings under which everybody in it was looked at
+}
+
 // OpenExport decides whether the caller may have a file of an export now, and records that it goes. The
 // file is refused when somebody is in it who was erased, restricted or has withdrawn since: code
 // regenerate. piece says which bytes are asked for.
-func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, name, piece string) (job annona.ExportJob, part annona.ExportPart, recipient string, err error) {
-	job, err = x.ExportStatus(ctx, caller, id)
+func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, name, piece string) (*Fetch, error) {
+	job, err := x.ExportStatus(ctx, caller, id)
 	if err != nil {
-		return job, part, "", err
+		return nil, err
 	}
 	if err := x.MayFetch(ctx, caller, &job); err != nil {
-		return job, part, "", err
+		return nil, err
 	}
-	if part, err = x.fileOf(ctx, &job, name); err != nil {
-		return job, part, "", err
+	f := &Fetch{Job: job, x: x, caller: caller}
+	if f.Part, err = x.fileOf(ctx, &job, name); err != nil {
+		return nil, err
 	}
-	run, err := x.resume(ctx, caller, job)
-	if err != nil {
-		return job, part, "", outdated(err)
+	if f.epoch, err = x.Standings.Epoch(ctx); err != nil {
+		return nil, err
 	}
-	if err := overCeiling(job.Rows, run.e.i.grant.RowCeiling); err != nil {
-		return job, part, "", err
-	}
-	left, err := run.Left(ctx, part)
-	if err != nil {
-		return job, part, "", err
-	}
-	if left {
-		return job, part, "", errRegenerate
+	if err := f.look(ctx); err != nil {
+		return nil, err
 	}
 	facts := exportFacts(annona.VerbFetchExport, job.ID, &job.ExportOrder)
-	facts.Rows = part.Rows
+	facts.Rows = f.Part.Rows
 	facts.Details["bytes"], facts.Details["file"] = piece, name
-	return job, part, run.spec.Recipient, x.disclose(ctx, x.administration(caller, facts))
+	return f, x.disclose(ctx, x.administration(caller, facts))
 }
 
-// MayFetch decides whether somebody may have what an export holds. It is asked again and again while they
-// download. What it denies is entered in the ledger.
+// Ask says why a download that runs may not go on: who downloads may not have the export any more, it was
+// cancelled, or somebody in the file has been erased or restricted or has withdrawn since. Whoever sends the file asks each second.
+func (f *Fetch) Ask(ctx context.Context) error {
+	if err := f.x.MayFetch(ctx, f.caller, &f.Job); err != nil {
+		return err
+	}
+	job, err := f.x.exportOf(ctx, f.caller, f.Job.ID)
+	if err == nil {
+		err = fetchable(&job)
+	}
+	if err != nil {
+		return err
+	}
+	epoch, err := f.x.Standings.Epoch(ctx) // before everybody is looked at
+	if err != nil || epoch == f.epoch {
+		return err
+	}
+	if err := f.look(ctx); err != nil {
+		return err
+	}
+	f.epoch = epoch
+	return nil
+}
+
+// look looks at everybody who is in the file, under the terms of this moment.
+func (f *Fetch) look(ctx context.Context) error {
+	run, err := f.x.resume(ctx, f.caller, f.Job)
+	if err != nil {
+		return outdated(err)
+	}
+	f.Recipient = run.spec.Recipient
+	if err := overCeiling(f.Job.Rows, run.e.i.grant.RowCeiling); err != nil {
+		return err
+	}
+	left, err := run.Left(ctx, f.Part)
+	if err == nil && left {
+		err = errRegenerate
+	}
+	return err
+}
+
+// MayFetch decides whether somebody may have what an export holds. What it denies is entered in the ledger.
 func (x *Exchange) MayFetch(ctx context.Context, caller annona.Caller, job *annona.ExportJob) error {
 	_, err := x.decide(ctx, x.Standings, caller, annona.VerbExport, Question{Dataset: job.Dataset, Purpose: job.Purpose})
 	x.denied(x.Standings, caller, annona.VerbExport, job.Dataset, err)

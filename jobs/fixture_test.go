@@ -192,12 +192,12 @@ func (r *registry) finish(w *Worker, id annona.UID) annona.ExportJob {
 // open reads a file as its partner does.
 func (r *registry) open(id annona.UID, name string) ([]byte, error) {
 	r.Helper()
-	job, part, recipient, err := r.gate.OpenExport(r.Context(), r.caller, id.String(), name, "all")
+	fetch, err := r.gate.OpenExport(r.Context(), r.caller, id.String(), name, "all")
 	if err != nil {
 		return nil, err
 	}
 	files := &Files{Bucket: r.bucket, Vault: r.vault}
-	from, err := files.Open(r.Context(), &job, &part, recipient)
+	from, err := files.Open(r.Context(), &fetch.Job, &fetch.Part, fetch.Recipient)
 	if err != nil {
 		return nil, err
 	}

@@ -274,6 +274,36 @@ func TestTheAuthorityOfAnExportIsItsInitiators(t *testing.T) {
 	}
 }
 
+// TestWhatEndsADownload: a download that has begun is asked about again, and ends with what it was allowed by.
+func TestWhatEndsADownload(t *testing.T) {
+	for code, change := range map[string]func(r *registry, job annona.UID){
+		"":            func(r *registry, _ annona.UID) { r.partner("another", nil) },
+		"key_invalid": func(r *registry, _ annona.UID) { r.must(r.gate.RevokeClient(r.Context(), operator, r.caller.Client)) },
+		"regenerate":  func(r *registry, _ annona.UID) { r.restrict("I0000003") },
+		"export_gone": func(r *registry, job annona.UID) { r.must(r.gate.CancelExport(r.Context(), operator, job.String())) },
+		"role_not_granted": func(r *registry, _ annona.UID) {
+			r.must(r.gate.SetRole(r.Context(), operator, r.caller.Client, "auditor"))
+		},
+	} {
+		t.Run(code, func(t *testing.T) {
+			r := newRegistry(t, 30)
+			r.spec("all", nil)
+			job := r.finish(r.worker(), r.start("all", "").ID)
+			fetch, err := r.gate.OpenExport(r.Context(), r.caller, job.ID.String(), r.manifest(job).Files[0].Name, "all")
+			r.must(err)
+			r.must(fetch.Ask(r.Context()))
+			caller := r.caller
+			change(r, job.ID)
+			r.caller = caller
+			for range 2 { // it does not come back
+				if err := fetch.Ask(r.Context()); (err != nil || code != "") && annona.CodeOf(err) != code {
+					t.Errorf("%v", err)
+				}
+			}
+		})
+	}
+}
+
 func TestAPartnerSeesItsOwnExportsOnly(t *testing.T) {
 	r := newRegistry(t, 20)
 	r.spec("all", nil)
@@ -283,7 +313,7 @@ func TestAPartnerSeesItsOwnExportsOnly(t *testing.T) {
 	unknown := annona.NewUID().String()
 	for _, id := range []string{job.ID.String(), unknown, "nonsense"} {
 		_, shown := r.gate.ExportStatus(r.Context(), other, id)
-		_, _, _, opened := r.gate.OpenExport(r.Context(), other, id, name, "all")
+		_, opened := r.gate.OpenExport(r.Context(), other, id, name, "all")
 		cancelled := r.gate.CancelExport(r.Context(), other, id)
 		for what, err := range map[string]error{"shown": shown, "opened": opened, "cancelled": cancelled} {
 			if !errors.Is(err, shown) || annona.KindOf(err) != annona.KindNotFound {

@@ -215,44 +215,79 @@ func (s *Server) exportFile(ctx context.Context, in *exportFileInput) (*reply, e
 		}
 	}
 	v := visitOf(ctx)
-	job, part, recipient, err := s.Gate.OpenExport(ctx, v.caller, in.ID, in.Name, piece)
+	fetch, err := s.Gate.OpenExport(ctx, v.caller, in.ID, in.Name, piece)
 	if err != nil {
 		return nil, err
 	}
-	v.recognized(job.ID, exchange.Question{Dataset: job.Dataset, Purpose: job.Purpose})
+	v.recognized(fetch.Job.ID, exchange.Question{Dataset: fetch.Job.Dataset, Purpose: fetch.Job.Purpose})
 	return &reply{Body: func(c huma.Context) {
 		r, w := humago.Unwrap(c)
-		s.serveFile(w.(*response), r, &job, &part, recipient)
+		s.serveFile(w.(*response), r, fetch)
 	}}, nil
 }
 
 // serveFile answers with a file, or a range of it. A body that breaks off is shorter than its
 // Content-Length: the client sees that.
-func (s *Server) serveFile(w *response, r *http.Request, job *annona.ExportJob, part *annona.ExportPart, recipient string) {
+func (s *Server) serveFile(w *response, r *http.Request, fetch *exchange.Fetch) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.draining, func() { cancel(errShuttingDown) })()
-	content, err := s.Files.Open(ctx, job, part, recipient)
+	content, err := s.Files.Open(ctx, &fetch.Job, &fetch.Part, fetch.Recipient)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	sent := part.Content
-	if recipient != "" {
-		sent = part.Stored
+	sent := fetch.Part.Content
+	if fetch.Recipient != "" {
+		sent = fetch.Part.Stored
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": part.Name}))
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": fetch.Part.Name}))
 	h.Set("ETag", `"`+hex.EncodeToString(sent.SHA256)+`"`)
 	h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sent.SHA256)+":")
 	out := &timedWriter{wire: wire{out: w, control: http.NewResponseController(w), timeout: s.WriteTimeout}}
-	from := &watched{ReadSeeker: content, may: func() error { return s.Gate.MayFetch(ctx, visitOf(r.Context()).caller, job) }, asked: s.Clock(), clock: s.Clock}
+	from := &noticed{ReadSeeker: content}
+	done := askEachSecond(ctx, fetch.Ask, func(err error) {
+		cancel(err)
+		out.wire.stop()
+	})
 	http.ServeContent(out, r, "", time.Time{}, from)
+	done()
 	if err := errors.Join(from.failed, out.failed); err != nil {
+		if why := context.Cause(ctx); why != nil && r.Context().Err() == nil {
+			err = why
+		}
 		visitOf(r.Context()).failure = err
 		out.wire.stop()
 		panic(http.ErrAbortHandler)
+	}
+}
+
+// askEachSecond asks whether a download may go on, also while a write waits for a slow reader, and cuts it
+// when it may not. done ends the asking: nothing is cut behind it.
+func askEachSecond(ctx context.Context, may func(context.Context) error, cut func(error)) (done func()) {
+	asking, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-asking.Done():
+				return
+			case <-tick.C:
+			}
+			if err := may(asking); err != nil && asking.Err() == nil {
+				cut(err)
+				return
+			}
+		}
+	}()
+	return func() {
+		end()
+		<-ended
 	}
 }
 
@@ -271,23 +306,13 @@ func (t *timedWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// watched is a file that is read as long as the reader may have it, which is asked again each second.
-type watched struct {
+// noticed is a file that notes why it cannot be read.
+type noticed struct {
 	io.ReadSeeker
-	may    func() error
-	clock  annona.Clock
-	asked  time.Time
 	failed error
 }
 
-func (w *watched) Read(p []byte) (int, error) {
-	if now := w.clock(); now.Sub(w.asked) >= time.Second {
-		if err := w.may(); err != nil {
-			w.failed = err
-			return 0, err
-		}
-		w.asked = now
-	}
+func (w *noticed) Read(p []byte) (int, error) {
 	n, err := w.ReadSeeker.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.failed = err
