@@ -270,7 +270,7 @@ func TestCodesThatAreRefused(t *testing.T) {
 		{"no code", "invalid_grant", func(_ *office, r *TokenRequest) { r.Code = "" }},
 		{"FA-11 after its time", "invalid_grant", func(o *office, r *TokenRequest) {
 			code := r.Code
-			o.now = o.now.Add(codeLife)
+			o.now = o.now.Add(60 * time.Second)
 			*r = o.takingUp(code)
 		}},
 		{"FA-16 no verifier", "invalid_grant", func(_ *office, r *TokenRequest) { r.Verifier = "" }},
@@ -397,7 +397,7 @@ func TestRequestsOfBrowsers(t *testing.T) {
 	o.signer.Redirects = registered
 
 	late := o.pushed(o.pushing(o.signerKey))
-	o.now = o.now.Add(RequestLife)
+	o.now = o.now.Add(9 * time.Minute)
 	_, err = o.issuer.Allow(t.Context(), o.signer.KeyID, late, o.who())
 	refuses(t, "FA-17 after its time", err, "invalid_request")
 
@@ -473,7 +473,7 @@ func TestRefreshTokensThatAreRefused(t *testing.T) {
 	if got := o.issued(other); got.Within.Purpose != "monitoring" {
 		t.Errorf("FA-13 who names no purpose has %q", got.Within.Purpose)
 	}
-	o.now = o.now.Add(DelegationLife)
+	o.now = o.now.Add(12 * time.Hour)
 	_, err = o.issuer.GiveToken(t.Context(), o.refreshing(first.Refresh))
 	refuses(t, "after a day's work", err, "invalid_grant")
 }

@@ -74,6 +74,22 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 	}
 }
 
+// FA-25, DP-22: a key of a client signs by one algorithm, and by no other one that fits it.
+func TestAlgorithmsThatAreRefused(t *testing.T) {
+	o := newOffice(t)
+	key := rsaKey(t, 2048)
+	client, _ := o.register(Registration{Keys: jwkSet(t, key.Public())})
+	for algorithm, code := range map[string]string{"RS256": "invalid_client", "PS256": ""} {
+		r, s := o.ask(o.signerKey), o.assertion()
+		s.header["alg"], s.key, s.claims["iss"], s.claims["sub"] = algorithm, key, client.KeyID, client.KeyID
+		r.Client.Assertion = s.text(t)
+		_, err := o.issuer.GiveToken(t.Context(), r)
+		if (err == nil) != (code == "") || err != nil && annona.CodeOf(err) != code {
+			t.Errorf("%s: %v", algorithm, err)
+		}
+	}
+}
+
 func TestAssertionsThatHold(t *testing.T) {
 	o := newOffice(t)
 	for name, change := range map[string]func(s *statement){

@@ -491,7 +491,7 @@ func TestKeysOfOthersRotate(t *testing.T) {
 		s.key, s.header["kid"] = second, "second"
 		return s
 	}
-	a.office.now = a.office.now.Add(keysLast - keysPause - time.Second)
+	a.office.now = a.office.now.Add(24*time.Hour - keysPause - time.Second)
 	if _, err := a.shows(fresh()); err != nil {
 		t.Errorf("keys of almost a day: %v", err)
 	}
@@ -504,6 +504,14 @@ func TestKeysOfOthersRotate(t *testing.T) {
 	if _, err := a.shows(fresh()); err != nil {
 		t.Errorf("it is there again: %v", err)
 	}
+
+	// A key that its provider withdraws counts for ten minutes more, and until the next fetch is back.
+	a.publishes(jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "third"})
+	a.office.now = a.office.now.Add(10 * time.Minute)
+	_, _ = a.shows(fresh())
+	a.settle()
+	_, err = a.shows(fresh())
+	refuses(t, "a key that was withdrawn, in use until then", err, "invalid_token")
 }
 
 // settle waits until no keys are being fetched.
@@ -579,6 +587,11 @@ func TestLogoutTokens(t *testing.T) {
 	if _, err := a.shows(other); err != nil {
 		t.Errorf("another sign-in: %v", err)
 	}
+	for _, e := range a.ended {
+		if kept := e.Kept.Sub(a.office.now); kept < 24*time.Hour {
+			t.Errorf("an end is remembered for %v: less than a token lives", kept)
+		}
+	}
 	s = a.logout()
 	delete(s.claims, "sid")
 	s.claims["sub"] = "ama@ministry"
@@ -602,6 +615,7 @@ func TestOutbound(t *testing.T) {
 		"8.8.8.8": true, "2606:4700::1111": true,
 		"127.0.0.1": false, "10.1.2.3": false, "172.31.0.1": false, "192.168.1.1": false, "100.64.0.1": false, "169.254.169.254": false, "0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false, "198.18.0.1": false,
 		"::1": false, "::": false, "fe80::1": false, "fe80::1%eth0": false, "fc00::1": false, "fec0::1": false, "ff02::1": false,
+		"192.0.0.8": false, "192.0.2.1": false, "192.88.99.1": false, "198.51.100.1": false, "203.0.113.1": false, "64:ff9b:1::1": false, "100::1": false, "2001:db8::1": false, "3fff::1": false, "5f00::1": false,
 		"::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false, "::127.0.0.1": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false, "2001:0:7f00:1::": false, "::ffff:8.8.8.8": true,
 	} {
 		if mayReach(netip.MustParseAddr(address), nil) != public {
@@ -615,6 +629,9 @@ func TestOutbound(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/elsewhere" {
 			http.Redirect(w, r, "/", http.StatusFound)
+		}
+		if r.URL.Path == "/talks" {
+			w.Header().Set("X-Long", strings.Repeat("x", 256<<10))
 		}
 	}))
 	defer server.Close()
@@ -633,6 +650,13 @@ func TestOutbound(t *testing.T) {
 	if answer, err := here.Get(server.URL + "/elsewhere"); err == nil {
 		answer.Body.Close()
 		t.Error("a redirect is followed")
+	}
+	if answer, err := here.Get(server.URL + "/talks"); err == nil {
+		answer.Body.Close()
+		t.Error("headers without end are read")
+	}
+	if here.Timeout <= 0 || here.Timeout > 10*time.Second {
+		t.Errorf("a fetch takes at most %v", here.Timeout)
 	}
 }
 

@@ -81,6 +81,10 @@ func TestProofsThatAreRefused(t *testing.T) {
 		}},
 		"FA-26 RSA, exponent 1": {change: func(o *office, s *statement) { withExponentOne(o, s) }},
 		"DP-22 RS256":           {change: func(_ *office, s *statement) { s.header["alg"] = "RS256" }},
+		"DP-22 RS256 by RSA": {change: func(o *office, s *statement) {
+			byRSA(o, s, rsaKey(o.TB, 2048))
+			s.header["alg"] = "RS256"
+		}},
 		"DP-22 ES384": {change: func(o *office, s *statement) {
 			s.header["alg"], s.header["jwk"], s.key = "ES384", jwkOf(o.TB, p384.Public()), p384
 		}},
@@ -287,6 +291,9 @@ func TestProofsCountOnce(t *testing.T) {
 	}
 	shown.Proofs = []string{again.text(t)}
 	refuses(t, "its jti in another proof", o.recognize(shown), "invalid_dpop_proof")
+	again.claims["htm"], shown.Method, shown.Proofs = "HEAD", "HEAD", nil
+	shown.Proofs = []string{again.text(t)}
+	refuses(t, "its jti in a proof for another method", o.recognize(shown), "invalid_dpop_proof")
 
 	r := o.ask(o.otherKey)
 	r.Client.Assertion = func() string {
