@@ -25,7 +25,7 @@ const (
 // fails the test. What has no caller runs by itself, and what it reads it decides again.
 var operations = map[string]string{
 	"Get": "get", "Lookup": "lookup", "Search": "search", "NameSearch": "name_search", "Export": "export", "ExportBySpec": "export",
-	"Beneficiary": "get", "Participations": "search", "CheckEnrolled": "check_enrolled",
+	"Beneficiary": "get", "Beneficiaries": "search", "Participations": "search", "CheckEnrolled": "check_enrolled",
 	"StartExport": "export", "OpenExport": "export", "MayFetch": "export", "CancelExport": "export", "TryExport": "try_export",
 	"Follow": "follow", "FollowSpec": "follow",
 	"Disclosures": "disclosures", "Updates": "read_updates", "MatterUpdates": "read_updates", "BeneficiaryUpdates": "read_updates", "UpdatesBehind": "read_updates", "Update": "update", "ReportLifeEvent": "report_life_event",
@@ -75,7 +75,7 @@ func arguments() map[string][]any {
 	row := map[string]any{"source_enrollment_id": "1", "program": "cash"}
 	return map[string][]any{
 		"Get": {q}, "Lookup": {q, []exchange.Identifier{{Type: "national_id_number", Value: "GHA-0012345"}}}, "Search": {q, 1}, "Export": {q}, "Follow": {q, "", 1},
-		"NameSearch": {q, exchange.NameQuery{Name: "Mensah", Area: "XA-01-01"}}, "Beneficiary": {exchange.Question{Purpose: purpose}},
+		"NameSearch": {q, exchange.NameQuery{Name: "Mensah", Area: "XA-01-01"}}, "Beneficiary": {exchange.Question{Purpose: purpose}}, "Beneficiaries": {q, exchange.BeneficiaryChoice{}, 1},
 		"Participations": {exchange.Question{Dataset: "enrollments", Purpose: purpose}, "", exchange.Participation{}, 1},
 		"CheckEnrolled":  {purpose, []exchange.EnrolledCheck{{Identifiers: []exchange.Identifier{{Type: "passport_number", Value: "X1"}}, Program: "cash"}}},
 		"ExportBySpec":   {"everybody"}, "StartExport": {exchange.ExportRequest{Spec: "everybody"}}, "TryExport": {"everybody"}, "FollowSpec": {"deltas", 0, "", 1},

@@ -44,6 +44,7 @@ var matrix = map[string]door{
 	"GET /v1/households/{id}/updates":                {verb: annona.VerbReadUpdates},
 	"GET /v1/individuals/export":                     {verb: annona.VerbExport, query: url.Values{"format": {"csv"}}},
 	"GET /v1/households/export":                      {verb: annona.VerbExport, query: url.Values{"format": {"csv"}, "layout": {"flat"}}},
+	"GET /v1/beneficiaries":                          {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}, "dataset": {"individuals"}}},
 	"GET /v1/beneficiaries/{id}":                     {verb: annona.VerbGet},
 	"POST /v1/checks/enrolled":                       {verb: annona.VerbCheckEnrolled, body: `{"identifiers":[{"type":"passport_number","value":"X1"}],"program":"child-grant"}`, head: []string{"Content-Type", "application/json"}},
 	"GET /v1/enrollments":                            {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},

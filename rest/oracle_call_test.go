@@ -69,6 +69,14 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return call{method: http.MethodPost, path: "/v1/" + name, query: asked, body: row, headers: map[string]string{"Content-Type": "application/x-ndjson"}}
 		}
 	}
+	table["GET "+beneficiariesPath] = func(rt *rapid.T) call {
+		c := d.search(rt, even([]string{"individuals", "households"}).Draw(rt, "dataset"))
+		c.query.Set("dataset", strings.TrimPrefix(c.path, "/v1/"))
+		c.query.Del("as_of")
+		c.query.Del("fields")
+		c.path, c.headers["Accept"] = beneficiariesPath, even([]string{"application/json", "application/x-ndjson"}).Draw(rt, "accept of a list")
+		return c
+	}
 	table["GET "+beneficiariesPath+"/{id}"] = func(rt *rapid.T) call {
 		c := d.get(rt, even([]string{"individuals", "households"}).Draw(rt, "dataset"))
 		c.path, c.query = beneficiariesPath+"/{id}", url.Values{"purpose": {lawPurpose}}

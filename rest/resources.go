@@ -19,7 +19,7 @@ func resources() map[string]string {
 	const v1 = "/v1/"
 	table := map[string]string{
 		"POST /v1/lookup": "lookup", "POST " + nameSearchPath: "name_search", "GET " + changesPath: "follow",
-		"GET " + beneficiariesPath + "/{id}": "get", "GET " + beneficiariesPath + "/{id}/updates": "read_updates", "GET " + updatesPath: "read_updates",
+		"GET " + beneficiariesPath: "search", "GET " + beneficiariesPath + "/{id}": "get", "GET " + beneficiariesPath + "/{id}/updates": "read_updates", "GET " + updatesPath: "read_updates",
 		"GET /v1/enrollments/{id}/updates": "read_updates", "GET /v1/benefits/{id}/updates": "read_updates", "POST " + lifeEventsPath: "report_life_event", "POST " + checksPath: "check_enrolled",
 		"GET /v1/subjects/{id}/disclosures": "disclosures",
 

@@ -97,6 +97,7 @@ var trials = map[string]trial{
 	"PATCH " + casesPath + "/{id}":            {body: `{}`, media: mergePatch},
 	"GET /v1/individuals/export":              {query: "?format=ndjson&purpose=" + matrixPurpose},
 	"GET /v1/households/export":               {query: "?format=ndjson&purpose=" + matrixPurpose},
+	"GET " + beneficiariesPath:                {query: aboutIndividuals},
 	"GET " + changesPath:                      {query: aboutIndividuals},
 	"GET " + changeRequestsPath:               {query: aboutIndividuals},
 	"GET " + conflictsPath:                    {query: aboutIndividuals},

@@ -321,6 +321,7 @@ func (w *wall) calls(rt *rapid.T, tally map[string]int) (calls []asked) {
 		get(casesPath), get(casesPath, "limit", "1"), get(casesPath, "status", "open", "fields", "case_id,status,version,last_updated"), get(casesPath, "individual_id", of), get(casesPath, "worker", "somebody"),
 		get(casesPath, "due_until", "2024-03-10"), get(one), get(one + "/notes"), get(one + "/updates"), get(casesPath + "/{hidden}"), get(casesPath + "/{hidden}/notes"), get(casesPath + "/{hidden}/updates"),
 		get(transitionsPath), get(transitionsPath, "case_id", w.cases[0]), get(transitionsPath, "case_id", "{hidden}"), get(transitionsPath, "status", "pending"),
+		get(beneficiariesPath, "dataset", "individuals"), get(beneficiariesPath, "dataset", "individuals", "limit", "1"), get(beneficiariesPath, "dataset", "households"),
 		get(beneficiariesPath + "/" + of), get("/v1/individuals/" + of), get("/v1/individuals/" + of + "/updates"), get(beneficiariesPath + "/" + of + "/updates"), get(updatesPath, "dataset", "individuals"), get(updatesPath, "dataset", "cases"), get(updatesPath, "dataset", "enrollments"),
 		get("/v1/individuals"), get("/v1/households", "limit", "1"),
 		get("/v1/individuals/export", "format", "csv"), get("/v1/individuals/export", "format", "ndjson"), get(changesPath, "dataset", "individuals"), get("/v1/subjects/" + of + "/disclosures"),
