@@ -20,10 +20,9 @@ type Operation struct {
 	Do     string         // one of the operations below
 	Body   map[string]any // of a case, an enrollment or a benefit, as when it comes alone
 	Edit   CaseEdit       // of a patch and an action; with a key
-	Note   CaseNote
-	NoteOf string // id of the case of a note
-	Key    *Keyed // of a note
-	Reason error  // the row is none: why
+	Note   CaseNote       // with a key
+	NoteOf string         // id of the case of a note
+	Reason error          // the row is none: why
 }
 
 // The operations.
@@ -162,7 +161,7 @@ func (b *bulk) read(ctx context.Context, at []int) (*bulkRun, error) {
 		var n readyNote
 		n, err = b.desk.readNote(ctx, row.NoteOf, row.Note)
 		run.write = one(func(ctx context.Context, tx annona.Tx) (CaseVerdict, error) {
-			return b.desk.noteOnce(ctx, tx, n, *row.Key)
+			return b.desk.noteOnce(ctx, tx, n)
 		})
 	default:
 		var e readyEdit

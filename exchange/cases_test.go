@@ -422,7 +422,7 @@ func TestReferrals(t *testing.T) {
 	_, err = o.OfferTransition(t.Context(), o.town, purpose, v.ID, offer)
 	refusal(t, "the same again", err, "transition_pending")
 	answer := func(caller annona.Caller, how string) error {
-		_, err := o.AnswerTransition(t.Context(), caller, purpose, referral.ID, how, "")
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, referral.ID, exchange.TransitionAnswer{Answer: how})
 		return err
 	}
 	if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"); len(got) != 0 {
@@ -533,7 +533,7 @@ func TestHandOverHasOneOwner(t *testing.T) {
 		refusal(t, "two transfers at once", err, "transition_pending")
 		w := &cutWriter{Writer: usual, before: cut}
 		o.Writer = w
-		_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
+		_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, exchange.TransitionAnswer{Answer: "accept"})
 		o.Writer = usual
 		if got := owners(v); len(got) != 1 {
 			t.Fatalf("cut before write %d: owners %q", cut, got)
@@ -561,7 +561,7 @@ func TestHandOverHasOneOwner(t *testing.T) {
 		refusal(t, "by the former owner", err, "not_found")
 		back, err := o.OfferTransition(t.Context(), o.clinic, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "town", Basis: "public_task", ExpiresOn: tomorrow()})
 		check(t, err)
-		_, err = o.AnswerTransition(t.Context(), o.town, purpose, back.ID, "accept", "")
+		_, err = o.AnswerTransition(t.Context(), o.town, purpose, back.ID, exchange.TransitionAnswer{Answer: "accept"})
 		check(t, err)
 		if got := owners(v); len(got) != 1 || got[0] != "town" {
 			t.Errorf("and back: %q", got)
@@ -583,7 +583,7 @@ func TestTransfersThatCross(t *testing.T) {
 	}
 	answer := func(caller annona.Caller, id, how, code string) {
 		t.Helper()
-		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, how, "")
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, exchange.TransitionAnswer{Answer: how})
 		refusal(t, how, err, code)
 		owners := append(o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "owner"), o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner")...)
 		if slices.Sort(owners); len(slices.Compact(owners)) != 1 {
@@ -666,7 +666,7 @@ func TestUpdatesOfACaseAreNotHandedOver(t *testing.T) {
 	}
 	transfer, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", Basis: "public_task", ExpiresOn: tomorrow()})
 	check(t, err)
-	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
+	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, exchange.TransitionAnswer{Answer: "accept"})
 	check(t, err)
 	_, err = o.MatterUpdates(t.Context(), o.town, purpose, "cases", v.ID, "", 10)
 	refusal(t, "the former owner", err, "not_found")

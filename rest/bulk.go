@@ -106,9 +106,9 @@ func (in *bulkInput) operation(line int, text []byte) (o exchange.Operation) {
 			o.Reason = takeAction(&o.Edit)
 		}
 	case exchange.DoNote:
-		o.NoteOf, o.Key = row.ID, key
 		body, _ := json.Marshal(row.Body) // which was read from JSON
 		o.Reason = readObject(body, &o.Note)
+		o.NoteOf, o.Note.Keyed = row.ID, key
 	case exchange.DoCase:
 		if _, named := row.Body["source_case_id"]; !named {
 			o.Reason = annona.Invalid("field_required", "in a bulk a case has a source_case_id, by which it is known when it comes again").On("source_case_id")

@@ -204,15 +204,26 @@ func takeAction(edit *exchange.CaseEdit) error {
 }
 
 type caseActInput struct {
-	ID string `path:"id" minLength:"26" maxLength:"26" doc:"The id of what it is about." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	ID  string `path:"id" minLength:"26" maxLength:"26" doc:"The id of what it is about." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	Key string `header:"Idempotency-Key" doc:"A key of your own for this request: when no answer reached you, send the same again with the same key. Without one, the same again is another request."`
 	CaseBody
+}
+
+// keyed is what the request is known by; nil: it has no key.
+func (in *caseActInput) keyed(route string, body []byte) *exchange.Keyed {
+	if in.Key == "" {
+		return nil
+	}
+	return &exchange.Keyed{Key: in.Key, Route: "POST " + route, Asked: append([]byte(in.ID+"\x00"+in.Purpose+"\x00"), body...)}
 }
 
 func (s *Server) addNote(ctx context.Context, in *caseActInput) (*caseOutput, error) {
 	var note exchange.CaseNote
-	if _, err := in.read(s, &note); err != nil {
+	body, err := in.read(s, &note)
+	if err != nil {
 		return nil, err
 	}
+	note.Keyed = in.keyed(casesPath+"/{id}/notes", body)
 	v, err := s.Gate.AddCaseNote(ctx, visitOf(ctx).caller, in.Purpose, in.ID, note)
 	if err != nil {
 		return nil, err
@@ -225,12 +236,17 @@ func (s *Server) addNote(ctx context.Context, in *caseActInput) (*caseOutput, er
 
 func (s *Server) offerTransition(ctx context.Context, in *caseActInput) (*caseOutput, error) {
 	var offer exchange.Offer
-	if _, err := in.read(s, &offer); err != nil {
+	body, err := in.read(s, &offer)
+	if err != nil {
 		return nil, err
 	}
+	offer.Keyed = in.keyed(casesPath+"/{id}/transitions", body)
 	v, err := s.Gate.OfferTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, offer)
 	if err != nil {
 		return nil, err
+	}
+	if v.Verdict == exchange.VerdictUnchanged {
+		return caseAnswer(v, http.StatusOK), nil
 	}
 	return caseAnswer(v, http.StatusCreated), nil
 }
@@ -240,10 +256,12 @@ func (s *Server) answerTransition(ctx context.Context, in *caseActInput) (*caseO
 		Answer string `json:"answer"`
 		Reason string `json:"reason"`
 	}
-	if _, err := in.read(s, &said); err != nil {
+	body, err := in.read(s, &said)
+	if err != nil {
 		return nil, err
 	}
-	v, err := s.Gate.AnswerTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, said.Answer, said.Reason)
+	answer := exchange.TransitionAnswer{Answer: said.Answer, Why: said.Reason, Keyed: in.keyed(transitionsPath+"/{id}/answers", body)}
+	v, err := s.Gate.AnswerTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, answer)
 	if err != nil {
 		return nil, err
 	}
