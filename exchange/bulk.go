@@ -235,10 +235,6 @@ func (b *bulk) do(ctx context.Context, run *bulkRun) error {
 // tell gives a run its verdicts. A refusal of an operation that is written alone is its verdict.
 func (b *bulk) tell(ctx context.Context, run *bulkRun, verdicts []CaseVerdict, err error) error {
 	switch {
-	case annona.CodeOf(err) == errClash.Code:
-		if err := b.desk.discloseClashes(ctx, run.about, verdicts[0].Clashes); err != nil {
-			return err
-		}
 	case err != nil && (isFailure(err) || len(run.at) > 1):
 		return err
 	case err != nil:
@@ -247,6 +243,11 @@ func (b *bulk) tell(ctx context.Context, run *bulkRun, verdicts []CaseVerdict, e
 	}
 	for n, v := range verdicts {
 		b.verdicts[run.at[n]] = v
+		if v.Verdict == VerdictConflict {
+			if err := b.desk.discloseClashes(ctx, run.about, v.Clashes); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -263,8 +264,10 @@ func (b *bulk) doWhole(ctx context.Context) error {
 		err = b.x.Writer.Update(ctx, func(tx annona.Tx) error {
 			for n, run := range runs {
 				verdicts, err := run.write(ctx, tx)
-				if annona.CodeOf(err) == errClash.Code {
+				if slices.ContainsFunc(verdicts, isConflict) && err == nil {
+					verdicts[0].Conflict = annona.UID{} // which goes with all the others
 					clashed, told = n, verdicts
+					return errNotWhole
 				}
 				if err != nil && (isFailure(err) || len(run.at) > 1) {
 					return err
@@ -287,12 +290,14 @@ func (b *bulk) doWhole(ctx context.Context) error {
 	}
 	b.leaveOut()
 	if clashed >= 0 {
-		return b.tell(ctx, runs[clashed], told, errClash)
+		return b.tell(ctx, runs[clashed], told, nil)
 	}
 	return nil
 }
 
 func isRefused(v CaseVerdict) bool { return v.Reason != nil }
+
+func isConflict(v CaseVerdict) bool { return v.Verdict == VerdictConflict }
 
 // readWhole makes all operations ready; no runs: one of them is refused.
 func (b *bulk) readWhole(ctx context.Context) (runs []*bulkRun, err error) {

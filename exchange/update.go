@@ -59,6 +59,7 @@ type UpdateNote struct {
 const (
 	statusDone     = 200
 	statusAccepted = 202
+	statusConflict = 409
 	statusStale    = 412
 )
 

@@ -56,6 +56,7 @@ type bulkOutput struct {
 // BulkLine says what became of one operation.
 type BulkLine struct {
 	CaseLine
+	Conflict  string           `json:"conflict,omitempty" doc:"Under which id what clashes is kept, until somebody resolves it."`
 	Conflicts []exchange.Clash `json:"conflicts,omitempty" doc:"What both have changed: as you have read it, theirs and yours."`
 }
 
@@ -75,7 +76,7 @@ func (s *Server) bulk(ctx context.Context, in *bulkInput) (*bulkOutput, error) {
 	out := &bulkOutput{}
 	out.Body.Verdicts = make([]BulkLine, len(verdicts))
 	for n, v := range verdicts {
-		out.Body.Verdicts[n] = BulkLine{CaseLine: caseLine(n, v), Conflicts: v.Clashes}
+		out.Body.Verdicts[n] = BulkLine{CaseLine: caseLine(n, v), Conflict: conflictID(v), Conflicts: v.Clashes}
 		switch {
 		case v.Reason != nil || v.Verdict == exchange.VerdictConflict:
 			out.Body.Refused++
