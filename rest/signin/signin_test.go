@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -284,6 +285,90 @@ func TestWhoIsNotSignedIn(t *testing.T) {
 	}
 }
 
+const password = "seven lanterns on the quay"
+
+// setUp chooses a password for who has accepted an invitation, and returns what their app shows, so many steps
+// from now.
+func (d *desk) setUp() (code func(steps time.Duration) string) {
+	d.Helper()
+	d.post("/account/password", "/account/password", url.Values{"password": {password}, "repeat": {password}})
+	secret := regexp.MustCompile(`id="secret"[^>]*>([a-z2-7 ]+)<`).FindStringSubmatch(text(d.T, d.ask("GET", "/account/app", nil, nil)))
+	if secret == nil {
+		d.Fatal("the page shows no secret")
+	}
+	return func(steps time.Duration) string {
+		shown, err := totp.GenerateCode(strings.ToUpper(strings.ReplaceAll(secret[1], " ", "")), time.Now().Add(steps*30*time.Second))
+		if err != nil {
+			d.Fatal(err)
+		}
+		return shown
+	}
+}
+
+// Cookies come and go with what they are for: what was on the way is gone with the session's first answer, and
+// all but the device with its end. Forms of before belong to another session.
+func TestCookiesEndWithTheirUse(t *testing.T) {
+	d := newDesk(t)
+	has := func(when string, want ...string) {
+		t.Helper()
+		for _, name := range []string{cookieSession, cookieDevice, cookieForm, cookieWay, cookieInvited} {
+			c := d.cookies["__Host-"+name]
+			if (c != nil) != slices.Contains(want, name) {
+				t.Errorf("%s: the cookie %s is there: %t", when, name, c != nil)
+			}
+			strict := name == cookieWay || name == cookieInvited
+			if c != nil && strict != (c.SameSite == http.SameSiteStrictMode) {
+				t.Errorf("%s: the cookie is %s", when, c.String())
+			}
+			if c != nil && (c.MaxAge > 0) != (name == cookieDevice) {
+				t.Errorf("%s: the cookie is kept for %d seconds", when, c.MaxAge)
+			}
+		}
+	}
+	d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite("ama")}})
+	has("invited", cookieForm, cookieInvited)
+	if page := text(t, d.ask("GET", AccountPath, nil, nil)); !strings.Contains(page, "Choose how you sign in") {
+		t.Error("who is invited does not register")
+	}
+	d.ask("POST", "/account/passkey/options", nil, func(r *http.Request) {
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		r.Header.Set("Annona-Form", d.token(AccountPath))
+	})
+	has("asked for a passkey", cookieForm, cookieInvited, cookieWay)
+	code := d.setUp()
+	has("on the way", cookieForm, cookieInvited, cookieWay)
+	before := d.cookies["__Host-"+cookieForm].Value
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {"000000"}}); answer.StatusCode != http.StatusBadRequest || !strings.Contains(text(t, answer), "This is not the code") {
+		t.Errorf("a code that is wrong: %d, %v", answer.StatusCode, d.failure)
+	}
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
+		t.Fatalf("an app: %d, %v", answer.StatusCode, d.failure)
+	}
+	delete(d.cookies, "__Host-"+cookieForm) // the page of the recovery codes has a form of its own
+	has("signed in", cookieSession, cookieDevice)
+	if page := text(t, d.ask("GET", AccountPath, nil, nil)); !strings.Contains(page, "Your account") {
+		t.Error("who has registered has no account")
+	}
+	if now := d.cookies["__Host-"+cookieForm].Value; now == before {
+		t.Error("AK-13: forms of before belong to the session")
+	}
+	session := d.cookies["__Host-"+cookieSession].Value
+	d.post(AccountPath, "/account/recovery", url.Values{})
+	if now := d.cookies["__Host-"+cookieSession].Value; now == session {
+		t.Error("AK-13: the session is the same after codes were renewed")
+	}
+	for name, session := range map[string]string{"no hash": "x", "a short one": "00", "nothing": ""} {
+		if d.post(AccountPath, "/account/session/end", url.Values{"session": {session}}); annona.CodeOf(d.failure) != "form_malformed" {
+			t.Errorf("the end of %s: %v", name, d.failure)
+		}
+	}
+	d.post(AccountPath, "/account/signout", url.Values{})
+	has("signed out", cookieDevice)
+	if answer := d.ask("GET", AccountPath, nil, nil); answer.StatusCode != http.StatusSeeOther {
+		t.Errorf("signed out, and the account is answered %d", answer.StatusCode)
+	}
+}
+
 // T-25 over HTTP: of 100 wrong codes from one place five are looked at, and whoever the account is of signs in
 // in a browser that is known, from that very place.
 func TestAHundredWrongCodes(t *testing.T) {
@@ -291,19 +376,7 @@ func TestAHundredWrongCodes(t *testing.T) {
 	if answer := d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite("ama")}}); answer.StatusCode != http.StatusSeeOther {
 		t.Fatalf("an invitation: %d", answer.StatusCode)
 	}
-	const password = "seven lanterns on the quay"
-	d.post("/account/password", "/account/password", url.Values{"password": {password}, "repeat": {password}})
-	secret := regexp.MustCompile(`id="secret"[^>]*>([a-z2-7 ]+)<`).FindStringSubmatch(text(t, d.ask("GET", "/account/app", nil, nil)))
-	if secret == nil {
-		t.Fatal("the page shows no secret")
-	}
-	code := func(steps time.Duration) string {
-		shown, err := totp.GenerateCode(strings.ToUpper(strings.ReplaceAll(secret[1], " ", "")), time.Now().Add(steps*30*time.Second))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return shown
-	}
+	code := d.setUp()
 	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
 		t.Fatalf("an app: %d", answer.StatusCode)
 	}
