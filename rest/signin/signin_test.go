@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/identity/people"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
@@ -146,6 +148,9 @@ func TestCookiesAndHeaders(t *testing.T) {
 			t.Errorf("the policy has no %s: %s", want, policy)
 		}
 	}
+	if frames := answer.Header.Get("X-Frame-Options"); frames != "DENY" {
+		t.Errorf("it may be framed: %q", frames)
+	}
 	if strings.Contains(policy, "unsafe") {
 		t.Errorf("the policy is %s", policy)
 	}
@@ -157,7 +162,7 @@ func TestCookiesAndHeaders(t *testing.T) {
 		t.Fatalf("an invitation: %d", answer.StatusCode)
 	}
 	for name, c := range d.cookies {
-		if !strings.HasPrefix(name, "__Host-") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite < http.SameSiteLaxMode {
+		if !strings.HasPrefix(name, "__Host-") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode && c.SameSite != http.SameSiteStrictMode {
 			t.Errorf("the cookie is %s", c.String())
 		}
 	}
@@ -189,10 +194,14 @@ func TestFormsOfOthers(t *testing.T) {
 			t.Errorf("%s: %d, %v", name, answer.StatusCode, d.failure)
 		}
 	}
-	for name, form := range map[string]url.Values{
-		"no token": {"name": {"ama"}}, "twice": {"form": {token}, "name": {"ama", "kofi"}}, "large": {"form": {token}, "name": {strings.Repeat("x", maxForm)}},
+	for name, c := range map[string]struct {
+		form url.Values
+		code string
+	}{
+		"no token": {url.Values{"name": {"ama"}}, "form_of_other"}, "twice": {url.Values{"form": {token}, "name": {"ama", "kofi"}}, "form_malformed"},
+		"large": {url.Values{"form": {token}, "name": {strings.Repeat("x", maxForm)}}, "form_malformed"},
 	} {
-		if answer := d.ask("POST", SignInPath, form, nil); answer.StatusCode < 400 || annona.CodeOf(d.failure) == "sign_in_refused" {
+		if answer := d.ask("POST", SignInPath, c.form, nil); answer.StatusCode < 400 || annona.CodeOf(d.failure) != c.code {
 			t.Errorf("%s: %d, %v", name, answer.StatusCode, d.failure)
 		}
 	}
@@ -366,6 +375,83 @@ func TestCookiesEndWithTheirUse(t *testing.T) {
 	has("signed out", cookieDevice)
 	if answer := d.ask("GET", AccountPath, nil, nil); answer.StatusCode != http.StatusSeeOther {
 		t.Errorf("signed out, and the account is answered %d", answer.StatusCode)
+	}
+}
+
+// signedIn signs somebody in by a password and a code.
+func (d *desk) signedIn(name string) {
+	d.Helper()
+	d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite(name)}})
+	code := d.setUp()
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
+		d.Fatalf("an app: %d", answer.StatusCode)
+	}
+}
+
+// T-24, FA-07: consent is given by who has signed in as the client demands, whatever the browser says; and the
+// browser then goes to the address that is on file.
+func TestConsentIsGivenAsDemanded(t *testing.T) {
+	d := newDesk(t)
+	client := annona.Client{
+		ID: annona.NewUID(), KeyID: "aaaaaaaaaaaaaaaa", Hash: []byte{1}, Agreement: "eligibility", Method: annona.MethodPrivateKeyJWT, Label: "Case desk",
+		Redirects: []string{"https://cases.example/back"}, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+	}
+	if err := d.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutClient(t.Context(), client) }); err != nil {
+		t.Fatal(err)
+	}
+	var allowed []annona.SignedIn
+	i := identity.Installation{
+		Standings: d.store, Store: d.store, Claims: d.store, Delegations: d.store, Clock: time.Now, Origin: origin,
+		HashToken: func(b []byte) annona.TokenHash { return d.vault.TokenHash(b) },
+		Admit:     func(context.Context, annona.Caller, annona.Authorization) error { return nil },
+		Delegated: func(_ context.Context, caller annona.Caller, _ annona.Delegation) error {
+			allowed = append(allowed, caller.Acting)
+			return nil
+		},
+	}
+	d.wire.For(identity.NewIssuer(i, identity.NewProofs(i)))
+	pushed := func(name, acr string) url.Values {
+		t.Helper()
+		uri := "urn:ietf:params:oauth:request_uri:" + name
+		body := `{"redirect_uri":"https://cases.example/back","state":"s1","code_challenge":"c","acr":"` + acr + `","max_age":600,"from":"192.0.2.7"}`
+		leave := annona.Delegation{ID: annona.NewUID(), Client: client.ID, Stage: annona.DelegationPushed, Hash: i.HashToken([]byte(uri)), Request: []byte(body), BeganAt: time.Now(), Until: time.Now().Add(time.Minute)}
+		if err := d.store.PutDelegation(t.Context(), leave); err != nil {
+			t.Fatal(err)
+		}
+		return url.Values{"client_id": {client.KeyID}, "request_uri": {uri}}
+	}
+	answers := func(query url.Values, answer string) *http.Response {
+		t.Helper()
+		form := url.Values{"answer": {answer}}
+		maps.Copy(form, query)
+		return d.post(AccountPath, ConsentPath, form)
+	}
+	stronger, enough := pushed("stronger", "phr"), pushed("enough", "mfa")
+	if answer := d.ask("GET", ConsentPath+"?"+enough.Encode(), nil, nil); answer.StatusCode != http.StatusSeeOther || !strings.HasPrefix(answer.Header.Get("Location"), SignInPath+"?") {
+		t.Errorf("nobody is asked: %d", answer.StatusCode)
+	}
+	d.signedIn("ama")
+	if answer := d.ask("GET", ConsentPath+"?"+stronger.Encode(), nil, nil); answer.StatusCode != http.StatusSeeOther || !strings.Contains(answer.Header.Get("Location"), "acr=phr") {
+		t.Errorf("who has no passkey is asked: %d to %s", answer.StatusCode, answer.Header.Get("Location"))
+	}
+	if answers(stronger, "allow"); annona.CodeOf(d.failure) != "sign_in_required" || len(allowed) > 0 {
+		t.Errorf("who has no passkey allows it: %v", d.failure)
+	}
+	page := d.ask("GET", ConsentPath+"?"+enough.Encode(), nil, nil)
+	if shown := text(t, page); page.StatusCode != http.StatusOK || !strings.Contains(shown, "Case desk") || !strings.Contains(page.Header.Get("Content-Security-Policy"), "form-action 'self' https://cases.example;") {
+		t.Errorf("asked: %d, %s", page.StatusCode, page.Header.Get("Content-Security-Policy"))
+	}
+	if answers(enough, "yes"); annona.CodeOf(d.failure) != "form_malformed" {
+		t.Errorf("an answer that is none: %v", d.failure)
+	}
+	if answer := answers(enough, "allow"); answer.StatusCode != http.StatusSeeOther || !strings.HasPrefix(answer.Header.Get("Location"), "https://cases.example/back?code=") {
+		t.Errorf("allowed: %d to %s, %v", answer.StatusCode, answer.Header.Get("Location"), d.failure)
+	}
+	if len(allowed) != 1 || allowed[0].Assurance != annona.AssuranceTwoFactors {
+		t.Errorf("allowed by %+v", allowed)
+	}
+	if answer := answers(pushed("another", "mfa"), "refuse"); answer.StatusCode != http.StatusSeeOther || !strings.Contains(answer.Header.Get("Location"), "error=access_denied") {
+		t.Errorf("refused: %d to %s", answer.StatusCode, answer.Header.Get("Location"))
 	}
 }
 
