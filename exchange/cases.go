@@ -251,10 +251,24 @@ func (d *caseDesk) check(e *matterEdit) error {
 	if err := checkCase(e.next); err != nil {
 		return err
 	}
+	if err := d.checkType(e); err != nil {
+		return err
+	}
 	if !d.cleared(&e.Matter) {
 		return annona.Forbidden("confidentiality_not_granted", "the agreement does not let you keep cases of this confidentiality").On("confidentiality")
 	}
 	return nil
+}
+
+// checkType refuses a type that is not in its list, also while that is open for a country to fill: the type
+// decides how confidential a case is at least.
+func (d *caseDesk) checkType(e *matterEdit) error {
+	list, _ := d.x.CurrentDictionary().CodeList("case_type")
+	kind := e.next.values["case_type"]
+	if kind == e.was.values["case_type"] || slices.ContainsFunc(list.Codes, func(c annona.Code) bool { return c.Code == kind }) {
+		return nil
+	}
+	return annona.Invalid("code_unknown", "the code is not in the list case_type; a country puts its own types there with annona dictionary apply").On("case_type")
 }
 
 // entry is what the ledger says of a change of cases.

@@ -127,6 +127,9 @@ func TestCases(t *testing.T) {
 	}
 	same("open", o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "case_id", "individual_id", "status", "phase", "owner", "version"),
 		v.ID+" "+o.people[0]+" open intake town 1")
+	if mistyped := o.open(t, said{"individual_id": o.people[0], "case_type": "violance"}); codeOf(mistyped.Reason) != "code_unknown" {
+		t.Errorf("of a type that is in no list: %+v", mistyped)
+	}
 	same("another partner's", o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"))
 	same("by worker and day", o.cases(t, o.town, exchange.CaseChoice{Worker: "w1", Status: "open", DueUntil: "2030-01-01"}, "status"), "open")
 	same("due earlier", o.cases(t, o.town, exchange.CaseChoice{DueUntil: "2029-01-01"}, "status"))
@@ -147,6 +150,7 @@ func TestCases(t *testing.T) {
 		{"", said{"colour": "red"}, "unknown_field"},
 		{"", said{"intensity": json.Number("4")}, "value_malformed"},
 		{"", said{"priority": "urgent"}, "code_unknown"},
+		{"", said{"case_type": "violance"}, "code_unknown"},
 		{"", said{"closure_summary": strings.Repeat("x", 1<<20)}, "text_too_long"},
 		{"", said{"plan_items": said{"none": nil}}, "not_found"},
 		{"dance", nil, "action_unknown"},

@@ -445,6 +445,9 @@ func (g *ruling) apply(ctx context.Context, e *edit, v *revision, c *annona.Chan
 		if g.i != nil && !g.i.grant.Passes(v.known.Key.Dataset, f.Code) {
 			return annona.Forbidden("review_not_granted", "you do not see everything unaltered that this asks for").On(f.Code)
 		}
+		if g.i != nil && seesLife(g.i.grant, v.known.Key.Dataset, f.Code) != nil {
+			return annona.Forbidden("review_not_granted", "the days of birth and death are held against each other, and you do not see both of them unaltered").On(f.Code)
+		}
 		was := a.Before
 		if !a.At.IsZero() {
 			was = a.Now

@@ -177,12 +177,30 @@ func (w *updating) patched(u *Update) ([]annona.Value, error) {
 		if !slices.Contains(granted, f.Code) && !slices.Contains(granted, f.Base.Code) || !w.grant.grant.Passes(dataset, f.Code) {
 			return nil, annona.Forbidden("update_not_granted", "the agreement does not let you change this field of %s, or shows it to you altered", u.Dataset).On(f.Code)
 		}
+		if err := seesLife(w.grant.grant, dataset, f.Code); err != nil {
+			return nil, err
+		}
 	}
 	values, err := w.x.valuesOf(u.Dataset, u.Values)
 	if err != nil {
 		return nil, err
 	}
 	return values, checkDaysOf(values, w.x.today(w.at))
+}
+
+// seesLife refuses to change the day of a birth or of a death for whoever does not see both of them unaltered: they
+// are held against each other, and a refusal would tell the other one.
+func seesLife(grant *annona.Grant, dataset *annona.Dataset, code string) error {
+	days := []string{"date_of_birth", "date_of_death"}
+	if !slices.Contains(days, code) {
+		return nil
+	}
+	for _, day := range days {
+		if !grant.Passes(dataset, day) {
+			return annona.Forbidden("update_not_granted", "the days of birth and death are held against each other, and the agreement does not show you both of them unaltered").On(day)
+		}
+	}
+	return nil
 }
 
 // checkDaysOf refuses days to come of what has happened, and a value beside the reason why there is none.
