@@ -85,12 +85,11 @@ func (x *Exchange) Update(ctx context.Context, caller annona.Caller, u Update, f
 	if err != nil {
 		return nil, err
 	}
-	asked, err := json.Marshal([]any{u.ID, u.Question, u.Read, u.Values, w.reason})
+	keyed, err := w.keyed(u)
 	if err != nil {
-		return nil, annona.Internal("read an update", err)
+		return nil, err
 	}
 	updated := &Updated{}
-	keyed := Keyed{Key: u.Key, Route: "PATCH /v1/" + u.Dataset + "/{id}", Asked: asked}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
 		updated.Done, err = x.once(ctx, tx, caller, keyed, func() (Done, error) {
 			var done Done
@@ -103,6 +102,15 @@ func (x *Exchange) Update(ctx context.Context, caller annona.Caller, u Update, f
 		return nil, err
 	}
 	return updated, updated.readAgain(ctx, x, caller, u, form)
+}
+
+// keyed is what an update is known by, alone or in a bulk.
+func (w *updating) keyed(u Update) (Keyed, error) {
+	asked, err := json.Marshal([]any{u.ID, u.Question, u.Read, u.Values, w.reason})
+	if err != nil {
+		return Keyed{}, annona.Internal("read an update", err)
+	}
+	return Keyed{Key: u.Key, Route: "PATCH /v1/" + u.Dataset + "/{id}", Asked: asked}, nil
 }
 
 // readAgain reads the record as the caller may see it now, also behind an earlier delivery.
