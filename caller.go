@@ -337,8 +337,10 @@ const (
 	ApprovePolicy    ApprovalKind = "policy"
 	ApproveAgreement ApprovalKind = "agreement"
 	ApproveSpec      ApprovalKind = "export_spec"
-	ApproveClient    ApprovalKind = "client" // with more than plain API keys have
-	ApproveUser      ApprovalKind = "user"   // who could approve
+	ApproveClient    ApprovalKind = "client" // with more than plain API keys have, or than the role partner allows
+	ApproveRole      ApprovalKind = "role"   // of a client, which allows it more
+	ApproveUser      ApprovalKind = "user"   // who is given a role
+	ApproveProvider  ApprovalKind = "identity_provider"
 )
 
 // ApprovalState is how far it has come.

@@ -1,6 +1,7 @@
 package annona_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -86,6 +87,72 @@ func TestDependenciesAreNamed(t *testing.T) {
 	}
 }
 
+// testsOfThisPlace are the names of all tests, and of the parts of the suite that every store must pass.
+func testsOfThisPlace(t *testing.T) map[string]bool {
+	t.Helper()
+	tests, declared := map[string]bool{}, regexp.MustCompile(`(?m)^func ([Tt]est\w+)\(`)
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (file == "build" || file == ".git" || d.Name() == "node_modules"):
+			return fs.SkipDir
+		case strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "store/storetest/"):
+			for _, name := range declared.FindAllStringSubmatch(read(t, file), -1) {
+				tests[name[1]] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tests
+}
+
+// docs/spec/fapi.md has every item of the checklists about who is calling, and names for each a defense that
+// stands where it says, and tests that are there.
+func TestDefensesAreHeldByTests(t *testing.T) {
+	_, tables, found := strings.Cut(read(t, "docs/spec/fapi.md"), "## The items")
+	if !found {
+		t.Fatal("the tables of defenses are gone")
+	}
+	tests := testsOfThisPlace(t)
+	for _, name := range regexp.MustCompile(`\b[Tt]est[A-Z]\w+`).FindAllString(tables, -1) {
+		if !tests[name] {
+			t.Errorf("docs/spec/fapi.md names %s, which is no test", name)
+		}
+	}
+	for _, place := range regexp.MustCompile("`([a-z/_]+\\.go): ([^`]+)`").FindAllStringSubmatch(tables, -1) {
+		text := read(t, place[1])
+		for function := range strings.SplitSeq(place[2], ", ") {
+			if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + function + `\b`).MatchString(text) {
+				t.Errorf("docs/spec/fapi.md names the defense %s, which is not in %s", function, place[1])
+			}
+		}
+	}
+	items := map[string]bool{}
+	for _, row := range regexp.MustCompile(`(?m)^\| (.*)$`).FindAllString(tables, -1) {
+		for _, id := range regexp.MustCompile(`\b(FA|DP|MT|AK|T)-\d\d\b`).FindAllString(row, -1) {
+			items[id] = true
+			if !regexp.MustCompile(`\b[Tt]est[A-Z]|does not apply|the tables above`).MatchString(row) {
+				t.Errorf("docs/spec/fapi.md names no test for %s", id)
+			}
+		}
+	}
+	for checklist, last := range map[string]int{"FA": 31, "DP": 22, "MT": 6, "AK": 13, "T": 25} {
+		first := 1
+		if checklist == "T" {
+			first = 12
+		}
+		for n := first; n <= last; n++ {
+			if id := fmt.Sprintf("%s-%02d", checklist, n); !items[id] {
+				t.Errorf("docs/spec/fapi.md has no row for %s", id)
+			}
+		}
+	}
+}
+
 // A test that holds a failure of the list in docs/reliability.md is there under that name, and every failure
 // of exports and deltas, 1 to 34, is in the list.
 func TestFailuresAreHeldByTests(t *testing.T) {
@@ -93,18 +160,7 @@ func TestFailuresAreHeldByTests(t *testing.T) {
 	if !found {
 		t.Fatal("the list of failures is gone")
 	}
-	tests := map[string]bool{}
-	err := filepath.WalkDir(".", func(file string, _ fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(file, "_test.go") {
-			for _, name := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(read(t, file), -1) {
-				tests[name[1]] = true
-			}
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tests := testsOfThisPlace(t)
 	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(list, -1) {
 		if !tests[name[1]] {
 			t.Errorf("docs/reliability.md names %s, which is no test", name[1])

@@ -433,10 +433,23 @@ type Mappings interface {
 // it is kept.
 type Writer interface {
 	Update(ctx context.Context, fn func(Tx) error) error
+	// Share does an errand in a transaction of its own, or in one with the errands of others who come at the
+	// same moment: most of what a transaction costs is the same for one and for many. What an errand refuses
+	// is its own affair and leaves nothing behind; nobody's errand fails through another one's.
+	Share(ctx context.Context, e Errand) error
 	// Alone reports whether nobody else has written for some time or waits to write, where writers
 	// take turns: whoever writes much then takes long ones. Where writers do not wait for each
 	// other it is always true.
 	Alone() bool
+}
+
+// Errand is a small transaction that may share one with others. It says beforehand what it is about, so that
+// a store looks that up for many at once; Do asks for it all the same.
+type Errand struct {
+	Request UID            // that Do claims; zero: none
+	Matter  MatterRef      // that Do holds; zero: none
+	Dataset *Dataset       // of the matter
+	Do      func(Tx) error // may run again
 }
 
 // Requests tells which requests will never end by themselves.

@@ -131,7 +131,8 @@ func (x *Exchange) administration(caller annona.Caller, facts audit.Facts) annon
 }
 
 // CreateClient puts a client on file. Its agreement must be; its key was minted by whoever
-// shows it, once.
+// shows it, once. An API key above the caps of keys, and a client in a role that allows more than
+// annona.RolePartner does, come when a second person has approved them: code approval_needed.
 func (x *Exchange) CreateClient(ctx context.Context, caller annona.Caller, c annona.Client) error {
 	if err := operatorOnly(caller); err != nil {
 		return err
@@ -146,26 +147,45 @@ func (x *Exchange) CreateClient(ctx context.Context, caller annona.Caller, c ann
 	if err := x.checkPolicyHas(ctx, c.Role); err != nil {
 		return err
 	}
-	if agreement.APIKey == nil || c.Method != annona.MethodAPIKey {
+	p, err := x.clientProposal(ctx, c, agreement)
+	if err != nil {
+		return err
+	}
+	if len(p.shows) == 0 {
 		return x.putClient(ctx, caller, verbOf(c, annona.VerbCreateKey, annona.VerbCreateClient), c)
 	}
-	return x.submit(ctx, caller, x.keyProposal(c, agreement))
+	return x.submit(ctx, caller, p)
 }
 
-// keyProposal is an API key above the caps that keys have.
-func (x *Exchange) keyProposal(c annona.Client, agreement *annona.Agreement) proposal {
-	shows := []string{
-		"an API key for " + agreement.Name + ", in the role " + roleOf(c) + ", until " + annona.Instant(c.ExpiresAt),
-		"its cap is raised, because: " + agreement.APIKey.Reason,
-	}
-	return proposal{kind: annona.ApproveClient, object: c.ID.String(), agreement: agreement.Name, body: c, shows: shows,
+// clientProposal is a new client. It shows something when it is a key above the caps that keys have, or when
+// its role allows more than that of clients which name none.
+func (x *Exchange) clientProposal(ctx context.Context, c annona.Client, agreement *annona.Agreement) (proposal, error) {
+	p := proposal{kind: annona.ApproveClient, object: c.ID.String(), agreement: agreement.Name, body: c,
 		put: func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
-			entry := x.aboutClient(caller, annona.VerbCreateKey, c, how.note(nil))
+			entry := x.aboutClient(caller, verbOf(c, annona.VerbCreateKey, annona.VerbCreateClient), c, how.note(nil))
 			if err := tx.PutClient(ctx, c); err != nil {
 				return err
 			}
 			return tx.AppendEntry(ctx, entry)
 		}}
+	wider, err := x.newlyAllowed(ctx, annona.RolePartner, c.Role)
+	if err != nil {
+		return p, err
+	}
+	if agreement.APIKey != nil && c.Method == annona.MethodAPIKey {
+		wider = append(wider, "its cap is raised, because: "+agreement.APIKey.Reason)
+	}
+	if len(wider) > 0 {
+		p.shows = append([]string{kindOf(c) + " for " + agreement.Name + ", in the role " + roleOf(c) + ", until " + annona.Instant(c.ExpiresAt)}, wider...)
+	}
+	return p, nil
+}
+
+func kindOf(c annona.Client) string {
+	if c.Method == annona.MethodAPIKey {
+		return "an API key"
+	}
+	return "a client"
 }
 
 // RevokeClient revokes a client. Revoking it again changes nothing.

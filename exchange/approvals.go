@@ -39,7 +39,7 @@ var (
 	readingRoles   = []string{RoleAdministrator, RoleApprover, "data-protection-officer", "auditor"}
 	// changing are the kinds of what comes in force by an approval.
 	changing = []annona.ApprovalKind{
-		annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveClient, annona.ApproveUser,
+		annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveClient, annona.ApproveRole, annona.ApproveUser, annona.ApproveProvider,
 	}
 )
 
@@ -51,6 +51,7 @@ type proposal struct {
 	base      int      // version of the object before
 	body      any      // what it becomes, as it lies on file until then
 	shows     []string // what that changes, in plain words
+	rescues   bool     // it makes nothing but people who approve
 	// put writes it, with its entry in the ledger, which says how it came in force.
 	put func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error
 }
@@ -76,7 +77,7 @@ func (c consent) note(details map[string]string) map[string]string {
 // submit puts a change in force when nobody could look at it yet. Otherwise it waits: code
 // approval_needed. The same again waits as the same request.
 func (x *Exchange) submit(ctx context.Context, caller annona.Caller, p proposal) error {
-	alone, err := x.actsAlone(ctx, caller.Actor(), p.kind)
+	alone, err := x.actsAlone(ctx, caller.Actor(), p.rescues)
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (x *Exchange) aboutApproval(caller annona.Caller, a *annona.Approval, act s
 // actsAlone reports whether nobody can be asked. Once anything has waited for a second person, everything
 // does: only who could approve is made without one, while fewer than two people could approve what the same
 // one asks for. Otherwise nothing would ever change again.
-func (x *Exchange) actsAlone(ctx context.Context, by string, kind annona.ApprovalKind) (bool, error) {
+func (x *Exchange) actsAlone(ctx context.Context, by string, rescues bool) (bool, error) {
 	if x.Approvals == nil || x.Users == nil {
 		return true, nil
 	}
@@ -165,7 +166,7 @@ func (x *Exchange) actsAlone(ctx context.Context, by string, kind annona.Approva
 			able++
 		}
 	}
-	if able >= 2 || kind == annona.ApproveUser {
+	if able >= 2 || rescues {
 		return able < 2, nil
 	}
 	for _, kind := range changing {
@@ -263,7 +264,7 @@ func (x *Exchange) ListApprovals(ctx context.Context, caller annona.Caller, stat
 
 func (x *Exchange) shown(ctx context.Context, a annona.Approval) (Approval, error) {
 	s := Approval{Approval: a}
-	if slices.Contains([]annona.ApprovalKind{annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec}, a.Kind) {
+	if slices.Contains([]annona.ApprovalKind{annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveProvider}, a.Kind) {
 		s.Becomes = a.Body
 	}
 	if a.State != annona.ApprovalWaiting {

@@ -282,7 +282,7 @@ func TestWhoApprovesIsMadeByTwo(t *testing.T) {
 	if err != nil || u == nil || !u.GrantedAt.Equal(h.now) || len(u.MadeBy) != 2 || !u.InvitedUntil.Equal(h.now.Add(15*time.Minute)) {
 		t.Fatalf("%+v, %v", u, err)
 	}
-	h.must(h.InviteUsers(t.Context(), operator, []annona.User{{ID: annona.NewUID(), Name: "esi", Roles: []string{"auditor"}}}))
+	h.comes("esi", func(u *annona.User) { u.Roles = []string{"auditor"} })
 	h.refuses("a role that approves", h.SetUserRoles(t.Context(), operator, "esi", []string{"administrator"}), "approval_needed")
 	h.refuses("a new way to sign in", h.ResetUser(t.Context(), operator, "kofi", annona.TokenHash{8}, h.now.Add(time.Minute)), "approval_needed")
 
@@ -301,6 +301,143 @@ func TestWhoApprovesIsMadeByTwo(t *testing.T) {
 	h.now = h.now.Add(25 * time.Hour)
 	h.must(h.approve(h.as(*esi), waiting))
 	_ = kofi
+}
+
+// Whoever is given a role waits for a second person, and whoever looks after what others do when they get another
+// way to sign in. To lose a role, or to come back to one's cases, waits for nobody. With too few left to approve,
+// only who approves is made at once: disabling them is no way round.
+func TestWhoIsGivenARoleWaits(t *testing.T) {
+	h := newBureau(t)
+	ama, kofi := h.comes("ama", nil), h.comes("kofi", nil)
+	h.comes("esi", func(u *annona.User) { u.Partner, u.Roles = "Program", []string{"clerk"} })
+	h.comes("abena", func(u *annona.User) { u.Roles = []string{"data-protection-officer"} })
+	h.now = h.now.Add(25 * time.Hour)
+	invite := func(name, partner string, roles ...string) error {
+		u := annona.User{ID: annona.NewUID(), Name: name, Partner: partner, Roles: roles, Invitation: annona.TokenHash{9}, InvitedUntil: h.now.Add(time.Minute)}
+		return h.InviteUsers(t.Context(), operator, []annona.User{u})
+	}
+	roles := func(name string, roles ...string) error {
+		return h.SetUserRoles(t.Context(), operator, name, roles)
+	}
+	reset := func(name string) error {
+		return h.ResetUser(t.Context(), operator, name, annona.TokenHash{8}, h.now.Add(time.Minute))
+	}
+	h.refuses("a clerk of a partner", invite("yaa", "Program", "clerk"), "approval_needed")
+	h.now = h.now.Add(time.Second)
+	h.refuses("one more role", roles("esi", "clerk", "reviewer"), "approval_needed")
+	if a := h.waiting(); len(a.Shows) != 1 || !strings.Contains(a.Shows[0], "esi of Program, from then on clerk, reviewer") {
+		t.Errorf("it shows %q", a.Shows)
+	}
+	h.refuses("another role", roles("esi", "reviewer"), "approval_needed")
+	h.refuses("a way in for who protects data", reset("abena"), "approval_needed")
+	if u, err := h.store.UserByName(t.Context(), "esi"); err != nil || !slices.Equal(u.Roles, []string{"clerk"}) {
+		t.Errorf("meanwhile: %+v, %v", u, err)
+	}
+	h.must(reset("esi"))
+	h.must(h.DisableUser(t.Context(), operator, "abena"))
+	h.refuses("who protects data, enabled again", h.EnableUser(t.Context(), operator, "abena"), "approval_needed")
+	h.must(roles("esi")) // nothing left
+	h.refuses("the role of before", roles("esi", "clerk"), "approval_needed")
+	h.now = h.now.Add(time.Second)
+	h.refuses("two roles", roles("esi", "clerk", "reviewer"), "approval_needed")
+	h.must(h.approve(h.as(ama), h.waiting()))
+	if u, err := h.store.UserByName(t.Context(), "esi"); err != nil || !slices.Equal(u.Roles, []string{"clerk", "reviewer"}) {
+		t.Errorf("approved: %+v, %v", u, err)
+	}
+	h.must(h.DisableUser(t.Context(), operator, kofi.Name))
+	h.refuses("a clerk, with one left who approves", invite("yaa", "Program", "clerk"), "approval_needed")
+	h.refuses("more than approving, with one left", invite("yaa", "", "approver", "data-protection-officer"), "approval_needed")
+	h.must(invite("yaa", "", "approver"))
+}
+
+// A client that is given a wider role waits for a second person, and so does a new one in a role that allows
+// more than that of all clients. A narrower role is given at once.
+func TestAWiderRoleWaits(t *testing.T) {
+	h := newBureau(t)
+	p := policy.Shipped()
+	p.Roles = []annona.Role{
+		{Name: annona.RolePartner, Rules: []annona.RoleRule{{Name: "reads", Verbs: []annona.Verb{annona.VerbGet, annona.VerbSearch}}}},
+		{Name: "desk", Rules: []annona.RoleRule{{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}}}},
+		{Name: "planner", Rules: []annona.RoleRule{{Name: "reads", Verbs: []annona.Verb{annona.VerbGet, annona.VerbExport}}}},
+	}
+	_, err := h.ApplyPolicy(t.Context(), operator, p)
+	h.must(err)
+	ama, _ := h.comes("ama", nil), h.comes("kofi", nil)
+	h.now = h.now.Add(25 * time.Hour)
+	role := func() string {
+		c, err := h.store.ClientByID(t.Context(), h.caller.Client)
+		h.must(err)
+		return c.Role
+	}
+	h.must(h.SetRole(t.Context(), operator, h.caller.Client, "desk"))
+	h.refuses("back to more", h.SetRole(t.Context(), operator, h.caller.Client, annona.RolePartner), "approval_needed")
+	back := h.waiting()
+	if back.Kind != annona.ApproveRole || len(back.Shows) != 1 || !strings.Contains(back.Shows[0], "partner may newly search") || role() != "desk" {
+		t.Errorf("%s, it shows %q, and the client is in %s", back.Kind, back.Shows, role())
+	}
+	h.now = h.now.Add(time.Second)
+	h.refuses("another role", h.SetRole(t.Context(), operator, h.caller.Client, "planner"), "approval_needed")
+	h.must(h.approve(h.as(ama), h.waiting()))
+	if role() != "planner" {
+		t.Errorf("approved, and the client is in %s", role())
+	}
+	h.refuses("a role that it was to have before", h.approve(h.as(ama), back), "approval_void")
+
+	c := annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Hash: []byte{1}, Agreement: "program", Method: annona.MethodPrivateKeyJWT, Role: "planner", CreatedAt: h.now, ExpiresAt: h.now.Add(time.Hour)}
+	h.now = h.now.Add(time.Second)
+	h.refuses("a new client that exports", h.CreateClient(t.Context(), operator, c), "approval_needed")
+	waiting := h.waiting()
+	c.ID, c.KeyID, c.Role = annona.NewUID(), annona.NewUID().String(), "desk"
+	h.must(h.CreateClient(t.Context(), operator, c))
+	h.must(h.approve(h.as(ama), waiting))
+
+	h.refuses("more for a client that is revoked meanwhile", h.SetRole(t.Context(), operator, c.ID, "planner"), "approval_needed")
+	waiting = h.waiting()
+	h.must(h.RevokeClient(t.Context(), operator, c.ID))
+	h.refuses("which is revoked", h.approve(h.as(ama), waiting), "client_over")
+	if found, err := h.store.ClientByID(t.Context(), c.ID); err != nil || found.RevokedAt.IsZero() {
+		t.Errorf("it is back: %+v, %v", found, err)
+	}
+}
+
+// An identity provider gives roles by its rules: every change of one waits, and to remove it does not. The same
+// again changes nothing.
+func TestAnIdentityProviderWaits(t *testing.T) {
+	h := newBureau(t)
+	h.Outsiders = h.store
+	ama, _ := h.comes("ama", nil), h.comes("kofi", nil)
+	h.now = h.now.Add(25 * time.Hour)
+	p := annona.IdentityProvider{
+		Name: "ministry", Issuer: "https://login.ministry.example", Audience: "https://exchange.example",
+		People: []annona.PeopleRule{{When: &annona.ClaimValue{Claim: "groups", Is: "clerks"}, Partner: "Program", Roles: []string{"clerk"}}},
+	}
+	counts := func() []annona.IdentityProvider {
+		all, err := h.IdentityProviders(t.Context(), operator)
+		h.must(err)
+		return all
+	}
+	h.refuses("a new one", h.PutIdentityProvider(t.Context(), operator, p), "approval_needed")
+	if len(counts()) > 0 {
+		t.Error("it counts while it waits")
+	}
+	shown, err := h.ShowApproval(t.Context(), h.as(ama), h.waiting().ID.String())
+	if err != nil || !strings.Contains(string(shown.Becomes), "clerks") || len(shown.Shows) == 0 {
+		t.Errorf("it shows %s, %q, %v", shown.Becomes, shown.Shows, err)
+	}
+	h.must(h.approve(h.as(ama), h.waiting()))
+	h.must(h.PutIdentityProvider(t.Context(), operator, p))
+	p.People[0].Roles = []string{"clerk", "reviewer"}
+	h.now = h.now.Add(time.Second)
+	h.refuses("a wider rule", h.PutIdentityProvider(t.Context(), operator, p), "approval_needed")
+	wider := h.waiting()
+	if all := counts(); len(all) != 1 || len(all[0].People[0].Roles) != 1 {
+		t.Errorf("meanwhile: %+v", all)
+	}
+	h.must(h.RemoveIdentityProvider(t.Context(), operator, "ministry"))
+	h.refuses("a change of one that is gone", h.approve(h.as(ama), wider), "approval_void")
+	if len(counts()) > 0 {
+		t.Error("it is back")
+	}
 }
 
 // refreshed checks that somebody sees a request, and returns it.

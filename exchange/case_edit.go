@@ -30,9 +30,12 @@ func (x *Exchange) EditCase(ctx context.Context, caller annona.Caller, purpose s
 	if err != nil {
 		return v, err
 	}
-	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		v, err = d.editOnce(ctx, tx, e)
-		return err
+	err = x.Writer.Share(ctx, annona.Errand{
+		Request: x.requestID(caller, edit.Keyed), Matter: annona.MatterRef{Dataset: "cases", Number: number}, Dataset: d.dataset("cases"),
+		Do: func(tx annona.Tx) error {
+			v, err = d.editOnce(ctx, tx, e)
+			return err
+		},
 	})
 	if annona.CodeOf(err) != errClash.Code {
 		return v, err

@@ -29,6 +29,8 @@ func (w *between) Update(ctx context.Context, fn func(annona.Tx) error) error {
 	return w.Writer.Update(ctx, fn)
 }
 
+func (w *between) Share(ctx context.Context, e annona.Errand) error { return w.Update(ctx, e.Do) }
+
 // signIn is a caller of the town for whom a person acts who has signed in here.
 func (o *offices) signIn(t *testing.T, name string) annona.Caller {
 	t.Helper()

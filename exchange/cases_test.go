@@ -472,6 +472,8 @@ func (w *cutWriter) Update(ctx context.Context, fn func(annona.Tx) error) error 
 	return w.Writer.Update(ctx, func(tx annona.Tx) error { return fn(&cutTx{tx, w}) })
 }
 
+func (w *cutWriter) Share(ctx context.Context, e annona.Errand) error { return w.Update(ctx, e.Do) }
+
 type cutTx struct {
 	annona.Tx
 	w *cutWriter

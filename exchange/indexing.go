@@ -62,11 +62,20 @@ type followingWriter struct {
 }
 
 func (w followingWriter) Update(ctx context.Context, fn func(annona.Tx) error) error {
+	return w.Writer.Update(ctx, w.following(ctx, fn))
+}
+
+func (w followingWriter) Share(ctx context.Context, e annona.Errand) error {
+	e.Do = w.following(ctx, e.Do)
+	return w.Writer.Share(ctx, e)
+}
+
+func (w followingWriter) following(ctx context.Context, fn func(annona.Tx) error) func(annona.Tx) error {
 	if w.x.Indexes == nil {
-		return w.Writer.Update(ctx, fn)
+		return fn
 	}
 	runs := 0
-	return w.Writer.Update(ctx, func(tx annona.Tx) error {
+	return func(tx annona.Tx) error {
 		runs++
 		i := w.x.indexing.Load()
 		if i == nil || runs > 1 {
@@ -87,7 +96,7 @@ func (w followingWriter) Update(ctx context.Context, fn func(annona.Tx) error) e
 			return err
 		}
 		return t.indexNames(ctx)
-	})
+	}
 }
 
 // followingTx is a transaction while names are indexed.

@@ -42,7 +42,7 @@ func (x *Exchange) once(ctx context.Context, tx annona.Tx, caller annona.Caller,
 	}
 	now := x.Clock().UTC()
 	r := annona.KeyedRequest{
-		ID:     annona.UID(x.Vault.Digest(appendTexts([]byte("keyed request\x00"), caller.Client.String(), k.Route, k.Key))),
+		ID:     x.requestID(caller, &k),
 		Digest: x.Vault.Digest(k.Asked), At: now, Until: now.Add(keyKept),
 	}
 	earlier, err := tx.ClaimRequest(ctx, r)
@@ -62,6 +62,14 @@ func (x *Exchange) once(ctx context.Context, tx annona.Tx, caller annona.Caller,
 	}
 	r.Status, r.Noun, r.Record, r.Version = done.Status, done.Noun, done.Record, done.Version
 	return done, tx.EndRequest(ctx, r)
+}
+
+// requestID is what a request is kept under; zero: it has no key.
+func (x *Exchange) requestID(caller annona.Caller, k *Keyed) annona.UID {
+	if k == nil {
+		return annona.UID{}
+	}
+	return annona.UID(x.Vault.Digest(appendTexts([]byte("keyed request\x00"), caller.Client.String(), k.Route, k.Key)))
 }
 
 func (k *Keyed) check() error {

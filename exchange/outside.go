@@ -28,7 +28,8 @@ const (
 	longestToken    = 24 * 60 // minutes
 )
 
-// PutIdentityProvider lets the tokens of an issuer count, or changes what they count for.
+// PutIdentityProvider lets the tokens of an issuer count, or changes what they count for: when a second person
+// has approved it (code approval_needed). The same again changes nothing.
 //
 // Codes: operator_only, identity_provider_malformed, partner_unknown, role_malformed, role_over_the_registry,
 // identity_provider_known, and issuer_changed: one that has another issuer is another one.
@@ -36,18 +37,34 @@ func (x *Exchange) PutIdentityProvider(ctx context.Context, caller annona.Caller
 	if err := operatorOnly(caller); err != nil {
 		return err
 	}
-	if err := x.checkProvider(ctx, p); err != nil {
+	proposed, err := x.providerProposal(ctx, p)
+	if err != nil || len(proposed.shows) == 0 {
 		return err
+	}
+	return x.submit(ctx, caller, proposed)
+}
+
+// providerProposal is an identity provider as it is to be. It shows what differs from before.
+func (x *Exchange) providerProposal(ctx context.Context, p annona.IdentityProvider) (proposal, error) {
+	if err := x.checkProvider(ctx, p); err != nil {
+		return proposal{}, err
 	}
 	before, err := x.identityProvider(ctx, p.Name)
 	if err != nil {
-		return err
+		return proposal{}, err
 	}
-	if before != nil && before.Issuer != p.Issuer {
-		return annona.Conflict("issuer_changed", "the identity provider of this name has another issuer: remove it first, with its clients, or choose another name").On("issuer")
+	var was annona.IdentityProvider
+	if before != nil {
+		was = *before
 	}
-	p.PutAt = x.Clock()
-	return x.Writer.Update(ctx, func(tx annona.Tx) error { return x.writeProvider(ctx, tx, caller, p, "put") })
+	if before != nil && was.Issuer != p.Issuer {
+		return proposal{}, annona.Conflict("issuer_changed", "the identity provider of this name has another issuer: remove it first, with its clients, or choose another name").On("issuer")
+	}
+	return proposal{kind: annona.ApproveProvider, object: p.Name, base: was.Version, body: p, shows: differences(was, p),
+		put: func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
+			p.PutAt = x.Clock()
+			return x.writeProvider(ctx, tx, caller, p, how.note(map[string]string{"act": "put"}))
+		}}, nil
 }
 
 // RemoveIdentityProvider lets the tokens of an issuer count no more: its clients are revoked, all that it
@@ -79,7 +96,7 @@ func (x *Exchange) RemoveIdentityProvider(ctx context.Context, caller annona.Cal
 				return err
 			}
 		}
-		return x.writeProvider(ctx, tx, caller, *p, "removed")
+		return x.writeProvider(ctx, tx, caller, *p, map[string]string{"act": "removed"})
 	})
 }
 
@@ -103,13 +120,12 @@ func (x *Exchange) identityProvider(ctx context.Context, name string) (*annona.I
 	return &all[i], nil
 }
 
-func (x *Exchange) writeProvider(ctx context.Context, tx annona.Tx, caller annona.Caller, p annona.IdentityProvider, act string) error {
+func (x *Exchange) writeProvider(ctx context.Context, tx annona.Tx, caller annona.Caller, p annona.IdentityProvider, details map[string]string) error {
 	if err := tx.PutIdentityProvider(ctx, p); err != nil {
 		return err
 	}
-	return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{Verb: annona.VerbIdentityProvider, Details: map[string]string{
-		"act": act, "issuer": p.Issuer, "name": p.Name, "rules": strconv.Itoa(len(p.People)),
-	}}))
+	details["issuer"], details["name"], details["rules"] = p.Issuer, p.Name, strconv.Itoa(len(p.People))
+	return tx.AppendEntry(ctx, x.administration(caller, audit.Facts{Verb: annona.VerbIdentityProvider, Details: details}))
 }
 
 // checkProvider refuses what says nothing that could be held to.

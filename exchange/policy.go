@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -147,12 +148,11 @@ func (x *Exchange) policyInForce(ctx context.Context) (*annona.Policy, error) {
 	return p, err
 }
 
-// SetRole gives a client a role of the policy in force. The one that it has changes nothing.
+// SetRole gives a client a role of the policy in force: when a second person has approved it (code
+// approval_needed), or at once when it allows nothing that the one before does not. The one that it has
+// changes nothing. Code client_over: it is revoked.
 func (x *Exchange) SetRole(ctx context.Context, caller annona.Caller, id annona.UID, role string) error {
 	if err := operatorOnly(caller); err != nil {
-		return err
-	}
-	if err := x.checkPolicyHas(ctx, role); err != nil {
 		return err
 	}
 	c, err := x.Standings.ClientByID(ctx, id)
@@ -161,11 +161,66 @@ func (x *Exchange) SetRole(ctx context.Context, caller annona.Caller, id annona.
 		return err
 	case c == nil:
 		return annona.NotFound("no client with this id is on file")
-	case roleOf(*c) == role:
-		return nil
 	}
-	c.Role = role
-	return x.putClient(ctx, caller, annona.VerbSetRole, *c)
+	p, err := x.roleProposal(ctx, givenRole{Client: id, Had: roleOf(*c), Role: cmp.Or(role, annona.RolePartner)})
+	switch {
+	case err != nil || p.put == nil:
+		return err
+	case len(p.shows) > 0:
+		return x.submit(ctx, caller, p)
+	}
+	return x.Writer.Update(ctx, func(tx annona.Tx) error { return p.put(ctx, tx, caller, consent{}) })
+}
+
+// givenRole is another role for a client, as it lies on file while it waits for a second person.
+type givenRole struct {
+	Client annona.UID
+	Had    string // when it was asked for
+	Role   string
+}
+
+// roleProposal is another role for a client. It shows what that newly allows, and puts nothing when the client
+// has it.
+func (x *Exchange) roleProposal(ctx context.Context, g givenRole) (p proposal, err error) {
+	c, err := x.Standings.ClientByID(ctx, g.Client)
+	switch {
+	case err != nil:
+		return p, err
+	case c == nil || !c.RevokedAt.IsZero():
+		return p, annona.Conflict("client_over", "this client is revoked: make another one")
+	case roleOf(*c) != g.Had:
+		return proposal{base: -1}, nil // somebody has given it another one meanwhile
+	case g.Had == g.Role:
+		return p, nil
+	}
+	if err := x.checkPolicyHas(ctx, g.Role); err != nil {
+		return p, err
+	}
+	shows, err := x.newlyAllowed(ctx, g.Had, g.Role)
+	return proposal{kind: annona.ApproveRole, object: g.Client.String(), agreement: c.Agreement, body: g, shows: shows,
+		put: func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
+			c.Role = g.Role
+			if err := tx.PutClient(ctx, *c); err != nil {
+				return err
+			}
+			return tx.AppendEntry(ctx, x.aboutClient(caller, annona.VerbSetRole, *c, how.note(nil)))
+		}}, err
+}
+
+// newlyAllowed says in plain words what a client newly may in another role of the policy in force.
+func (x *Exchange) newlyAllowed(ctx context.Context, has, gets string) (shows []string, err error) {
+	p, err := x.policyInForce(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := policy.CompilePolicy(p, x.CurrentDictionary())
+	if err != nil {
+		return nil, err
+	}
+	for _, change := range roles.Widened(has, gets) {
+		shows = append(shows, change.String())
+	}
+	return shows, nil
 }
 
 // checkPolicyHas refuses a role that the policy in force does not have.

@@ -28,7 +28,19 @@ func (x *Exchange) proposed(ctx context.Context, a *annona.Approval) (proposal, 
 	case annona.ApproveSpec:
 		return x.proposedSpec(ctx, a)
 	case annona.ApproveClient:
-		return x.proposedKey(ctx, a)
+		return x.proposedClient(ctx, a)
+	case annona.ApproveRole:
+		var body givenRole
+		if err := readBody(a, &body); err != nil {
+			return proposal{}, err
+		}
+		return x.roleProposal(ctx, body)
+	case annona.ApproveProvider:
+		var body annona.IdentityProvider
+		if err := readBody(a, &body); err != nil {
+			return proposal{}, err
+		}
+		return x.providerProposal(ctx, body)
 	case annona.ApproveUser:
 		var body userChange
 		if err := readBody(a, &body); err != nil {
@@ -75,7 +87,7 @@ func (x *Exchange) proposedSpec(ctx context.Context, a *annona.Approval) (propos
 	return x.specProposal(spec), err
 }
 
-func (x *Exchange) proposedKey(ctx context.Context, a *annona.Approval) (proposal, error) {
+func (x *Exchange) proposedClient(ctx context.Context, a *annona.Approval) (proposal, error) {
 	var c annona.Client
 	if err := readBody(a, &c); err != nil {
 		return proposal{}, err
@@ -84,10 +96,13 @@ func (x *Exchange) proposedKey(ctx context.Context, a *annona.Approval) (proposa
 	if err != nil {
 		return proposal{}, err
 	}
-	if agreement == nil || agreement.APIKey == nil {
+	if agreement == nil {
 		return proposal{base: -1}, nil
 	}
-	return x.keyProposal(c, agreement), x.checkPolicyHas(ctx, c.Role)
+	if err := x.checkPolicyHas(ctx, c.Role); err != nil {
+		return proposal{}, err
+	}
+	return x.clientProposal(ctx, c, agreement)
 }
 
 // differences says in plain words what differs between two things, part by part.

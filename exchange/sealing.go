@@ -31,6 +31,12 @@ func (w sealingWriter) Update(ctx context.Context, fn func(annona.Tx) error) err
 	return w.Writer.Update(ctx, func(tx annona.Tx) error { return fn(sealingTx{tx, w.vault}) })
 }
 
+func (w sealingWriter) Share(ctx context.Context, e annona.Errand) error {
+	do := e.Do
+	e.Do = func(tx annona.Tx) error { return do(sealingTx{tx, w.vault}) }
+	return w.Writer.Share(ctx, e)
+}
+
 type sealingTx struct {
 	annona.Tx
 	vault annona.EntryVault

@@ -10,7 +10,7 @@ import (
 )
 
 // userChange is what becomes of those who sign in, as it lies on file while it waits for a second person.
-// It waits when it lets somebody approve what others want: by a role, by a way to sign in.
+// It waits when it gives somebody a role, or who looks after what others do another way to sign in.
 type userChange struct {
 	Act        string        // invited, roles, disabled, enabled, reset
 	Users      []annona.User // invited
@@ -51,17 +51,19 @@ func (x *Exchange) changeUsers(ctx context.Context, caller annona.Caller, c user
 	return x.Writer.Update(ctx, func(tx annona.Tx) error { return p.put(ctx, tx, caller, consent{by: []string{caller.Actor()}}) })
 }
 
-// userProposal is a change of users. It shows something when it lets somebody approve.
+// userProposal is a change of users. It shows something when it waits.
 func (x *Exchange) userProposal(ctx context.Context, c userChange) (p proposal, err error) {
 	if c.From.IsZero() {
 		c.From = x.Clock().UTC()
 	}
 	p = proposal{kind: annona.ApproveUser, object: c.Act, body: c}
 	if c.Act == "invited" {
+		p.rescues = true
 		for _, u := range c.Users {
-			if makesApprover(u.Partner, u.Roles) {
-				p.shows = append(p.shows, "invites "+u.Name+" as "+strings.Join(u.Roles, ", "))
+			if len(u.Roles) > 0 {
+				p.shows = append(p.shows, "invites "+u.Name+whoseOf(u.Partner)+" as "+strings.Join(u.Roles, ", "))
 			}
+			p.rescues = p.rescues && onlyApproves(u.Partner, u.Roles)
 		}
 		p.put = func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
 			return x.putInvited(ctx, tx, caller, c, how)
@@ -79,8 +81,9 @@ func (x *Exchange) userProposal(ctx context.Context, c userChange) (p proposal, 
 		return p, errOfProvider
 	}
 	p.object, p.base = c.User.String(), u.Version
-	if c.empowers(u) {
-		p.shows = []string{c.Act + ": " + u.Name + ", from then on " + strings.Join(c.rolesOf(u), ", ")}
+	if c.widens(u) {
+		p.shows = []string{c.Act + ": " + u.Name + whoseOf(u.Partner) + ", from then on " + strings.Join(c.rolesOf(u), ", ")}
+		p.rescues = onlyApproves(u.Partner, c.rolesOf(u))
 	}
 	p.put = func(ctx context.Context, tx annona.Tx, caller annona.Caller, how consent) error {
 		return x.putChanged(ctx, tx, caller, c, how)
@@ -93,6 +96,30 @@ func (c userChange) rolesOf(u *annona.User) []string {
 		return c.Roles
 	}
 	return u.Roles
+}
+
+func whoseOf(partner string) string {
+	if partner == "" {
+		return ""
+	}
+	return " of " + partner
+}
+
+// onlyApproves reports whether roles let somebody approve, and nothing else.
+func onlyApproves(partner string, roles []string) bool {
+	return makesApprover(partner, roles) && !slices.ContainsFunc(roles, func(role string) bool { return !slices.Contains(approvingRoles, role) })
+}
+
+// widens reports whether a change gives somebody a role, or lets who looks after what others do in by another
+// way. Whoever works with records and comes back as what they were waits for nobody.
+func (c userChange) widens(u *annona.User) bool {
+	switch {
+	case c.Act == "disabled" || u.Provider != "":
+		return false
+	case c.Act == "roles":
+		return slices.ContainsFunc(c.Roles, func(role string) bool { return !slices.Contains(u.Roles, role) })
+	}
+	return u.Partner == "" && hasAny(u.Roles, readingRoles) // enabled, reset
 }
 
 // empowers reports whether a change lets somebody approve who could not, or lets them in by another way.

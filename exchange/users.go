@@ -38,8 +38,8 @@ var (
 )
 
 // InviteUsers puts users on file whom invitations wait for. Before there is an administrator nobody is
-// invited but two or more of them. Somebody who could approve comes when a second person has approved it
-// (code approval_needed): their invitation waits from then on.
+// invited but two or more of them. Whoever is given a role comes when a second person has approved it (code
+// approval_needed): their invitation waits from then on.
 //
 // Codes: operator_only, user_name_malformed, display_name_malformed, role_malformed, partner_unknown,
 // two_administrators, user_name_taken.
@@ -116,7 +116,8 @@ func (x *Exchange) enoughAdministrators(ctx context.Context, invited []annona.Us
 	return nil
 }
 
-// SetUserRoles gives a user other roles. Where they are signed in, they sign in again.
+// SetUserRoles gives a user other roles: one that they do not have when a second person has approved it (code
+// approval_needed). Where they are signed in, they sign in again.
 func (x *Exchange) SetUserRoles(ctx context.Context, caller annona.Caller, name string, roles []string) error {
 	if err := checkRoles(roles); err != nil {
 		return err

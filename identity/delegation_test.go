@@ -215,7 +215,16 @@ func TestPushesThatAreRefused(t *testing.T) {
 			r.Proofs = []string{o.proofFor(o.signerKey, "POST", tokenPath, "").text(o.TB)}
 		}},
 		{"an unknown assurance", "invalid_request", func(_ *office, r *PushedRequest) { r.Assurances = "gold silver" }},
+		{"a state beyond ASCII", "invalid_request", func(_ *office, r *PushedRequest) { r.State = "\u00e4" }},
+		{"FA-10 a thumbprint that is none", "invalid_request", func(_ *office, r *PushedRequest) { r.Proofs, r.Thumbprint = nil, "short" }},
+		{"an assurance that nobody can ask for", "invalid_request", func(_ *office, r *PushedRequest) { r.Assurances = annona.AssuranceOutside.String() }},
 		{"a max_age that is none", "invalid_request", func(_ *office, r *PushedRequest) { r.MaxAge = "-1" }},
+		{"a max_age that is no number", "invalid_request", func(_ *office, r *PushedRequest) { r.MaxAge = "soon" }},
+		{"a max_age beyond a year", "invalid_request", func(_ *office, r *PushedRequest) { r.MaxAge = "31536001" }},
+		{"FA-06 a secret, and addresses on file all the same", "unauthorized_client", func(o *office, r *PushedRequest) {
+			o.secretive.Redirects = o.signer.Redirects
+			r.Client = ShownClient{Basic: basic(o.secretive.KeyID, o.secret)}
+		}},
 		{"another agreement", "invalid_authorization_details", func(_ *office, r *PushedRequest) {
 			r.Details = `[{"type":"annona_exchange","agreement":"another"}]`
 		}},
@@ -243,6 +252,12 @@ func TestPushesThatAreRefused(t *testing.T) {
 	o.pushed(same)
 	_, err = o.issuer.Push(t.Context(), same)
 	refuses(t, "the same assertion and proof again", err, "invalid_client")
+	again := o.pushing(o.signerKey)
+	again.Proofs = same.Proofs
+	_, err = o.issuer.Push(t.Context(), again)
+	refuses(t, "DP-14 the same proof with another assertion", err, "invalid_client")
+	again.Proofs = nil
+	o.pushed(again) // what is refused claims no assertion
 }
 
 // FA-11, FA-17, FA-30, T-23: a request and a code count once, for a short while, for whom they were made.
@@ -255,7 +270,7 @@ func TestCodesThatAreRefused(t *testing.T) {
 		{"no code", "invalid_grant", func(_ *office, r *TokenRequest) { r.Code = "" }},
 		{"FA-11 after its time", "invalid_grant", func(o *office, r *TokenRequest) {
 			code := r.Code
-			o.now = o.now.Add(codeLife)
+			o.now = o.now.Add(60 * time.Second)
 			*r = o.takingUp(code)
 		}},
 		{"FA-16 no verifier", "invalid_grant", func(_ *office, r *TokenRequest) { r.Verifier = "" }},
@@ -272,6 +287,24 @@ func TestCodesThatAreRefused(t *testing.T) {
 			r.Client.Assertion = s.text(o.TB)
 		}},
 		{"as a refresh token", "invalid_grant", func(_ *office, r *TokenRequest) { r.Grant, r.Refresh = "refresh_token", r.Code }},
+		{"a request that nobody has allowed", "invalid_grant", func(o *office, r *TokenRequest) { r.Code = o.pushed(o.pushing(o.signerKey)) }},
+		{"FA-16 a short verifier", "invalid_grant", func(o *office, r *TokenRequest) {
+			push := o.pushing(o.signerKey)
+			push.Challenge = challengeOf("short")
+			r.Code, r.Verifier = o.code(push), "short"
+		}},
+		{"FA-29 an assertion that was shown before", "invalid_client", func(o *office, r *TokenRequest) {
+			before := o.pushing(o.signerKey)
+			o.pushed(before)
+			r.Client = before.Client
+		}},
+		{"DP-14 a proof that was shown before", "invalid_client", func(o *office, r *TokenRequest) {
+			before := o.takingUp("none")
+			_, _ = o.issuer.GiveToken(o.Context(), before)
+			r.Proofs = before.Proofs
+		}},
+		{"a client that acts for people no more", "invalid_grant", func(o *office, _ *TokenRequest) { o.signer.Redirects = nil }},
+		{"a person who is not there any more", "invalid_grant", func(o *office, _ *TokenRequest) { o.admit = errToken }},
 		{"no longer admitted", "agreement_not_active", func(o *office, _ *TokenRequest) { o.admit = annona.Forbidden("agreement_not_active", "no") }},
 	} {
 		o := newOffice(t)
@@ -287,7 +320,9 @@ func TestCodesThatAreRefused(t *testing.T) {
 	o := newOffice(t)
 	code := o.code(o.pushing(o.signerKey))
 	first := o.issued(o.takingUp(code))
-	_, err := o.issuer.GiveToken(t.Context(), o.takingUp(code))
+	_, err := o.issuer.GiveToken(t.Context(), o.refreshing(code))
+	refuses(t, "a code that was taken up, as a refresh token", err, "invalid_grant")
+	_, err = o.issuer.GiveToken(t.Context(), o.takingUp(code))
 	refuses(t, "FA-11 a code again", err, "invalid_grant")
 	refuses(t, "what came of a code that was shown twice", o.recognize(o.show(o.signerKey, first.Text)), "invalid_token")
 	_, err = o.issuer.GiveToken(t.Context(), o.refreshing(first.Refresh))
@@ -342,7 +377,13 @@ func TestRequestsOfBrowsers(t *testing.T) {
 	if next, err := o.issuer.Allow(t.Context(), o.signer.KeyID, uri, o.who()); err == nil {
 		t.Errorf("a code that is not in the ledger: %s", next)
 	}
-	o.unrecorded = nil
+	o.unrecorded, o.admit = nil, annona.Forbidden("person_of_other_partner", "no")
+	_, err = o.issuer.Allow(t.Context(), o.signer.KeyID, uri, o.who())
+	refuses(t, "FA-13 somebody whom the gate does not admit", err, "person_of_other_partner")
+	delete(o.store.clients, o.signer.KeyID)
+	_, err = o.issuer.Allow(t.Context(), o.signer.KeyID, uri, o.who())
+	refuses(t, "of a client that is gone", err, "invalid_request")
+	o.admit, o.store.clients[o.signer.KeyID] = nil, o.signer
 	if _, err = o.issuer.Allow(t.Context(), o.signer.KeyID, uri, o.who()); err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +397,7 @@ func TestRequestsOfBrowsers(t *testing.T) {
 	o.signer.Redirects = registered
 
 	late := o.pushed(o.pushing(o.signerKey))
-	o.now = o.now.Add(RequestLife)
+	o.now = o.now.Add(9 * time.Minute)
 	_, err = o.issuer.Allow(t.Context(), o.signer.KeyID, late, o.who())
 	refuses(t, "FA-17 after its time", err, "invalid_request")
 
@@ -393,9 +434,13 @@ func TestRefreshTokensThatAreRefused(t *testing.T) {
 	push := o.pushing(o.signerKey)
 	push.Details = `[{"type":"annona_exchange","datasets":["individuals"]}]`
 	first := o.issued(o.takingUp(o.code(push)))
+	o.admit = annona.Forbidden("agreement_not_active", "no")
+	_, err := o.issuer.GiveToken(t.Context(), o.refreshing(first.Refresh))
+	refuses(t, "no longer admitted", err, "agreement_not_active")
+	o.admit = nil
 	wider := o.refreshing(first.Refresh)
 	wider.Details = `[{"type":"annona_exchange","datasets":["households","individuals"]}]`
-	_, err := o.issuer.GiveToken(t.Context(), wider)
+	_, err = o.issuer.GiveToken(t.Context(), wider)
 	refuses(t, "more than was allowed", err, "invalid_authorization_details")
 	narrower := o.refreshing(first.Refresh)
 	narrower.Details = `[{"type":"annona_exchange","purpose":"monitoring"}]`
@@ -416,7 +461,19 @@ func TestRefreshTokensThatAreRefused(t *testing.T) {
 	if again := o.issued(o.refreshing(first.Refresh)); again.Refresh != "" {
 		t.Error("FA-09 the refresh token rotates")
 	}
-	o.now = o.now.Add(DelegationLife)
+	push = o.pushing(o.signerKey)
+	push.Details = `[{"type":"annona_exchange","purpose":"monitoring"}]`
+	second := o.issued(o.takingUp(o.code(push)))
+	other := o.refreshing(second.Refresh)
+	other.Details = `[{"type":"annona_exchange","purpose":"eligibility-assessment"}]`
+	_, err = o.issuer.GiveToken(t.Context(), other)
+	refuses(t, "FA-13 another purpose", err, "invalid_authorization_details")
+	other = o.refreshing(second.Refresh)
+	other.Details = `[{"type":"annona_exchange","datasets":["individuals"]}]`
+	if got := o.issued(other); got.Within.Purpose != "monitoring" {
+		t.Errorf("FA-13 who names no purpose has %q", got.Within.Purpose)
+	}
+	o.now = o.now.Add(12 * time.Hour)
 	_, err = o.issuer.GiveToken(t.Context(), o.refreshing(first.Refresh))
 	refuses(t, "after a day's work", err, "invalid_grant")
 }
@@ -457,13 +514,17 @@ func TestExchange(t *testing.T) {
 		"of another agreement":   {"invalid_request", func(*TokenRequest) { o.other.Agreement = "another" }},
 		"by a secret":            {"unauthorized_client", func(r *TokenRequest) { r.Client = ShownClient{Basic: basic(o.secretive.KeyID, o.secret)} }},
 		"a first client revoked": {"invalid_request", func(*TokenRequest) { o.signer.RevokedAt = o.now }},
+		"a first client expired": {"invalid_request", func(*TokenRequest) { o.signer.ExpiresAt = o.now }},
+		"a first client gone":    {"invalid_request", func(*TokenRequest) { delete(o.store.clients, o.signer.KeyID) }},
+		"FA-13 not admitted":     {"agreement_not_active", func(*TokenRequest) { o.admit = annona.Forbidden("agreement_not_active", "no") }},
+		"a refresh token for it": {"invalid_request", func(r *TokenRequest) { r.Requested = "urn:ietf:params:oauth:token-type:refresh_token" }},
 	} {
 		r := asOther(front.Text)
-		agreement := o.other.Agreement
+		agreement, expires := o.other.Agreement, o.signer.ExpiresAt
 		c.change(&r)
 		_, err := o.issuer.GiveToken(t.Context(), r)
 		refuses(t, name, err, c.code)
-		o.other.Agreement, o.signer.RevokedAt = agreement, time.Time{}
+		o.other.Agreement, o.signer.RevokedAt, o.signer.ExpiresAt, o.admit, o.store.clients[o.signer.KeyID] = agreement, time.Time{}, expires, nil, o.signer
 	}
 	if err := o.store.EndDelegation(t.Context(), front.Delegation, o.now); err != nil {
 		t.Fatal(err)
@@ -487,7 +548,11 @@ func TestRedirectsThatAreRefused(t *testing.T) {
 	} {
 		refuses(t, address, register(Registration{Keys: keys, Redirects: []string{address}}), "redirect_malformed")
 	}
-	refuses(t, "eleven", register(Registration{Keys: keys, Redirects: make([]string, maxRedirects+1)}), "redirect_malformed")
+	eleven := make([]string, maxRedirects+1)
+	for i := range eleven {
+		eleven[i] = redirect
+	}
+	refuses(t, "eleven", register(Registration{Keys: keys, Redirects: eleven}), "redirect_malformed")
 	refuses(t, "a client with a secret", register(Registration{Secret: true, Redirects: []string{redirect}}), "redirect_malformed")
 	if err := register(Registration{Keys: keys, Redirects: []string{redirect}}); err != nil {
 		t.Error(err)

@@ -4,13 +4,17 @@ import (
 	"context"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/annona-exchange/annona"
 )
@@ -66,6 +70,22 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 		refuses(t, name, err, "invalid_client")
 		if len(o.store.claimed)+len(o.store.tokens) != 0 {
 			t.Errorf("%s: something was kept", name)
+		}
+	}
+}
+
+// FA-25, DP-22: a key of a client signs by one algorithm, and by no other one that fits it.
+func TestAlgorithmsThatAreRefused(t *testing.T) {
+	o := newOffice(t)
+	key := rsaKey(t, 2048)
+	client, _ := o.register(Registration{Keys: jwkSet(t, key.Public())})
+	for algorithm, code := range map[string]string{"RS256": "invalid_client", "PS256": ""} {
+		r, s := o.ask(o.signerKey), o.assertion()
+		s.header["alg"], s.key, s.claims["iss"], s.claims["sub"] = algorithm, key, client.KeyID, client.KeyID
+		r.Client.Assertion = s.text(t)
+		_, err := o.issuer.GiveToken(t.Context(), r)
+		if (err == nil) != (code == "") || err != nil && annona.CodeOf(err) != code {
+			t.Errorf("%s: %v", algorithm, err)
 		}
 	}
 }
@@ -148,8 +168,14 @@ func TestClientsThatAreRefused(t *testing.T) {
 		"nothing at all":          {func(_ *office, s *ShownClient) { *s = ShownClient{} }, "invalid_client"},
 		"FA-03 a client_id alone": {func(o *office, s *ShownClient) { *s = ShownClient{ID: o.signer.KeyID} }, "invalid_client"},
 		"two ways":                {func(o *office, s *ShownClient) { s.Basic = basic(o.secretive.KeyID, o.secret) }, "invalid_request"},
-		"another type":            {func(_ *office, s *ShownClient) { s.AssertionType = "urn:x" }, "invalid_request"},
-		"client_id of another":    {func(o *office, s *ShownClient) { s.ID = o.other.KeyID }, "invalid_client"},
+		"two ways, one of them empty": {func(o *office, s *ShownClient) {
+			*s = ShownClient{Basic: basic(o.secretive.KeyID, o.secret), AssertionType: AssertionType}
+		}, "invalid_request"},
+		"two ways, one without its type": {func(o *office, s *ShownClient) {
+			*s = ShownClient{Basic: basic(o.secretive.KeyID, o.secret), Assertion: s.Assertion}
+		}, "invalid_request"},
+		"another type":         {func(_ *office, s *ShownClient) { s.AssertionType = "urn:x" }, "invalid_request"},
+		"client_id of another": {func(o *office, s *ShownClient) { s.ID = o.other.KeyID }, "invalid_client"},
 		"a secret and another's id": {func(o *office, s *ShownClient) {
 			*s = ShownClient{ID: o.other.KeyID, Basic: basic(o.secretive.KeyID, o.secret)}
 		}, "invalid_client"},
@@ -162,11 +188,15 @@ func TestClientsThatAreRefused(t *testing.T) {
 			o.connect(s, "loader", time.Hour)
 			s.ID, s.Certificate.Subject = o.signer.KeyID, pkix.Name{}
 		}, "invalid_client"},
-		"FA-06 another's secret":       {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.signer.KeyID, o.secret)} }, "invalid_client"},
-		"wrong secret":                 {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.secretive.KeyID, o.secret+"x")} }, "invalid_client"},
-		"nobody's secret":              {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic("nobody", o.secret)} }, "invalid_client"},
-		"no base64":                    {func(_ *office, s *ShownClient) { *s = ShownClient{Basic: "!"} }, "invalid_client"},
-		"MT-04 expired":                {func(o *office, s *ShownClient) { o.connect(s, "loader", -time.Hour) }, "invalid_client"},
+		"FA-06 another's secret": {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.signer.KeyID, o.secret)} }, "invalid_client"},
+		"wrong secret":           {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic(o.secretive.KeyID, o.secret+"x")} }, "invalid_client"},
+		"nobody's secret":        {func(o *office, s *ShownClient) { *s = ShownClient{Basic: basic("nobody", o.secret)} }, "invalid_client"},
+		"no base64":              {func(_ *office, s *ShownClient) { *s = ShownClient{Basic: "!"} }, "invalid_client"},
+		"MT-04 expired":          {func(o *office, s *ShownClient) { o.connect(s, "loader", -time.Hour) }, "invalid_client"},
+		"MT-04 not valid yet": {func(o *office, s *ShownClient) {
+			o.connect(s, "loader", time.Hour)
+			s.Certificate.NotBefore = o.now.Add(time.Minute)
+		}, "invalid_client"},
 		"MT-02 another's certificate":  {func(o *office, s *ShownClient) { o.connect(s, "reader", time.Hour) }, "invalid_client"},
 		"a certificate in place of it": {func(o *office, s *ShownClient) { o.connect(s, "loader", time.Hour); s.ID = o.signer.KeyID }, "invalid_client"},
 		"no certificate":               {func(o *office, s *ShownClient) { *s = ShownClient{ID: o.certified.KeyID} }, "invalid_client"},
@@ -342,6 +372,63 @@ func TestIntrospection(t *testing.T) {
 	refuses(t, "of nobody", err, "invalid_client")
 }
 
+// What a client refreshes tokens by is another's business neither to ask about nor to end.
+func TestRefreshTokensOfOthers(t *testing.T) {
+	o := newOffice(t)
+	first := o.issued(o.takingUp(o.code(o.pushing(o.signerKey))))
+	stranger := ShownClient{Basic: basic(o.secretive.KeyID, o.secret)}
+	active := func(shown ShownClient, text string) bool {
+		t.Helper()
+		_, told, err := o.issuer.Introspect(t.Context(), shown, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return told != nil
+	}
+	own := func() ShownClient { return o.ask(o.signerKey).Client }
+	if !active(own(), first.Refresh) || active(stranger, first.Refresh) || active(own(), newSecretText(refreshPrefix)) {
+		t.Error("its own refresh token is not active, or another's is, or one that nobody has")
+	}
+	for _, text := range []string{first.Refresh, newSecretText(refreshPrefix)} {
+		if err := o.issuer.Revoke(t.Context(), stranger, text); err != nil {
+			t.Errorf("revoking another's: %v", err)
+		}
+	}
+	if err := o.recognize(o.show(o.signerKey, first.Text)); err != nil || !active(own(), first.Refresh) {
+		t.Errorf("another client has ended it: %v", err)
+	}
+	if err := o.issuer.Revoke(t.Context(), own(), first.Refresh); err != nil {
+		t.Fatal(err)
+	}
+	if active(own(), first.Refresh) {
+		t.Error("a refresh token that was revoked is active")
+	}
+	late := o.issued(o.takingUp(o.code(o.pushing(o.signerKey))))
+	o.now = o.now.Add(DelegationLife)
+	if active(own(), late.Refresh) {
+		t.Error("a refresh token of yesterday is active")
+	}
+}
+
+// DP-19: when the database has lost its claims, a node that remembers the epoch of before learns of the new one
+// from what it is refused, and goes on.
+func TestAnEpochThatEnds(t *testing.T) {
+	for name, ask := range map[string]func(o *office) error{
+		"a token":   func(o *office) error { _, err := o.issuer.GiveToken(t.Context(), o.ask(o.signerKey)); return err },
+		"a request": func(o *office) error { _, err := o.issuer.Push(t.Context(), o.pushing(o.signerKey)); return err },
+	} {
+		o := newOffice(t)
+		if err := ask(o); err != nil {
+			t.Fatal(err)
+		}
+		o.store.epoch = annona.NewUID()
+		refuses(t, name+" in the epoch of before", ask(o), annona.ErrProofEpoch.Code)
+		if err := ask(o); err != nil {
+			t.Errorf("%s in the new one: %v", name, err)
+		}
+	}
+}
+
 // A client of the authorization server is no API key, and a key is no client.
 func TestClientsAreNoKeys(t *testing.T) {
 	o := newOffice(t)
@@ -362,6 +449,19 @@ func TestClientsAreNoKeys(t *testing.T) {
 	refuses(t, "an API key whose client is one of the authorization server", err, "key_invalid")
 }
 
+// numbered is a JWK set with one key under many names.
+func numbered(t *testing.T, key any, many int) []byte {
+	set := jose.JSONWebKeySet{}
+	for i := range many {
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key, KeyID: strconv.Itoa(i)})
+	}
+	text, err := json.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 func TestRegistrationsThatAreRefused(t *testing.T) {
 	key, rsa := ecKey(t), rsaKey(t, 1024)
 	jwk := string(jwkSet(t, key.Public()))
@@ -379,7 +479,23 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 		"another alg":      {func(r *Registration) { r.Keys = []byte(strings.Replace(jwk, `"kty"`, `"alg":"RS256","kty"`, 1)) }, "keys_malformed"},
 		"two without kid":  {func(r *Registration) { r.Keys = jwkSet(t, key.Public(), ecKey(t).Public()) }, "keys_malformed"},
 		"a subject of air": {func(r *Registration) { r.Subject = "loader" }, "subject_malformed"},
-		"no expiry":        {func(r *Registration) { r.Secret, r.Expires = true, time.Time{} }, "expiry_required"},
+		"a long subject":   {func(r *Registration) { r.Subject = "CN=" + strings.Repeat("a", 1024) }, "subject_malformed"},
+		"two lines":        {func(r *Registration) { r.Subject = "CN=a\nO=b" }, "subject_malformed"},
+		"a long file":      {func(r *Registration) { r.Keys = []byte(jwk + strings.Repeat(" ", 64<<10)) }, "keys_malformed"},
+		"eleven keys":      {func(r *Registration) { r.Keys = numbered(t, key.Public(), maxKeys+1) }, "keys_malformed"},
+		"a long kid": {func(r *Registration) {
+			r.Keys = []byte(strings.Replace(jwk, `"kty"`, `"kid":"`+strings.Repeat("k", 257)+`","kty"`, 1))
+		}, "keys_malformed"},
+		"outside, by nobody":      {func(r *Registration) { r.Outside = "loader" }, "outside_client_malformed"},
+		"outside, without a name": {func(r *Registration) { r.Issuer = "https://login.example" }, "outside_client_malformed"},
+		"outside, two words":      {func(r *Registration) { r.Issuer, r.Outside = "https://login.example", "the loader" }, "outside_client_malformed"},
+		"outside, two lines":      {func(r *Registration) { r.Issuer, r.Outside = "https://login.example", "the\nloader" }, "outside_client_malformed"},
+		"outside, a long name":    {func(r *Registration) { r.Issuer, r.Outside = "https://login.example", strings.Repeat("a", 257) }, "outside_client_malformed"},
+		"outside, sent back to": {func(r *Registration) {
+			r.Issuer, r.Outside, r.Redirects = "https://login.example", "loader", []string{redirect}
+		}, "outside_client_malformed"},
+		"outside, and a secret": {func(r *Registration) { r.Issuer, r.Outside, r.Secret = "https://login.example", "loader", true }, "method_required"},
+		"no expiry":             {func(r *Registration) { r.Secret, r.Expires = true, time.Time{} }, "expiry_required"},
 	} {
 		r := Registration{Agreement: "eligibility", Expires: noon.AddDate(0, 1, 0)}
 		c.change(&r)

@@ -18,6 +18,9 @@ func TestMintedClient(t *testing.T) {
 	if got := fmt.Sprint(d.client.Networks); got != "[192.0.2.0/24 10.0.0.0/8]" {
 		t.Errorf("networks %s", got)
 	}
+	if until := d.client.ExpiresAt.Sub(noon); until <= 0 || until > 366*24*time.Hour {
+		t.Errorf("AK-05: the key expires in %v", until)
+	}
 	again, other, err := Mint(keyedHash, false, noon, noon.Add(MaxLife), "eligibility", "", nil)
 	if err != nil || again == d.text || other.ID == d.client.ID || other.KeyID == d.client.KeyID {
 		t.Errorf("a second key is like the first: %v", err)

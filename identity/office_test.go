@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -269,19 +270,25 @@ func (s statement) text(t testing.TB) string {
 		body = []byte(s.claimText)
 	}
 	input := jwsText(head) + "." + jwsText(body)
-	text := input + "." + jwsText(rawSignature(t, s.key, []byte(input)))
+	text := input + "." + jwsText(rawSignature(t, s.key, []byte(input), s.header["alg"]))
 	if s.cut != nil {
 		return s.cut(text)
 	}
 	return text
 }
 
-func rawSignature(t testing.TB, key crypto.Signer, input []byte) []byte {
+// rawSignature signs as the algorithm says, also as those that are taken by nobody.
+func rawSignature(t testing.TB, key crypto.Signer, input []byte, algorithm any) []byte {
 	t.Helper()
 	sum := sha256.Sum256(input)
 	switch key := key.(type) {
 	case *ecdsa.PrivateKey:
-		r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
+		digest := sum[:]
+		if algorithm == "ES384" {
+			long := sha512.Sum384(input)
+			digest = long[:]
+		}
+		r, s, err := ecdsa.Sign(rand.Reader, key, digest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,6 +297,13 @@ func rawSignature(t testing.TB, key crypto.Signer, input []byte) []byte {
 	case ed25519.PrivateKey:
 		return ed25519.Sign(key, input)
 	case *rsa.PrivateKey:
+		if algorithm == "RS256" {
+			signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return signature
+		}
 		signature, err := rsa.SignPSS(rand.Reader, key, crypto.SHA256, sum[:], &rsa.PSSOptions{SaltLength: 32})
 		if err != nil {
 			t.Fatal(err)

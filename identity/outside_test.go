@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	strict "github.com/go-jose/go-jose/v4/json"
 
 	"github.com/annona-exchange/annona"
 )
@@ -228,6 +229,8 @@ func TestTokensOfOthersThatAreRefused(t *testing.T) {
 		"T-16 the issuer, with /":    with("iss", a.URL+"/"),
 		"T-16 another audience":      with("aud", "https://other.example"),
 		"T-16 no audience":           without("aud"),
+		"T-16 a list without us":     with("aud", []string{"https://other.example", "https://third.example"}),
+		"T-16 an audience of air":    with("aud", map[string]any{abroadAudience: true}),
 		"T-16 an ID token":           head("typ", "JWT"),
 		"T-16 no typ":                func(s *statement) { delete(s.header, "typ") },
 		"T-16 a logout token":        head("typ", "logout+jwt"),
@@ -254,6 +257,7 @@ func TestTokensOfOthersThatAreRefused(t *testing.T) {
 		"a client by key":            with("client_id", a.office.signer.KeyID),
 		"no sub":                     without("sub"),
 		"a sub too long":             with("sub", strings.Repeat("x", 257)),
+		"a sid too long":             with("sid", strings.Repeat("x", 257)),
 		"bound to what we know not":  with("cnf", map[string]any{"kid": jwsText(make([]byte, 32))}),
 		"bound to a whole key":       with("cnf", map[string]any{"jwk": map[string]any{"kty": "EC"}}),
 		"bound to nothing":           with("cnf", map[string]any{}),
@@ -266,8 +270,12 @@ func TestTokensOfOthersThatAreRefused(t *testing.T) {
 	} {
 		s := a.token()
 		change(&s)
+		before := len(a.office.store.tokens)
 		_, err := a.shows(s)
 		refuses(t, name, err, "invalid_token")
+		if len(a.office.store.tokens) != before {
+			t.Errorf("%s: it was taken in", name)
+		}
 	}
 	a.provider.Scope = "annona"
 	a.provider.Version++
@@ -483,7 +491,7 @@ func TestKeysOfOthersRotate(t *testing.T) {
 		s.key, s.header["kid"] = second, "second"
 		return s
 	}
-	a.office.now = a.office.now.Add(keysLast - keysPause - time.Second)
+	a.office.now = a.office.now.Add(24*time.Hour - keysPause - time.Second)
 	if _, err := a.shows(fresh()); err != nil {
 		t.Errorf("keys of almost a day: %v", err)
 	}
@@ -496,6 +504,14 @@ func TestKeysOfOthersRotate(t *testing.T) {
 	if _, err := a.shows(fresh()); err != nil {
 		t.Errorf("it is there again: %v", err)
 	}
+
+	// A key that its provider withdraws counts for ten minutes more, and until the next fetch is back.
+	a.publishes(jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "third"})
+	a.office.now = a.office.now.Add(10 * time.Minute)
+	_, _ = a.shows(fresh())
+	a.settle()
+	_, err = a.shows(fresh())
+	refuses(t, "a key that was withdrawn, in use until then", err, "invalid_token")
 }
 
 // settle waits until no keys are being fetched.
@@ -539,6 +555,9 @@ func TestLogoutTokens(t *testing.T) {
 		"for another registry": func(c map[string]any) { c["aud"] = "https://other.example" },
 		"for nobody":           func(c map[string]any) { delete(c, "aud") },
 		"of another issuer":    func(c map[string]any) { c["iss"] = "https://evil.example" },
+		"a sid too long":       func(c map[string]any) { c["sid"] = strings.Repeat("x", 257) },
+		"a sub too long":       func(c map[string]any) { c["sub"] = strings.Repeat("x", 257) },
+		"an audience of air":   func(c map[string]any) { c["aud"] = map[string]any{} },
 	} {
 		s := a.logout()
 		change(s.claims)
@@ -568,6 +587,11 @@ func TestLogoutTokens(t *testing.T) {
 	if _, err := a.shows(other); err != nil {
 		t.Errorf("another sign-in: %v", err)
 	}
+	for _, e := range a.ended {
+		if kept := e.Kept.Sub(a.office.now); kept < 24*time.Hour {
+			t.Errorf("an end is remembered for %v: less than a token lives", kept)
+		}
+	}
 	s = a.logout()
 	delete(s.claims, "sid")
 	s.claims["sub"] = "ama@ministry"
@@ -591,6 +615,7 @@ func TestOutbound(t *testing.T) {
 		"8.8.8.8": true, "2606:4700::1111": true,
 		"127.0.0.1": false, "10.1.2.3": false, "172.31.0.1": false, "192.168.1.1": false, "100.64.0.1": false, "169.254.169.254": false, "0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false, "198.18.0.1": false,
 		"::1": false, "::": false, "fe80::1": false, "fe80::1%eth0": false, "fc00::1": false, "fec0::1": false, "ff02::1": false,
+		"192.0.0.8": false, "192.0.2.1": false, "192.88.99.1": false, "198.51.100.1": false, "203.0.113.1": false, "64:ff9b:1::1": false, "100::1": false, "2001:db8::1": false, "3fff::1": false, "5f00::1": false,
 		"::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false, "::127.0.0.1": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false, "2001:0:7f00:1::": false, "::ffff:8.8.8.8": true,
 	} {
 		if mayReach(netip.MustParseAddr(address), nil) != public {
@@ -604,6 +629,9 @@ func TestOutbound(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/elsewhere" {
 			http.Redirect(w, r, "/", http.StatusFound)
+		}
+		if r.URL.Path == "/talks" {
+			w.Header().Set("X-Long", strings.Repeat("x", 256<<10))
 		}
 	}))
 	defer server.Close()
@@ -622,6 +650,58 @@ func TestOutbound(t *testing.T) {
 	if answer, err := here.Get(server.URL + "/elsewhere"); err == nil {
 		answer.Body.Close()
 		t.Error("a redirect is followed")
+	}
+	if answer, err := here.Get(server.URL + "/talks"); err == nil {
+		answer.Body.Close()
+		t.Error("headers without end are read")
+	}
+	if here.Timeout <= 0 || here.Timeout > 10*time.Second {
+		t.Errorf("a fetch takes at most %v", here.Timeout)
+	}
+}
+
+// T-55: the keys of a provider are fetched where it says, by https, and by plain HTTP from its own host alone;
+// what is published for something else, or cannot sign here, counts for nothing.
+func TestKeysThatDoNotCount(t *testing.T) {
+	for address, from := range map[string]string{
+		"https://login.example/keys": "https://login.example", "https://keys.example/": "https://login.example", "http://127.0.0.1:8080/keys": "http://127.0.0.1:8080",
+	} {
+		if !isFetchable(address, from) {
+			t.Errorf("%s of %s is not fetched", address, from)
+		}
+	}
+	for address, from := range map[string]string{
+		"http://login.example/keys": "https://login.example", "http://127.0.0.1:8081/keys": "http://127.0.0.1:8080", "file:///etc/passwd": "https://login.example",
+		"https:///keys": "https://login.example", "https://me:secret@login.example/": "https://login.example", "https://login.example/keys#x": "https://login.example",
+		"": "https://login.example", "https://login.example/%zz": "https://login.example", "http:///keys": "http:///x", "gopher://127.0.0.1/": "http://127.0.0.1",
+	} {
+		if isFetchable(address, from) {
+			t.Errorf("%s of %s is fetched", address, from)
+		}
+	}
+	key := ecKey(t)
+	published := func(k jose.JSONWebKey) strict.RawMessage {
+		text, err := k.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	sound := published(jose.JSONWebKey{Key: key.Public(), KeyID: "sound"})
+	for name, text := range map[string]strict.RawMessage{
+		"for encryption": published(jose.JSONWebKey{Key: key.Public(), Use: "enc"}), "of another algorithm": published(jose.JSONWebKey{Key: key.Public(), Algorithm: "ES384"}),
+		"a private one": published(jose.JSONWebKey{Key: key}), "a shared secret": published(jose.JSONWebKey{Key: []byte("secret")}), "short RSA": published(jose.JSONWebKey{Key: rsaKey(t, 1024).Public()}),
+		"a long kid": published(jose.JSONWebKey{Key: key.Public(), KeyID: strings.Repeat("k", 257)}), "garbage": strict.RawMessage(`"x"`), "a kind that nobody knows": strict.RawMessage(`{"kty":"new"}`),
+	} {
+		if keys, err := usable([]strict.RawMessage{text, sound}); err != nil || len(keys) != 1 || keys[0].KeyID != "sound" {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+		if _, err := usable([]strict.RawMessage{text}); err == nil {
+			t.Errorf("%s alone does", name)
+		}
+	}
+	if _, err := usable(slices.Repeat([]strict.RawMessage{sound}, maxProviderKeys+1)); err == nil {
+		t.Error("more keys than anybody has are read")
 	}
 }
 

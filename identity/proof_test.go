@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -68,15 +69,22 @@ func TestProofsThatAreRefused(t *testing.T) {
 		"DP-11 iat beyond": {change: func(_ *office, s *statement) {
 			s.claimText = `{"jti":"a","htm":"GET","htu":"` + officeURL + readPath + `","iat":1e999}`
 		}},
-		"DP-12 no ath":          {change: func(_ *office, s *statement) { delete(s.claims, "ath") }},
-		"DP-12 ath of another":  {change: func(_ *office, s *statement) { s.claims["ath"] = tokenDigest("another") }},
-		"DP-12 key of another":  {change: func(o *office, s *statement) { s.key = o.otherKey; s.header["jwk"] = jwkOf(o.TB, o.otherKey.Public()) }},
-		"DP-16 as Bearer":       {shown: func(_ *office, s *annona.ShownToken) { s.Scheme, s.Proofs = "Bearer", nil }, code: "invalid_token"},
-		"DP-16 Bearer, proved":  {shown: func(_ *office, s *annona.ShownToken) { s.Scheme = "Bearer" }, code: "invalid_token"},
-		"DP-20 1 MB":            {change: func(_ *office, s *statement) { s.header["jwk"] = strings.Repeat("x", 1<<20) }},
-		"FA-26 RSA of 1024":     {change: func(o *office, s *statement) { byRSA(o, s, rsaKey(o.TB, 1024)) }},
+		"DP-12 no ath":         {change: func(_ *office, s *statement) { delete(s.claims, "ath") }},
+		"DP-12 ath of another": {change: func(_ *office, s *statement) { s.claims["ath"] = tokenDigest("another") }},
+		"DP-12 key of another": {change: func(o *office, s *statement) { s.key = o.otherKey; s.header["jwk"] = jwkOf(o.TB, o.otherKey.Public()) }},
+		"DP-16 as Bearer":      {shown: func(_ *office, s *annona.ShownToken) { s.Scheme, s.Proofs = "Bearer", nil }, code: "invalid_token"},
+		"DP-16 Bearer, proved": {shown: func(_ *office, s *annona.ShownToken) { s.Scheme = "Bearer" }, code: "invalid_token"},
+		"DP-20 1 MB":           {change: func(_ *office, s *statement) { s.header["jwk"] = strings.Repeat("x", 1<<20) }},
+		"FA-26 RSA of 1024":    {change: func(o *office, s *statement) { byRSA(o, s, rsaKey(o.TB, 1024)) }},
+		"DP-20 RSA of 8192": {change: func(o *office, s *statement) {
+			s.header["alg"], s.header["jwk"], s.cut = "PS256", longRSA(), zeroSignature
+		}},
 		"FA-26 RSA, exponent 1": {change: func(o *office, s *statement) { withExponentOne(o, s) }},
 		"DP-22 RS256":           {change: func(_ *office, s *statement) { s.header["alg"] = "RS256" }},
+		"DP-22 RS256 by RSA": {change: func(o *office, s *statement) {
+			byRSA(o, s, rsaKey(o.TB, 2048))
+			s.header["alg"] = "RS256"
+		}},
 		"DP-22 ES384": {change: func(o *office, s *statement) {
 			s.header["alg"], s.header["jwk"], s.key = "ES384", jwkOf(o.TB, p384.Public()), p384
 		}},
@@ -103,7 +111,11 @@ func TestProofsThatAreRefused(t *testing.T) {
 			if c.code == "" {
 				c.code = "invalid_dpop_proof"
 			}
-			refuses(t, name, o.recognize(shown), c.code)
+			err := o.recognize(shown)
+			refuses(t, name, err, c.code)
+			if ofOther := strings.Contains(fmt.Sprint(err), errProofOfOther.Error()); ofOther != (name == "DP-12 key of another") {
+				t.Errorf("it is refused for another reason than its own: %v", err)
+			}
 			if len(o.store.claimed) != claims {
 				t.Error("DP-13: a proof that is refused was claimed")
 			}
@@ -126,6 +138,12 @@ func byRSA(o *office, s *statement, key *rsa.PrivateKey) {
 func withExponentOne(o *office, s *statement) {
 	key := rsaKey(o.TB, 2048)
 	s.header["alg"], s.header["jwk"], s.key = "PS256", map[string]any{"kty": "RSA", "e": "AQ", "n": jwsText(key.N.Bytes())}, key
+}
+
+// longRSA is a key of 8192 bits.
+func longRSA() map[string]any {
+	n := new(big.Int).Lsh(big.NewInt(1), 8191)
+	return map[string]any{"kty": "RSA", "e": "AQAB", "n": jwsText(n.SetBit(n, 0, 1).Bytes())}
 }
 
 // smallOrderJWK is the neutral element as a public key. A signature of R = it and S = 0 fits every message.
@@ -273,6 +291,9 @@ func TestProofsCountOnce(t *testing.T) {
 	}
 	shown.Proofs = []string{again.text(t)}
 	refuses(t, "its jti in another proof", o.recognize(shown), "invalid_dpop_proof")
+	again.claims["htm"], shown.Method, shown.Proofs = "HEAD", "HEAD", nil
+	shown.Proofs = []string{again.text(t)}
+	refuses(t, "its jti in a proof for another method", o.recognize(shown), "invalid_dpop_proof")
 
 	r := o.ask(o.otherKey)
 	r.Client.Assertion = func() string {

@@ -47,16 +47,29 @@ const (
 func Widened(before, after *Roles) []Change {
 	var changes []Change
 	for _, name := range slices.Sorted(maps.Keys(after.roles)) {
-		was := before.roles[name]
-		if was == nil {
-			was = &role{Role: &annona.Role{Name: name}}
-		}
-		is := after.roles[name]
-		changes = append(changes, gather(name, uncovered(is.claims(after, NewlyAllowed), was.claims(before, NewlyAllowed)), NewlyAllowed)...)
-		changes = append(changes, gather(name, uncovered(was.claims(before, NoMoreDenied), is.claims(after, NoMoreDenied)), NoMoreDenied)...)
-		changes = append(changes, gather(name, uncovered(was.claims(before, NoMoreLimited), is.claims(after, NoMoreLimited)), NoMoreLimited)...)
+		changes = append(changes, newlyIn(after, after.roles[name], before, before.roles[name])...)
 	}
 	return changes
+}
+
+// Widened returns what a client would newly be allowed that is given another role of the policy than the one
+// that it has. A role that the policy does not have allowed nothing. Empty: annona.RolePartner.
+func (p *Roles) Widened(has, gets string) []Change {
+	is := p.roles[cmp.Or(gets, annona.RolePartner)]
+	if is == nil {
+		return nil // and allows nothing
+	}
+	return newlyIn(p, is, p, p.roles[cmp.Or(has, annona.RolePartner)])
+}
+
+// newlyIn returns what a role of one policy allows that another role of another one does not; nil: there was none.
+func newlyIn(after *Roles, is *role, before *Roles, was *role) (changes []Change) {
+	if was == nil {
+		was = &role{Role: &annona.Role{Name: is.Name}}
+	}
+	changes = append(changes, gather(is.Name, uncovered(is.claims(after, NewlyAllowed), was.claims(before, NewlyAllowed)), NewlyAllowed)...)
+	changes = append(changes, gather(is.Name, uncovered(was.claims(before, NoMoreDenied), is.claims(after, NoMoreDenied)), NoMoreDenied)...)
+	return append(changes, gather(is.Name, uncovered(was.claims(before, NoMoreLimited), is.claims(after, NoMoreLimited)), NoMoreLimited)...)
 }
 
 // claim is the smallest part of what a rule says: one verb, one purpose, one field. Empty parts stand

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -58,10 +59,11 @@ func (k clientCreate) Run(ctx context.Context, c console) error {
 			}
 		}
 		client.Role = k.Role
-		if err := f.gate.CreateClient(ctx, operator(), client); err != nil {
-			return err
+		waits := f.gate.CreateClient(ctx, operator(), client)
+		if waits != nil && annona.CodeOf(waits) != "approval_needed" {
+			return waits
 		}
-		return k.show(c, secret, client)
+		return errors.Join(k.show(c, secret, client), waits) // until it is approved, the client gets no token
 	})
 }
 

@@ -207,6 +207,20 @@ func TestTenThousandWrongCodes(t *testing.T) {
 		g.opens("in a browser that is known, at the same place", beside)
 		g.opens("in an unknown browser at another place", browser("203.0.113.9"))
 	})
+	t.Run("names from one place", func(t *testing.T) {
+		g := newBesieged(t)
+		looked := 0
+		for n := range 200 {
+			_, err := g.EnterByPassword(t.Context(), *placeOf(1), fmt.Sprint("name", n), "wrong wrong wrong", "000000")
+			if annona.CodeOf(err) != "too_many_attempts" {
+				looked++
+			}
+		}
+		if looked > 50 {
+			t.Errorf("%d of 200 names were looked at", looked)
+		}
+		g.opens("in an unknown browser at another place", browser("203.0.113.9"))
+	})
 	t.Run("at once", func(t *testing.T) {
 		g := newBesieged(t)
 		var many sync.WaitGroup

@@ -51,7 +51,7 @@ func TestInvitations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.later(InvitationLife)
+	h.later(15 * time.Minute)
 	_, err = h.Invited(t.Context(), state)
 	h.refuses("an invitation that was accepted and is over", err, "sign_in_over")
 	_, err = h.AcceptInvitation(t.Context(), *b, late)
@@ -106,9 +106,198 @@ func TestPasskeys(t *testing.T) {
 	}
 	options, state, _ = h.AskToSignIn()
 	answer = k.show(t, options)
-	h.later(ceremonyLife)
+	h.later(2 * time.Minute)
 	_, err = h.EnterByPasskey(t.Context(), *b, state, answer)
 	h.refuses("an answer that is too late", err, "sign_in_over")
+}
+
+// T-25: a passkey is registered by an answer to what was asked, of this server, by somebody who was there and
+// was verified; within two minutes, once, for whom it was asked.
+func TestPasskeysThatAreNotRegistered(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	text, _ := h.invite("ama")
+	p := h.accept(b, text)
+	answers := func(change func(*key)) (state string, answer []byte) {
+		t.Helper()
+		options, state, err := h.AskForPasskey(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := newKey(t)
+		change(k)
+		return state, k.create(t, options)
+	}
+	for name, change := range map[string]func(*key){
+		"another origin":        func(k *key) { k.origin = "https://exchange.example.evil.example" },
+		"another relying party": func(k *key) { k.rp = "evil.example" },
+		"another challenge":     func(k *key) { k.challenge = b64.EncodeToString(make([]byte, 32)) },
+		"of a sign-in":          func(k *key) { k.kind = "webauthn.get" },
+		"nobody was verified":   func(k *key) { k.flags = 0x01 },
+		"nobody was there":      func(k *key) { k.flags = 0x04 },
+	} {
+		state, answer := answers(change)
+		_, err := h.RegisterPasskey(t.Context(), *b, p, state, answer, "")
+		h.refuses(name, err, "passkey_refused")
+	}
+	state, answer := answers(func(*key) {})
+	_, err := h.RegisterPasskey(t.Context(), *b, p, state, []byte("{}"), "")
+	h.refuses("garbage", err, "passkey_refused")
+	other, _ := h.invite("kofi")
+	_, err = h.RegisterPasskey(t.Context(), *b, h.accept(b, other), state, answer, "")
+	h.refuses("what somebody else was asked", err, "sign_in_over")
+	_, err = h.RegisterPasskey(t.Context(), *b, p, "", answer, "")
+	h.refuses("without a state", err, "sign_in_over")
+	h.later(2 * time.Minute)
+	_, err = h.RegisterPasskey(t.Context(), *b, p, state, answer, "")
+	h.refuses("too late", err, "sign_in_over")
+	state, answer = answers(func(*key) {})
+	if e, err := h.RegisterPasskey(t.Context(), *b, p, state, answer, ""); err != nil {
+		t.Fatal(err)
+	} else {
+		b.keeps(e)
+	}
+	_, err = h.RegisterPasskey(t.Context(), *b, h.here(b), state, answer, "")
+	h.refuses("twice", err, "sign_in_over")
+	for range 19 {
+		h.register(h.here(b), b)
+	}
+	_, _, err = h.AskForPasskey(t.Context(), h.here(b))
+	h.refuses("a twenty-first", err, "passkeys_full")
+}
+
+// What somebody registers proves nothing about them: they stay signed in as they were, and as long ago.
+func TestRegisteringIsNoProof(t *testing.T) {
+	h := newHall(t)
+	b := browser("192.0.2.1")
+	h.withPassword("ama", b)
+	h.later(5 * time.Minute)
+	was := h.here(b).SignedIn()
+	h.register(h.here(b), b)
+	if now := h.here(b).SignedIn(); now != was || now.Assurance != annona.AssuranceTwoFactors {
+		t.Errorf("signed in as %+v, and as %+v before", now, was)
+	}
+	h.later(5*time.Minute + time.Second)
+	_, _, err := h.AskForPasskey(t.Context(), h.here(b))
+	h.refuses("another one, by a proof of ten minutes ago", err, "insufficient_user_authentication")
+}
+
+// An app is set up by whom it was shown to, within 15 minutes. Recovery codes are renewed by who has a password;
+// those before open nothing.
+func TestAppsAndRecoveryCodes(t *testing.T) {
+	h := newHall(t)
+	b, other := browser("192.0.2.1"), browser("192.0.2.2")
+	text, _ := h.invite("ama")
+	p := h.accept(b, text)
+	state, err := h.ChoosePassword(t.Context(), p, goodPassword, goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := h.AppOf(p, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := secretLetters.DecodeString(upper(app.Secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kofi, _ := h.invite("kofi")
+	stranger := h.accept(other, kofi)
+	_, err = h.AppOf(stranger, state)
+	h.refuses("somebody else looks", err, "sign_in_over")
+	_, _, err = h.RegisterPassword(t.Context(), *other, stranger, state, h.code(secret, 0))
+	h.refuses("somebody else registers", err, "sign_in_over")
+	h.change(p.ID, func(u *annona.User) { u.InvitedUntil = u.InvitedUntil.Add(time.Hour) })
+	h.later(15 * time.Minute)
+	_, _, err = h.RegisterPassword(t.Context(), *b, p, state, h.code(secret, 0))
+	h.refuses("after 15 minutes", err, "sign_in_over")
+
+	h.later(time.Hour)
+	_, before := h.withPassword("esi", b)
+	if len(before) != 10 || len(plain(before[0])) != 16 {
+		t.Fatalf("%d recovery codes of %d characters", len(before), len(plain(before[0])))
+	}
+	e, after, err := h.RenewRecoveryCodes(t.Context(), *b, h.here(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := *b
+	b.keeps(e)
+	if h.here(&old) != nil {
+		t.Error("AK-13: the session has the same id after codes were renewed")
+	}
+	_, err = h.EnterByPassword(t.Context(), *other, "esi", goodPassword, before[0])
+	h.refuses("a code of before", err, "sign_in_refused")
+	if _, err := h.EnterByPassword(t.Context(), *other, "esi", goodPassword, after[0]); err != nil {
+		t.Errorf("one of the new ones: %v", err)
+	}
+	_, err = h.RemovePassword(t.Context(), *b, h.here(b))
+	h.refuses("removing the password, the last thing there is", err, "last_factor")
+	h.register(h.here(b), b)
+	e, err = h.RemovePassword(t.Context(), *b, h.here(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.keeps(e)
+	_, err = h.EnterByPassword(t.Context(), *other, "esi", goodPassword, after[1])
+	h.refuses("a password that was removed", err, "sign_in_refused")
+	_, _, err = h.RenewRecoveryCodes(t.Context(), *b, h.here(b))
+	h.refuses("codes without a password", err, "no_password")
+}
+
+// Somebody ends what acts for them, and nothing that acts for others.
+func TestApplicationsOfOthers(t *testing.T) {
+	h := newHall(t)
+	b, other := browser("192.0.2.1"), browser("192.0.2.2")
+	h.withPasskey("ama", b)
+	h.withPasskey("kofi", other)
+	client := annona.Client{ID: annona.NewUID(), KeyID: "aaaaaaaaaaaaaaaa", Hash: []byte{1}, Agreement: "eligibility", Method: annona.MethodPrivateKeyJWT, Label: "Case desk", CreatedAt: h.clock(), ExpiresAt: h.clock().Add(time.Hour)}
+	put := func() {
+		t.Helper()
+		if err := h.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutClient(t.Context(), client) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	leave := annona.Delegation{
+		ID: annona.NewUID(), Client: client.ID, Stage: annona.DelegationTaken, Hash: annona.TokenHash{1}, Code: annona.TokenHash{2},
+		Acting: annona.SignedIn{Person: h.here(b).ID, Assurance: annona.AssurancePasskey, At: h.clock()}, BeganAt: h.clock(), Until: h.clock().Add(time.Hour),
+	}
+	if err := h.store.PutDelegation(t.Context(), leave); err != nil {
+		t.Fatal(err)
+	}
+	act := func(b *Browser) []Application {
+		t.Helper()
+		all, err := h.Applications(t.Context(), h.here(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if got := act(b); len(got) != 1 || got[0].ID != leave.ID || got[0].Label != "Case desk" || len(act(other)) != 0 {
+		t.Errorf("listed %+v, and for another one %+v", got, act(other))
+	}
+	h.refuses("what acts for another one", h.EndApplication(t.Context(), *other, h.here(other), leave.ID), "not_found")
+	h.refuses("what acts for nobody", h.EndApplication(t.Context(), *b, h.here(b), annona.NewUID()), "not_found")
+	if len(act(b)) != 1 {
+		t.Error("it was ended all the same")
+	}
+	h.acts()
+	if err := h.EndApplication(t.Context(), *b, h.here(b), leave.ID); err != nil || len(act(b)) != 0 {
+		t.Errorf("%d act on, %v", len(act(b)), err)
+	}
+	if acts := h.acts(); !slices.Contains(acts, "application_ended") {
+		t.Errorf("the ledger has %v", acts)
+	}
+	leave.ID, leave.Hash, leave.Code = annona.NewUID(), annona.TokenHash{3}, annona.TokenHash{4}
+	if err := h.store.PutDelegation(t.Context(), leave); err != nil {
+		t.Fatal(err)
+	}
+	client.RevokedAt, client.Label = h.clock(), ""
+	put()
+	if len(act(b)) != 0 {
+		t.Error("a client that was revoked is listed")
+	}
 }
 
 // A key that somebody has copied is found out by its counter.
@@ -334,10 +523,10 @@ func TestSessionsEnd(t *testing.T) {
 	out("an id that was planted", &before)
 
 	in()
-	h.later(IdleLimit)
+	h.later(30 * time.Minute)
 	out("nobody has asked for half an hour", b, other)
 	in()
-	for range int(AbsoluteLimit / (20 * time.Minute)) {
+	for range 12 * 3 {
 		h.here(b)
 		h.later(20 * time.Minute)
 	}
@@ -397,7 +586,7 @@ func TestChangesNeedAFreshProof(t *testing.T) {
 	b := browser("192.0.2.1")
 	k := h.withPasskey("ama", b)
 	p := h.here(b)
-	h.later(FreshFor + time.Second)
+	h.later(10*time.Minute + time.Second)
 	_, _, err := h.AskForPasskey(t.Context(), p)
 	h.refuses("another passkey", err, "insufficient_user_authentication")
 	_, err = h.ChoosePassword(t.Context(), p, goodPassword, goodPassword)

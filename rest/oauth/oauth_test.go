@@ -23,6 +23,8 @@ type shelf struct {
 	annona.Delegations
 	client annona.Client
 	token  *annona.Token
+
+	delegation *annona.Delegation
 }
 
 func (s *shelf) ClientByKeyID(_ context.Context, id string) (*annona.Client, error) {
@@ -49,8 +51,11 @@ func (s *shelf) RevokeToken(context.Context, annona.TokenHash, annona.UID, time.
 	return nil
 }
 
-func (s *shelf) DelegationByHash(context.Context, annona.TokenHash) (*annona.Delegation, error) {
-	return nil, nil
+func (s *shelf) DelegationByHash(_ context.Context, hash annona.TokenHash) (*annona.Delegation, error) {
+	if s.delegation == nil || s.delegation.Hash != hash {
+		return nil, nil
+	}
+	return s.delegation, nil
 }
 
 func (s *shelf) ProofEpoch(context.Context) (annona.UID, error) { return annona.UID{1}, nil }
@@ -159,6 +164,7 @@ func TestRequestsThatAreMalformed(t *testing.T) {
 		"MT-05 in a header":    {form: form + "&client_id=" + client.KeyID, change: func(r *http.Request) { r.Header.Set("X-Client-Cert", "CN=loader") }, status: 401, code: "invalid_client"},
 		"no token to revoke":   {path: RevokePath, change: func(r *http.Request) { r.SetBasicAuth(client.KeyID, secret) }, status: 400, code: "invalid_request"},
 		"introspect as nobody": {path: IntrospectPath, form: "token=x", status: 401, code: "invalid_client"},
+		"basic, of nothing":    {form: form, change: func(r *http.Request) { r.Header.Set("Authorization", "Basic ") }, status: 400, code: "invalid_request"},
 		"proof, malformed":     {form: form, change: func(r *http.Request) { r.SetBasicAuth(client.KeyID, secret); r.Header.Set("DPoP", "x") }, status: 400, code: "invalid_dpop_proof"},
 	} {
 		if c.path == "" {

@@ -3,11 +3,13 @@ package signin
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/identity"
 	"github.com/annona-exchange/annona/identity/people"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
@@ -145,6 +148,9 @@ func TestCookiesAndHeaders(t *testing.T) {
 			t.Errorf("the policy has no %s: %s", want, policy)
 		}
 	}
+	if frames := answer.Header.Get("X-Frame-Options"); frames != "DENY" {
+		t.Errorf("it may be framed: %q", frames)
+	}
 	if strings.Contains(policy, "unsafe") {
 		t.Errorf("the policy is %s", policy)
 	}
@@ -156,7 +162,7 @@ func TestCookiesAndHeaders(t *testing.T) {
 		t.Fatalf("an invitation: %d", answer.StatusCode)
 	}
 	for name, c := range d.cookies {
-		if !strings.HasPrefix(name, "__Host-") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite < http.SameSiteLaxMode {
+		if !strings.HasPrefix(name, "__Host-") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode && c.SameSite != http.SameSiteStrictMode {
 			t.Errorf("the cookie is %s", c.String())
 		}
 	}
@@ -188,10 +194,14 @@ func TestFormsOfOthers(t *testing.T) {
 			t.Errorf("%s: %d, %v", name, answer.StatusCode, d.failure)
 		}
 	}
-	for name, form := range map[string]url.Values{
-		"no token": {"name": {"ama"}}, "twice": {"form": {token}, "name": {"ama", "kofi"}}, "large": {"form": {token}, "name": {strings.Repeat("x", maxForm)}},
+	for name, c := range map[string]struct {
+		form url.Values
+		code string
+	}{
+		"no token": {url.Values{"name": {"ama"}}, "form_of_other"}, "twice": {url.Values{"form": {token}, "name": {"ama", "kofi"}}, "form_malformed"},
+		"large": {url.Values{"form": {token}, "name": {strings.Repeat("x", maxForm)}}, "form_malformed"},
 	} {
-		if answer := d.ask("POST", SignInPath, form, nil); answer.StatusCode < 400 || annona.CodeOf(d.failure) == "sign_in_refused" {
+		if answer := d.ask("POST", SignInPath, c.form, nil); answer.StatusCode < 400 || annona.CodeOf(d.failure) != c.code {
 			t.Errorf("%s: %d, %v", name, answer.StatusCode, d.failure)
 		}
 	}
@@ -284,6 +294,167 @@ func TestWhoIsNotSignedIn(t *testing.T) {
 	}
 }
 
+const password = "seven lanterns on the quay"
+
+// setUp chooses a password for who has accepted an invitation, and returns what their app shows, so many steps
+// from now.
+func (d *desk) setUp() (code func(steps time.Duration) string) {
+	d.Helper()
+	d.post("/account/password", "/account/password", url.Values{"password": {password}, "repeat": {password}})
+	secret := regexp.MustCompile(`id="secret"[^>]*>([a-z2-7 ]+)<`).FindStringSubmatch(text(d.T, d.ask("GET", "/account/app", nil, nil)))
+	if secret == nil {
+		d.Fatal("the page shows no secret")
+	}
+	return func(steps time.Duration) string {
+		shown, err := totp.GenerateCode(strings.ToUpper(strings.ReplaceAll(secret[1], " ", "")), time.Now().Add(steps*30*time.Second))
+		if err != nil {
+			d.Fatal(err)
+		}
+		return shown
+	}
+}
+
+// Cookies come and go with what they are for: what was on the way is gone with the session's first answer, and
+// all but the device with its end. Forms of before belong to another session.
+func TestCookiesEndWithTheirUse(t *testing.T) {
+	d := newDesk(t)
+	has := func(when string, want ...string) {
+		t.Helper()
+		for _, name := range []string{cookieSession, cookieDevice, cookieForm, cookieWay, cookieInvited} {
+			c := d.cookies["__Host-"+name]
+			if (c != nil) != slices.Contains(want, name) {
+				t.Errorf("%s: the cookie %s is there: %t", when, name, c != nil)
+			}
+			strict := name == cookieWay || name == cookieInvited
+			if c != nil && strict != (c.SameSite == http.SameSiteStrictMode) {
+				t.Errorf("%s: the cookie is %s", when, c.String())
+			}
+			if c != nil && (c.MaxAge > 0) != (name == cookieDevice) {
+				t.Errorf("%s: the cookie is kept for %d seconds", when, c.MaxAge)
+			}
+		}
+	}
+	d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite("ama")}})
+	has("invited", cookieForm, cookieInvited)
+	if page := text(t, d.ask("GET", AccountPath, nil, nil)); !strings.Contains(page, "Choose how you sign in") {
+		t.Error("who is invited does not register")
+	}
+	d.ask("POST", "/account/passkey/options", nil, func(r *http.Request) {
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		r.Header.Set("Annona-Form", d.token(AccountPath))
+	})
+	has("asked for a passkey", cookieForm, cookieInvited, cookieWay)
+	code := d.setUp()
+	has("on the way", cookieForm, cookieInvited, cookieWay)
+	before := d.cookies["__Host-"+cookieForm].Value
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {"000000"}}); answer.StatusCode != http.StatusBadRequest || !strings.Contains(text(t, answer), "This is not the code") {
+		t.Errorf("a code that is wrong: %d, %v", answer.StatusCode, d.failure)
+	}
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
+		t.Fatalf("an app: %d, %v", answer.StatusCode, d.failure)
+	}
+	delete(d.cookies, "__Host-"+cookieForm) // the page of the recovery codes has a form of its own
+	has("signed in", cookieSession, cookieDevice)
+	if page := text(t, d.ask("GET", AccountPath, nil, nil)); !strings.Contains(page, "Your account") {
+		t.Error("who has registered has no account")
+	}
+	if now := d.cookies["__Host-"+cookieForm].Value; now == before {
+		t.Error("AK-13: forms of before belong to the session")
+	}
+	session := d.cookies["__Host-"+cookieSession].Value
+	d.post(AccountPath, "/account/recovery", url.Values{})
+	if now := d.cookies["__Host-"+cookieSession].Value; now == session {
+		t.Error("AK-13: the session is the same after codes were renewed")
+	}
+	for name, session := range map[string]string{"no hash": "x", "a short one": "00", "nothing": ""} {
+		if d.post(AccountPath, "/account/session/end", url.Values{"session": {session}}); annona.CodeOf(d.failure) != "form_malformed" {
+			t.Errorf("the end of %s: %v", name, d.failure)
+		}
+	}
+	d.post(AccountPath, "/account/signout", url.Values{})
+	has("signed out", cookieDevice)
+	if answer := d.ask("GET", AccountPath, nil, nil); answer.StatusCode != http.StatusSeeOther {
+		t.Errorf("signed out, and the account is answered %d", answer.StatusCode)
+	}
+}
+
+// signedIn signs somebody in by a password and a code.
+func (d *desk) signedIn(name string) {
+	d.Helper()
+	d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite(name)}})
+	code := d.setUp()
+	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
+		d.Fatalf("an app: %d", answer.StatusCode)
+	}
+}
+
+// T-24, FA-07: consent is given by who has signed in as the client demands, whatever the browser says; and the
+// browser then goes to the address that is on file.
+func TestConsentIsGivenAsDemanded(t *testing.T) {
+	d := newDesk(t)
+	client := annona.Client{
+		ID: annona.NewUID(), KeyID: "aaaaaaaaaaaaaaaa", Hash: []byte{1}, Agreement: "eligibility", Method: annona.MethodPrivateKeyJWT, Label: "Case desk",
+		Redirects: []string{"https://cases.example/back"}, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+	}
+	if err := d.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutClient(t.Context(), client) }); err != nil {
+		t.Fatal(err)
+	}
+	var allowed []annona.SignedIn
+	i := identity.Installation{
+		Standings: d.store, Store: d.store, Claims: d.store, Delegations: d.store, Clock: time.Now, Origin: origin,
+		HashToken: func(b []byte) annona.TokenHash { return d.vault.TokenHash(b) },
+		Admit:     func(context.Context, annona.Caller, annona.Authorization) error { return nil },
+		Delegated: func(_ context.Context, caller annona.Caller, _ annona.Delegation) error {
+			allowed = append(allowed, caller.Acting)
+			return nil
+		},
+	}
+	d.wire.For(identity.NewIssuer(i, identity.NewProofs(i)))
+	pushed := func(name, acr string) url.Values {
+		t.Helper()
+		uri := "urn:ietf:params:oauth:request_uri:" + name
+		body := `{"redirect_uri":"https://cases.example/back","state":"s1","code_challenge":"c","acr":"` + acr + `","max_age":600,"from":"192.0.2.7"}`
+		leave := annona.Delegation{ID: annona.NewUID(), Client: client.ID, Stage: annona.DelegationPushed, Hash: i.HashToken([]byte(uri)), Request: []byte(body), BeganAt: time.Now(), Until: time.Now().Add(time.Minute)}
+		if err := d.store.PutDelegation(t.Context(), leave); err != nil {
+			t.Fatal(err)
+		}
+		return url.Values{"client_id": {client.KeyID}, "request_uri": {uri}}
+	}
+	answers := func(query url.Values, answer string) *http.Response {
+		t.Helper()
+		form := url.Values{"answer": {answer}}
+		maps.Copy(form, query)
+		return d.post(AccountPath, ConsentPath, form)
+	}
+	stronger, enough := pushed("stronger", "phr"), pushed("enough", "mfa")
+	if answer := d.ask("GET", ConsentPath+"?"+enough.Encode(), nil, nil); answer.StatusCode != http.StatusSeeOther || !strings.HasPrefix(answer.Header.Get("Location"), SignInPath+"?") {
+		t.Errorf("nobody is asked: %d", answer.StatusCode)
+	}
+	d.signedIn("ama")
+	if answer := d.ask("GET", ConsentPath+"?"+stronger.Encode(), nil, nil); answer.StatusCode != http.StatusSeeOther || !strings.Contains(answer.Header.Get("Location"), "acr=phr") {
+		t.Errorf("who has no passkey is asked: %d to %s", answer.StatusCode, answer.Header.Get("Location"))
+	}
+	if answers(stronger, "allow"); annona.CodeOf(d.failure) != "sign_in_required" || len(allowed) > 0 {
+		t.Errorf("who has no passkey allows it: %v", d.failure)
+	}
+	page := d.ask("GET", ConsentPath+"?"+enough.Encode(), nil, nil)
+	if shown := text(t, page); page.StatusCode != http.StatusOK || !strings.Contains(shown, "Case desk") || !strings.Contains(page.Header.Get("Content-Security-Policy"), "form-action 'self' https://cases.example;") {
+		t.Errorf("asked: %d, %s", page.StatusCode, page.Header.Get("Content-Security-Policy"))
+	}
+	if answers(enough, "yes"); annona.CodeOf(d.failure) != "form_malformed" {
+		t.Errorf("an answer that is none: %v", d.failure)
+	}
+	if answer := answers(enough, "allow"); answer.StatusCode != http.StatusSeeOther || !strings.HasPrefix(answer.Header.Get("Location"), "https://cases.example/back?code=") {
+		t.Errorf("allowed: %d to %s, %v", answer.StatusCode, answer.Header.Get("Location"), d.failure)
+	}
+	if len(allowed) != 1 || allowed[0].Assurance != annona.AssuranceTwoFactors {
+		t.Errorf("allowed by %+v", allowed)
+	}
+	if answer := answers(pushed("another", "mfa"), "refuse"); answer.StatusCode != http.StatusSeeOther || !strings.Contains(answer.Header.Get("Location"), "error=access_denied") {
+		t.Errorf("refused: %d to %s", answer.StatusCode, answer.Header.Get("Location"))
+	}
+}
+
 // T-25 over HTTP: of 100 wrong codes from one place five are looked at, and whoever the account is of signs in
 // in a browser that is known, from that very place.
 func TestAHundredWrongCodes(t *testing.T) {
@@ -291,19 +462,7 @@ func TestAHundredWrongCodes(t *testing.T) {
 	if answer := d.post(InvitationPath, InvitationPath, url.Values{"invitation": {d.invite("ama")}}); answer.StatusCode != http.StatusSeeOther {
 		t.Fatalf("an invitation: %d", answer.StatusCode)
 	}
-	const password = "seven lanterns on the quay"
-	d.post("/account/password", "/account/password", url.Values{"password": {password}, "repeat": {password}})
-	secret := regexp.MustCompile(`id="secret"[^>]*>([a-z2-7 ]+)<`).FindStringSubmatch(text(t, d.ask("GET", "/account/app", nil, nil)))
-	if secret == nil {
-		t.Fatal("the page shows no secret")
-	}
-	code := func(steps time.Duration) string {
-		shown, err := totp.GenerateCode(strings.ToUpper(strings.ReplaceAll(secret[1], " ", "")), time.Now().Add(steps*30*time.Second))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return shown
-	}
+	code := d.setUp()
 	if answer := d.post("/account/app", "/account/app", url.Values{"code": {code(0)}}); answer.StatusCode != http.StatusOK {
 		t.Fatalf("an app: %d", answer.StatusCode)
 	}

@@ -22,18 +22,20 @@ type database interface {
 
 // conn is a connection lent for one request. One goroutine uses it at a time.
 type conn struct {
-	ctx context.Context
-	db  database
+	ctx        context.Context
+	db         database
+	statements int // sent so far
 }
 
 // exec runs a statement that returns nothing of interest.
 func (c *conn) exec(sql string, args ...any) error {
-	_, err := c.db.Exec(c.ctx, sql, values(args)...)
+	_, err := c.changes(sql, args...)
 	return err
 }
 
 // each calls take for every row of the answer.
 func (c *conn) each(sql string, take func(row) error, args ...any) error {
+	c.statements++
 	rows, err := c.db.Query(c.ctx, sql, values(args)...)
 	if err != nil {
 		return err
@@ -176,6 +178,7 @@ func (c *conn) send(b *pgx.Batch) error {
 	if b.Len() == 0 {
 		return nil
 	}
+	c.statements += b.Len()
 	return c.db.SendBatch(c.ctx, b).Close()
 }
 
@@ -192,6 +195,7 @@ func (c *conn) askAll(questions ...question) error {
 	for _, q := range questions {
 		b.Queue(q.sql, values(q.args)...)
 	}
+	c.statements += b.Len()
 	answers := c.db.SendBatch(c.ctx, &b)
 	for _, q := range questions {
 		rows, err := answers.Query()

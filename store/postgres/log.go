@@ -47,6 +47,7 @@ func (s *Store) AwaitLog(ctx context.Context, seq int64) error {
 
 // changes runs a statement and returns how many rows it has changed.
 func (c *conn) changes(sql string, args ...any) (int64, error) {
+	c.statements++
 	done, err := c.db.Exec(c.ctx, sql, values(args)...)
 	return done.RowsAffected(), err
 }

@@ -84,9 +84,15 @@ func (t *tx) HoldMatters(ctx context.Context, dataset *annona.Dataset, numbers [
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if held, foreseen := t.holdForeseen(dataset, numbers); foreseen {
+		return held, nil
+	}
 	err = t.lockMatters(dataset, func(m annona.Matter) { held = append(held, m) }, "number = ANY ($2)", integers(numbers))
 	return held, err
 }
+
+// inOrder locks matters one by one, by their numbers, as everybody does.
+const inOrder = " ORDER BY number FOR NO KEY UPDATE"
 
 func (t *tx) lockMatters(dataset *annona.Dataset, take func(annona.Matter), where string, args ...any) error {
 	if matterSequences[dataset.Name] == "" {
@@ -95,7 +101,7 @@ func (t *tx) lockMatters(dataset *annona.Dataset, take func(annona.Matter), wher
 	if err := t.sendLater(); err != nil {
 		return t.fault("find a matter", err)
 	}
-	err := t.conn.each(selectMatters+where+" ORDER BY number FOR NO KEY UPDATE", func(r row) error {
+	err := t.conn.each(selectMatters+where+inOrder, func(r row) error {
 		m, err := readMatter(dataset, r)
 		if err == nil {
 			t.about[annona.MatterRef{Dataset: dataset.Name, Number: m.Number}] = m.Subject
@@ -148,6 +154,7 @@ func (t *tx) PutMatters(ctx context.Context, by annona.Author, matters []annona.
 	}
 	for i := range matters {
 		m := &matters[i]
+		delete(t.foreseen.matters, annona.MatterRef{Dataset: m.Dataset.Name, Number: m.Number})
 		if err := t.putMatter(m); err != nil {
 			return t.fault("write a matter", err)
 		}

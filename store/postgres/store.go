@@ -53,6 +53,7 @@ type Store struct {
 	writers   *pool
 	replica   *replica // nil: none
 	entries   *appender
+	errands   *errands
 	node      *node
 	sequencer *sequencer
 	news      *news
@@ -135,7 +136,7 @@ func (s *Store) connect(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
-	s.entries = newAppender(s)
+	s.entries, s.errands = newAppender(s), newErrands()
 	if s.node, err = joinNodes(ctx, waiting(s.readers.config)); err != nil {
 		return err
 	}

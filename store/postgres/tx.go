@@ -17,6 +17,8 @@ type tx struct {
 	now      time.Time
 	later    pgx.Batch          // statements that wait for the end, where they go at once
 	entries  []annona.LedgerRow // that wait too
+	claims   []annona.KeyedRequest
+	foreseen foreseen
 	events   []annona.Event
 	evented  map[subject]bool // records that have an event of this transaction
 	tables   map[string]*table
@@ -65,6 +67,7 @@ func (t *tx) fault(doing string, err error) error {
 // finish writes what was left to the end, in one go: the policy epoch last, because others wait
 // for its row.
 func (t *tx) finish() error {
+	t.queueClaims()
 	t.queueEvents()
 	if len(t.entries) > 0 {
 		t.later.Queue(insertEntries, entryColumns(t.entries, noneKnown, 0)...)

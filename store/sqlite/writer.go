@@ -119,6 +119,9 @@ func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
 	}
 }
 
+// Share does an errand. See annona.Writer.
+func (s *Store) Share(ctx context.Context, e annona.Errand) error { return s.Update(ctx, e.Do) }
+
 // areaPatience is how often a transaction runs that relies on areas which have moved.
 const areaPatience = 3
 

@@ -146,6 +146,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"who holds identifiers and takes part", testHolders},
 		{"requests under their keys", testRequests},
 		{"a request is delivered a hundred times at once", testRequestsAtOnce},
+		{"errands at once", testErrands},
+		{"an errand under a key whose time is over", testErrandOfAnExpiredKey},
 		{"change requests", testChangeRequests},
 		{"what one record was", testFormersOf},
 		{"whom a change concerns", testConcerned},
