@@ -245,6 +245,35 @@ func TestAppsAndRecoveryCodes(t *testing.T) {
 	h.refuses("codes without a password", err, "no_password")
 }
 
+// Whatever is secret is another one each time.
+func TestSecretsAreFresh(t *testing.T) {
+	h := newHall(t)
+	drawn := map[string]bool{}
+	draws := 0
+	draw := func(texts ...string) {
+		for _, text := range texts {
+			draws++
+			drawn[text] = true
+		}
+	}
+	for range 2 {
+		told, _, err := h.newRecoveryCodes(annona.NewUID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashed, err := h.hashPassword(t.Context(), goodPassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		invitation, _ := NewInvitation(h.Vault.TokenHash)
+		draw(told...)
+		draw(string(newAppSecret()), fresh(), invitation, string(hashed.Salt), h.NewForm())
+	}
+	if len(drawn) != draws || draws != 30 {
+		t.Errorf("of %d secrets %d differ", draws, len(drawn))
+	}
+}
+
 // Somebody ends what acts for them, and nothing that acts for others.
 func TestApplicationsOfOthers(t *testing.T) {
 	h := newHall(t)
