@@ -46,6 +46,27 @@ func TestInvitations(t *testing.T) {
 	_, err = h.RegisterPasskey(t.Context(), *b, p, asked, newKey(t).create(t, options), "")
 	h.refuses("a second passkey for one invitation", err, "sign_in_over")
 
+	early, again := h.invite("esi")
+	state, err = h.AcceptInvitation(t.Context(), *b, early)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*annona.User){
+		"is disabled":          func(u *annona.User) { u.Status = annona.UserDisabled },
+		"has got another one":  func(u *annona.User) { u.Invitation = annona.TokenHash{9} },
+		"is not waited for":    func(u *annona.User) { u.Invitation = annona.TokenHash{} },
+		"should have come now": func(u *annona.User) { u.InvitedUntil = h.clock() },
+	} {
+		var was annona.User
+		h.change(again, func(u *annona.User) { was = *u; change(u) })
+		_, err = h.Invited(t.Context(), state)
+		h.refuses("an invitation of somebody who "+name, err, "sign_in_over")
+		h.change(again, func(u *annona.User) { *u = was })
+	}
+	if _, err = h.Invited(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+
 	late, _ := h.invite("kofi")
 	state, err = h.AcceptInvitation(t.Context(), *b, late)
 	if err != nil {
