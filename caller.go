@@ -640,6 +640,27 @@ func (g *Grant) Passes(d *Dataset, name string) bool {
 	})
 }
 
+// Use says when a client last used something that it is granted: a verb, for a purpose, on a dataset; or a
+// field of a dataset with it. It tells nothing about anybody.
+type Use struct {
+	Client  UID
+	Verb    Verb
+	Purpose string
+	Dataset string    // that was asked for; of a field, the one that it belongs to; empty: the verb has none
+	Field   string    // empty: it is of the verb itself
+	At      time.Time // to the minute or so
+}
+
+// Uses keeps what clients have used of what they are granted. It is written now and then: a crash loses the
+// last minutes.
+type Uses interface {
+	// PutUses writes some, in one transaction. Of the same the later time stays, whichever node has seen it.
+	// Whoever calls it has them in order of client, verb, purpose, dataset and field.
+	PutUses(ctx context.Context, uses []Use) error
+	// UsesOf returns what a client has used, in that order.
+	UsesOf(ctx context.Context, client UID) ([]Use, error)
+}
+
 // BreakGlass is an emergency in which a person reads, through one client, in the emergency roles that they
 // have: for a while, and only some people. Somebody else reviews it, and until then there is no other one.
 type BreakGlass struct {

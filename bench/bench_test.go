@@ -24,7 +24,7 @@ func TestFiguresHaveNamesOfTheirOwn(t *testing.T) {
 		"csv_postgres_over_copy", "ndjson_postgres_over_copy", "xml_postgres_over_copy", "csv_sqlite_over_copy", "export_rss_growth_mib",
 		"record_p99_ms", "audited_reads_per_s", "write_over_pgbench_8", "write_over_pgbench_64", "csv_rows_per_s_10m",
 		"import_sqlite_per_s", "import_postgres_per_s", "import_nightly_over_first", "record_p99_during_import_ms", "import_rss_growth_mib",
-		"case_update_over_pgbench_8", "case_update_over_pgbench_64", "beneficiary_view_p99_ms", "checks_per_s"} {
+		"case_update_over_pgbench_8", "case_update_over_pgbench_64", "beneficiary_view_p99_ms", "checks_per_s", "revoke_p99_s"} {
 		if !seen[name] {
 			t.Errorf("%s is missing; others rely on it", name)
 		}

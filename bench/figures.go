@@ -60,6 +60,7 @@ func (b *bench) figures() []figure {
 		figure{"audited_reads_per_s", "pages/s", 0, b.audited},
 		figure{"write_over_pgbench_8", "ratio", 3, b.overPgbench(8)},
 		figure{"write_over_pgbench_64", "ratio", 3, b.overPgbench(64)},
+		figure{"revoke_p99_s", "s", 2, b.revokeP99},
 		figure{"token_per_s", "tokens/s", 0, b.tokens},
 		figure{"policy_decision_us", "µs", 1, microseconds("./policy", "BenchmarkDecide")},
 		figure{"dpop_check_us", "µs", 1, microseconds("./identity", "BenchmarkDPoP")},

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,14 +47,14 @@ type server struct {
 	result error // of the process, once ended is closed
 }
 
-// serve starts a server on a free port and waits until it is ready.
-func (b *bench) serve(ctx context.Context, set *dataset) (*server, error) {
+// serve starts a server, with more flags, on a free port and waits until it is ready.
+func (b *bench) serve(ctx context.Context, set *dataset, more ...string) (*server, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	s := &server{set: set, url: "http://" + address, ended: make(chan struct{})}
-	s.cmd = exec.CommandContext(ctx, b.program, append([]string{"serve", "--listen", address, "--client-rate", "0", "--partner-rate", "0"}, set.as(appRole)...)...)
+	s.cmd = exec.CommandContext(ctx, b.program, slices.Concat([]string{"serve", "--listen", address, "--client-rate", "0", "--partner-rate", "0"}, set.as(appRole), more)...)
 	s.cmd.Stderr = &s.said
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = 20 * time.Second

@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -348,6 +349,77 @@ func TestWhoIsGivenARoleWaits(t *testing.T) {
 	h.refuses("a clerk, with one left who approves", invite("yaa", "Program", "clerk"), "approval_needed")
 	h.refuses("more than approving, with one left", invite("yaa", "", "approver", "data-protection-officer"), "approval_needed")
 	h.must(invite("yaa", "", "approver"))
+}
+
+// AK-13: whoever is changed is signed in nowhere any more, and nothing acts for them. A reset takes all that they
+// sign in by; whoever has nothing is not enabled.
+func TestAChangeEndsWhatActs(t *testing.T) {
+	for name, change := range map[string]func(h *bureau) error{
+		"fewer roles": func(h *bureau) error { return h.SetUserRoles(t.Context(), operator, "esi", []string{"clerk"}) },
+		"disabled":    func(h *bureau) error { return h.DisableUser(t.Context(), operator, "esi") },
+		"reset": func(h *bureau) error {
+			return h.ResetUser(t.Context(), operator, "esi", annona.TokenHash{8}, h.now.Add(time.Minute))
+		},
+	} {
+		h := newBureau(t)
+		h.Delegations = h.store
+		u := h.comes("esi", func(u *annona.User) { u.Partner, u.Roles = "Program", []string{"clerk", "reviewer"} })
+		factor := annona.Factor{ID: annona.NewUID(), User: u.ID, Kind: annona.FactorPassword, Sealed: []byte{1}, CreatedAt: h.now}
+		h.must(h.store.Update(t.Context(), func(tx annona.Tx) error {
+			session := annona.Session{Hash: annona.TokenHash{1}, User: u.ID, UserVersion: u.Version, CreatedAt: h.now, ProvedAt: h.now, SeenAt: h.now}
+			return errors.Join(tx.PutSession(t.Context(), session), tx.PutFactor(t.Context(), factor))
+		}))
+		h.must(h.store.PutDelegation(t.Context(), annona.Delegation{
+			ID: annona.NewUID(), Client: h.caller.Client, Stage: annona.DelegationTaken, Hash: annona.TokenHash{2}, Code: annona.TokenHash{3},
+			Acting: annona.SignedIn{Person: u.ID, Assurance: annona.AssuranceTwoFactors, At: h.now}, BeganAt: h.now, Until: h.now.Add(time.Hour),
+		}))
+		h.now = h.now.Add(time.Minute)
+		h.must(change(h))
+		now, err := h.store.UserByName(t.Context(), "esi")
+		h.must(err)
+		sessions, err := h.store.SessionsOf(t.Context(), u.ID)
+		h.must(err)
+		acting, err := h.store.DelegationsOf(t.Context(), u.ID)
+		h.must(err)
+		if now.Version <= u.Version || !now.EndedAt.Equal(h.now) || len(sessions) > 0 || len(acting) > 0 {
+			t.Errorf("%s: version %d, ended %s, %d sessions, %d applications", name, now.Version, now.EndedAt, len(sessions), len(acting))
+		}
+		factors, err := h.store.Factors(t.Context(), u.ID)
+		h.must(err)
+		if (len(factors) == 0) != (name == "reset") {
+			t.Errorf("%s: %d factors are left", name, len(factors))
+		}
+		if name == "reset" {
+			h.must(h.DisableUser(t.Context(), operator, "esi"))
+			h.refuses("whoever has nothing to sign in by, enabled", h.EnableUser(t.Context(), operator, "esi"), "user_without_factors")
+		}
+	}
+}
+
+// invitation is one that nobody else has.
+func (h *bureau) invitation() (hash annona.TokenHash) {
+	id := annona.NewUID()
+	copy(hash[:], id[:])
+	return hash
+}
+
+// The first administrators are two, whoever an identity provider vouches for.
+func TestTheFirstAdministratorsAreTwo(t *testing.T) {
+	h := newBureau(t)
+	invite := func(name, partner string) annona.User {
+		return annona.User{ID: annona.NewUID(), Name: name, Partner: partner, Roles: []string{"administrator"}, Invitation: h.invitation(), InvitedUntil: h.now.Add(time.Minute)}
+	}
+	h.comes("outside-a", func(u *annona.User) { u.Provider, u.Roles = "ministry", []string{"clerk"} })
+	h.refuses("one", h.InviteUsers(t.Context(), operator, []annona.User{invite("ama", "")}), "two_administrators")
+	h.refuses("one, and one of a partner", h.InviteUsers(t.Context(), operator, []annona.User{invite("ama", ""), invite("esi", "Program")}), "two_administrators")
+	h.must(h.InviteUsers(t.Context(), operator, []annona.User{invite("ama", ""), invite("kofi", "")}))
+	for what, err := range map[string]error{
+		"roles": h.SetUserRoles(t.Context(), operator, "outside-a", []string{"administrator"}),
+		"reset": h.ResetUser(t.Context(), operator, "outside-a", annona.TokenHash{8}, h.now),
+	} {
+		h.refuses("AK-12 "+what+" of somebody whom a provider vouches for", err, "user_of_provider")
+	}
+	h.must(h.DisableUser(t.Context(), operator, "outside-a"))
 }
 
 // A client that is given a wider role waits for a second person, and so does a new one in a role that allows

@@ -45,8 +45,11 @@ func (e ending) Sent(rows int64, err error) {
 }
 
 // Settle waits until every outcome that was handed to Sent, and every denial that was counted, is recorded or
-// lost. A server does so before it closes the store.
+// lost, and what clients have used. A server does so before it closes the store.
 func (x *Exchange) Settle() {
 	x.EnterRefusals(true)
+	ctx, cancel := context.WithTimeout(context.Background(), outcomeTime)
+	defer cancel()
+	_ = x.KeepUses(ctx) // lost: noted when it is used again
 	x.outcomes.Wait()
 }

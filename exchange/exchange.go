@@ -57,6 +57,7 @@ type Config struct {
 	Delegations annona.Delegations  // of users; nil: there are none
 	Approvals   annona.Approvals    // nil: nothing waits for a second person
 	Glasses     annona.BreakGlasses // nil: nobody breaks glass
+	Uses        annona.Uses         // nil: nobody notes what clients use
 	History     History             // nil: nothing is proved, nobody's disclosures are told
 	Vault       Vault
 	Shredder    annona.Shredder // for erasure only
@@ -105,6 +106,7 @@ type Exchange struct {
 	searches   searches
 	limits     limits
 	refusals   refusals
+	uses       uses
 }
 
 type termsKey struct {

@@ -32,7 +32,7 @@ var factorsBegin = time.Date(2031, 4, 8, 10, 30, 0, 0, time.UTC)
 func newFactors(t *testing.T, individuals int) *factors {
 	t.Helper()
 	f := &factors{registry: newRegistry(t, individuals), t: t}
-	f.Clock, f.Users, f.Approvals, f.Glasses = func() time.Time { return f.now }, f.store, f.store, f.store
+	f.Clock, f.Users, f.Approvals, f.Glasses, f.Uses = func() time.Time { return f.now }, f.store, f.store, f.store, f.store
 	f.Check = identity.NewKeys(f.store, func(b []byte) []byte { return b }, f.Clock, false).Check
 	f.begin(0)
 	return f

@@ -40,6 +40,9 @@ type Form struct {
 func (x *Exchange) inquire(ctx context.Context, from annona.Standings, caller annona.Caller, verb annona.Verb, q Question) (*inquiry, error) {
 	i, err := x.decideAndNarrow(ctx, from, caller, verb, q)
 	x.denied(from, caller, verb, q.Dataset, err)
+	if err == nil {
+		x.use(i)
+	}
 	return i, err
 }
 
@@ -107,6 +110,7 @@ func (x *Exchange) showBySpec(ctx context.Context, i *inquiry, spec *annona.Expo
 		x.denied(x.Standings, i.caller, i.verb, i.question.Dataset, err)
 		return err
 	}
+	x.use(i)
 	return nil
 }
 

@@ -42,7 +42,7 @@ var operations = map[string]string{
 	"Checkpoint": byStanding, "Consistency": byStanding, "Inclusion": byStanding, "Decision": byStanding, "AdmitToken": byStanding, "Explain": byStanding,
 
 	"BreakGlass": "break_glass", "EndBreakGlass": byStanding, "ListBreakGlass": byPerson, "ReviewBreakGlass": byPerson,
-	"ShowApproval": byPerson, "ListApprovals": byPerson, "Approve": byPerson, "Reject": byPerson,
+	"Usage": byPerson, "ShowApproval": byPerson, "ListApprovals": byPerson, "Approve": byPerson, "Reject": byPerson,
 
 	"SignIn": byWire, "RecordDelegation": byWire, "Take": byWire, "TakeInToken": byWire, "EndOutside": byWire,
 

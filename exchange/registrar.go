@@ -203,6 +203,9 @@ func (x *Exchange) decideLoad(ctx context.Context, caller annona.Caller, order L
 		guard = nil
 	}
 	granted, err = policy.DecideLoad(by.terms, by.roles, policy.Load{Request: by.request, Source: order.Source, Mode: order.Mode, Guard: guard})
+	if err == nil {
+		x.usedVerb(caller, annona.VerbImport, "", "")
+	}
 	if order.Mode != ModeFull {
 		granted = 0
 	}

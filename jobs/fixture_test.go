@@ -57,7 +57,7 @@ func newRegistry(t *testing.T, individuals int) *registry {
 	r.gate = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
 		Records:    s, Writer: s, Ledger: s, Standings: s, Roster: s, Subjects: s, Reference: s, Log: s, Views: s, Past: s, Loads: s, Mappings: s, Merges: s, Indexes: s, History: s,
-		ExportSpecs: s, Approvals: s, Glasses: s, ExportJobs: s, ExportQueue: s, Files: r.vault,
+		ExportSpecs: s, Approvals: s, Glasses: s, Uses: s, ExportJobs: s, ExportQueue: s, Files: r.vault,
 		Vault: r.vault, Shredder: r.vault, Outside: r, Clock: r.clock, Zone: time.UTC,
 		Check: func(c *annona.Client, _ time.Time, _ netip.Addr) error {
 			if !c.RevokedAt.IsZero() {

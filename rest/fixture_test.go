@@ -99,7 +99,7 @@ func (r *registry) openFolder(dir string) {
 	r.gate = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(),
 		Records:    r.store, Writer: r.store, Ledger: &hookedLedger{Ledger: r.store, of: r}, Standings: r.store, Roster: r.store,
-		Subjects: r.store, Reference: r.store, Log: r.store, Views: r.store, Past: r.store, Loads: r.store, Mappings: r.store, Merges: r.store, Rotator: safe, Indexes: r.store, ExportSpecs: r.store, Decisions: r.store, ChangeRequests: r.store, Matters: r.store, Attachments: r.store, Programs: r.store, ExportJobs: r.store, ExportQueue: r.store, Files: safe, History: r.store, Vault: safe, Shredder: safe, Outside: r, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Clock: r.clock, Zone: time.UTC, Check: r.keys.Check,
+		Subjects: r.store, Reference: r.store, Log: r.store, Views: r.store, Past: r.store, Loads: r.store, Mappings: r.store, Merges: r.store, Rotator: safe, Indexes: r.store, ExportSpecs: r.store, Decisions: r.store, ChangeRequests: r.store, Matters: r.store, Attachments: r.store, Programs: r.store, Uses: r.store, ExportJobs: r.store, ExportQueue: r.store, Files: safe, History: r.store, Vault: safe, Shredder: safe, Outside: r, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Clock: r.clock, Zone: time.UTC, Check: r.keys.Check,
 	})
 	r.imports = &intake.Imports{Gate: r.gate, Turn: intake.FileTurn, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }}
 	r.Cleanup(r.imports.Close)

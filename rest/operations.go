@@ -91,6 +91,7 @@ func (s *Server) register() {
 	s.registerAccessDecisions()
 	s.registerApprovals()
 	s.registerBreakGlass()
+	s.registerUsage()
 	s.registerPublished()
 	s.registerReference()
 	for _, wire := range []Wire{s.Authorization, s.Pages} {

@@ -169,7 +169,7 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	// No caller of the law is a person of the registry.
 	for pattern, body := range map[string]string{
 		"GET " + breakGlassPath: "", "POST " + breakGlassPath: `{"purpose":"` + lawPurpose + `","reason":"flood"}`, "DELETE " + breakGlassPath + "/{id}": "", "POST " + breakGlassPath + "/{id}/review": `{"verdict":"justified","note":"seen"}`,
-		"GET " + approvalsPath: "", "GET " + approvalsPath + "/{id}": "", "POST " + approvalsPath + "/{id}/approve": `{"hash":""}`, "POST " + approvalsPath + "/{id}/reject": "{}",
+		"GET " + usagePath: "", "GET " + approvalsPath: "", "GET " + approvalsPath + "/{id}": "", "POST " + approvalsPath + "/{id}/approve": `{"hash":""}`, "POST " + approvalsPath + "/{id}/reject": "{}",
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
 		table[pattern] = func(*rapid.T) call {

@@ -125,7 +125,7 @@ func (k *keep) start() *installation {
 	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
 	in.gate = exchange.New(exchange.Config{
 		Dictionary: annona.Standard(), Records: in.store, Writer: in.store, Ledger: in.store, Standings: in.store, Roster: in.store,
-		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, Merges: in.store, Indexes: in.store, ExportSpecs: in.store, Decisions: in.store, ChangeRequests: in.store, Matters: in.store, Attachments: in.store, Shredder: k.vault, Outside: keptNowhere{}, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Programs: in.store, ExportJobs: in.store, ExportQueue: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
+		Subjects: in.store, Reference: in.store, Log: in.store, Views: in.store, Past: in.store, Loads: in.store, Mappings: in.store, Merges: in.store, Indexes: in.store, ExportSpecs: in.store, Decisions: in.store, ChangeRequests: in.store, Matters: in.store, Attachments: in.store, Shredder: k.vault, Outside: keptNowhere{}, Spool: func() (annona.Spool, error) { return vault.NewSpool(filepath.Join(dir, "spool")) }, Programs: in.store, Uses: in.store, ExportJobs: in.store, ExportQueue: in.store, History: in.store, Vault: k.vault, Clock: clock, Zone: time.UTC, Check: keys.Check,
 	})
 	in.server, err = New(Options{Gate: in.gate, Authenticator: keys, Imports: &intake.Imports{Gate: in.gate}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock,
 		Spool: func() (annona.Spool, error) { return vault.NewSpool(dir) }})

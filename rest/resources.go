@@ -43,7 +43,7 @@ func resources() map[string]string {
 		"GET /v1/ledger/checkpoint": decidedByStanding, "GET /v1/ledger/proof": decidedByStanding, "GET /v1/decisions/{id}": decidedByStanding,
 
 		"POST " + breakGlassPath: "break_glass", "DELETE " + breakGlassPath + "/{id}": decidedByStanding,
-		"GET " + breakGlassPath: decidedByPerson, "POST " + breakGlassPath + "/{id}/review": decidedByPerson,
+		"GET " + usagePath: decidedByPerson, "GET " + breakGlassPath: decidedByPerson, "POST " + breakGlassPath + "/{id}/review": decidedByPerson,
 
 		"GET " + approvalsPath: decidedByPerson, "GET " + approvalsPath + "/{id}": decidedByPerson,
 		"POST " + approvalsPath + "/{id}/approve": decidedByPerson, "POST " + approvalsPath + "/{id}/reject": decidedByPerson,

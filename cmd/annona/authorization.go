@@ -82,6 +82,9 @@ func (f *folder) keepTokens(ctx context.Context, log *slog.Logger) {
 			return
 		case <-tick.C:
 			f.gate.EnterRefusals(false)
+			if err := f.gate.KeepUses(ctx); err != nil && ctx.Err() == nil {
+				log.Error("what clients use could not be noted", "code", annona.CodeOf(err))
+			}
 			if err := f.gate.DropTokens(ctx, f.store, f.store); err != nil && ctx.Err() == nil {
 				log.Error("expired access tokens could not be removed", "code", annona.CodeOf(err))
 			}

@@ -17,6 +17,7 @@ type clientCommand struct {
 	Create clientCreate `cmd:"" help:"Register a client of the authorization server."`
 	Revoke clientRevoke `cmd:"" help:"Revoke a client; its tokens stop working within 5 seconds."`
 	List   clientList   `cmd:"" help:"List the clients of the authorization server."`
+	Usage  clientUsage  `cmd:"" help:"Show what a client or an API key has used of what it is granted, and propose what to take away."`
 }
 
 type clientCreate struct {

@@ -29,6 +29,7 @@ type store interface {
 	annona.Delegations
 	annona.Approvals
 	annona.BreakGlasses
+	annona.Uses
 	annona.Buckets
 	annona.Subjects
 	annona.Reference

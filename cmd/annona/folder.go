@@ -171,6 +171,7 @@ func (f *folder) open(ctx context.Context) (err error) {
 		Delegations:    f.store,
 		Approvals:      f.store,
 		Glasses:        f.store,
+		Uses:           f.store,
 		Decisions:      f.store,
 		ChangeRequests: f.store,
 		Matters:        f.store,

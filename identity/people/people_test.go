@@ -46,6 +46,27 @@ func TestInvitations(t *testing.T) {
 	_, err = h.RegisterPasskey(t.Context(), *b, p, asked, newKey(t).create(t, options), "")
 	h.refuses("a second passkey for one invitation", err, "sign_in_over")
 
+	early, again := h.invite("esi")
+	state, err = h.AcceptInvitation(t.Context(), *b, early)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*annona.User){
+		"is disabled":          func(u *annona.User) { u.Status = annona.UserDisabled },
+		"has got another one":  func(u *annona.User) { u.Invitation = annona.TokenHash{9} },
+		"is not waited for":    func(u *annona.User) { u.Invitation = annona.TokenHash{} },
+		"should have come now": func(u *annona.User) { u.InvitedUntil = h.clock() },
+	} {
+		var was annona.User
+		h.change(again, func(u *annona.User) { was = *u; change(u) })
+		_, err = h.Invited(t.Context(), state)
+		h.refuses("an invitation of somebody who "+name, err, "sign_in_over")
+		h.change(again, func(u *annona.User) { *u = was })
+	}
+	if _, err = h.Invited(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+
 	late, _ := h.invite("kofi")
 	state, err = h.AcceptInvitation(t.Context(), *b, late)
 	if err != nil {
@@ -56,6 +77,54 @@ func TestInvitations(t *testing.T) {
 	h.refuses("an invitation that was accepted and is over", err, "sign_in_over")
 	_, err = h.AcceptInvitation(t.Context(), *b, late)
 	h.refuses("an invitation after 15 minutes", err, "invitation_refused")
+}
+
+// Invitations are not guessed: a place that tries many waits, and others do not.
+func TestInvitationsAreNotGuessed(t *testing.T) {
+	h := newHall(t)
+	thief, own := browser("198.51.100.7"), browser("192.0.2.1")
+	text, _ := h.invite("ama")
+	for range 51 {
+		_, err := h.AcceptInvitation(t.Context(), *thief, "annona_invite_"+strings.Repeat("a", 32))
+		if annona.CodeOf(err) == "too_many_attempts" {
+			break
+		}
+	}
+	_, err := h.AcceptInvitation(t.Context(), *thief, text)
+	h.refuses("after fifty, even the right one", err, "too_many_attempts")
+	if _, err := h.AcceptInvitation(t.Context(), *own, text); err != nil {
+		t.Errorf("whom it is for, at another place: %v", err)
+	}
+}
+
+// Passkeys belong to a name: under an address of numbers there are none, and passwords with codes are.
+func TestNoPasskeysUnderNumbers(t *testing.T) {
+	h := newHall(t)
+	for _, none := range []string{"", "https://", "://"} {
+		if _, err := New(Wiring{Origin: none}); err == nil {
+			t.Errorf("a desk under %q", none)
+		}
+	}
+	b := browser("192.0.2.1")
+	text, _ := h.invite("ama")
+	p := h.accept(b, text)
+	numbered := h.Wiring
+	numbered.Origin = "https://192.0.2.10"
+	d, err := New(numbered)
+	if err != nil || d.HasPasskeys() || !h.HasPasskeys() {
+		t.Fatalf("there are passkeys under numbers, or none under a name: %v", err)
+	}
+	_, _, err = d.AskToSignIn()
+	h.refuses("to show one", err, "passkeys_unavailable")
+	_, err = d.EnterByPasskey(t.Context(), *b, "", nil)
+	h.refuses("one that is shown", err, "passkeys_unavailable")
+	_, _, err = d.AskForPasskey(t.Context(), p)
+	h.refuses("to make one", err, "passkeys_unavailable")
+	_, err = d.RegisterPasskey(t.Context(), *b, p, "", nil, "")
+	h.refuses("one that was made", err, "passkeys_unavailable")
+	if _, err := d.ChoosePassword(t.Context(), p, goodPassword, goodPassword); err != nil {
+		t.Errorf("a password: %v", err)
+	}
 }
 
 func TestPasskeys(t *testing.T) {
@@ -245,6 +314,35 @@ func TestAppsAndRecoveryCodes(t *testing.T) {
 	h.refuses("codes without a password", err, "no_password")
 }
 
+// Whatever is secret is another one each time.
+func TestSecretsAreFresh(t *testing.T) {
+	h := newHall(t)
+	drawn := map[string]bool{}
+	draws := 0
+	draw := func(texts ...string) {
+		for _, text := range texts {
+			draws++
+			drawn[text] = true
+		}
+	}
+	for range 2 {
+		told, _, err := h.newRecoveryCodes(annona.NewUID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashed, err := h.hashPassword(t.Context(), goodPassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		invitation, _ := NewInvitation(h.Vault.TokenHash)
+		draw(told...)
+		draw(string(newAppSecret()), fresh(), invitation, string(hashed.Salt), h.NewForm())
+	}
+	if len(drawn) != draws || draws != 30 {
+		t.Errorf("of %d secrets %d differ", draws, len(drawn))
+	}
+}
+
 // Somebody ends what acts for them, and nothing that acts for others.
 func TestApplicationsOfOthers(t *testing.T) {
 	h := newHall(t)
@@ -366,9 +464,21 @@ func TestPasswordOnlyWithACode(t *testing.T) {
 	if acts := h.acts(); !slices.Contains(acts, "signed_in") || !slices.Contains(acts, "code_refused") {
 		t.Errorf("the ledger has %v", acts)
 	}
-	told, err := h.store.Factors(t.Context(), h.here(b).ID)
+	stale := h.here(b).User
+	told, err := h.store.Factors(t.Context(), stale.ID)
 	if err != nil {
 		t.Fatal(err)
+	}
+	h.later(time.Hour)
+	h.change(stale.ID, func(u *annona.User) { u.Status = annona.UserDisabled })
+	h.refuses("somebody who is disabled", enter("ama", goodPassword, h.code(secret, 0)), "sign_in_refused")
+	_, err = h.enterByCode(t.Context(), *b, &stale, h.code(secret, 0), nil, true)
+	h.refuses("disabled while the password was looked at", err, "sign_in_refused")
+	h.change(stale.ID, func(u *annona.User) { u.Status, u.Version = annona.UserActive, u.Version+1 })
+	_, err = h.enterByCode(t.Context(), *b, &stale, h.code(secret, 0), nil, true)
+	h.refuses("changed while the password was looked at", err, "sign_in_refused")
+	if err := enter("ama", goodPassword, h.code(secret, 0)); err != nil {
+		t.Errorf("enabled again: %v", err)
 	}
 	for _, f := range told {
 		for _, known := range []string{goodPassword, string(secret), plain(recovery[0])} {

@@ -560,6 +560,17 @@ CREATE TABLE break_glass_seen (
 	PRIMARY KEY (break_glass, dataset, number)
 );
 
+-- When a client last used what it is granted. A row without a field is of the verb itself.
+CREATE TABLE uses (
+	client  uuid NOT NULL,
+	verb    text COLLATE "C" NOT NULL,
+	purpose text COLLATE "C" NOT NULL,
+	dataset text COLLATE "C" NOT NULL,
+	field   text COLLATE "C" NOT NULL,
+	used_at bigint NOT NULL,
+	PRIMARY KEY (client, verb, purpose, dataset, field)
+);
+
 CREATE TABLE clients (
 	id         uuid PRIMARY KEY,
 	position   bigint GENERATED ALWAYS AS IDENTITY,

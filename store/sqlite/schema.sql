@@ -526,6 +526,17 @@ CREATE TABLE break_glass_seen (
 	PRIMARY KEY (break_glass, dataset, number)
 ) STRICT, WITHOUT ROWID;
 
+-- When a client last used what it is granted. A row without a field is of the verb itself.
+CREATE TABLE uses (
+	client  BLOB NOT NULL,
+	verb    TEXT NOT NULL,
+	purpose TEXT NOT NULL,
+	dataset TEXT NOT NULL,
+	field   TEXT NOT NULL,
+	used_at INTEGER NOT NULL,
+	PRIMARY KEY (client, verb, purpose, dataset, field)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE clients (
 	id         BLOB PRIMARY KEY,
 	key_id     TEXT NOT NULL UNIQUE,

@@ -47,6 +47,7 @@ type Store interface {
 	annona.Users
 	annona.Approvals
 	annona.BreakGlasses
+	annona.Uses
 	annona.Outside
 	// Events returns the whole log, in order. It waits until every change that is committed
 	// has its place there.
@@ -125,6 +126,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"what waits for a second person", testApprovals},
 		{"what waits is decided once", testApprovalsHeld},
 		{"emergencies", testBreakGlass},
+		{"what clients use", testUses},
 		{"export jobs and their parts", testExports},
 		{"files of exports expire", testExportExpiry},
 		{"who is left out is counted", testLeftOut},
