@@ -348,6 +348,8 @@ func TestWhoIsGivenARoleWaits(t *testing.T) {
 	h.must(h.DisableUser(t.Context(), operator, kofi.Name))
 	h.refuses("a clerk, with one left who approves", invite("yaa", "Program", "clerk"), "approval_needed")
 	h.refuses("more than approving, with one left", invite("yaa", "", "approver", "data-protection-officer"), "approval_needed")
+	h.refuses("an approver of a partner, who is none", invite("yaa", "Program", "approver"), "approval_needed")
+	h.refuses("one more role, with one left", roles("esi", "clerk", "reviewer", "planner"), "approval_needed")
 	h.must(invite("yaa", "", "approver"))
 }
 
