@@ -353,6 +353,62 @@ func TestWhoIsGivenARoleWaits(t *testing.T) {
 	h.must(invite("yaa", "", "approver"))
 }
 
+// AK-12, FA-31: an identity provider is an issuer by https, gives no role over the registry that is not named twice, and
+// stays the same issuer; a client of it is registered once.
+func TestProvidersThatAreRefused(t *testing.T) {
+	h := newBureau(t)
+	h.Outsiders = h.store
+	sound := func() annona.IdentityProvider {
+		return annona.IdentityProvider{
+			Name: "ministry", Issuer: "https://login.ministry.example", Audience: "https://exchange.example",
+			People: []annona.PeopleRule{{When: &annona.ClaimValue{Claim: "groups", Is: "clerks"}, Partner: "Program", Roles: []string{"clerk"}}},
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*annona.IdentityProvider)
+		code   string
+	}{
+		"an administrator":           {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"clerk", "administrator"} }, "role_over_the_registry"},
+		"an approver":                {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"approver"} }, "role_over_the_registry"},
+		"who protects data":          {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"data-protection-officer"} }, "role_over_the_registry"},
+		"no role":                    {func(p *annona.IdentityProvider) { p.People[0].Roles = nil }, "identity_provider_malformed"},
+		"a rule about nothing":       {func(p *annona.IdentityProvider) { p.People[0].When.Is = "" }, "identity_provider_malformed"},
+		"a partner nobody knows":     {func(p *annona.IdentityProvider) { p.People[0].Partner = "Nobody" }, "partner_unknown"},
+		"a role of capitals":         {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"Clerk"} }, "role_malformed"},
+		"plain http":                 {func(p *annona.IdentityProvider) { p.Issuer = "http://login.ministry.example" }, "identity_provider_malformed"},
+		"a query":                    {func(p *annona.IdentityProvider) { p.Issuer += "?x=1" }, "identity_provider_malformed"},
+		"a user":                     {func(p *annona.IdentityProvider) { p.Issuer = "https://me@login.ministry.example" }, "identity_provider_malformed"},
+		"no audience":                {func(p *annona.IdentityProvider) { p.Audience = "" }, "identity_provider_malformed"},
+		"tokens of more than a day":  {func(p *annona.IdentityProvider) { p.LongestToken = 24*60 + 1 }, "identity_provider_malformed"},
+		"a network that is none":     {func(p *annona.IdentityProvider) { p.Networks = []string{"10.2"} }, "identity_provider_malformed"},
+		"machines by half a claim":   {func(p *annona.IdentityProvider) { p.Machines = &annona.ClaimValue{Claim: "gty"} }, "identity_provider_malformed"},
+		"an acr that counts for air": {func(p *annona.IdentityProvider) { p.Assurance = map[string]string{"gold": "gold"} }, "identity_provider_malformed"},
+	} {
+		p := sound()
+		c.change(&p)
+		h.refuses(name, h.PutIdentityProvider(t.Context(), operator, p), c.code)
+	}
+	named := sound()
+	named.People[0].Roles, named.Privileged = []string{"auditor"}, []string{"auditor"}
+	h.must(h.PutIdentityProvider(t.Context(), operator, named))
+	moved := sound()
+	moved.Issuer = "https://login.other.example"
+	h.refuses("another issuer under its name", h.PutIdentityProvider(t.Context(), operator, moved), "issuer_changed")
+
+	c := annona.Client{ID: annona.NewUID(), KeyID: "aaaaaaaaaaaaaaaa", Hash: []byte{1}, Agreement: "program", Method: annona.MethodOutside, Subject: named.Issuer + " loader", CreatedAt: h.now, ExpiresAt: h.now.Add(time.Hour)}
+	stranger := c
+	stranger.Subject = "https://login.other.example loader"
+	_, err := h.OutsideClient(t.Context(), stranger)
+	h.refuses("a client of nobody's", err, "not_found")
+	h.must(h.CreateClient(t.Context(), operator, c))
+	_, err = h.OutsideClient(t.Context(), c)
+	h.refuses("a client that is registered", err, "client_known")
+	h.now = h.now.Add(2 * time.Hour)
+	if id, err := h.OutsideClient(t.Context(), c); err != nil || id != c.ID {
+		t.Errorf("one that has expired: %v, %v", id, err)
+	}
+}
+
 // AK-13: whoever is changed is signed in nowhere any more, and nothing acts for them. A reset takes all that they
 // sign in by; whoever has nothing is not enabled.
 func TestAChangeEndsWhatActs(t *testing.T) {
