@@ -409,6 +409,51 @@ func TestProvidersThatAreRefused(t *testing.T) {
 	}
 }
 
+// AK-12: when the rules of a provider give somebody less than before, a token that is older brings nothing back, and
+// what was issued to them earlier is over.
+func TestAnOlderTokenBringsNothingBack(t *testing.T) {
+	h := newBureau(t)
+	h.Outsiders = h.store
+	id, drawn := annona.NewUID(), byte(0)
+	takeIn := func(issued time.Time, roles ...string) (hash annona.TokenHash, holds bool) {
+		t.Helper()
+		drawn++
+		token := annona.Token{
+			Hash: annona.TokenHash{drawn}, Client: h.caller.Client, Acting: annona.SignedIn{Person: id, Assurance: annona.AssuranceOutside}, IssuedAt: issued, ExpiresAt: issued.Add(time.Hour),
+		}
+		person := annona.User{ID: id, Provider: "ministry", Name: "outside-a", Partner: "Program", Roles: roles, Status: annona.UserActive, Version: 1, CreatedAt: h.now}
+		holds, err := h.TakeInToken(t.Context(), h.caller, token, &person)
+		h.must(err)
+		return token.Hash, holds
+	}
+	has := func(when string, roles ...string) {
+		t.Helper()
+		if u, err := h.store.UserByID(t.Context(), id); err != nil || !slices.Equal(u.Roles, roles) {
+			t.Errorf("%s: %+v, %v", when, u, err)
+		}
+	}
+	at := h.now.Truncate(time.Second)
+	first, holds := takeIn(at, "clerk", "reviewer")
+	if has("first", "clerk", "reviewer"); !holds {
+		t.Error("a first token does not hold")
+	}
+	if _, holds = takeIn(at.Add(time.Minute), "clerk"); !holds {
+		t.Error("a newer token does not hold")
+	}
+	has("less", "clerk")
+	if _, holds = takeIn(at.Add(30*time.Second), "clerk", "reviewer"); holds {
+		t.Error("an older token holds")
+	}
+	has("after an older one", "clerk")
+	if token, err := h.store.TokenByHash(t.Context(), first); err != nil || token == nil || token.RevokedAt.IsZero() {
+		t.Errorf("what was issued before: %+v, %v", token, err)
+	}
+	if _, holds = takeIn(at.Add(2*time.Minute), "clerk", "reviewer"); !holds {
+		t.Error("a newer token that gives more does not hold")
+	}
+	has("more again", "clerk", "reviewer")
+}
+
 // AK-13: whoever is changed is signed in nowhere any more, and nothing acts for them. A reset takes all that they
 // sign in by; whoever has nothing is not enabled.
 func TestAChangeEndsWhatActs(t *testing.T) {
