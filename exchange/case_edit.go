@@ -19,7 +19,7 @@ type CaseEdit struct {
 }
 
 // EditCase changes a case, and takes it along the workflow. What others have changed since the caller has
-// read it is merged; where both have changed the same, nothing is written and the verdict is conflict.
+// read it is merged; where both have changed the same, nothing of it is written, and it is kept as a conflict.
 func (x *Exchange) EditCase(ctx context.Context, caller annona.Caller, purpose string, edit CaseEdit) (v CaseVerdict, err error) {
 	d, number, of, err := x.deskOf(ctx, caller, annona.VerbWriteCases, purpose, edit.ID)
 	if err != nil {
