@@ -386,7 +386,110 @@ func TestWhoIsGivenARoleWaits(t *testing.T) {
 	h.must(h.DisableUser(t.Context(), operator, kofi.Name))
 	h.refuses("a clerk, with one left who approves", invite("yaa", "Program", "clerk"), "approval_needed")
 	h.refuses("more than approving, with one left", invite("yaa", "", "approver", "data-protection-officer"), "approval_needed")
+	h.refuses("an approver of a partner, who is none", invite("yaa", "Program", "approver"), "approval_needed")
+	h.refuses("one more role, with one left", roles("esi", "clerk", "reviewer", "planner"), "approval_needed")
 	h.must(invite("yaa", "", "approver"))
+}
+
+// AK-12, FA-31: an identity provider is an issuer by https, gives no role over the registry that is not named twice, and
+// stays the same issuer; a client of it is registered once.
+func TestProvidersThatAreRefused(t *testing.T) {
+	h := newBureau(t)
+	h.Outsiders = h.store
+	sound := func() annona.IdentityProvider {
+		return annona.IdentityProvider{
+			Name: "ministry", Issuer: "https://login.ministry.example", Audience: "https://exchange.example",
+			People: []annona.PeopleRule{{When: &annona.ClaimValue{Claim: "groups", Is: "clerks"}, Partner: "Program", Roles: []string{"clerk"}}},
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*annona.IdentityProvider)
+		code   string
+	}{
+		"an administrator":           {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"clerk", "administrator"} }, "role_over_the_registry"},
+		"an approver":                {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"approver"} }, "role_over_the_registry"},
+		"who protects data":          {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"data-protection-officer"} }, "role_over_the_registry"},
+		"no role":                    {func(p *annona.IdentityProvider) { p.People[0].Roles = nil }, "identity_provider_malformed"},
+		"a rule about nothing":       {func(p *annona.IdentityProvider) { p.People[0].When.Is = "" }, "identity_provider_malformed"},
+		"a partner nobody knows":     {func(p *annona.IdentityProvider) { p.People[0].Partner = "Nobody" }, "partner_unknown"},
+		"a role of capitals":         {func(p *annona.IdentityProvider) { p.People[0].Roles = []string{"Clerk"} }, "role_malformed"},
+		"plain http":                 {func(p *annona.IdentityProvider) { p.Issuer = "http://login.ministry.example" }, "identity_provider_malformed"},
+		"a query":                    {func(p *annona.IdentityProvider) { p.Issuer += "?x=1" }, "identity_provider_malformed"},
+		"a user":                     {func(p *annona.IdentityProvider) { p.Issuer = "https://me@login.ministry.example" }, "identity_provider_malformed"},
+		"no audience":                {func(p *annona.IdentityProvider) { p.Audience = "" }, "identity_provider_malformed"},
+		"tokens of more than a day":  {func(p *annona.IdentityProvider) { p.LongestToken = 24*60 + 1 }, "identity_provider_malformed"},
+		"a network that is none":     {func(p *annona.IdentityProvider) { p.Networks = []string{"10.2"} }, "identity_provider_malformed"},
+		"machines by half a claim":   {func(p *annona.IdentityProvider) { p.Machines = &annona.ClaimValue{Claim: "gty"} }, "identity_provider_malformed"},
+		"an acr that counts for air": {func(p *annona.IdentityProvider) { p.Assurance = map[string]string{"gold": "gold"} }, "identity_provider_malformed"},
+	} {
+		p := sound()
+		c.change(&p)
+		h.refuses(name, h.PutIdentityProvider(t.Context(), operator, p), c.code)
+	}
+	named := sound()
+	named.People[0].Roles, named.Privileged = []string{"auditor"}, []string{"auditor"}
+	h.must(h.PutIdentityProvider(t.Context(), operator, named))
+	moved := sound()
+	moved.Issuer = "https://login.other.example"
+	h.refuses("another issuer under its name", h.PutIdentityProvider(t.Context(), operator, moved), "issuer_changed")
+
+	c := annona.Client{ID: annona.NewUID(), KeyID: "aaaaaaaaaaaaaaaa", Hash: []byte{1}, Agreement: "program", Method: annona.MethodOutside, Subject: named.Issuer + " loader", CreatedAt: h.now, ExpiresAt: h.now.Add(time.Hour)}
+	stranger := c
+	stranger.Subject = "https://login.other.example loader"
+	_, err := h.OutsideClient(t.Context(), stranger)
+	h.refuses("a client of nobody's", err, "not_found")
+	h.must(h.CreateClient(t.Context(), operator, c))
+	_, err = h.OutsideClient(t.Context(), c)
+	h.refuses("a client that is registered", err, "client_known")
+	h.now = h.now.Add(2 * time.Hour)
+	if id, err := h.OutsideClient(t.Context(), c); err != nil || id != c.ID {
+		t.Errorf("one that has expired: %v, %v", id, err)
+	}
+}
+
+// AK-12: when the rules of a provider give somebody less than before, a token that is older brings nothing back, and
+// what was issued to them earlier is over.
+func TestAnOlderTokenBringsNothingBack(t *testing.T) {
+	h := newBureau(t)
+	h.Outsiders = h.store
+	id, drawn := annona.NewUID(), byte(0)
+	takeIn := func(issued time.Time, roles ...string) (hash annona.TokenHash, holds bool) {
+		t.Helper()
+		drawn++
+		token := annona.Token{
+			Hash: annona.TokenHash{drawn}, Client: h.caller.Client, Acting: annona.SignedIn{Person: id, Assurance: annona.AssuranceOutside}, IssuedAt: issued, ExpiresAt: issued.Add(time.Hour),
+		}
+		person := annona.User{ID: id, Provider: "ministry", Name: "outside-a", Partner: "Program", Roles: roles, Status: annona.UserActive, Version: 1, CreatedAt: h.now}
+		holds, err := h.TakeInToken(t.Context(), h.caller, token, &person)
+		h.must(err)
+		return token.Hash, holds
+	}
+	has := func(when string, roles ...string) {
+		t.Helper()
+		if u, err := h.store.UserByID(t.Context(), id); err != nil || !slices.Equal(u.Roles, roles) {
+			t.Errorf("%s: %+v, %v", when, u, err)
+		}
+	}
+	at := h.now.Truncate(time.Second)
+	first, holds := takeIn(at, "clerk", "reviewer")
+	if has("first", "clerk", "reviewer"); !holds {
+		t.Error("a first token does not hold")
+	}
+	if _, holds = takeIn(at.Add(time.Minute), "clerk"); !holds {
+		t.Error("a newer token does not hold")
+	}
+	has("less", "clerk")
+	if _, holds = takeIn(at.Add(30*time.Second), "clerk", "reviewer"); holds {
+		t.Error("an older token holds")
+	}
+	has("after an older one", "clerk")
+	if token, err := h.store.TokenByHash(t.Context(), first); err != nil || token == nil || token.RevokedAt.IsZero() {
+		t.Errorf("what was issued before: %+v, %v", token, err)
+	}
+	if _, holds = takeIn(at.Add(2*time.Minute), "clerk", "reviewer"); !holds {
+		t.Error("a newer token that gives more does not hold")
+	}
+	has("more again", "clerk", "reviewer")
 }
 
 // AK-13: whoever is changed is signed in nowhere any more, and nothing acts for them. A reset takes all that they

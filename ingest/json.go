@@ -109,8 +109,8 @@ const jsonChunk = 512 // values that are allocated together
 
 // parse parses a line that is one object; nil when it is something else. What it returns is good
 // until the next line.
-func (p *jsonParser) parse(line []byte) *jsonValue {
-	p.text, p.at, p.depth, p.used = string(line), 0, 0, 0
+func (p *jsonParser) parse(line string) *jsonValue {
+	p.text, p.at, p.depth, p.used = line, 0, 0, 0
 	v := p.value()
 	if v == nil || v.kind != jsonObject || p.peek() != 0 || p.at < len(p.text) {
 		return nil

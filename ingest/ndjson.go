@@ -18,11 +18,14 @@ const (
 type ndjsonReader struct {
 	*window
 	parser *jsonParser
+	lineState
+}
 
-	// The current line, offsets from start.
+// lineState is what is known of the current line.
+type lineState struct {
 	size   int // with its line end; 0 when it is longer than maxRow
 	row    *jsonValue
-	raw    []byte // the row as received: the line, or the row inside a reject
+	raw    string // the row as received: the line, or the row inside a reject
 	fault  string
 	column string
 	mended bool       // the line comes from a rejects file
@@ -38,7 +41,7 @@ func newNDJSONReader(src io.Reader) *ndjsonReader {
 func (r *ndjsonReader) next() bool {
 	for {
 		r.pass()
-		*r = ndjsonReader{window: r.window, parser: r.parser}
+		r.lineState = lineState{}
 		if r.start == r.end && !r.fill() {
 			return false
 		}
@@ -49,7 +52,7 @@ func (r *ndjsonReader) next() bool {
 		if len(line) == 0 {
 			continue
 		}
-		r.raw = line
+		r.raw = string(line)
 		if skip := r.parse(line); !skip {
 			return true
 		}
@@ -98,7 +101,7 @@ func (r *ndjsonReader) parse(line []byte) (skip bool) {
 		r.fault = reasonEncoding // the decoder would replace what it cannot read
 		return false
 	}
-	if r.row = r.parser.parse(line); r.row == nil {
+	if r.row = r.parser.parse(r.raw); r.row == nil {
 		r.fault = reasonJSON
 		return false
 	}
@@ -123,7 +126,7 @@ func (r *ndjsonReader) unwrap(line []byte, inner *jsonValue) {
 		Row json.RawMessage `json:"row"`
 	}
 	if json.Unmarshal(line, &wrapped) == nil {
-		r.raw = wrapped.Row
+		r.raw = string(wrapped.Row)
 	}
 	if r.row = inner; !inner.isObject() {
 		r.row, r.fault = nil, reasonJSON
@@ -215,7 +218,7 @@ func (r *ndjsonReader) take(dst io.Writer) error {
 	if r.size == 0 {
 		return r.takeLine(dst, 0)
 	}
-	err := emit(dst, r.raw)
+	err := emit(dst, []byte(r.raw))
 	r.pass()
 	return err
 }

@@ -177,7 +177,8 @@ func (r *reader) guessKey(in *input, rows *csvReader, head csvHead) string {
 }
 
 func (r *reader) readNDJSON(f file, src io.Reader) error {
-	lines := newNDJSONReader(src)
+	lines := readAhead(src)
+	defer lines.close()
 	empty, read := allColumns(len(f.in.root.columns)), 0
 	for lines.next() {
 		if err := r.due(); err != nil {
@@ -210,8 +211,8 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 			return err
 		}
 	}
-	if lines.err != nil {
-		return unreadable(f.source, lines.err)
+	if err := lines.err(); err != nil {
+		return unreadable(f.source, err)
 	}
 	r.stayedEmpty(f.in, f.in.root.columns, empty, read)
 	return nil

@@ -78,7 +78,7 @@ func (c *change) addHome() {
 			continue
 		}
 		m := drawMembership(c.T, h.key)
-		m.NotPrimary = p.primary() != nil || rapid.Bool().Draw(c.T, "not primary")
+		m.NotPrimary = p.primary() != nil || p.willHavePrimary() || rapid.Bool().Draw(c.T, "not primary")
 		m.StartDate, m.EndDate = "", ""
 		p.memberships = slices.Insert(p.memberships, evenInt(0, len(p.memberships)).Draw(c.T, "rank"), m)
 	}

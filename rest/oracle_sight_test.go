@@ -88,6 +88,14 @@ func (p *person) hadPrimary() bool {
 	})
 }
 
+// willHavePrimary reports whether a primary membership is yet to begin: another one from today on would take
+// that away from it, where as_of shows it.
+func (p *person) willHavePrimary() bool {
+	return slices.ContainsFunc(p.memberships, func(m annona.Membership) bool {
+		return !m.NotPrimary && m.StartDate > lawToday && (m.EndDate == "" || m.StartDate < m.EndDate)
+	})
+}
+
 // keepStarts lets memberships that go on start when they did before: a report without a start leaves it as
 // it stands on file.
 func (w *world) keepStarts(before *world) {

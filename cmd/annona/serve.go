@@ -151,6 +151,11 @@ type serveOptions struct {
 
 // serve answers until ctx ends. Running bodies are then aborted rather than ended cleanly.
 func serve(ctx context.Context, c console, f *folder, listener net.Listener, o serveOptions) error {
+	end, err := f.serveAlone()
+	if err != nil {
+		return err
+	}
+	defer end()
 	defer reserveHeap()()
 	log := slog.New(slog.NewJSONHandler(c.err, nil))
 	closed, err := f.gate.CloseOpenRequests(ctx, operator(), f.store)

@@ -144,6 +144,24 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// TestAFolderHasOneServer: a second one would end the requests of the first, whose outcome is not known yet.
+func TestAFolderHasOneServer(t *testing.T) {
+	t.Parallel()
+	data := copyOfCountry(t)
+	s := serveFolder(t, data, createKey(t, data, "eligibility").Key)
+	slow := s.slowExport("households", about(eligibility, "format", "xml"))
+	refused(t, "already_served", "serve", "--data", data, "--listen", freeAddress(t))
+	check(t, slow.Body.Close())
+	if _, ok := s.err.line(`"aborted":true`, s.ended); !ok {
+		t.Fatalf("the export goes on\n%s", s.err)
+	}
+	s.stop()
+	if reason := abortReason(t, data); reason != "client_gone" {
+		t.Errorf("the outcome is recorded with the reason %q", reason)
+	}
+	serveFolder(t, data, "").stop()
+}
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	data := newRegistry(t)

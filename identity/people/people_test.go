@@ -416,6 +416,16 @@ func TestCopiedPasskey(t *testing.T) {
 			h.refuses("a counter that does not move", err, "passkey_refused")
 		}
 	}
+	second := h.register(h.here(b), b)
+	second.counter = 3
+	if err := h.showPasskey(second, b); err != nil {
+		t.Errorf("another key counts for itself: %v", err)
+	}
+	k.counter = 8
+	if err := h.showPasskey(k, b); err != nil {
+		t.Errorf("and the first one goes on: %v", err)
+	}
+	h.refuses("the second one, copied", h.showPasskey(second, b), "passkey_refused")
 }
 
 func TestPasswordOnlyWithACode(t *testing.T) {

@@ -117,11 +117,16 @@ func (t *tx) setValues(tb *table, dst []any, w *written, now string) ([]any, err
 }
 
 // writeRecords writes new records and the next versions of others, with their events. Updates wait
-// for the end of the transaction: nobody looks at what they change.
+// for the end of the transaction: nobody looks at what they change. New ones are sent while more of them
+// are made, so that nothing else is asked of the database meanwhile.
 func (t *tx) writeRecords(by annona.Author, tb *table, changes []*written, loaded *annona.Loaded) error {
-	now := annona.Instant(t.now)
 	added := rowsFor(tb.dataset, tb.columns)
-	var values []any // of one record: used again for the next new one
+	if err := t.makeRecords(tb, changes, added); err != nil {
+		return err
+	}
+	if err := t.conn.copyIn(added); err != nil {
+		return err
+	}
 	var restored []int64
 	for _, w := range changes {
 		if t.hashed = true; t.names && tb.dataset == "individuals" {
@@ -140,23 +145,42 @@ func (t *tx) writeRecords(by annona.Author, tb *table, changes []*written, loade
 		default:
 			loaded.Changed++
 		}
-		if w.isNew() {
-			var err error
-			if values, err = t.setValues(tb, recordValues(values[:0], w, now), w, now); err != nil {
-				return err
-			}
-			added.add(values...)
-		} else {
-			values, err := t.setValues(tb, []any{int64(w.number)}, w, now)
-			if err != nil {
-				return err
-			}
-			t.later.Queue(tb.update, values...)
-		}
 		if err := t.event(event); err != nil {
 			return err
 		}
 	}
 	t.forgetDeleted(tb.dataset, restored)
-	return t.conn.copyIn(added)
+	return nil
+}
+
+// makeRecords adds new records to the rows, sends many of them, and queues the updates of the others.
+func (t *tx) makeRecords(tb *table, changes []*written, added *newRows) error {
+	now := annona.Instant(t.now)
+	made := false
+	defer func() {
+		if !made {
+			added.abandon()
+		}
+	}()
+	var values []any // of one record: used again for the next new one
+	for _, w := range changes {
+		if !w.isNew() {
+			values, err := t.setValues(tb, []any{int64(w.number)}, w, now)
+			if err != nil {
+				return err
+			}
+			t.later.Queue(tb.update, values...)
+			continue
+		}
+		var err error
+		if values, err = t.setValues(tb, recordValues(values[:0], w, now), w, now); err != nil {
+			return err
+		}
+		added.add(values...)
+		if err := t.conn.stream(added); err != nil {
+			return err
+		}
+	}
+	made = true
+	return nil
 }

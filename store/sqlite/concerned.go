@@ -77,14 +77,15 @@ func (f *affected) events(since, until int64) error {
 	}, since, until, manyConcerned+1)
 }
 
-// days gathers those whom something begins or ends for by date. The last day of a right is the
+// days gathers those whom something begins or ends for by date. A membership that was written after its
+// date has an event. The last day of a right is the
 // day before it ends, that of a membership is not.
 func (f *affected) days(since, until annona.Date) error {
 	if since >= until {
 		return nil
 	}
-	_, err := f.spread("individuals", `SELECT individual FROM memberships WHERE start_date > ?1 AND start_date <= ?2
-		UNION SELECT individual FROM memberships WHERE end_date > ?1 AND end_date <= ?2
+	_, err := f.spread("individuals", `SELECT individual FROM memberships WHERE ahead = 1 AND start_date > ?1 AND start_date <= ?2
+		UNION SELECT individual FROM memberships WHERE ahead = 1 AND end_date > ?1 AND end_date <= ?2
 		UNION SELECT subject FROM restrictions WHERE effective_date > ?1 AND effective_date <= ?2 OR expiry_date >= ?1 AND expiry_date < ?2
 		UNION SELECT subject FROM consents WHERE effective_date > ?1 AND effective_date <= ?2 OR expiry_date >= ?1 AND expiry_date < ?2`, nil, since, until)
 	return err

@@ -21,8 +21,34 @@ func (t *tx) event(e annona.Event) error {
 	if err != nil {
 		return err
 	}
+	if e.Load > 0 {
+		t.runOn(e.Load, t.nextSeq)
+	}
 	t.nextSeq++
 	t.evented[subject{e.Dataset, e.Record}] = true
+	return nil
+}
+
+// run is a stretch of the log that has events of one load and nothing else.
+type run struct{ load, first, last int64 }
+
+// runOn notes that an event belongs to a load.
+func (t *tx) runOn(load, seq int64) {
+	if n := len(t.runs); n > 0 && t.runs[n-1].load == load && t.runs[n-1].last == seq-1 {
+		t.runs[n-1].last = seq
+		return
+	}
+	t.runs = append(t.runs, run{load, seq, seq})
+}
+
+// settleRuns writes where the events of loads stand that this transaction has written.
+func (t *tx) settleRuns() error {
+	for _, r := range t.runs {
+		if err := t.conn.exec("INSERT INTO load_runs (load, first, last) VALUES (?, ?, ?)", r.load, r.first, r.last); err != nil {
+			return err
+		}
+	}
+	t.runs = nil
 	return nil
 }
 

@@ -25,6 +25,7 @@ type found struct {
 	receivedAt    string         // of a deleted record
 	memberships   []membership   // that it has
 	relationships []relationship // likewise
+	identifiers   []annona.IdentifierIndex
 }
 
 // recordKey is how a source names a record.
@@ -141,10 +142,11 @@ func (t *tx) findRecord(tb *table, k *annona.RecordKey, maybe []annona.Number) (
 func (t *tx) match(tb *table, k *annona.RecordKey, known *annona.Known) error {
 	for _, id := range k.Match {
 		err := t.lookUp(identifierHash(tb.noun, id), func(n annona.Number) (more bool, err error) {
-			return true, t.conn.each("SELECT number FROM identifier_index WHERE number = ? AND noun = ? AND hash = ? AND scheme = ?", func(*sqlite.Stmt) error {
+			holder, err := t.conn.isHolder(tb.dataset, n, id)
+			if holder {
 				known.Matched = append(known.Matched, n)
-				return nil
-			}, n, tb.noun, id.Hash, id.Scheme)
+			}
+			return true, err
 		})
 		if err != nil {
 			return err
@@ -175,6 +177,7 @@ func (t *tx) recall(tb *table, k *annona.RecordKey, known *annona.Known) error {
 		sql = tb.deleted
 	}
 	var clear, groups annona.Image
+	var identifiers []byte
 	_, err := t.conn.one(sql, func(s *sqlite.Stmt) {
 		clear, groups = columnBytes(s, 0), columnBytes(s, 1)
 		known.Sealed = append(columnBytes(s, 2), columnBytes(s, 3)...)
@@ -183,8 +186,12 @@ func (t *tx) recall(tb *table, k *annona.RecordKey, known *annona.Known) error {
 		f.version, f.uid, f.receivedAt = s.ColumnInt64(8), columnUID(s, 9), s.ColumnText(10)
 		known.Before = columnBytes(s, 11)
 		known.Marks.UpdatedAt, known.Marks.Home = s.ColumnText(12), annona.Number(s.ColumnInt64(13))
+		identifiers = columnBytes(s, 14)
 	}, known.Number)
 	if err != nil {
+		return err
+	}
+	if f.identifiers, err = identifiersIn(identifiers); err != nil {
 		return err
 	}
 	if known.Clear, err = annona.JoinImages(clear, groups); err != nil {

@@ -48,11 +48,6 @@ func blockOf(hash uint64, bits int) int64 { return 1<<bits | int64(hash>>1>>(63-
 // keyHash is what the finder has a record under.
 func keyHash(k recordKey) uint64 { return finderHash("key", k.dataset, k.source, k.key) }
 
-// identifierHash is what the finder has an identifier of a household or an individual under.
-func identifierHash(noun string, id annona.IdentifierIndex) uint64 {
-	return finderHash("identifier", noun, id.Scheme, string(id.Hash))
-}
-
 func finderHash(parts ...string) uint64 {
 	data := make([]byte, 0, 128)
 	for _, part := range parts {
@@ -61,6 +56,24 @@ func finderHash(parts ...string) uint64 {
 	}
 	sum := sha256.Sum256(data)
 	return binary.BigEndian.Uint64(sum[:])
+}
+
+// identifierHash is what the finder has an identifier of a household or an individual under: the
+// beginning of its blind index, so that one comes behind the other in order of blind index. The last bit
+// tells households and individuals apart, who may hold the same one.
+func identifierHash(noun string, id annona.IdentifierIndex) uint64 {
+	hash := beginningOf(id.Hash) &^ 1
+	if noun == "household" {
+		hash |= 1
+	}
+	return hash
+}
+
+// beginningOf returns the first 64 bits of a blind index; of a shorter one, zeros behind it.
+func beginningOf(blind []byte) uint64 {
+	var first [8]byte
+	copy(first[:], blind)
+	return binary.BigEndian.Uint64(first[:])
 }
 
 const selectBlock = "SELECT entries FROM finder WHERE block = ?"
@@ -183,7 +196,7 @@ func (t *tx) settleFinder() error {
 // hands everything down.
 func (c *conn) addEntries(bits int, added []finderEntry) error {
 	block := blockOf(added[0].hash, bits)
-	had, err := c.readBlock(block)
+	had, _, err := c.readBlock(block)
 	if err != nil {
 		return err
 	}
@@ -217,8 +230,9 @@ func merged(a, b []finderEntry) []finderEntry {
 	return slices.Compact(append(append(all, a...), b...))
 }
 
-func (c *conn) readBlock(block int64) (entries []finderEntry, err error) {
-	_, err = c.one(selectBlock, func(s *sqlite.Stmt) {
+// readBlock returns the entries of a block; there: there is one.
+func (c *conn) readBlock(block int64) (entries []finderEntry, there bool, err error) {
+	there, err = c.one(selectBlock, func(s *sqlite.Stmt) {
 		data := appendColumn(nil, s, 0)
 		entries = make([]finderEntry, len(data)/entrySize)
 		for i := range entries {
@@ -226,7 +240,7 @@ func (c *conn) readBlock(block int64) (entries []finderEntry, err error) {
 			entries[i] = finderEntry{binary.BigEndian.Uint64(e), annona.Number(binary.BigEndian.Uint64(e[8:]))}
 		}
 	}, block)
-	return entries, err
+	return entries, there, err
 }
 
 func (c *conn) writeBlock(block int64, entries []finderEntry) error {
@@ -258,12 +272,8 @@ func (t *tx) forgetFindable(hash uint64, number annona.Number) error {
 	}
 	for bits := 0; bits <= deepestBits; bits += stepBits {
 		block := blockOf(hash, bits)
-		there, err := t.conn.one(selectBlock, func(*sqlite.Stmt) {}, block)
+		entries, there, err := t.conn.readBlock(block)
 		if err != nil || !there {
-			return err
-		}
-		entries, err := t.conn.readBlock(block)
-		if err != nil {
 			return err
 		}
 		at, found := slices.BinarySearchFunc(entries, finderEntry{hash, number}, finderEntry.compare)

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,11 +27,11 @@ func (s *Store) Holders(ctx context.Context, scope annona.Scope, in annona.Parti
 		if epoch, err = c.counter("policy_epoch"); err != nil {
 			return err
 		}
-		maybe, err := c.mayHold(scope.Dataset().Noun, identifiers)
+		pairs, err := c.holdersOf(scope.Dataset(), identifiers)
 		if err != nil {
 			return err
 		}
-		found, err = low.holders(scope.Rows(), maybe, in, identifiers)
+		found, err = low.holders(scope.Rows(), pairs, in)
 		return err
 	})
 	return found, epoch, err
@@ -40,15 +39,14 @@ func (s *Store) Holders(ctx context.Context, scope annona.Scope, in annona.Parti
 
 var errHolders = errors.New("identifiers are looked up of individuals")
 
-// mayHold returns pairs of a position and a number of who may hold that identifier, as JSON. By chance,
-// they may hold another one.
-func (c *conn) mayHold(noun string, identifiers []annona.IdentifierIndex) (string, error) {
+// holdersOf returns pairs of a position and a number of who holds the identifier there, as JSON.
+func (c *conn) holdersOf(of *annona.Dataset, identifiers []annona.IdentifierIndex) (string, error) {
 	at, hashes := map[uint64][]int{}, make([]uint64, len(identifiers))
 	for n, id := range identifiers {
 		if err := checkIdentifier(id); err != nil {
 			return "", err
 		}
-		hashes[n] = identifierHash(noun, id)
+		hashes[n] = identifierHash(of.Noun, id)
 		at[hashes[n]] = append(at[hashes[n]], n)
 	}
 	pairs := [][2]int64{}
@@ -64,18 +62,38 @@ func (c *conn) mayHold(noun string, identifiers []annona.IdentifierIndex) (strin
 		}
 	}
 	slices.SortFunc(pairs, func(a, b [2]int64) int { return slices.Compare(a[:], b[:]) })
+	pairs, err := c.holding(of, pairs, identifiers)
+	if err != nil {
+		return "", err
+	}
 	text, err := json.Marshal(pairs)
 	return string(text), err
 }
 
-func (l *lowering) holders(rows annona.Condition, maybe string, in annona.Participating, identifiers []annona.IdentifierIndex) (found []annona.Holder, err error) {
+// holding keeps the pairs whose record does hold the identifier: the finder may lead to another one by
+// chance.
+func (c *conn) holding(of *annona.Dataset, pairs [][2]int64, identifiers []annona.IdentifierIndex) ([][2]int64, error) {
+	kept := pairs[:0]
+	for _, p := range pairs {
+		holder, err := c.isHolder(of.Name, annona.Number(p[1]), identifiers[p[0]])
+		if err != nil {
+			return nil, err
+		}
+		if holder {
+			kept = append(kept, p)
+		}
+	}
+	return kept, nil
+}
+
+func (l *lowering) holders(rows annona.Condition, pairs string, in annona.Participating) (found []annona.Holder, err error) {
 	v := individualView("s")
 	v.home = l.homeOf(homeAlias)
-	l.write("SELECT q.value ->> 0, s.number, x.hash, x.scheme, ")
+	l.write("SELECT q.value ->> 0, s.number, ")
 	l.takesPart(v, in)
 	l.write(" FROM json_each(")
-	l.bind(maybe)
-	l.write(`) q CROSS JOIN identifier_index x ON x.number = q.value ->> 1 AND x.noun = 'individual' CROSS JOIN individuals s ON s.number = x.number`)
+	l.bind(pairs)
+	l.write(`) q CROSS JOIN individuals s ON s.number = q.value ->> 1`)
 	l.joinHome(v)
 	l.write(" WHERE TRUE")
 	l.meetsAlone(rows, individualView("s"))
@@ -84,10 +102,7 @@ func (l *lowering) holders(rows annona.Condition, maybe string, in annona.Partic
 		return nil, l.err
 	}
 	err = l.conn.each(l.sql.String(), func(r *sqlite.Stmt) error {
-		h := annona.Holder{At: r.ColumnInt(0), Number: annona.Number(r.ColumnInt64(1)), Takes: r.ColumnInt(4) != 0}
-		if id := identifiers[h.At]; id.Scheme == r.ColumnText(3) && bytes.Equal(id.Hash, columnBytes(r, 2)) {
-			found = append(found, h)
-		}
+		found = append(found, annona.Holder{At: r.ColumnInt(0), Number: annona.Number(r.ColumnInt64(1)), Takes: r.ColumnInt(2) != 0})
 		return nil
 	}, l.args...)
 	return found, err

@@ -98,7 +98,7 @@ func (t *tx) PutIdentifiers(ctx context.Context, dataset *annona.Dataset, number
 	}
 	tb, err := t.table(dataset)
 	if err == nil {
-		err = t.writeIdentifiers(tb.noun, number, false, identifiers)
+		err = t.rewriteIdentifiers(tb, number, identifiers)
 	}
 	return fault("write the index of identifiers", err)
 }

@@ -152,7 +152,7 @@ func standsIn(dataset string) string {
 
 // removeRow removes the row of a record and what it is found by.
 func (t *tx) removeRow(tb *table, number annona.Number) error {
-	if err := t.forgetIdentifiers(tb.noun, number); err != nil {
+	if err := t.forgetIdentifiers(tb, number); err != nil {
 		return err
 	}
 	if err := t.forgetKey(tb.dataset, number); err != nil {

@@ -72,11 +72,11 @@ func (t *tx) refreshLines() error {
 
 // crossed returns those whose membership began or ended after since, up to today.
 func (t *tx) crossed(since, today annona.Date) (individuals []annona.Number, err error) {
-	err = t.conn.each(`SELECT individual FROM memberships WHERE start_date > ? AND start_date <= ?
-		UNION SELECT individual FROM memberships WHERE end_date > ? AND end_date <= ? ORDER BY 1`, func(s *sqlite.Stmt) error {
+	err = t.conn.each(`SELECT individual FROM memberships WHERE ahead = 1 AND start_date > ?1 AND start_date <= ?2
+		UNION SELECT individual FROM memberships WHERE ahead = 1 AND end_date > ?1 AND end_date <= ?2 ORDER BY 1`, func(s *sqlite.Stmt) error {
 		individuals = append(individuals, annona.Number(s.ColumnInt64(0)))
 		return nil
-	}, since, today, since, today)
+	}, since, today)
 	return individuals, err
 }
 
@@ -108,7 +108,7 @@ func (t *tx) writeLine(individual annona.Number, l line) error {
 	l.bind(stmt, 1)
 	bind(stmt, len(lineColumns)+1, individual)
 	t.dueName(individual)
-	return run(stmt)
+	return step(stmt)
 }
 
 // refreshLines brings the lines up to today when the store is opened; every change does the

@@ -14,7 +14,8 @@ func TestLinesFollowTheCalendar(t *testing.T) {
 	s := openTest(t, dir)
 	tomorrow := storetest.Today.AddDays(1)
 	err := load(t, s, storetest.Household("old", map[string]string{"area_code": "XA-1"}), storetest.Household("new", map[string]string{"area_code": "XA-2"}),
-		storetest.Person("p", nil, annona.Membership{HouseholdKey: "old", EndDate: tomorrow}, annona.Membership{HouseholdKey: "new", StartDate: tomorrow}))
+		storetest.Person("p", nil, annona.Membership{HouseholdKey: "old", EndDate: tomorrow}, annona.Membership{HouseholdKey: "new", StartDate: tomorrow}),
+		storetest.Person("leaves", nil, annona.Membership{HouseholdKey: "old", EndDate: tomorrow}), storetest.Person("comes", nil, annona.Membership{HouseholdKey: "new", StartDate: tomorrow}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +43,8 @@ func TestLinesFollowTheCalendar(t *testing.T) {
 		t.Errorf("tomorrow: %s", got)
 	}
 	after, _ := s.Events(t.Context())
-	if n := len(after) - len(before); n != 3 {
-		t.Errorf("%d events, want one for the individual and one for each household", n)
+	if n := len(after) - len(before); n != 5 {
+		t.Errorf("%d events, want one for each individual and one for each household", n)
 	}
 	if err := next.Update(t.Context(), func(annona.Tx) error { return nil }); err != nil {
 		t.Fatal(err)

@@ -99,7 +99,9 @@ func (s *Store) Confirmed(ctx context.Context, source string, after time.Time) (
 // LoadEvents returns what a load did to records. What it only touched is left out.
 func (s *Store) LoadEvents(ctx context.Context, l *annona.Load, after int64, limit int) (events []annona.LoadEvent, err error) {
 	err = s.readers.read(ctx, "read what a load did", func(c *conn) error {
-		return c.each("SELECT seq, dataset, record, version, kind, before FROM events WHERE load = ? AND seq > ? AND kind <> 'touched' ORDER BY seq LIMIT ?", func(r *sqlite.Stmt) error {
+		return c.each(`SELECT e.seq, e.dataset, e.record, e.version, e.kind, e.before FROM load_runs r
+			CROSS JOIN events e ON e.seq BETWEEN max(r.first, ?2 + 1) AND r.last
+			WHERE r.load = ?1 AND r.last > ?2 AND e.kind <> 'touched' ORDER BY r.first, e.seq LIMIT ?3`, func(r *sqlite.Stmt) error {
 			events = append(events, annona.LoadEvent{
 				Event: r.ColumnInt64(0), Dataset: r.ColumnText(1), Record: annona.Number(r.ColumnInt64(2)), Version: int(r.ColumnInt64(3)),
 				Kind: annona.EventKind(r.ColumnText(4)), Before: columnBytes(r, 5),

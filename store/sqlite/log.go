@@ -102,7 +102,8 @@ func (t *tx) pruneEvents(before time.Time) (int64, error) {
 }
 
 // pruneViews forgets what no position that can be continued needs: all but the latest view of a
-// record among those from before the log begins, and followers who have not come for so long.
+// record among those from before the log begins, where events of loads stood that are gone, and followers
+// who have not come for so long.
 func (t *tx) pruneViews(before time.Time) error {
 	oldest, err := t.conn.integer("SELECT coalesce(min(seq), 1) - 1 FROM events")
 	if err != nil {
@@ -112,6 +113,7 @@ func (t *tx) pruneViews(before time.Time) error {
 		`DELETE FROM follower_views WHERE seq < ?1 AND EXISTS (SELECT 1 FROM follower_views later WHERE later.follower = follower_views.follower
 			AND later.number = follower_views.number AND later.generation > follower_views.generation AND later.seq < ?1)`,
 		"DELETE FROM departed WHERE seq < ?1",
+		"DELETE FROM load_runs WHERE last <= ?1",
 	} {
 		if err := t.conn.exec(sql, oldest); err != nil {
 			return err

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/annona-exchange/annona"
@@ -52,20 +51,20 @@ func (l *lowering) bind(value any) {
 	l.write("?", itoa(len(l.args)))
 }
 
-// findable returns the numbers under a hash as a JSON list.
-func (l *lowering) findable(hash uint64) string {
-	list := []byte{'['}
-	err := l.conn.lookUp(hash, func(n annona.Number) (more bool, err error) {
-		if len(list) > 1 {
-			list = append(list, ',')
+// holdersOf returns the numbers of the records that hold an identifier, as a JSON list.
+func (l *lowering) holdersOf(of *annona.Dataset, id annona.IdentifierIndex) string {
+	var holders []annona.Number
+	err := l.conn.lookUp(identifierHash(of.Noun, id), func(n annona.Number) (more bool, err error) {
+		holder, err := l.conn.isHolder(of.Name, n, id)
+		if holder {
+			holders = append(holders, n)
 		}
-		list = strconv.AppendInt(list, int64(n), 10)
-		return true, nil
+		return true, err
 	})
 	if err != nil {
 		l.fail(err)
 	}
-	return string(append(list, ']'))
+	return numberList(holders)
 }
 
 // alias returns a name that the query has not used yet.

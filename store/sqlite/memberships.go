@@ -140,14 +140,17 @@ func (t *tx) insertMembership(m *membership) (err error) {
 		}
 	}
 	return t.conn.exec(`INSERT INTO memberships (household, rank, number, individual, uid, role, role_source_code, relationship_to_head,
-		recipient_type, is_primary, start_date, end_date, source, decided) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		recipient_type, is_primary, start_date, end_date, source, decided, ahead) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		m.household.number, m.rank(), m.number, m.individual, m.uid, m.Role, m.RoleSourceCode, m.RelationshipToHead,
-		m.RecipientType, !m.NotPrimary, m.StartDate, m.EndDate, m.ownSource(), m.Decided)
+		m.RecipientType, !m.NotPrimary, m.StartDate, m.EndDate, m.ownSource(), m.Decided, m.isAhead(annona.DateOf(t.now)))
 }
 
 func (t *tx) deleteMembership(m membership) error {
 	return t.conn.exec("DELETE FROM memberships WHERE household = ? AND rank = ? AND number = ?", m.household.number, m.rank(), m.number)
 }
+
+// isAhead reports whether a membership that is written on a day begins or ends on it, or later.
+func (m membership) isAhead(day annona.Date) bool { return m.StartDate >= day || m.EndDate >= day }
 
 // ownSource is the source of a membership where it is not that of the individual's first key.
 func (m membership) ownSource() string {

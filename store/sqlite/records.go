@@ -47,15 +47,9 @@ func (s *Store) Lookup(ctx context.Context, scope annona.Scope, id annona.Identi
 		return err
 	}
 	return s.readRows(ctx, scope, page, 2, func(l *lowering, alias string) {
-		l.write(" AND ", alias, ".number IN (SELECT i.number FROM json_each(")
-		l.bind(l.findable(identifierHash(scope.Dataset().Noun, id)))
-		l.write(") n CROSS JOIN identifier_index i WHERE i.number = n.value AND i.noun = ")
-		l.bind(scope.Dataset().Noun)
-		l.write(" AND i.hash = ")
-		l.bind(id.Hash)
-		l.write(" AND i.scheme = ")
-		l.bind(id.Scheme)
-		l.write(")")
+		l.write(" AND ", alias, ".number IN (SELECT value FROM json_each(")
+		l.bind(l.holdersOf(scope.Dataset(), id))
+		l.write("))")
 	})
 }
 

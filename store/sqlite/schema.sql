@@ -12,6 +12,7 @@ INSERT INTO counters (name, value) VALUES
 -- image, so that they are read where somebody asks for them; the columns f_* are the index of filters and
 -- are added from the dictionary. f_area_code is always there: the store itself needs it. source and
 -- source_key are the record's first key; digest and as_of are of what was last reported under it.
+-- identifiers are the blind indexes of a record, one behind the other, see identifiers.go.
 CREATE TABLE households (
 	number        INTEGER PRIMARY KEY,
 	uid           BLOB NOT NULL,
@@ -26,6 +27,7 @@ CREATE TABLE households (
 	source_key    TEXT NOT NULL,
 	digest        BLOB NOT NULL,
 	as_of         INTEGER,
+	identifiers   BLOB,
 	f_area_code   TEXT
 ) STRICT;
 CREATE UNIQUE INDEX households_uid ON households (uid);
@@ -51,7 +53,8 @@ CREATE TABLE individuals (
 	sealed_groups        BLOB,
 	source_key           TEXT NOT NULL,
 	digest               BLOB NOT NULL,
-	as_of                INTEGER
+	as_of                INTEGER,
+	identifiers          BLOB
 ) STRICT;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
 CREATE INDEX individuals_area ON individuals (area_code);
@@ -154,7 +157,8 @@ CREATE INDEX candidates_b ON candidates (b, dataset);
 CREATE INDEX candidates_state ON candidates (state, key);
 
 -- Memberships lie with their household, its head first (rank 0), in order of number. source is NULL
--- where it is that of the individual's first key; decided: see annona.Membership.
+-- where it is that of the individual's first key; decided: see annona.Membership. ahead: it begins or
+-- ends on the day on which it was written, or later; only those wait for a day to come.
 CREATE TABLE memberships (
 	household            INTEGER NOT NULL,
 	rank                 INTEGER NOT NULL,
@@ -170,11 +174,12 @@ CREATE TABLE memberships (
 	end_date             TEXT,
 	source               TEXT,
 	decided              INTEGER NOT NULL,
+	ahead                INTEGER NOT NULL,
 	PRIMARY KEY (household, rank, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX memberships_individual ON memberships (individual, number);
-CREATE INDEX memberships_start ON memberships (start_date) WHERE start_date IS NOT NULL;
-CREATE INDEX memberships_end ON memberships (end_date) WHERE end_date IS NOT NULL;
+CREATE INDEX memberships_start ON memberships (start_date) WHERE ahead = 1;
+CREATE INDEX memberships_end ON memberships (end_date) WHERE ahead = 1;
 
 -- to_number is NULL until the other individual arrives, and while it is deleted.
 CREATE TABLE relationships (
@@ -192,15 +197,6 @@ CREATE TABLE relationships (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX relationships_to ON relationships (to_number) WHERE to_number IS NOT NULL;
 CREATE INDEX relationships_unresolved ON relationships (source, to_key) WHERE to_number IS NULL;
-
-CREATE TABLE identifier_index (
-	hash      BLOB NOT NULL,
-	scheme    TEXT NOT NULL,
-	noun      TEXT NOT NULL,
-	number    INTEGER NOT NULL,
-	shareable INTEGER NOT NULL,
-	PRIMARY KEY (number, noun, hash, scheme)
-) STRICT, WITHOUT ROWID;
 
 -- How the indexes of hashes stand: kept, of which version of their key, and how far they are made anew.
 CREATE TABLE indexes (
@@ -687,9 +683,16 @@ CREATE TABLE events (
 	load    INTEGER,
 	before  BLOB
 ) STRICT;
-CREATE INDEX events_load ON events (load, seq) WHERE load IS NOT NULL;
 CREATE INDEX events_before ON events (record, dataset) WHERE before IS NOT NULL; -- erasure empties them
 CREATE INDEX events_matters ON events (record, dataset, seq) WHERE dataset NOT IN ('individuals', 'households');
+
+-- Where the events of loads stand: runs of their numbers, one or few for a transaction.
+CREATE TABLE load_runs (
+	load  INTEGER NOT NULL,
+	first INTEGER NOT NULL,
+	last  INTEGER NOT NULL,
+	PRIMARY KEY (load, first)
+) STRICT, WITHOUT ROWID;
 
 -- Runs of imports. report is JSON: counts and codes. confirmed are numbers of records that were found
 -- unchanged, as bitmaps.

@@ -32,7 +32,7 @@ func tables() []table {
 }
 
 // imageColumns are the columns that every write of a record sets, in the order of recordArgs.
-var imageColumns = [...]string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest", "as_of"}
+var imageColumns = [...]string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest", "as_of", "identifiers"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = [...]string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -91,8 +91,8 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	if tb.dataset == "individuals" {
 		home = "household_number"
 	}
-	tb.images = known + "NULL, updated_at, " + home + " FROM " + tb.dataset + " WHERE number = ?"
-	tb.deleted = known + "before, NULL, NULL FROM deleted_records WHERE number = ? AND dataset = '" + tb.dataset + "'"
+	tb.images = known + "NULL, updated_at, " + home + ", identifiers FROM " + tb.dataset + " WHERE number = ?"
+	tb.deleted = known + "before, NULL, NULL, NULL FROM deleted_records WHERE number = ? AND dataset = '" + tb.dataset + "'"
 	tb.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", tb.dataset, strings.Join(added, ", "), strings.Repeat(", ?", len(added)-1))
 	tb.update = fmt.Sprintf("UPDATE %s SET %s = ? WHERE number = ?", tb.dataset, strings.Join(set, " = ?, "))
 	t.tables[tb.dataset] = &tb
@@ -121,6 +121,12 @@ func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, first *an
 	stmt.BindInt64(6, int64(r.Version))
 	stmt.BindBytes(7, first.Digest[:])
 	bindTime(stmt, 8, first.AsOf)
+	var memory [512]byte
+	identifiers, err := appendIdentifiers(memory[:0], r.Identifiers)
+	if err != nil {
+		return err
+	}
+	bindBytes(stmt, 9, identifiers)
 	if tb.dataset == "individuals" {
 		l.bind(stmt, len(imageColumns)+1)
 	}

@@ -15,8 +15,10 @@ type tx struct {
 	conn      *conn
 	tree      *tree
 	now       time.Time
+	instant   string           // now, as records say it
 	counters  map[string]int64 // those in use, as they will be written back
 	nextSeq   int64            // of the log; 0 until the first event
+	runs      []run            // of the events written
 	evented   map[subject]bool // records that have an event of this transaction
 	tables    map[string]*table
 	known     map[householdKey]household // households looked up in this transaction
@@ -36,8 +38,9 @@ type subject struct {
 }
 
 func newTx(ctx context.Context, w *writer) *tx {
+	now := w.clock()
 	return &tx{
-		ctx: ctx, conn: w.conn, tree: &w.tree, now: w.clock(),
+		ctx: ctx, conn: w.conn, tree: &w.tree, now: now, instant: annona.Instant(now),
 		counters: map[string]int64{},
 		evented:  map[subject]bool{},
 		tables:   map[string]*table{},
@@ -51,6 +54,9 @@ func newTx(ctx context.Context, w *writer) *tx {
 // finish writes back what was counted in memory.
 func (t *tx) finish() error {
 	if err := t.settleFinder(); err != nil {
+		return err
+	}
+	if err := t.settleRuns(); err != nil {
 		return err
 	}
 	for name, value := range t.counters {

@@ -85,7 +85,7 @@ func (t *tx) upsertRecord(by annona.Author, r *annona.StoredRecord, loaded *anno
 			return w, err
 		}
 	}
-	if err := t.writeIdentifiers(tb.noun, w.number, w.isNew(), r.Identifiers); err != nil {
+	if err := t.refind(tb.noun, w.number, f.identifiers, r.Identifiers); err != nil {
 		return w, err
 	}
 	if tb.dataset != "individuals" {
@@ -97,7 +97,7 @@ func (t *tx) upsertRecord(by annona.Author, r *annona.StoredRecord, loaded *anno
 
 // create writes a new record under the number that was set aside for it.
 func (t *tx) create(tb *table, r *annona.StoredRecord, f *found, l line, by annona.Author) error {
-	if err := t.insertRow(tb, r, f, l, annona.Instant(t.now)); err != nil {
+	if err := t.insertRow(tb, r, f, l, t.instant); err != nil {
 		return err
 	}
 	return t.event(eventOf(by, tb.dataset, f.number, 1, annona.EventCreated, nil))
@@ -109,7 +109,7 @@ func (t *tx) insertRow(tb *table, r *annona.StoredRecord, f *found, l line, rece
 	if err != nil {
 		return err
 	}
-	if err := tb.bindRecord(stmt, r, f.first(r), l, annona.Instant(t.now)); err != nil {
+	if err := tb.bindRecord(stmt, r, f.first(r), l, t.instant); err != nil {
 		return err
 	}
 	for i, a := range []any{f.number, f.uid, f.key.Source, f.key.Key, receivedAt} {
@@ -118,7 +118,7 @@ func (t *tx) insertRow(tb *table, r *annona.StoredRecord, f *found, l line, rece
 	k := nameOf(&f.key)
 	t.makeFindable(keyHash(k), f.number)
 	t.here[k] = f.number
-	return run(stmt)
+	return step(stmt)
 }
 
 // first is the record's first key with what was last reported under it: now, or before.
@@ -140,18 +140,18 @@ func (t *tx) change(tb *table, r *annona.StoredRecord, f *found, l line, by anno
 	if err != nil {
 		return err
 	}
-	if err := tb.bindRecord(stmt, r, f.first(r), l, annona.Instant(t.now)); err != nil {
+	if err := tb.bindRecord(stmt, r, f.first(r), l, t.instant); err != nil {
 		return err
 	}
 	bind(stmt, tb.params+1, r.Number)
-	if err := run(stmt); err != nil {
+	if err := step(stmt); err != nil {
 		return err
 	}
 	return t.event(eventOf(by, tb.dataset, r.Number, r.Version, annona.EventChanged, r.Before))
 }
 
-// run steps a statement that returns no rows and resets it.
-func run(stmt *sqlite.Stmt) error {
+// step steps a statement that returns no rows and resets it.
+func step(stmt *sqlite.Stmt) error {
 	_, err := stmt.Step()
 	return errors.Join(err, stmt.Reset())
 }

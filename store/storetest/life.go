@@ -536,7 +536,18 @@ func testLoads(t *testing.T, r *registry) {
 	r.update(func(tx annona.Tx) error {
 		return tx.Delete(r.ctx, annona.Author{Operator: "tester", Load: first.Key}, annona.Deletion{Dataset: r.individuals, Number: 2, Version: 3})
 	})
-	want := []string{"households 1 1 created false", "individuals 1 1 created false", "individuals 2 1 created false", "individuals 1 2 changed true", "individuals 2 3 deleted false"}
+	r.update(func(tx annona.Tx) error { // small writes share transactions
+		var failed error
+		for i, l := range []annona.Load{first, second, first, {}, first} {
+			by := l.Author
+			by.Load = l.Key
+			_, err := LoadBy(r.ctx, tx, by, []annona.StoredRecord{r.person(fmt.Sprint("beside", i), nil)})
+			failed = errors.Join(failed, err)
+		}
+		return failed
+	})
+	want := []string{"households 1 1 created false", "individuals 1 1 created false", "individuals 2 1 created false", "individuals 1 2 changed true", "individuals 2 3 deleted false",
+		"individuals 4 1 created false", "individuals 6 1 created false", "individuals 8 1 created false"}
 	var got []string
 	for after := int64(0); ; {
 		page, err := r.LoadEvents(r.ctx, &first, after, 2)

@@ -85,6 +85,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"keys of those who are deleted", testKeysOfDeleted},
 		{"records are matched by identifiers", testMatch},
 		{"identifiers that several hold", testDisputes},
+		{"many identifiers that several hold", testManyDisputes},
+		{"identifiers that begin alike", testAlike},
 		{"whose names are to be indexed", testDueNames},
 		{"people are found by tokens of names", testNames},
 		{"indexes are switched", testIndexes},
