@@ -321,6 +321,7 @@ type ExportOrder struct {
 	Network          netip.Addr    `json:"network,omitzero"`
 	Acting           SignedIn      `json:"acting,omitzero"`  // the person for whom the client has asked
 	Within           Authorization `json:"within"`           // of the access token that it was asked with
+	Bound            string        `json:"bound,omitempty"`  // what that was bound to: key, certificate; empty: to nothing
 	Key              []byte        `json:"key,omitempty"`    // hash of the key of the request; empty: it has none
 	Asked            []byte        `json:"asked,omitempty"`  // hash of what was asked for with it
 	At               Moment        `json:"at"`               // the position: every part is read there

@@ -38,6 +38,8 @@ type Caller struct {
 	// Within is what the access token was good for with which the client has asked for an export that
 	// runs by itself: the export outlives the token, and has no more rights. nil: see Token.
 	Within *Authorization
+	// Bound is what that access token was bound to, as request.binding says it; empty: to nothing, or see Token.
+	Bound string
 }
 
 // IsOperator reports whether the caller is the command line on the machine itself.

@@ -84,7 +84,7 @@ func (b *bench) casework(ctx context.Context) (*casework, error) {
 	}
 	note("reporting enrollments, benefits and cases, once; this takes a while")
 	for _, of := range []struct{ part, agreement, purpose string }{
-		{"enrollments", "programs", checkPurpose}, {"benefits", "programs", checkPurpose}, {"cases", "casework", casePurpose}, {"case-notes", "casework", casePurpose},
+		{"enrollments", "programs", checkPurpose}, {"benefits", "programs", checkPurpose}, {"cases", "casework", casePurpose},
 	} {
 		if err := b.reportPart(ctx, w, of.part, of.agreement, of.purpose); err != nil {
 			return nil, err

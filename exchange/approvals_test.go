@@ -1,6 +1,7 @@
 package exchange_test
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -12,6 +13,43 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/policy"
 )
+
+// hooked is a writer before whose transactions something happens.
+type hooked struct {
+	annona.Writer
+	before func()
+}
+
+func (w hooked) Update(ctx context.Context, do func(annona.Tx) error) error {
+	w.before()
+	return w.Writer.Update(ctx, do)
+}
+
+// Somebody who is disabled, or changed, between their look and the transaction approves nothing.
+func TestAnApproverWhoChangesMeanwhile(t *testing.T) {
+	for what, change := range map[string]func(*annona.User){
+		"disabled": func(u *annona.User) { u.Status = annona.UserDisabled },
+		"changed":  func(u *annona.User) { u.Version++ },
+	} {
+		h := newBureau(t)
+		ama := h.comes("ama", nil)
+		h.comes("kofi", nil)
+		h.now = h.now.Add(25 * time.Hour)
+		a := h.asked("desk")
+		writer := h.Writer
+		h.Writer = hooked{writer, func() {
+			change(&ama)
+			h.must(h.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), ama) }))
+		}}
+		if err := h.approve(h.as(ama), a); annona.CodeOf(err) != "approver_not_entitled" {
+			t.Errorf("%s: %v", what, err)
+		}
+		h.Writer = writer
+		if h.waiting().ID != a.ID {
+			t.Errorf("%s: it does not wait any more", what)
+		}
+	}
+}
 
 // bureau is a registry with people who sign in, and a clock of its own.
 type bureau struct {

@@ -270,19 +270,23 @@ func (x *Exchange) requestOf(s annona.Standing, caller annona.Caller, verb annon
 		r.Person = append([]string{}, s.Person.Roles...)
 	}
 	if caller.Within != nil {
-		r.Within = *caller.Within
+		r.Within, r.Binding = *caller.Within, cmp.Or(caller.Bound, policy.BoundToNothing)
 	}
-	if s.Token == nil {
-		return r
-	}
-	r.Within = s.Token.Within
-	switch {
-	case len(s.Token.Key) > 0:
-		r.Binding = policy.BoundToKey
-	case len(s.Token.Certificate) > 0:
-		r.Binding = policy.BoundToCertificate
+	if s.Token != nil {
+		r.Within, r.Binding = s.Token.Within, boundTo(s.Token)
 	}
 	return r
+}
+
+// boundTo says what an access token is bound to.
+func boundTo(t *annona.Token) string {
+	switch {
+	case len(t.Key) > 0:
+		return policy.BoundToKey
+	case len(t.Certificate) > 0:
+		return policy.BoundToCertificate
+	}
+	return policy.BoundToNothing
 }
 
 // rolesInForce is the policy in force, as it was last compiled.

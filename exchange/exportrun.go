@@ -30,7 +30,7 @@ type ExportRun struct {
 // ResumeExport decides an export anew, as its initiator.
 func (x *Exchange) ResumeExport(ctx context.Context, job annona.ExportJob) (*ExportRun, error) {
 	o := &job.ExportOrder
-	caller := annona.Caller{Client: o.Client, Agreement: o.Agreement, Strength: o.Strength, Network: o.Network, Acting: o.Acting, Within: &o.Within}
+	caller := annona.Caller{Client: o.Client, Agreement: o.Agreement, Strength: o.Strength, Network: o.Network, Acting: o.Acting, Within: &o.Within, Bound: o.Bound}
 	r, err := x.resume(ctx, caller, job)
 	if err != nil {
 		return nil, err

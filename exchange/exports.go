@@ -121,7 +121,7 @@ func (x *Exchange) order(ctx context.Context, e *Export, spec *annona.ExportSpec
 		if token == nil {
 			return annona.Unauthenticated("invalid_token", "the access token is not on file any more")
 		}
-		o.Within = token.Within
+		o.Within, o.Bound = token.Within, boundTo(token)
 	}
 	o.LogEpoch, o.Terms, o.AskedAt = state.Epoch, e.i.exportTerms(spec, state.Areas), x.Clock().UTC()
 	o.At = annona.Moment{Seq: state.Head, Day: x.today(o.AskedAt)}

@@ -10,6 +10,8 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/identity"
+	"github.com/annona-exchange/annona/store/postgres"
+	"github.com/annona-exchange/annona/store/postgres/postgrestest"
 )
 
 // factors is a registry in which one request is granted because all that it depends on is as it should be: the
@@ -353,6 +355,85 @@ func TestOneFactorTheStoreDoesNotTell(t *testing.T) {
 	f.Remembered = exchange.Remember(f.store)
 	if err := f.ask(); err == nil || annona.KindOf(err) == annona.KindForbidden {
 		t.Errorf("a store that is closed: %v", err)
+	}
+}
+
+// The same with PostgreSQL, of which the server goes: what has begun ends, and nothing begins.
+func TestDecisionsWithoutTheirDatabase(t *testing.T) {
+	cluster, err := postgrestest.Start()
+	if errors.Is(err, postgrestest.ErrNotInstalled) {
+		t.Skip(err)
+	}
+	check(t, err)
+	t.Cleanup(cluster.Remove)
+	opened, err := postgresGround(t, cluster)(time.Now)
+	check(t, err)
+	store := opened.(*postgres.Store)
+	defer store.Close()
+	f := newFactors(t, 3000)
+	f.copyTo(store)
+	f.Standings, f.Users, f.Remembered = store, store, exchange.Remember(store)
+	if err := f.ask(); err != nil {
+		t.Fatal(err)
+	}
+	denied := func(what string, err error) {
+		t.Helper()
+		if annona.KindOf(err) != annona.KindUnavailable {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	to := &receiver{onPage: func(n int) error {
+		if n == 1 {
+			return cluster.Down("immediate")
+		}
+		return nil
+	}}
+	f.rules(func(r *annona.RoleRule) { r.Verbs = append(r.Verbs, annona.VerbExport) })
+	f.copyTo(store)
+	f.question.Filter = ""
+	export, err := f.Export(t.Context(), f.caller, f.question, exchange.Form{Format: "csv"})
+	check(t, err)
+	sent, err := export.Run(t.Context(), []*annona.Shape{export.Shape()}, to, func() {})
+	denied("an export that runs", err)
+	if sent.Rows == 3000 || to.ended {
+		t.Errorf("%d rows were sent, the end: %v", sent.Rows, to.ended)
+	}
+	f.Remembered = exchange.Remember(store)
+	denied("a record", f.ask())
+	_, err = f.Search(t.Context(), f.caller, f.question, 5, "", exchange.Form{})
+	denied("a search", err)
+	_, err = f.Export(t.Context(), f.caller, f.question, exchange.Form{})
+	denied("an export", err)
+	_, err = f.Explain(t.Context(), f.caller, f.caller, annona.VerbGet, "individuals", purpose)
+	denied("an explanation", err)
+	denied("a token", f.AdmitToken(t.Context(), f.caller, f.token.Within))
+	check(t, cluster.Up()) // it goes down in good order
+}
+
+// copyTo puts all that the request is decided from into another store.
+func (f *factors) copyTo(store *postgres.Store) {
+	ctx := f.t.Context()
+	p, err := f.store.Policy(ctx)
+	f.must(err)
+	c, err := f.store.ClientByID(ctx, f.caller.Client)
+	f.must(err)
+	a, err := f.store.Agreement(ctx, f.agreement.Name)
+	f.must(err)
+	there, err := store.Agreement(ctx, a.Name)
+	f.must(err)
+	f.must(store.Update(ctx, func(tx annona.Tx) error {
+		if there == nil {
+			if err := errors.Join(tx.PutClient(ctx, *c), tx.PutUser(ctx, f.person)); err != nil {
+				return err
+			}
+			if _, err := tx.PutAgreement(ctx, *a); err != nil {
+				return err
+			}
+		}
+		return tx.PutPolicy(ctx, *p)
+	}))
+	if there == nil {
+		f.must(store.PutToken(ctx, f.token, nil, nil, annona.UID{}))
 	}
 }
 

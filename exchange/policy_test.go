@@ -18,6 +18,39 @@ func narrower(name string, rules ...annona.RoleRule) annona.Policy {
 	return p
 }
 
+// A client comes in a role that the policy in force has, and in none that is for emergencies.
+func TestAClientComesInARoleThatIsThere(t *testing.T) {
+	r := newRegistry(t, 1)
+	for role, code := range map[string]string{"nobody": "role_unknown", "emergency": "role_unknown", "case-worker": ""} {
+		c := annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Agreement: "program", Role: role, Hash: []byte{1}, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+		if err := r.CreateClient(t.Context(), operator, c); (err != nil || code != "") && annona.CodeOf(err) != code {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
+// An export that runs by itself is decided as it was asked for: with a token that was bound, while the policy wants one.
+func TestAnExportKeepsHowItsTokenWasBound(t *testing.T) {
+	f := newFactors(t, 5)
+	f.rules(func(r *annona.RoleRule) {
+		r.Verbs, r.When, r.StepUp = []annona.Verb{annona.VerbExport}, "request.binding == 'key'", nil
+	})
+	_, _, err := f.PutExportSpec(t.Context(), operator, annona.ExportSpec{Name: "all", Agreement: "program", Purpose: purpose, Dataset: "individuals", Format: "csv", Fields: []annona.SpecField{{Field: "individual_id"}}})
+	f.must(err)
+	job, _, err := f.StartExport(t.Context(), f.caller, exchange.ExportRequest{Spec: "all"})
+	f.must(err)
+	if job.Bound != policy.BoundToKey {
+		t.Errorf("the export keeps %q", job.Bound)
+	}
+	if _, err := f.ResumeExport(t.Context(), job); err != nil {
+		t.Error(err)
+	}
+	job.Bound = ""
+	if _, err := f.ResumeExport(t.Context(), job); annona.CodeOf(err) != "role_not_granted" {
+		t.Errorf("without a bound token: %v", err)
+	}
+}
+
 func TestPoliciesAreVersions(t *testing.T) {
 	r := newRegistry(t, 10)
 	same, err := r.ApplyPolicy(t.Context(), operator, policy.Shipped())

@@ -70,8 +70,13 @@ func TestNarrowestNeverWidens(t *testing.T) {
 						r := Request{Caller: annona.Caller{Strength: annona.StrengthSenderConstrained}, Role: name, Verb: verb, Purpose: purpose, Dataset: dataset, Today: "2026-05-05", At: time.Date(2026, 5, 5, hour, 0, 0, 0, time.UTC)}
 						mayNotWiden(t, terms, was, is, r)
 						used := slices.Contains(needed.Verbs, verb) && slices.Contains(needed.Purposes, purpose)
-						if _, err := Decide(terms, is, r); err == nil && !used && !slices.Contains(needed.Purposes, "") {
+						_, before := Decide(terms, was, r)
+						_, after := Decide(terms, is, r)
+						switch {
+						case after == nil && !used && !slices.Contains(needed.Purposes, ""):
 							t.Fatalf("%s for %s was not used and is still allowed", verb, purpose)
+						case before == nil && used && len(needed.Unused) == 0 && after != nil:
+							t.Fatalf("%s for %s was used and is refused: %v", verb, purpose, after)
 						}
 					}
 				}
