@@ -396,3 +396,23 @@ func (o *offices) tagOf(t *testing.T, caller annona.Caller, v exchange.CaseVerdi
 	check(t, err)
 	return answer.ETag
 }
+
+// What a note and an offer must have, and what a caller who is not cleared may not keep.
+func TestNotesAndOffersThatAreSaidWrongly(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	for what, note := range map[string]exchange.CaseNote{"no text": {Kind: "call"}, "no kind": {Text: "a word"}} {
+		_, err := o.AddCaseNote(t.Context(), o.town, purpose, v.ID, note)
+		refusal(t, what, err, "field_required")
+	}
+	theirs, err := o.PutCases(t.Context(), o.clinic, purpose, []map[string]any{{"individual_id": o.people[0], "case_type": "social_support"}})
+	check(t, err)
+	_, err = o.AddCaseNote(t.Context(), o.clinic, purpose, theirs[0].ID, exchange.CaseNote{Kind: "call", Text: "a word", Confidential: true})
+	refusal(t, "a confidential note of who is not cleared", err, "confidentiality_not_granted")
+	lives, err := o.Search(t.Context(), o.town, exchange.Question{Dataset: "households", Purpose: purpose, Fields: []string{"household_id"}}, 1, "", exchange.Form{})
+	check(t, err)
+	lives.Sent(1, nil)
+	home := o.open(t, said{"household_id": lines(lives)[0], "case_type": "social_support"})
+	_, err = o.OfferTransition(t.Context(), o.town, purpose, home.ID, exchange.Offer{Kind: "referral", ToPartner: "clinic", Basis: "consent", ExpiresOn: tomorrow()})
+	refusal(t, "the consent of a household", err, "consent_missing")
+}
