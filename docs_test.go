@@ -172,7 +172,7 @@ func TestFailuresAreHeldByTests(t *testing.T) {
 			held[number] = true
 		}
 	}
-	for n := range 34 {
+	for n := range 40 {
 		if !held[strconv.Itoa(n+1)] {
 			t.Errorf("docs/reliability.md names no test for number %d", n+1)
 		}

@@ -128,8 +128,8 @@ type MatterChoice struct {
 // Participating is what it takes to take part: an enrollment in one of the programs, in one of the states, of
 // normal confidentiality. It may be of an individual, or of the household in which they are seen.
 type Participating struct {
-	Programs []string
-	States   []string
+	Programs []string // none: nobody takes part
+	States   []string // none: in each
 }
 
 // Holder is an individual who holds one of several identifiers.

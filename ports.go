@@ -354,7 +354,7 @@ type WhichRequests struct {
 	Agreement string // of the applicant
 	State     string
 	Dataset   string
-	Subject   Number // of the dataset
+	Subject   Number // of the dataset; 0: each
 }
 
 // Decisions keeps what programs have decided.

@@ -14,6 +14,7 @@ type Scope struct {
 	people     Condition
 	households Condition
 	chosen     Condition
+	taking     *Participating
 	terms      ScopeTerms
 }
 
@@ -57,6 +58,13 @@ func (s Scope) Choosing(c Condition) Scope {
 	return s
 }
 
+// TakingPart returns the scope of those in it who take part themselves: what the household does in which
+// somebody is seen does not count.
+func (s Scope) TakingPart(in Participating) Scope {
+	s.taking = &in
+	return s
+}
+
 // Dataset returns the root dataset.
 func (s Scope) Dataset() *Dataset { return s.dataset }
 
@@ -74,6 +82,9 @@ func (s Scope) Households() Condition { return s.households }
 
 // Chosen returns what the caller picks from what the scope shows; nil: all.
 func (s Scope) Chosen() Condition { return s.chosen }
+
+// Taking returns how those take part whom the scope picks; nil: it picks others as well.
+func (s Scope) Taking() *Participating { return s.taking }
 
 // Terms returns purpose, recipient, basis and days.
 func (s Scope) Terms() ScopeTerms { return s.terms }

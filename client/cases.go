@@ -23,10 +23,11 @@ type Conflict struct {
 	Yours  any    `json:"yours"`
 }
 
-// CaseEdit says what became of an edit: changed, merged, unchanged or conflict. Of a conflict nothing is
-// written; whoever decides sends the value that holds, with the new ETag.
+// CaseEdit says what became of an edit: changed, merged, unchanged or conflict. A conflict is kept
+// on file; whoever decides resolves it there, or sends the value that holds, with the new ETag.
 type CaseEdit struct {
 	Verdict   string     `json:"verdict"`
+	Conflict  string     `json:"conflict"` // id under which it is kept, until somebody resolves it
 	Conflicts []Conflict `json:"conflicts"`
 	ETag      string     `json:"-"` // of the version on file
 }

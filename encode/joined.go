@@ -15,6 +15,34 @@ type Member struct {
 	Text []byte             // JSON that says nothing of a record; nil with Page
 }
 
+// WriteJoinedList writes objects as WriteJoined does: in JSON as the list name of one document, which says its
+// schema and the cursor of the next page; in NDJSON one on each line.
+func (r *Records) WriteJoinedList(w io.Writer, name string, objects [][]Member, o Options) error {
+	if o.Format == NDJSON {
+		for _, members := range objects {
+			if err := r.join(w, members, NDJSON, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	f := jsonForm{schema: o.Schema, next: o.Next}
+	out := buffer{w: w, b: f.opened(nil, name)}
+	for n, members := range objects {
+		if n > 0 {
+			out.b = append(out.b, ',')
+		}
+		if err := out.flush(); err != nil {
+			return err
+		}
+		if err := r.join(w, members, JSON, nil); err != nil {
+			return err
+		}
+	}
+	out.b = f.close(out.b)
+	return out.flush()
+}
+
 // WriteJoined writes a JSON object whose members are pages that were disclosed together. In a format of
 // linked data it is of that noun, and what stands in members as text says its types itself.
 func (r *Records) WriteJoined(w io.Writer, noun string, members []Member, o Options) error {
@@ -30,9 +58,10 @@ func (r *Records) WriteJoined(w io.Writer, noun string, members []Member, o Opti
 
 func (r *Records) join(w io.Writer, members []Member, f Format, first []byte) error {
 	out := buffer{w: w, b: append([]byte{'{'}, first...)}
+	between := betweenRows(f)
 	for n, m := range members {
 		if n > 0 || len(first) > 0 {
-			out.b = append(out.b, ",\n"...)
+			out.b = append(out.b, between...)
 		}
 		out.b = append(appendString(out.b, m.Name), ':')
 		switch {
@@ -72,10 +101,18 @@ func (r *Records) appendRows(out *buffer, m Member, format Format) error {
 	out.b = append(out.b, '[')
 	for row := range m.Page.Count() {
 		if row > 0 {
-			out.b = append(out.b, ",\n"...)
+			out.b = append(out.b, betweenRows(format)...)
 		}
 		out.b = f.row(out.b, row)
 	}
 	out.b = append(out.b, ']')
 	return nil
+}
+
+// betweenRows stands between members and between rows: in NDJSON all of an object is one line.
+func betweenRows(f Format) string {
+	if f == NDJSON {
+		return ","
+	}
+	return ",\n"
 }

@@ -14,6 +14,11 @@ type jsonForm struct {
 }
 
 func (f *jsonForm) open(dst []byte, part Part) []byte {
+	return f.opened(dst, part.Shape.Dataset.Name)
+}
+
+// opened begins the document, up to its list of that name.
+func (f *jsonForm) opened(dst []byte, name string) []byte {
 	dst = append(dst, `{"schema":`...)
 	dst = appendString(dst, f.schema)
 	if f.next != "" {
@@ -21,7 +26,7 @@ func (f *jsonForm) open(dst []byte, part Part) []byte {
 		dst = appendString(dst, f.next)
 	}
 	dst = append(dst, ',')
-	dst = appendString(dst, part.Shape.Dataset.Name)
+	dst = appendString(dst, name)
 	return append(dst, ":[\n"...)
 }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// A bulk is many operations on cases, enrollments and benefits in one request, in their order. Each has a
-// verdict of its own; or all are written, or none. What has a name of its own (a case, an enrollment, a
-// benefit) is known by that when it comes again, an edit and a note by their key.
+// A bulk is many operations on cases, enrollments, benefits and records in one request, in their order. Each has
+// a verdict of its own; or all are written, or none. What has a name of its own (a case, an enrollment, a
+// benefit) is known by that when it comes again, an edit, a note and an update by their key.
 
 // MaxOperations is how many operations one bulk has.
 const MaxOperations = 10_000
@@ -20,10 +20,10 @@ type Operation struct {
 	Do     string         // one of the operations below
 	Body   map[string]any // of a case, an enrollment or a benefit, as when it comes alone
 	Edit   CaseEdit       // of a patch and an action; with a key
-	Note   CaseNote
-	NoteOf string // id of the case of a note
-	Key    *Keyed // of a note
-	Reason error  // the row is none: why
+	Note   CaseNote       // with a key
+	NoteOf string         // id of the case of a note
+	Update Update         // of an individual or a household; with a key
+	Reason error          // the row is none: why
 }
 
 // The operations.
@@ -32,9 +32,18 @@ const (
 	DoPatch      = "patch"
 	DoAction     = "action"
 	DoNote       = "note"
+	DoUpdate     = "update"
 	DoEnrollment = "enrollment"
 	DoBenefit    = "benefit"
 )
+
+// kind is what is decided of an operation.
+func (o *Operation) kind() string {
+	if o.Do == DoUpdate {
+		return DoUpdate + " " + o.Update.Dataset
+	}
+	return o.Do
+}
 
 // Bulk does operations, and says what became of each. whole: all are done, or none: code all_or_nothing. Codes
 // of the request: too_many_rows, and those of decisions when the caller may do none of the operations.
@@ -81,14 +90,14 @@ func (b *bulk) admit(ctx context.Context) error {
 	b.refusals = map[string]error{}
 	admitted, refusal := false, error(nil)
 	for _, row := range b.rows {
-		if _, known := b.refusals[row.Do]; known || row.Reason != nil {
+		if _, known := b.refusals[row.kind()]; known || row.Reason != nil {
 			continue
 		}
-		err := b.admitOne(ctx, row.Do)
+		err := b.admitOne(ctx, row.kind())
 		if isFailure(err) {
 			return err
 		}
-		b.refusals[row.Do] = err
+		b.refusals[row.kind()] = err
 		admitted = admitted || err == nil
 		if annona.KindOf(err) == annona.KindForbidden || annona.KindOf(err) == annona.KindUnauthenticated {
 			refusal = err
@@ -111,8 +120,11 @@ func (b *bulk) admitOne(ctx context.Context, do string) (err error) {
 		r := &reports{x: b.x, caller: b.caller, purpose: b.purpose, people: map[string]*inquiry{}, programs: map[string]*annona.Program{}}
 		b.reports[do] = r
 		return r.admit(ctx, datasetsOfReports[do])
+	case DoUpdate + " individuals", DoUpdate + " households":
+		_, err := b.x.inquire(ctx, b.x.Standings, b.caller, annona.VerbUpdate, Question{Dataset: do[len(DoUpdate)+1:], Purpose: b.purpose})
+		return err
 	}
-	return annona.Invalid("operation_unknown", "an operation is case, patch, action, note, enrollment or benefit").On("op")
+	return annona.Invalid("operation_unknown", "an operation is case, patch, action, note, enrollment, benefit, or update of the dataset individuals or households").On("op")
 }
 
 // runs gathers the rows that may be done, in their order: such that follow each other and are written at once.
@@ -122,7 +134,7 @@ func (b *bulk) runs() (runs [][]int) {
 	for at, row := range b.rows {
 		reason := row.Reason
 		if reason == nil {
-			reason = b.refusals[row.Do]
+			reason = b.refusals[row.kind()]
 		}
 		if reason != nil {
 			b.refuse(at, reason)
@@ -162,8 +174,10 @@ func (b *bulk) read(ctx context.Context, at []int) (*bulkRun, error) {
 		var n readyNote
 		n, err = b.desk.readNote(ctx, row.NoteOf, row.Note)
 		run.write = one(func(ctx context.Context, tx annona.Tx) (CaseVerdict, error) {
-			return b.desk.noteOnce(ctx, tx, n, *row.Key)
+			return b.desk.noteOnce(ctx, tx, n)
 		})
+	case DoUpdate:
+		err = b.readUpdate(ctx, run, row.Update)
 	default:
 		var e readyEdit
 		e, err = b.desk.readEdit(ctx, row.Edit)
@@ -223,6 +237,30 @@ func (b *bulk) readReports(ctx context.Context, r *reports, run *bulkRun) error 
 	return err
 }
 
+// readUpdate makes an update of a record ready. What it leaves of the record is not told: it is read again.
+func (b *bulk) readUpdate(ctx context.Context, run *bulkRun, u Update) error {
+	w, err := b.x.newUpdating(ctx, b.caller, &u)
+	if err != nil {
+		return err
+	}
+	keyed, err := w.keyed(u)
+	run.write = one(func(ctx context.Context, tx annona.Tx) (v CaseVerdict, err error) {
+		v.ID = u.ID
+		done, err := b.x.once(ctx, tx, b.caller, keyed, func() (done Done, err error) {
+			done, v.Verdict, err = w.write(ctx, tx)
+			return done, err
+		})
+		if done.Replayed {
+			v.Verdict = VerdictUnchanged
+		}
+		if done.Noun == "conflicts" {
+			v.Verdict, v.Conflict = VerdictConflict, done.Record
+		}
+		return v, err
+	})
+	return err
+}
+
 // do writes a run in a transaction of its own.
 func (b *bulk) do(ctx context.Context, run *bulkRun) error {
 	var verdicts []CaseVerdict
@@ -236,10 +274,6 @@ func (b *bulk) do(ctx context.Context, run *bulkRun) error {
 // tell gives a run its verdicts. A refusal of an operation that is written alone is its verdict.
 func (b *bulk) tell(ctx context.Context, run *bulkRun, verdicts []CaseVerdict, err error) error {
 	switch {
-	case annona.CodeOf(err) == errClash.Code:
-		if err := b.desk.discloseClashes(ctx, run.about, verdicts[0].Clashes); err != nil {
-			return err
-		}
 	case err != nil && (isFailure(err) || len(run.at) > 1):
 		return err
 	case err != nil:
@@ -248,6 +282,11 @@ func (b *bulk) tell(ctx context.Context, run *bulkRun, verdicts []CaseVerdict, e
 	}
 	for n, v := range verdicts {
 		b.verdicts[run.at[n]] = v
+		if v.Verdict == VerdictConflict && len(v.Clashes) > 0 {
+			if err := b.desk.discloseClashes(ctx, run.about, v.Clashes); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -264,8 +303,10 @@ func (b *bulk) doWhole(ctx context.Context) error {
 		err = b.x.Writer.Update(ctx, func(tx annona.Tx) error {
 			for n, run := range runs {
 				verdicts, err := run.write(ctx, tx)
-				if annona.CodeOf(err) == errClash.Code {
+				if slices.ContainsFunc(verdicts, isConflict) && err == nil {
+					verdicts[0].Conflict = annona.UID{} // which goes with all the others
 					clashed, told = n, verdicts
+					return errNotWhole
 				}
 				if err != nil && (isFailure(err) || len(run.at) > 1) {
 					return err
@@ -288,12 +329,14 @@ func (b *bulk) doWhole(ctx context.Context) error {
 	}
 	b.leaveOut()
 	if clashed >= 0 {
-		return b.tell(ctx, runs[clashed], told, errClash)
+		return b.tell(ctx, runs[clashed], told, nil)
 	}
 	return nil
 }
 
 func isRefused(v CaseVerdict) bool { return v.Reason != nil }
+
+func isConflict(v CaseVerdict) bool { return v.Verdict == VerdictConflict }
 
 // readWhole makes all operations ready; no runs: one of them is refused.
 func (b *bulk) readWhole(ctx context.Context) (runs []*bulkRun, err error) {

@@ -19,7 +19,7 @@ type CaseEdit struct {
 }
 
 // EditCase changes a case, and takes it along the workflow. What others have changed since the caller has
-// read it is merged; where both have changed the same, nothing is written and the verdict is conflict.
+// read it is merged; where both have changed the same, nothing of it is written, and it is kept as a conflict.
 func (x *Exchange) EditCase(ctx context.Context, caller annona.Caller, purpose string, edit CaseEdit) (v CaseVerdict, err error) {
 	d, number, of, err := x.deskOf(ctx, caller, annona.VerbWriteCases, purpose, edit.ID)
 	if err != nil {
@@ -37,7 +37,7 @@ func (x *Exchange) EditCase(ctx context.Context, caller annona.Caller, purpose s
 			return err
 		},
 	})
-	if annona.CodeOf(err) != errClash.Code {
+	if err != nil || v.Verdict != VerdictConflict {
 		return v, err
 	}
 	return v, d.discloseClashes(ctx, e.of, v.Clashes)
@@ -60,29 +60,48 @@ func (d *caseDesk) readEdit(ctx context.Context, edit CaseEdit) (e readyEdit, er
 	return e, err
 }
 
-// editOnce changes a case, unless an earlier delivery of the request has done it. A conflict is an error of
-// the code case_conflict, and a verdict: nothing is written, and nothing is remembered.
+// editOnce changes a case, unless an earlier delivery of the request has done it. What clashes is kept as a
+// conflict, and nothing else is written.
 func (d *caseDesk) editOnce(ctx context.Context, tx annona.Tx, e readyEdit) (v CaseVerdict, err error) {
-	edit := func() (done Done, err error) {
+	done, err := d.onceIfKeyed(ctx, tx, e.Keyed, func() (done Done, err error) {
 		var version int
-		if v, version, err = d.edit(ctx, tx, e.number, e.about, e.CaseEdit); err == nil && v.Verdict == VerdictConflict {
-			return done, errClash
+		if v, version, err = d.edit(ctx, tx, e.number, e.about, e.CaseEdit); err != nil || v.Verdict != VerdictConflict {
+			return Done{Status: statusDone, Noun: "cases", Version: int64(version)}, err
 		}
-		return Done{Status: 200, Noun: "cases", Version: int64(version)}, err
-	}
-	if e.Keyed == nil {
-		_, err = edit()
-		return v, err
-	}
-	done, err := d.x.once(ctx, tx, d.caller, *e.Keyed, edit)
+		done = Done{Status: statusConflict, Noun: "conflicts"}
+		done.Record, err = d.keepClashes(ctx, tx, e, &v)
+		return done, err
+	})
 	if err != nil || !done.Replayed {
 		return v, err
 	}
+	return d.editAgain(ctx, tx, e, done)
+}
+
+// editAgain tells what an earlier delivery of the request has done.
+func (d *caseDesk) editAgain(ctx context.Context, tx annona.Tx, e readyEdit, done Done) (v CaseVerdict, err error) {
 	held, err := tx.HoldMatters(ctx, d.dataset("cases"), []annona.Number{e.number})
 	if err != nil || len(held) == 0 {
 		return v, err
 	}
-	return CaseVerdict{Verdict: VerdictUnchanged, ID: e.ID, ETag: d.tag(&held[0], int(done.Version))}, nil
+	if done.Status != statusConflict {
+		return CaseVerdict{Verdict: VerdictUnchanged, ID: e.ID, ETag: d.tag(&held[0], int(done.Version))}, nil
+	}
+	v = CaseVerdict{Verdict: VerdictConflict, ID: e.ID, ETag: d.tag(&held[0], held[0].Version), Conflict: done.Record}
+	c, err := tx.HoldChangeRequest(ctx, done.Record)
+	if err != nil || c == nil {
+		return v, err
+	}
+	shown, err := d.openClash(ctx, c, &held[0])
+	if err != nil || shown == nil {
+		return v, err
+	}
+	for _, p := range shown.Parts {
+		if p.Clashes {
+			v.Clashes = append(v.Clashes, Clash{Field: p.Field, Read: p.Before, Theirs: p.Now, Yours: p.After})
+		}
+	}
+	return v, nil
 }
 
 // discloseClashes records that the caller is shown what somebody else has written.
@@ -93,23 +112,18 @@ func (d *caseDesk) discloseClashes(ctx context.Context, of annona.SubjectRef, cl
 		facts.Fields = append(facts.Fields, unitField(c.Field))
 	}
 	facts.Fields = slices.Compact(facts.Fields)
-	var subjects []audit.Subjects
-	for _, noun := range []struct{ dataset, noun string }{{"individuals", "individual"}, {"households", "household"}} {
-		if of.Dataset == noun.dataset {
-			subjects = []audit.Subjects{{Noun: noun.noun, Fields: facts.Fields, Numbers: []annona.Number{of.Number}}}
-		}
-	}
-	if err := d.x.disclose(ctx, audit.Release(d.x.Clock(), d.i.request, facts, "", d.caller, subjects)); err != nil {
+	if err := d.x.disclose(ctx, audit.Release(d.x.Clock(), d.i.request, facts, "", d.caller, subjectSets(subjectsKnown(of), facts.Fields))); err != nil {
 		return err
 	}
 	return d.x.outcome(ctx, d.i, audit.Complete, 1, 1, "")
 }
 
-var errClash = annona.Conflict("case_conflict", "somebody else has changed the same since you have read the case")
-
 func (d *caseDesk) edit(ctx context.Context, tx annona.Tx, number annona.Number, about annona.SubjectRef, edit CaseEdit) (v CaseVerdict, version int, err error) {
 	e, fields, err := d.hold(ctx, tx, number)
 	if err != nil {
+		return v, 0, err
+	}
+	if err := withinShare(named(edit.Patch), fields, false); err != nil {
 		return v, 0, err
 	}
 	if e.next, v, err = d.merge(ctx, &e, edit); err != nil || v.Verdict == VerdictConflict {
@@ -174,6 +188,12 @@ func fieldsOf(units []string) []string {
 	return slices.Compact(fields)
 }
 
+// named are the fields and groups that a patch names, also those that it leaves as they are: whether one says
+// what is on file is not for whom it is not shared with.
+func named(patch map[string]any) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(patch)), func(code string) bool { return code == memberIndividual || code == memberHousehold })
+}
+
 func unitField(name string) string {
 	for n := range len(name) {
 		if name[n] == '/' {
@@ -222,24 +242,35 @@ func (d *caseDesk) merge(ctx context.Context, e *matterEdit, edit CaseEdit) (nex
 	merged, clashes := mergeDocuments(base, mine, e.was)
 	if len(clashes) > 0 {
 		v.Verdict = VerdictConflict
-		for _, name := range clashes {
-			v.Clashes = append(v.Clashes, d.clash(name, base, e.was, mine))
+		v.kept, err = d.clashed(ctx, e, version, base, mine, clashes)
+		for _, p := range v.kept.Parts {
+			if p.Clashes {
+				v.Clashes = append(v.Clashes, d.clash(p))
+			}
 		}
-		return e.was, v, nil
+		return e.was, v, err
 	}
 	v.Verdict = VerdictMerged
 	return merged, v, nil
 }
 
 // clash shows both values of a unit, as far as the caller's agreement shows it unaltered.
-func (d *caseDesk) clash(name string, base, now, mine document) Clash {
-	c := Clash{Field: name, Yours: mine.unit(name)}
-	if f, ok := base.of.Field(unitField(name)); ok {
-		if granted, may := d.i.grant.Field(f); may && granted.Treatment == annona.TreatPass {
-			c.Read, c.Theirs = base.unit(name), now.unit(name)
-		}
+func (d *caseDesk) clash(p clashedPart) Clash {
+	c := Clash{Field: p.Field, Yours: p.After}
+	if d.passes(p.Field) {
+		c.Read, c.Theirs = p.Before, p.Now
 	}
 	return c
+}
+
+// passes reports whether the caller's agreement shows a unit unaltered.
+func (d *caseDesk) passes(unit string) bool {
+	f, ok := d.dataset("cases").Field(unitField(unit))
+	if !ok {
+		return false
+	}
+	granted, may := d.i.grant.Field(f)
+	return may && granted.Treatment == annona.TreatPass
 }
 
 // unit returns one unit of a document as JSON has it; nil when there is none.

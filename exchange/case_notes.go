@@ -22,6 +22,8 @@ type CaseNote struct {
 	Author string `json:"author,omitempty"`
 	// SourceID is what the partner's own system calls the note: the same again is the note that is on file.
 	SourceID string `json:"source_note_id,omitempty"`
+	// Keyed is what the request is known by; nil: a repetition is another note.
+	Keyed *Keyed `json:"-"`
 }
 
 // AddCaseNote adds a note to a case that the caller may see. What others share without notes gets none.
@@ -35,7 +37,7 @@ func (x *Exchange) AddCaseNote(ctx context.Context, caller annona.Caller, purpos
 		return v, err
 	}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		v, _, err = d.note(ctx, tx, n)
+		v, err = d.noteOnce(ctx, tx, n)
 		return err
 	})
 	return v, err
@@ -113,8 +115,8 @@ func (d *caseDesk) noteOnFile(note *annona.Matter, of *matterEdit, i *inquiry) (
 }
 
 // noteOnce writes a note, unless an earlier delivery of the request has done it.
-func (d *caseDesk) noteOnce(ctx context.Context, tx annona.Tx, n readyNote, k Keyed) (v CaseVerdict, err error) {
-	done, err := d.x.once(ctx, tx, d.caller, k, func() (done Done, err error) {
+func (d *caseDesk) noteOnce(ctx context.Context, tx annona.Tx, n readyNote) (v CaseVerdict, err error) {
+	done, err := d.onceIfKeyed(ctx, tx, n.Keyed, func() (done Done, err error) {
 		done = Done{Status: 201, Noun: "case_notes"}
 		v, done.Record, err = d.note(ctx, tx, n)
 		return done, err
@@ -123,6 +125,14 @@ func (d *caseDesk) noteOnce(ctx context.Context, tx annona.Tx, n readyNote, k Ke
 		v = CaseVerdict{Verdict: VerdictUnchanged, ID: string(n.i.realm.AppendID(nil, done.Record[:]))}
 	}
 	return v, err
+}
+
+// onceIfKeyed does what a request asks, unless an earlier delivery of it has; one without a key is always another one.
+func (d *caseDesk) onceIfKeyed(ctx context.Context, tx annona.Tx, k *Keyed, do func() (Done, error)) (Done, error) {
+	if k == nil {
+		return do()
+	}
+	return d.x.once(ctx, tx, d.caller, *k, do)
 }
 
 // memberSourceNote is what the partner's own system calls a note.

@@ -85,7 +85,7 @@ func TestCasesAreLookedAtAgain(t *testing.T) {
 	check(t, err)
 	theirs := exchange.CaseVerdict{ID: v.ID, ETag: seen.ETag}
 	w.act = func() {
-		_, err := o.AnswerTransition(t.Context(), o.clinic, purpose, shared, "complete", "")
+		_, err := o.AnswerTransition(t.Context(), o.clinic, purpose, shared, exchange.TransitionAnswer{Answer: "complete"})
 		check(t, err)
 	}
 	_, err = o.edit(t, o.clinic, theirs, "", said{"team": "x"})
@@ -105,7 +105,7 @@ func (o *offices) share(t *testing.T, v exchange.CaseVerdict, offer exchange.Off
 	offer.Kind, offer.ToPartner, offer.Basis, offer.ExpiresOn = "referral", "clinic", "public_task", tomorrow()
 	got, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, offer)
 	check(t, err)
-	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, got.ID, "accept", "")
+	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, got.ID, exchange.TransitionAnswer{Answer: "accept"})
 	check(t, err)
 	return got.ID
 }
@@ -136,7 +136,7 @@ func TestSharedToBeChanged(t *testing.T) {
 		refusal(t, "an action", try("assess", nil), c.act)
 		_, err := o.AddCaseNote(t.Context(), o.clinic, purpose, v.ID, exchange.CaseNote{Kind: "call", Text: "x"})
 		refusal(t, "a note", err, c.note)
-		_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, referral, "complete", "")
+		_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, referral, exchange.TransitionAnswer{Answer: "complete"})
 		check(t, err)
 	}
 }
@@ -180,7 +180,7 @@ func TestCasesThatAreSaidWrongly(t *testing.T) {
 	}
 	transfer, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", Basis: "public_task", ExpiresOn: tomorrow()})
 	check(t, err)
-	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
+	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, exchange.TransitionAnswer{Answer: "accept"})
 	check(t, err)
 	late := o.open(t, said{"source_case_id": "A", "case_type": "other", "priority": "high"})
 	refusal(t, "what was handed over, by its former owner", late.Reason, "not_found")
@@ -332,7 +332,7 @@ func TestRulesOfTransitions(t *testing.T) {
 		return got.ID, err
 	}
 	answer := func(caller annona.Caller, id, how string) error {
-		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, how, "because")
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, exchange.TransitionAnswer{Answer: how, Why: "because"})
 		return err
 	}
 	_, err := begin(o.town, exchange.Offer{Kind: "transfer_request"})

@@ -27,8 +27,12 @@ type CaseVerdict struct {
 	Verdict string // created, changed, unchanged or refused; of an edit also merged or conflict
 	ID      string // wire id
 	ETag    string // of the version on file
-	Clashes []Clash
-	Reason  error // of a refusal
+	// Conflict is the id under which what clashes is kept, until somebody resolves it. Zero: it is not kept.
+	Conflict annona.UID
+	Clashes  []Clash
+	Reason   error // of a refusal
+
+	kept clashedEdit // of a conflict
 }
 
 // The verdicts of writing a case, beside VerdictUnchanged, VerdictRefused, VerdictMerged and VerdictConflict.
@@ -147,23 +151,32 @@ func (d *caseDesk) hold(ctx context.Context, tx annona.Tx, number annona.Number)
 	if err != nil || held[0].Owner == d.i.partner() {
 		return first(edits), nil, err
 	}
-	shares, err := d.x.Matters.MatterShares(ctx, held[0].Dataset, []annona.Number{number}, d.i.partner(), d.today)
-	if err != nil {
+	if fields, err = d.sharedToEdit(ctx, number); err != nil {
 		return e, nil, err
+	}
+	return edits[0], fields, nil
+}
+
+// sharedToEdit are the fields of another partner's case that are shared for the caller to change; nil: all of it.
+// One that is not shared any more is not there.
+func (d *caseDesk) sharedToEdit(ctx context.Context, number annona.Number) (fields []string, err error) {
+	shares, err := d.x.Matters.MatterShares(ctx, d.dataset("cases"), []annona.Number{number}, d.i.partner(), d.today)
+	if err != nil {
+		return nil, err
+	}
+	if len(shares) == 0 {
+		return nil, errCase
 	}
 	fields = []string{}
 	for _, s := range shares {
 		switch {
 		case s.Edit && len(s.Fields) == 0:
-			return edits[0], nil, nil
+			return nil, nil
 		case s.Edit:
 			fields = append(fields, s.Fields...)
 		}
 	}
-	if len(shares) == 0 {
-		return e, nil, errCase
-	}
-	return edits[0], fields, nil
+	return fields, nil
 }
 
 func first(edits []matterEdit) (e matterEdit) {
@@ -238,10 +251,24 @@ func (d *caseDesk) check(e *matterEdit) error {
 	if err := checkCase(e.next); err != nil {
 		return err
 	}
+	if err := d.checkType(e); err != nil {
+		return err
+	}
 	if !d.cleared(&e.Matter) {
 		return annona.Forbidden("confidentiality_not_granted", "the agreement does not let you keep cases of this confidentiality").On("confidentiality")
 	}
 	return nil
+}
+
+// checkType refuses a type that is not in its list, also while that is open for a country to fill: the type
+// decides how confidential a case is at least.
+func (d *caseDesk) checkType(e *matterEdit) error {
+	list, _ := d.x.CurrentDictionary().CodeList("case_type")
+	kind := e.next.values["case_type"]
+	if kind == e.was.values["case_type"] || slices.ContainsFunc(list.Codes, func(c annona.Code) bool { return c.Code == kind }) {
+		return nil
+	}
+	return annona.Invalid("code_unknown", "the code is not in the list case_type; a country puts its own types there with annona dictionary apply").On("case_type")
 }
 
 // entry is what the ledger says of a change of cases.

@@ -127,6 +127,9 @@ func TestCases(t *testing.T) {
 	}
 	same("open", o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "case_id", "individual_id", "status", "phase", "owner", "version"),
 		v.ID+" "+o.people[0]+" open intake town 1")
+	if mistyped := o.open(t, said{"individual_id": o.people[0], "case_type": "violance"}); codeOf(mistyped.Reason) != "code_unknown" {
+		t.Errorf("of a type that is in no list: %+v", mistyped)
+	}
 	same("another partner's", o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"))
 	same("by worker and day", o.cases(t, o.town, exchange.CaseChoice{Worker: "w1", Status: "open", DueUntil: "2030-01-01"}, "status"), "open")
 	same("due earlier", o.cases(t, o.town, exchange.CaseChoice{DueUntil: "2029-01-01"}, "status"))
@@ -147,6 +150,7 @@ func TestCases(t *testing.T) {
 		{"", said{"colour": "red"}, "unknown_field"},
 		{"", said{"intensity": json.Number("4")}, "value_malformed"},
 		{"", said{"priority": "urgent"}, "code_unknown"},
+		{"", said{"case_type": "violance"}, "code_unknown"},
 		{"", said{"closure_summary": strings.Repeat("x", 1<<20)}, "text_too_long"},
 		{"", said{"plan_items": said{"none": nil}}, "not_found"},
 		{"dance", nil, "action_unknown"},
@@ -422,7 +426,7 @@ func TestReferrals(t *testing.T) {
 	_, err = o.OfferTransition(t.Context(), o.town, purpose, v.ID, offer)
 	refusal(t, "the same again", err, "transition_pending")
 	answer := func(caller annona.Caller, how string) error {
-		_, err := o.AnswerTransition(t.Context(), caller, purpose, referral.ID, how, "")
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, referral.ID, exchange.TransitionAnswer{Answer: how})
 		return err
 	}
 	if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"); len(got) != 0 {
@@ -535,7 +539,7 @@ func TestHandOverHasOneOwner(t *testing.T) {
 		refusal(t, "two transfers at once", err, "transition_pending")
 		w := &cutWriter{Writer: usual, before: cut}
 		o.Writer = w
-		_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
+		_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, exchange.TransitionAnswer{Answer: "accept"})
 		o.Writer = usual
 		if got := owners(v); len(got) != 1 {
 			t.Fatalf("cut before write %d: owners %q", cut, got)
@@ -563,7 +567,7 @@ func TestHandOverHasOneOwner(t *testing.T) {
 		refusal(t, "by the former owner", err, "not_found")
 		back, err := o.OfferTransition(t.Context(), o.clinic, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "town", Basis: "public_task", ExpiresOn: tomorrow()})
 		check(t, err)
-		_, err = o.AnswerTransition(t.Context(), o.town, purpose, back.ID, "accept", "")
+		_, err = o.AnswerTransition(t.Context(), o.town, purpose, back.ID, exchange.TransitionAnswer{Answer: "accept"})
 		check(t, err)
 		if got := owners(v); len(got) != 1 || got[0] != "town" {
 			t.Errorf("and back: %q", got)
@@ -585,7 +589,7 @@ func TestTransfersThatCross(t *testing.T) {
 	}
 	answer := func(caller annona.Caller, id, how, code string) {
 		t.Helper()
-		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, how, "")
+		_, err := o.AnswerTransition(t.Context(), caller, purpose, id, exchange.TransitionAnswer{Answer: how})
 		refusal(t, how, err, code)
 		owners := append(o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "owner"), o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner")...)
 		if slices.Sort(owners); len(slices.Compact(owners)) != 1 {
@@ -668,7 +672,7 @@ func TestUpdatesOfACaseAreNotHandedOver(t *testing.T) {
 	}
 	transfer, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, exchange.Offer{Kind: "transfer", ToPartner: "clinic", Basis: "public_task", ExpiresOn: tomorrow()})
 	check(t, err)
-	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, "accept", "")
+	_, err = o.AnswerTransition(t.Context(), o.clinic, purpose, transfer.ID, exchange.TransitionAnswer{Answer: "accept"})
 	check(t, err)
 	_, err = o.MatterUpdates(t.Context(), o.town, purpose, "cases", v.ID, "", 10)
 	refusal(t, "the former owner", err, "not_found")

@@ -135,6 +135,12 @@ func (r *registry) partner(t *testing.T, change func(*annona.Agreement)) {
 	if change != nil {
 		change(&a)
 	}
+	r.caller = r.admit(t, a)
+}
+
+// admit puts an agreement in force, and returns a client of it.
+func (r *registry) admit(t *testing.T, a annona.Agreement) annona.Caller {
+	t.Helper()
 	if _, err := r.ApplyAgreement(t.Context(), operator, a); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +149,7 @@ func (r *registry) partner(t *testing.T, change func(*annona.Agreement)) {
 	if err := r.CreateClient(t.Context(), operator, client); err != nil {
 		t.Fatal(err)
 	}
-	r.caller = annona.Caller{Client: client.ID, Agreement: a.Name, Strength: annona.StrengthAPIKey}
+	return annona.Caller{Client: client.ID, Agreement: a.Name, Strength: annona.StrengthAPIKey}
 }
 
 var everybody = exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"individual_id", "full_name"}}

@@ -125,17 +125,23 @@ func newLinear(t *testing.T, g ground) *linear {
 	a := annona.Agreement{
 		Name: "law", Realm: "law", Floor: "api_key", Status: "active", Partner: annona.Partner{Name: "Law", Country: "XA"}, ValidFrom: "2020-01-01", ValidUntil: "2099-12-31",
 		Purposes: []annona.PurposeTerms{{Code: lawPurpose, Basis: annona.BasisPublicInterest}},
-		Datasets: map[string]annona.DatasetTerms{"individuals": whole("individuals"), "cases": whole("cases")},
+		Datasets: map[string]annona.DatasetTerms{"individuals": whole("individuals"), "cases": whole("cases"), "case_notes": whole("case_notes"), "transitions": whole("transitions")},
 		APIKey:   &annona.CredentialTerms{Reason: "a test", SpecialFields: true}, Updates: map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}},
-		Cases: &annona.CaseTerms{Source: "desk"},
+		Cases: &annona.CaseTerms{Source: "desk", Receives: true},
 	}
-	gate := l.gate.Load()
-	_, err := gate.ApplyAgreement(t.Context(), operator, a)
-	check(t, err)
-	c := annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Agreement: "law", Hash: []byte{1}, CreatedAt: time.Now(), ExpiresAt: time.Now().AddDate(1, 0, 0)}
-	check(t, gate.CreateClient(t.Context(), operator, c))
-	l.caller = annona.Caller{Client: c.ID, Agreement: "law", Strength: annona.StrengthAPIKey}
+	l.caller = l.admit(a)
 	return l
+}
+
+// admit puts an agreement in force, and returns a client of it.
+func (l *linear) admit(a annona.Agreement) annona.Caller {
+	l.t.Helper()
+	gate := l.gate.Load()
+	_, err := gate.ApplyAgreement(l.t.Context(), operator, a)
+	check(l.t, err)
+	c := annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Agreement: a.Name, Hash: []byte{1}, CreatedAt: time.Now(), ExpiresAt: time.Now().AddDate(1, 0, 0)}
+	check(l.t, gate.CreateClient(l.t.Context(), operator, c))
+	return annona.Caller{Client: c.ID, Agreement: a.Name, Strength: annona.StrengthAPIKey}
 }
 
 // open opens the store, and a gate on it that has heard of nothing yet.

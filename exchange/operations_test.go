@@ -25,7 +25,7 @@ const (
 // fails the test. What has no caller runs by itself, and what it reads it decides again.
 var operations = map[string]string{
 	"Get": "get", "Lookup": "lookup", "Search": "search", "NameSearch": "name_search", "Export": "export", "ExportBySpec": "export",
-	"Beneficiary": "get", "Participations": "search", "CheckEnrolled": "check_enrolled",
+	"Beneficiary": "get", "Beneficiaries": "search", "Participations": "search", "CheckEnrolled": "check_enrolled",
 	"StartExport": "export", "OpenExport": "export", "MayFetch": "export", "CancelExport": "export", "TryExport": "try_export",
 	"Follow": "follow", "FollowSpec": "follow",
 	"Disclosures": "disclosures", "Updates": "read_updates", "MatterUpdates": "read_updates", "BeneficiaryUpdates": "read_updates", "UpdatesBehind": "read_updates", "Update": "update", "ReportLifeEvent": "report_life_event",
@@ -33,7 +33,7 @@ var operations = map[string]string{
 	"DecideEligibility": "decide_eligibility", "EligibilityDecisions": "decide_eligibility",
 	"ReportEnrollments": "report_enrollments", "ReportBenefits": "report_enrollments",
 	"Cases": "read_cases", "CaseNotes": "read_cases", "Transitions": "read_cases",
-	"PutCases": "write_cases", "EditCase": "write_cases", "AddCaseNote": "write_cases", "Bulk": "write_cases",
+	"PutCases": "write_cases", "EditCase": "write_cases", "AddCaseNote": "write_cases", "CaseConflicts": "read_cases", "ResolveCaseConflict": "write_cases", "Bulk": "write_cases",
 	"AddAttachment": "write_cases", "RemoveAttachment": "write_cases", "CaseAttachments": "read_cases", "OpenAttachment": "read_cases",
 	"OfferTransition": "transfer_cases", "AnswerTransition": "transfer_cases",
 	"ReceiveLoad": "import", "BeginReceived": "import", "StartLoad": "import", "BeginLoad": "import", "ListLoads": "import", "ShowLoad": "import",
@@ -75,7 +75,7 @@ func arguments() map[string][]any {
 	row := map[string]any{"source_enrollment_id": "1", "program": "cash"}
 	return map[string][]any{
 		"Get": {q}, "Lookup": {q, []exchange.Identifier{{Type: "national_id_number", Value: "GHA-0012345"}}}, "Search": {q, 1}, "Export": {q}, "Follow": {q, "", 1},
-		"NameSearch": {q, exchange.NameQuery{Name: "Mensah", Area: "XA-01-01"}}, "Beneficiary": {exchange.Question{Purpose: purpose}},
+		"NameSearch": {q, exchange.NameQuery{Name: "Mensah", Area: "XA-01-01"}}, "Beneficiary": {exchange.Question{Purpose: purpose}}, "Beneficiaries": {q, exchange.BeneficiaryChoice{}, 1},
 		"Participations": {exchange.Question{Dataset: "enrollments", Purpose: purpose}, "", exchange.Participation{}, 1},
 		"CheckEnrolled":  {purpose, []exchange.EnrolledCheck{{Identifiers: []exchange.Identifier{{Type: "passport_number", Value: "X1"}}, Program: "cash"}}},
 		"ExportBySpec":   {"everybody"}, "StartExport": {exchange.ExportRequest{Spec: "everybody"}}, "TryExport": {"everybody"}, "FollowSpec": {"deltas", 0, "", 1},
@@ -88,7 +88,7 @@ func arguments() map[string][]any {
 		"DecideEligibility":    {purpose, []exchange.EligibilityDecision{{Key: "1", IndividualID: "a", Program: "cash", Status: "eligible", DecisionDate: "2020-01-01"}}},
 		"EligibilityDecisions": {purpose, "individuals", "", 1}, "ReportEnrollments": {purpose, []map[string]any{row}}, "ReportBenefits": {purpose, []map[string]any{row}},
 		"Cases": {purpose, exchange.CaseChoice{}, []string(nil), "", 1}, "CaseNotes": {purpose, "", []string(nil), "", 1}, "Transitions": {purpose, "", "", []string(nil), "", 1},
-		"PutCases": {purpose, []map[string]any{{}}}, "EditCase": {purpose}, "AddCaseNote": {purpose}, "Bulk": {purpose, []exchange.Operation{{Do: exchange.DoCase}}},
+		"PutCases": {purpose, []map[string]any{{}}}, "EditCase": {purpose}, "AddCaseNote": {purpose}, "CaseConflicts": {purpose, "", "", "", 1}, "ResolveCaseConflict": {purpose}, "Bulk": {purpose, []exchange.Operation{{Do: exchange.DoCase}}},
 		"AddAttachment": {purpose}, "RemoveAttachment": {purpose}, "CaseAttachments": {purpose, "", []string(nil), "", 10}, "OpenAttachment": {purpose}, "OfferTransition": {purpose}, "AnswerTransition": {purpose},
 		"ReceiveLoad": {exchange.LoadRequest{Mapping: "people"}}, "BeginReceived": {&exchange.Reception{}, []byte(nil), func(*exchange.LoadOrder) {}},
 		"StartLoad": {"people"}, "BeginLoad": {exchange.LoadOrder{Source: "people"}}, "Explain": {annona.Caller{Client: nobody}},

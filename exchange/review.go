@@ -208,6 +208,9 @@ func (s *ChangeShown) cut(i *inquiry, content []asked) *annona.Shape {
 // ListChangeRequests returns a page of change requests or conflicts about one dataset, in the order in which
 // they came; of one state when it is named. Those that the caller may not see are left out.
 func (x *Exchange) ListChangeRequests(ctx context.Context, caller annona.Caller, purpose, dataset, state, after string, limit int, conflicts bool) (*ChangesShown, error) {
+	if dataset == "cases" {
+		return nil, annona.Invalid("dataset_unsuitable", "nobody asks for changes of cases: who may change one does; ask for individuals or households").On("dataset")
+	}
 	i, reviews, err := x.readerOfRequests(ctx, caller, purpose, dataset)
 	if err != nil {
 		return nil, err
@@ -217,7 +220,7 @@ func (x *Exchange) ListChangeRequests(ctx context.Context, caller annona.Caller,
 	if err != nil {
 		return nil, err
 	}
-	which := annona.WhichRequests{Conflicts: conflicts, State: state}
+	which := annona.WhichRequests{Conflicts: conflicts, State: state, Dataset: dataset}
 	if !reviews {
 		which.Agreement = caller.Agreement
 	}
@@ -355,6 +358,8 @@ func (g *ruling) decide(ctx context.Context, tx annona.Tx, id annona.UID) (*anno
 		return nil, err
 	case c == nil || g.r.Conflict != (c.Type == typeConflict):
 		return nil, errNoRequest()
+	case c.Dataset == "cases":
+		return nil, annona.Conflict("conflict_of_case", "this is a conflict of a case: a partner that has it resolves it")
 	case !c.DecidedAt.IsZero():
 		return nil, annona.Conflict("request_decided", "this has been decided already; read it again")
 	}
@@ -439,6 +444,9 @@ func (g *ruling) apply(ctx context.Context, e *edit, v *revision, c *annona.Chan
 		}
 		if g.i != nil && !g.i.grant.Passes(v.known.Key.Dataset, f.Code) {
 			return annona.Forbidden("review_not_granted", "you do not see everything unaltered that this asks for").On(f.Code)
+		}
+		if g.i != nil && seesLife(g.i.grant, v.known.Key.Dataset, f.Code) != nil {
+			return annona.Forbidden("review_not_granted", "the days of birth and death are held against each other, and you do not see both of them unaltered").On(f.Code)
 		}
 		was := a.Before
 		if !a.At.IsZero() {
@@ -604,6 +612,10 @@ func (x *Exchange) InspectChangeRequest(ctx context.Context, caller annona.Calle
 	}
 	if c == nil {
 		return nil, nil, errNoRequest()
+	}
+	if c.Dataset == "cases" {
+		of, err := x.readClash(ctx, c)
+		return c, of.fields(), err
 	}
 	content, event, err := x.openRequest(ctx, c)
 	if err == nil && event != nil {

@@ -78,6 +78,7 @@ type Offer struct {
 	Basis          string      `json:"basis"`
 	OverrideReason string      `json:"override_reason,omitempty"` // of the basis override
 	ExpiresOn      annona.Date `json:"expires_on"`
+	Keyed          *Keyed      `json:"-"` // what the request is known by; nil: a repetition is another offer
 }
 
 // longestTransition is how many days a transition may last.
@@ -94,34 +95,47 @@ func (x *Exchange) OfferTransition(ctx context.Context, caller annona.Caller, pu
 		return v, err
 	}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		of, _, err := d.hold(ctx, tx, number)
-		if err != nil {
-			return err
+		done, err := d.onceIfKeyed(ctx, tx, o.Keyed, func() (done Done, err error) {
+			done = Done{Status: 201, Noun: "transitions", Version: 1}
+			done.Record, err = d.offer(ctx, tx, i, number, o)
+			return done, err
+		})
+		v = CaseVerdict{Verdict: VerdictCreated, ID: string(i.realm.AppendID(nil, done.Record[:])), ETag: d.tag(&annona.Matter{UID: done.Record}, int(done.Version))}
+		if done.Replayed {
+			v.Verdict = VerdictUnchanged
 		}
-		if o.Kind == kindRequest {
-			o.ToPartner = d.i.partner()
-		}
-		if err := d.checkOffer(ctx, &of, o); err != nil {
-			return err
-		}
-		if err := d.onlyOne(ctx, &of, o); err != nil {
-			return err
-		}
-		e, err := d.offered(ctx, tx, i, &of, o)
-		if err != nil {
-			return err
-		}
-		v = CaseVerdict{Verdict: VerdictCreated, ID: string(i.realm.AppendID(nil, e.UID[:])), ETag: d.tag(&e.Matter, 1)}
-		if err := x.putMatters(ctx, tx, d.author("offer"), []matterEdit{e}); err != nil {
-			return err
-		}
-		// Both see the transition itself, whoever has the case.
-		if err := tx.PutShare(ctx, annona.Share{Dataset: "transitions", Number: e.Number, Partner: o.ToPartner, By: e.UID}); err != nil {
-			return err
-		}
-		return tx.AppendEntry(ctx, d.entry("offer_"+o.Kind, "transitions", nil, of.Subject))
+		return err
 	})
 	return v, err
+}
+
+// offer begins a transition, and returns its UID.
+func (d *caseDesk) offer(ctx context.Context, tx annona.Tx, i *inquiry, number annona.Number, o Offer) (uid annona.UID, err error) {
+	of, _, err := d.hold(ctx, tx, number)
+	if err != nil {
+		return uid, err
+	}
+	if o.Kind == kindRequest {
+		o.ToPartner = d.i.partner()
+	}
+	if err := d.checkOffer(ctx, &of, o); err != nil {
+		return uid, err
+	}
+	if err := d.onlyOne(ctx, &of, o); err != nil {
+		return uid, err
+	}
+	e, err := d.offered(ctx, tx, i, &of, o)
+	if err != nil {
+		return uid, err
+	}
+	if err := d.x.putMatters(ctx, tx, d.author("offer"), []matterEdit{e}); err != nil {
+		return uid, err
+	}
+	// Both see the transition itself, whoever has the case.
+	if err := tx.PutShare(ctx, annona.Share{Dataset: "transitions", Number: e.Number, Partner: o.ToPartner, By: e.UID}); err != nil {
+		return uid, err
+	}
+	return e.UID, tx.AppendEntry(ctx, d.entry("offer_"+o.Kind, "transitions", nil, of.Subject))
 }
 
 func (x *Exchange) transitionDesk(ctx context.Context, caller annona.Caller, purpose string) (*caseDesk, *inquiry, error) {
@@ -262,9 +276,16 @@ func (d *caseDesk) offered(ctx context.Context, tx annona.Tx, i *inquiry, of *ma
 	return e, err
 }
 
+// TransitionAnswer is what a partner says to a transition.
+type TransitionAnswer struct {
+	Answer string // accept, decline, cancel or complete
+	Why    string // it is declined
+	Keyed  *Keyed // what the request is known by; nil: a repetition is another answer
+}
+
 // AnswerTransition accepts, declines, cancels or completes a transition. What that means for the case
 // happens in the same transaction.
-func (x *Exchange) AnswerTransition(ctx context.Context, caller annona.Caller, purpose, id, answer, why string) (v CaseVerdict, err error) {
+func (x *Exchange) AnswerTransition(ctx context.Context, caller annona.Caller, purpose, id string, a TransitionAnswer) (v CaseVerdict, err error) {
 	d, i, err := x.transitionDesk(ctx, caller, purpose)
 	if err != nil {
 		return v, err
@@ -275,38 +296,48 @@ func (x *Exchange) AnswerTransition(ctx context.Context, caller annona.Caller, p
 		return v, err
 	}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		e, of, err := d.holdBoth(ctx, tx, i.shape.Dataset, number)
-		if err != nil {
-			return err
+		done, err := d.onceIfKeyed(ctx, tx, a.Keyed, func() (Done, error) { return d.answer(ctx, tx, i.shape.Dataset, number, about, a) })
+		v = CaseVerdict{Verdict: VerdictChanged, ID: id, ETag: d.tag(&annona.Matter{UID: done.Record}, int(done.Version))}
+		if done.Replayed {
+			v.Verdict = VerdictUnchanged
 		}
-		status, err := answered(e.was.values, answer, d.i.partner(), d.today)
-		if err != nil {
-			return err
-		}
-		edits := []matterEdit{e}
-		t := &edits[0]
-		t.next.values["status"], t.next.values["responded_at"], t.State = status, annona.Instant(x.Clock()), status
-		if answer == "decline" && why != "" {
-			if t.next, err = t.next.with(x.CurrentDictionary(), map[string]any{"decline_reason": why}); err != nil {
-				return err
-			}
-		}
-		moved, err := d.settle(ctx, tx, t, &of, answer)
-		if err != nil {
-			return err
-		}
-		if moved {
-			edits = append([]matterEdit{of}, edits...)
-		}
-		v = CaseVerdict{Verdict: VerdictChanged, ID: id, ETag: d.tag(&e.Matter, e.Version+1)}
-		for _, each := range edits { // a dataset each
-			if err := x.putMatters(ctx, tx, d.author(answer), []matterEdit{each}); err != nil {
-				return err
-			}
-		}
-		return tx.AppendEntry(ctx, d.entry(answer+"_"+e.was.values["kind"], "transitions", nil, about))
+		return err
 	})
 	return v, err
+}
+
+// answer writes what is said to a transition, with its effect on the case.
+func (d *caseDesk) answer(ctx context.Context, tx annona.Tx, transitions *annona.Dataset, number annona.Number, about annona.SubjectRef, a TransitionAnswer) (done Done, err error) {
+	e, of, err := d.holdBoth(ctx, tx, transitions, number)
+	if err != nil {
+		return done, err
+	}
+	status, err := answered(e.was.values, a.Answer, d.i.partner(), d.today)
+	if err != nil {
+		return done, err
+	}
+	edits := []matterEdit{e}
+	t := &edits[0]
+	t.next.values["status"], t.next.values["responded_at"], t.State = status, annona.Instant(d.x.Clock()), status
+	if a.Answer == "decline" && a.Why != "" {
+		if t.next, err = t.next.with(d.x.CurrentDictionary(), map[string]any{"decline_reason": a.Why}); err != nil {
+			return done, err
+		}
+	}
+	moved, err := d.settle(ctx, tx, t, &of, a.Answer)
+	if err != nil {
+		return done, err
+	}
+	if moved {
+		edits = append([]matterEdit{of}, edits...)
+	}
+	for _, each := range edits { // a dataset each
+		if err := d.x.putMatters(ctx, tx, d.author(a.Answer), []matterEdit{each}); err != nil {
+			return done, err
+		}
+	}
+	done = Done{Status: statusDone, Noun: "transitions", Record: e.UID, Version: int64(e.Version + 1)}
+	return done, tx.AppendEntry(ctx, d.entry(a.Answer+"_"+e.was.values["kind"], "transitions", nil, about))
 }
 
 // holdBoth locks the case of a transition, and then the transition.

@@ -59,6 +59,7 @@ type UpdateNote struct {
 const (
 	statusDone     = 200
 	statusAccepted = 202
+	statusConflict = 409
 	statusStale    = 412
 )
 
@@ -84,12 +85,11 @@ func (x *Exchange) Update(ctx context.Context, caller annona.Caller, u Update, f
 	if err != nil {
 		return nil, err
 	}
-	asked, err := json.Marshal([]any{u.ID, u.Question, u.Read, u.Values, w.reason})
+	keyed, err := w.keyed(u)
 	if err != nil {
-		return nil, annona.Internal("read an update", err)
+		return nil, err
 	}
 	updated := &Updated{}
-	keyed := Keyed{Key: u.Key, Route: "PATCH /v1/" + u.Dataset + "/{id}", Asked: asked}
 	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
 		updated.Done, err = x.once(ctx, tx, caller, keyed, func() (Done, error) {
 			var done Done
@@ -102,6 +102,15 @@ func (x *Exchange) Update(ctx context.Context, caller annona.Caller, u Update, f
 		return nil, err
 	}
 	return updated, updated.readAgain(ctx, x, caller, u, form)
+}
+
+// keyed is what an update is known by, alone or in a bulk.
+func (w *updating) keyed(u Update) (Keyed, error) {
+	asked, err := json.Marshal([]any{u.ID, u.Question, u.Read, u.Values, w.reason})
+	if err != nil {
+		return Keyed{}, annona.Internal("read an update", err)
+	}
+	return Keyed{Key: u.Key, Route: "PATCH /v1/" + u.Dataset + "/{id}", Asked: asked}, nil
 }
 
 // readAgain reads the record as the caller may see it now, also behind an earlier delivery.
@@ -176,12 +185,30 @@ func (w *updating) patched(u *Update) ([]annona.Value, error) {
 		if !slices.Contains(granted, f.Code) && !slices.Contains(granted, f.Base.Code) || !w.grant.grant.Passes(dataset, f.Code) {
 			return nil, annona.Forbidden("update_not_granted", "the agreement does not let you change this field of %s, or shows it to you altered", u.Dataset).On(f.Code)
 		}
+		if err := seesLife(w.grant.grant, dataset, f.Code); err != nil {
+			return nil, err
+		}
 	}
 	values, err := w.x.valuesOf(u.Dataset, u.Values)
 	if err != nil {
 		return nil, err
 	}
 	return values, checkDaysOf(values, w.x.today(w.at))
+}
+
+// seesLife refuses to change the day of a birth or of a death for whoever does not see both of them unaltered: they
+// are held against each other, and a refusal would tell the other one.
+func seesLife(grant *annona.Grant, dataset *annona.Dataset, code string) error {
+	days := []string{"date_of_birth", "date_of_death"}
+	if !slices.Contains(days, code) {
+		return nil
+	}
+	for _, day := range days {
+		if !grant.Passes(dataset, day) {
+			return annona.Forbidden("update_not_granted", "the days of birth and death are held against each other, and the agreement does not show you both of them unaltered").On(day)
+		}
+	}
+	return nil
 }
 
 // checkDaysOf refuses days to come of what has happened, and a value beside the reason why there is none.

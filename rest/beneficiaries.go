@@ -18,10 +18,17 @@ const beneficiariesPath = "/v1/beneficiaries"
 
 func (s *Server) registerBeneficiaries() {
 	huma.Register(s.api, tagged("programs", people(huma.Operation{
+		Method: http.MethodGet, Path: beneficiariesPath, OperationID: "beneficiaries",
+		Summary: "A page of beneficiaries",
+		Description: "The individuals, or the households, of whom you see an enrollment of their own, in the order in which they came on file; each as its own address has it, with at most 100 rows of a part. " +
+			"A page is full as long as there is more.",
+		Responses: withCursor(answers("A page.", []string{"application/json", "application/x-ndjson"})),
+	}, http.StatusGone)), s.beneficiaries)
+	huma.Register(s.api, tagged("programs", people(huma.Operation{
 		Method: http.MethodGet, Path: beneficiariesPath + "/{id}", OperationID: "beneficiary",
 		Summary: "An individual or a household, with what is kept about them",
 		Description: "The record, as /v1/individuals and /v1/households have it, with its enrollments, benefits with payments, cases and the eligibility decisions that you have sent: " +
-			"each part as your agreement grants its dataset. A part that is not granted is absent. What is kept about a household stands with the household. " +
+			"each part as your agreement grants its dataset. A part that is not granted is absent. What is kept about a household stands with the household; with an individual it stands apart, as household_enrollments and household_benefits. " +
 			"The ETag moves when anything moves that you see, and with nothing else.",
 		Responses: withNotModified(answers("The beneficiary.", graphTypes())),
 	})), s.beneficiary)
@@ -72,6 +79,42 @@ func (s *Server) beneficiary(ctx context.Context, in *beneficiaryInput) (*reply,
 	return s.sendRows(found.Rows, found.Sent, o, header, func(b *body) error { return s.records.WriteJoined(b, "beneficiary", members, o) }), nil
 }
 
+type beneficiariesInput struct {
+	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
+	Dataset string `query:"dataset" required:"true" enum:"individuals,households" doc:"Whether individuals or households are listed."`
+	Program string `query:"program" doc:"Those who are enrolled in this program."`
+	Status  string `query:"status" doc:"Those who have an enrollment of this status: a code of enrollment_status." example:"active"`
+	Chosen
+	Limit int    `query:"limit" default:"20" minimum:"1" maximum:"100" doc:"Beneficiaries on a page."`
+	After string `query:"after" doc:"The cursor of the page before, from its next or its header Annona-Next."`
+	Accepts
+}
+
+// beneficiaries answers with a page of records with what is kept about them.
+func (s *Server) beneficiaries(ctx context.Context, in *beneficiariesInput) (*reply, error) {
+	o, err := in.nested()
+	if err != nil {
+		return nil, err
+	}
+	q, form := written(exchange.Question{Dataset: in.Dataset, Purpose: in.Purpose, Filter: in.Filter}, o)
+	v := visitOf(ctx)
+	found, err := s.Gate.Beneficiaries(ctx, v.caller, q, exchange.BeneficiaryChoice{Program: in.Program, Status: in.Status}, in.Limit, in.After, form)
+	if err != nil {
+		return nil, err
+	}
+	v.recognized(found.Request, q)
+	o.Schema, o.Next = schemaID(in.Dataset, found.Schema), found.Next
+	objects := make([][]encode.Member, len(found.Each))
+	for n := range found.Each {
+		objects[n] = beneficiaryMembers(&found.Each[n], o)[1:] // the list says the schema once
+	}
+	header := answerHeader(in.Dataset, o)
+	if found.Next != "" {
+		header.Set("Annona-Next", found.Next)
+	}
+	return s.sendRows(found.Rows, found.Sent, o, header, func(b *body) error { return s.records.WriteJoinedList(b, "beneficiaries", objects, o) }), nil
+}
+
 // beneficiaryMembers are the members of the document, in its order.
 func beneficiaryMembers(found *exchange.Beneficiary, o encode.Options) []encode.Member {
 	text := func(v any) json.RawMessage {
@@ -81,7 +124,7 @@ func beneficiaryMembers(found *exchange.Beneficiary, o encode.Options) []encode.
 	noun := strings.TrimSuffix(found.Page.Shape().Dataset.Name, "s")
 	members := []encode.Member{{Name: "schema", Text: text(o.Schema)}, {Name: noun, Page: found.Page, One: true}}
 	for _, p := range found.Parts {
-		members = append(members, encode.Member{Name: p.Dataset, Page: p.Page})
+		members = append(members, encode.Member{Name: p.Name, Page: p.Page})
 	}
 	if found.Told {
 		shown := []decidedDecision{}

@@ -161,3 +161,48 @@ func TestChecksOverHTTP(t *testing.T) {
 		t.Errorf("too many: %d %s", a.status, a.body)
 	}
 }
+
+// The list is one document, or one line for each; both have the same beneficiaries as their own addresses.
+func TestBeneficiariesOverHTTP(t *testing.T) {
+	r := newRegistry(t)
+	id := r.participant()
+	path := beneficiariesPath + "?dataset=individuals&purpose=" + matrixPurpose
+	a := r.get(path, r.full)
+	var listed struct {
+		Schema        string
+		Beneficiaries []map[string]json.RawMessage
+	}
+	r.check(json.Unmarshal([]byte(a.body), &listed))
+	if a.status != http.StatusOK || len(listed.Beneficiaries) != 1 || listed.Schema == "" || !strings.Contains(string(listed.Beneficiaries[0]["individual"]), id) {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	var alone map[string]json.RawMessage
+	r.check(json.Unmarshal([]byte(r.get(beneficiariesPath+"/"+id+"?purpose="+matrixPurpose, r.full).body), &alone))
+	delete(alone, "schema")
+	for name, text := range alone {
+		if string(listed.Beneficiaries[0][name]) != string(text) {
+			t.Errorf("%s: %s in the list, %s alone", name, listed.Beneficiaries[0][name], text)
+		}
+	}
+	if len(alone) != len(listed.Beneficiaries[0]) {
+		t.Errorf("members %v", listed.Beneficiaries[0])
+	}
+	lines := r.get(path, r.full, "Accept", "application/x-ndjson")
+	if strings.Count(lines.body, "\n") != 1 || !json.Valid([]byte(lines.body)) || !strings.Contains(lines.body, `"child-grant"`) {
+		t.Errorf("on lines: %d %q", lines.status, lines.body)
+	}
+	if none := r.get(path+"&program=nothing", r.full); none.status != http.StatusOK || !strings.Contains(none.body, `"beneficiaries":[`) || !json.Valid([]byte(none.body)) {
+		t.Errorf("nobody: %d %s", none.status, none.body)
+	}
+	if none := r.get(path+"&filter=individual.sex%20%3D%3D%20%22unknown%22", r.full); none.status != http.StatusOK || strings.Contains(none.body, id) {
+		t.Errorf("filtered: %d %s", none.status, none.body)
+	}
+	for what, asked := range map[string]string{"too many": path + "&limit=101", "a cursor of nobody": path + "&after=x"} {
+		if a := r.get(asked, r.full); a.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", what, a.status, a.body)
+		}
+	}
+	if a := r.get(path, r.full, "Accept", "text/turtle"); a.status != http.StatusNotAcceptable {
+		t.Errorf("in Turtle: %d %s", a.status, a.body)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/annona-exchange/annona"
 )
 
 // send sends a bulk, and returns the verdicts, with the codes of refusals.
@@ -83,4 +85,66 @@ func TestBulk(t *testing.T) {
 	if a := r.ask(http.MethodPost, bulkPath+forCases+"&whole=true", r.narrow, opened("A"), "Content-Type", "application/x-ndjson"); a.status != http.StatusForbidden {
 		t.Errorf("by one who may not: %d %s", a.status, a.body)
 	}
+}
+
+// Updates of records stand in a bulk as they come alone: merged, in conflict, kept for somebody who decides,
+// refused; done once for each key; as a whole, all or none.
+func TestBulkUpdates(t *testing.T) {
+	w := newWorkbench(t, func(a *annona.Agreement) {
+		a.Updates["households"] = annona.UpdateTerms{Fields: []string{"settlement_type"}, Review: true}
+	})
+	id := w.somebodyOf("full")
+	path := w.path("full", "individuals", id)
+	before, tag := w.read("full", path)
+	home := before["household_id"].(string)
+	_, homeTag := w.read("full", w.path("full", "households", home))
+	update := func(dataset, id, tag, body string) string {
+		return fmt.Sprintf(`{"op":"update","dataset":%q,"id":%q,"if_match":%q,"body":%s}`, dataset, id, tag, body)
+	}
+	send := func(query, key string, lines ...string) (words []string, all []BulkLine) {
+		t.Helper()
+		a := w.ask(http.MethodPost, bulkPath+"?purpose="+purposeOf["full"]+query, w.full, strings.Join(lines, "\n"), "Content-Type", "application/x-ndjson", "Idempotency-Key", key)
+		var out struct{ Verdicts []BulkLine }
+		if err := json.Unmarshal([]byte(a.body), &out); err != nil || a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		for _, v := range out.Verdicts {
+			words = append(words, strings.TrimSpace(v.Verdict+" "+v.Code))
+		}
+		return words, out.Verdicts
+	}
+	same := func(what string, got []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	rows := []string{
+		update("individuals", id, tag, `{"preferred_name":"Wanja"}`), update("individuals", id, tag, `{"marital_status":"widowed"}`), update("individuals", id, tag, `{"preferred_name":"Wanji"}`),
+		update("households", home, homeTag, `{"settlement_type":"rural"}`), update("individuals", id, tag, `{"sex":"male"}`), update("individuals", id, "", `{"preferred_name":"x"}`),
+		update("individuals", strings.Repeat("a", 26), tag, `{"preferred_name":"x"}`), update("cases", id, tag, `{"preferred_name":"x"}`), update("individuals", id, tag, `{"preferred_name":{}}`),
+	}
+	want := []string{"applied", "merged", "conflict", "queued", "refused update_not_granted", "refused if_match_missing", "refused not_found", "refused operation_unknown", "refused value_malformed"}
+	words, all := send("", "k", rows...)
+	same("one by one", words, want...)
+	if w.get(conflictsPath+"/"+all[2].Conflict+"?purpose="+purposeOf["full"], w.full).status != http.StatusOK {
+		t.Errorf("the conflict is not on file: %+v", all[2])
+	}
+	want[0], want[1], want[3] = "unchanged", "unchanged", "unchanged"
+	again, twice := send("", "k", rows...)
+	same("again", again, want...)
+	if twice[2].Conflict != all[2].Conflict {
+		t.Errorf("another conflict: %+v", twice[2])
+	}
+	now, latest := w.read("full", path)
+	if now["preferred_name"] != "Wanja" || now["marital_status"] != "widowed" {
+		t.Errorf("what is on file: %v", now)
+	}
+	words, _ = send("&whole=true", "w", update("households", home, homeTag, `{"settlement_type":"urban"}`), update("individuals", id, tag, `{"preferred_name":"Wanjiku"}`))
+	same("whole, with a conflict", words, "refused all_or_nothing", "conflict")
+	if _, still := w.read("full", path); still != latest {
+		t.Error("something of a whole that was refused is on file")
+	}
+	words, _ = send("&whole=true", "w2", update("individuals", id, latest, `{"preferred_name":"Wanjiru"}`), update("households", home, homeTag, `{"settlement_type":"urban"}`))
+	same("whole", words, "applied", "queued")
 }

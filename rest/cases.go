@@ -43,6 +43,7 @@ func (s *Server) registerCases() {
 	huma.Register(s.api, transitions, s.listTransitions)
 	s.registerUpdateLog("case", casesPath, "Case")
 	s.registerAttachments()
+	s.registerCaseConflicts()
 	s.registerBulk()
 	huma.Register(s.api, operation(http.MethodPost, casesPath, "putCases", "Open cases, or bring them up to date",
 		"Up to 10,000 cases as NDJSON, one on a line: fields of a case as the schema cases has them, individual_id or household_id (neither: somebody who is not on file), and source_case_id. "+
@@ -50,7 +51,7 @@ func (s *Server) registerCases() {
 		said(rows, "The cases."), writing...), s.putCases)
 	huma.Register(s.api, operation(http.MethodPatch, casesPath+"/{id}", "editCase", "Change a case",
 		"A JSON merge patch (RFC 7396) of the version that you have read. Items of a group are also patched one by one, by an object of their names. What others have changed meanwhile is merged; "+
-			"where both have changed the same, nothing is written, and 409 shows both values.",
+			"where both have changed the same, nothing is written, 409 shows both values, and they are kept as a conflict.",
 		said(merge, "The patch."), writing...), s.editCase)
 	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/actions", "moveCase", "Take a case along the workflow",
 		"action is assess, plan, start, review, resume, close or reopen. Other members are fields, as in a patch: closure_reason, outcome and closure_summary of a closure.",
@@ -149,6 +150,7 @@ type caseOutput struct {
 		Verdict   string           `json:"verdict" doc:"created, changed, merged, unchanged or conflict."`
 		ID        string           `json:"id"`
 		Code      string           `json:"code,omitempty" doc:"Of a conflict."`
+		Conflict  string           `json:"conflict,omitempty" doc:"Under which id what clashes is kept, until somebody resolves it."`
 		Conflicts []exchange.Clash `json:"conflicts,omitempty" doc:"What both have changed: as you have read it, theirs and yours."`
 	}
 }
@@ -166,6 +168,7 @@ func caseAnswer(v exchange.CaseVerdict, status int) *caseOutput {
 	out.Body.Verdict, out.Body.ID = v.Verdict, v.ID
 	if v.Verdict == exchange.VerdictConflict {
 		out.Status, out.Body.Code, out.Body.Conflicts = http.StatusConflict, "case_conflict", v.Clashes
+		out.Body.Conflict = conflictID(v)
 	}
 	return out
 }
@@ -204,15 +207,26 @@ func takeAction(edit *exchange.CaseEdit) error {
 }
 
 type caseActInput struct {
-	ID string `path:"id" minLength:"26" maxLength:"26" doc:"The id of what it is about." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	ID  string `path:"id" minLength:"26" maxLength:"26" doc:"The id of what it is about." example:"mfzwizltoq4dgojxge3tgmzyga"`
+	Key string `header:"Idempotency-Key" doc:"A key of your own for this request: when no answer reached you, send the same again with the same key. Without one, the same again is another request."`
 	CaseBody
+}
+
+// keyed is what the request is known by; nil: it has no key.
+func (in *caseActInput) keyed(route string, body []byte) *exchange.Keyed {
+	if in.Key == "" {
+		return nil
+	}
+	return &exchange.Keyed{Key: in.Key, Route: "POST " + route, Asked: append([]byte(in.ID+"\x00"+in.Purpose+"\x00"), body...)}
 }
 
 func (s *Server) addNote(ctx context.Context, in *caseActInput) (*caseOutput, error) {
 	var note exchange.CaseNote
-	if _, err := in.read(s, &note); err != nil {
+	body, err := in.read(s, &note)
+	if err != nil {
 		return nil, err
 	}
+	note.Keyed = in.keyed(casesPath+"/{id}/notes", body)
 	v, err := s.Gate.AddCaseNote(ctx, visitOf(ctx).caller, in.Purpose, in.ID, note)
 	if err != nil {
 		return nil, err
@@ -225,12 +239,17 @@ func (s *Server) addNote(ctx context.Context, in *caseActInput) (*caseOutput, er
 
 func (s *Server) offerTransition(ctx context.Context, in *caseActInput) (*caseOutput, error) {
 	var offer exchange.Offer
-	if _, err := in.read(s, &offer); err != nil {
+	body, err := in.read(s, &offer)
+	if err != nil {
 		return nil, err
 	}
+	offer.Keyed = in.keyed(casesPath+"/{id}/transitions", body)
 	v, err := s.Gate.OfferTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, offer)
 	if err != nil {
 		return nil, err
+	}
+	if v.Verdict == exchange.VerdictUnchanged {
+		return caseAnswer(v, http.StatusOK), nil
 	}
 	return caseAnswer(v, http.StatusCreated), nil
 }
@@ -240,10 +259,12 @@ func (s *Server) answerTransition(ctx context.Context, in *caseActInput) (*caseO
 		Answer string `json:"answer"`
 		Reason string `json:"reason"`
 	}
-	if _, err := in.read(s, &said); err != nil {
+	body, err := in.read(s, &said)
+	if err != nil {
 		return nil, err
 	}
-	v, err := s.Gate.AnswerTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, said.Answer, said.Reason)
+	answer := exchange.TransitionAnswer{Answer: said.Answer, Why: said.Reason, Keyed: in.keyed(transitionsPath+"/{id}/answers", body)}
+	v, err := s.Gate.AnswerTransition(ctx, visitOf(ctx).caller, in.Purpose, in.ID, answer)
 	if err != nil {
 		return nil, err
 	}

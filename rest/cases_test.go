@@ -168,3 +168,49 @@ func codeOf(a answer) string {
 	_ = json.Unmarshal([]byte(a.body), &p)
 	return p.Code
 }
+
+// Answers in RDF have tags of their own, for If-None-Match; for If-Match the tag of any format names the version.
+// What no answer is made in is refused.
+func TestTagsOfLinkedData(t *testing.T) {
+	r := newRegistry(t)
+	r.caseworkers()
+	r.reporting()
+	id := r.somebody(r.full, matrixPurpose)
+	opened := r.put(r.full, fmt.Sprintf(`{"individual_id":%q,"case_type":"other"}`, id))[0]
+	for _, path := range []string{"/v1/individuals/" + id, beneficiariesPath + "/" + id, casesPath + "/" + opened.ID} {
+		path += "?purpose=" + matrixPurpose
+		tags := map[string]string{}
+		for _, format := range []string{"application/json", "application/ld+json", "text/turtle", "application/n-triples"} {
+			a := r.get(path, r.full, "Accept", format)
+			tag := a.header.Get("ETag")
+			if a.status != http.StatusOK || !strings.HasPrefix(a.header.Get("Content-Type"), format) || tags[tag] != "" || strings.HasPrefix(tag, "W/") || len(tag) < 3 {
+				t.Errorf("%s as %s: %d %s, tag %q, which is that of %q", path, format, a.status, a.header.Get("Content-Type"), tag, tags[tag])
+			}
+			tags[tag] = format
+		}
+		for _, format := range []string{"application/rdf+xml", "text/html", "text/turtle;q=0"} {
+			if a := r.get(path, r.full, "Accept", format); a.status != http.StatusNotAcceptable || a.problem(t).Code != "not_acceptable" {
+				t.Errorf("%s as %s: %d %s", path, format, a.status, a.body)
+			}
+		}
+	}
+	beneficiary := beneficiariesPath + "/" + id + "?purpose=" + matrixPurpose
+	turtle := r.get(beneficiary, r.full, "Accept", "text/turtle").header.Get("ETag")
+	if a := r.get(beneficiary, r.full, "Accept", "text/turtle", "If-None-Match", turtle); a.status != http.StatusNotModified || a.body != "" {
+		t.Errorf("the same in Turtle: %d %s", a.status, a.body)
+	}
+	if a := r.get(beneficiary, r.full, "Accept", "application/n-triples", "If-None-Match", turtle); a.status != http.StatusOK {
+		t.Errorf("in N-Triples, with the tag of Turtle: %d", a.status)
+	}
+	one := casesPath + "/" + opened.ID + "?purpose=" + matrixPurpose
+	tag := r.get(one, r.full, "Accept", "text/turtle").header.Get("ETag")
+	patch := func(key, body string) answer {
+		return r.ask(http.MethodPatch, one, r.full, body, "Content-Type", mergePatch, "If-Match", tag, "Idempotency-Key", key)
+	}
+	if a := patch("1", `{"team":"north"}`); a.status != http.StatusOK || !strings.Contains(a.body, `"changed"`) {
+		t.Errorf("a patch of what was read as Turtle: %d %s", a.status, a.body)
+	}
+	if a := patch("2", `{"team":"south"}`); a.status != http.StatusConflict || !strings.Contains(a.body, `"conflict":"`) {
+		t.Errorf("a late one: %d %s", a.status, a.body)
+	}
+}

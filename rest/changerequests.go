@@ -51,7 +51,7 @@ func (s *Server) registerChangeRequests() {
 
 type requestsInput struct {
 	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"case-management"`
-	Dataset string `query:"dataset" required:"true" enum:"individuals,households" doc:"Whether they are about individuals or households."`
+	Dataset string `query:"dataset" required:"true" enum:"individuals,households,cases" doc:"Whether they are about individuals or households; conflicts also about cases."`
 	State   string `query:"state" enum:"pending,pending_at_source,open,applied,rejected,withdrawn,confirmed,declined,timed_out" doc:"Only those of this state."`
 	Limit   int    `query:"limit" default:"100" minimum:"1" maximum:"100" doc:"How many stand on a page, at most."`
 	After   string `query:"after" doc:"The cursor of the page before, from its next."`
@@ -100,6 +100,9 @@ func requestOnWire(c *exchange.ChangeShown) changeRequest {
 
 func (s *Server) changeRequests(conflicts bool) func(context.Context, *requestsInput) (*reply, error) {
 	return func(ctx context.Context, in *requestsInput) (*reply, error) {
+		if in.Dataset == "cases" && conflicts {
+			return s.conflictsOfCases(ctx, in.Purpose, "", in.State, in.After, in.Limit)
+		}
 		v := visitOf(ctx)
 		page, err := s.Gate.ListChangeRequests(ctx, v.caller, in.Purpose, in.Dataset, in.State, in.After, in.Limit, conflicts)
 		if err != nil {

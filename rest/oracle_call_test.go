@@ -69,6 +69,14 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			return call{method: http.MethodPost, path: "/v1/" + name, query: asked, body: row, headers: map[string]string{"Content-Type": "application/x-ndjson"}}
 		}
 	}
+	table["GET "+beneficiariesPath] = func(rt *rapid.T) call {
+		c := d.search(rt, even([]string{"individuals", "households"}).Draw(rt, "dataset"))
+		c.query.Set("dataset", strings.TrimPrefix(c.path, "/v1/"))
+		c.query.Del("as_of")
+		c.query.Del("fields")
+		c.path, c.headers["Accept"] = beneficiariesPath, even([]string{"application/json", "application/x-ndjson"}).Draw(rt, "accept of a list")
+		return c
+	}
 	table["GET "+beneficiariesPath+"/{id}"] = func(rt *rapid.T) call {
 		c := d.get(rt, even([]string{"individuals", "households"}).Draw(rt, "dataset"))
 		c.path, c.query = beneficiariesPath+"/{id}", url.Values{"purpose": {lawPurpose}}
@@ -173,6 +181,7 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 		"POST " + casesPath, "GET " + casesPath, "GET " + casesPath + "/{id}", "PATCH " + casesPath + "/{id}", "POST " + casesPath + "/{id}/actions", "GET " + casesPath + "/{id}/notes", "GET " + casesPath + "/{id}/updates",
 		"POST " + casesPath + "/{id}/notes", "POST " + casesPath + "/{id}/transitions", "GET " + transitionsPath, "POST " + transitionsPath + "/{id}/answers",
 		"POST " + attachmentsPath, "GET " + attachmentsPath, "GET " + attachmentPath, "DELETE " + attachmentPath, "POST " + bulkPath,
+		"GET " + caseConflictsPath, "POST " + caseConflictsPath + "/{conflict}/resolution",
 	} {
 		method, path, _ := strings.Cut(door, " ")
 		headers := map[string]string{"Content-Type": "application/json", "If-Match": `"x"`, "Idempotency-Key": "k"}
@@ -180,7 +189,7 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			headers["Content-Type"] = "application/x-ndjson"
 		}
 		table[door] = func(rt *rapid.T) call {
-			c := call{method: method, path: strings.Replace(path, "{attachment}", strings.Repeat("a", 26), 1), query: url.Values{"purpose": {lawPurpose}}, headers: headers}
+			c := call{method: method, path: strings.NewReplacer("{attachment}", strings.Repeat("a", 26), "{conflict}", strings.Repeat("a", 32)).Replace(path), query: url.Values{"purpose": {lawPurpose}}, headers: headers}
 			if strings.Contains(path, "{id}") {
 				of := d.get(rt, "individuals")
 				c.record, c.realm = of.record, of.realm

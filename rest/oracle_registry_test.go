@@ -90,7 +90,7 @@ type installation struct {
 	tails   []call                // that go on from where followers stand
 	stands  []stand               // of exports
 
-	hidden string // id of the last case that is hidden, of the law of restricted cases
+	hidden, hiddenTag string // id of the last case that is hidden, and its first tag, of the law of restricted cases
 }
 
 // open opens an empty registry with the agreement.

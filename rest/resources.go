@@ -19,7 +19,7 @@ func resources() map[string]string {
 	const v1 = "/v1/"
 	table := map[string]string{
 		"POST /v1/lookup": "lookup", "POST " + nameSearchPath: "name_search", "GET " + changesPath: "follow",
-		"GET " + beneficiariesPath + "/{id}": "get", "GET " + beneficiariesPath + "/{id}/updates": "read_updates", "GET " + updatesPath: "read_updates",
+		"GET " + beneficiariesPath: "search", "GET " + beneficiariesPath + "/{id}": "get", "GET " + beneficiariesPath + "/{id}/updates": "read_updates", "GET " + updatesPath: "read_updates",
 		"GET /v1/enrollments/{id}/updates": "read_updates", "GET /v1/benefits/{id}/updates": "read_updates", "POST " + lifeEventsPath: "report_life_event", "POST " + checksPath: "check_enrolled",
 		"GET /v1/subjects/{id}/disclosures": "disclosures",
 
@@ -35,6 +35,7 @@ func resources() map[string]string {
 		"POST " + casesPath: "write_cases", "GET " + casesPath: "read_cases", "GET " + casesPath + "/{id}": "read_cases", "PATCH " + casesPath + "/{id}": "write_cases",
 		"POST " + casesPath + "/{id}/actions": "write_cases", "GET " + casesPath + "/{id}/notes": "read_cases", "POST " + casesPath + "/{id}/notes": "write_cases",
 		"POST " + attachmentsPath: "write_cases", "GET " + attachmentsPath: "read_cases", "GET " + attachmentPath: "read_cases", "DELETE " + attachmentPath: "write_cases",
+		"GET " + caseConflictsPath: "read_cases", "POST " + caseConflictsPath + "/{conflict}/resolution": "write_cases",
 		"POST " + bulkPath:                   "write_cases report_enrollments",
 		"GET " + casesPath + "/{id}/updates": "read_updates", "POST " + casesPath + "/{id}/transitions": "transfer_cases",
 		"GET " + transitionsPath: "read_cases", "POST " + transitionsPath + "/{id}/answers": "transfer_cases",

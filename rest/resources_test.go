@@ -89,29 +89,31 @@ const aboutIndividuals = "?dataset=individuals&purpose=" + matrixPurpose
 // trials are those of routes that look at what they are asked before they ask whether they may. A body is
 // JSON where nothing else is said.
 var trials = map[string]trial{
-	"POST /v1/lookup":                         {query: "?", body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"` + matrixPurpose + `"}`},
-	"POST " + nameSearchPath:                  {query: "?", body: `{"name":"Mensah","area":"GH01","purpose":"` + matrixPurpose + `"}`},
-	"POST " + checksPath:                      {body: `{"identifiers":[{"type":"passport_number","value":"X1"}],"program":"child-grant"}`},
-	"PATCH /v1/individuals/{id}":              {body: `{"preferred_name":"x"}`, media: mergePatch},
-	"PATCH /v1/households/{id}":               {body: `{"settlement_type":"rural"}`, media: mergePatch},
-	"PATCH " + casesPath + "/{id}":            {body: `{}`, media: mergePatch},
-	"GET /v1/individuals/export":              {query: "?format=ndjson&purpose=" + matrixPurpose},
-	"GET /v1/households/export":               {query: "?format=ndjson&purpose=" + matrixPurpose},
-	"GET " + changesPath:                      {query: aboutIndividuals},
-	"GET " + changeRequestsPath:               {query: aboutIndividuals},
-	"GET " + conflictsPath:                    {query: aboutIndividuals},
-	"GET " + decisionsPath:                    {query: aboutIndividuals},
-	"GET " + updatesPath:                      {query: aboutIndividuals},
-	"POST " + lifeEventsPath:                  {body: `{"type":"death","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","effective_date":"2020-01-01","evidence":"1","reason":"reported"}`},
-	"POST " + decisionsPath:                   {body: `{"key":"1","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","program":"child-grant","status":"eligible","decision_date":"2020-01-01"}`, media: "application/x-ndjson"},
-	"POST " + casesPath:                       {body: "{}", media: "application/x-ndjson"},
-	"POST " + casesPath + "/{id}/actions":     {body: `{"action":"close"}`},
-	"POST " + casesPath + "/{id}/notes":       {body: `{"text":"x"}`},
-	"POST " + casesPath + "/{id}/transitions": {body: `{"kind":"referral","basis":"consent","expires_on":"2090-01-01"}`},
-	"POST " + attachmentsPath:                 {body: "x", media: "text/plain"},
-	"POST " + bulkPath:                        {body: `{"op":"case","body":{"source_case_id":"1"}}` + "\n" + `{"op":"enrollment","body":{}}`, media: "application/x-ndjson"},
-	"POST /v1/enrollments":                    {body: "{}", media: "application/x-ndjson"},
-	"POST /v1/benefits":                       {body: "{}", media: "application/x-ndjson"},
+	"POST /v1/lookup":                                      {query: "?", body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"` + matrixPurpose + `"}`},
+	"POST " + nameSearchPath:                               {query: "?", body: `{"name":"Mensah","area":"GH01","purpose":"` + matrixPurpose + `"}`},
+	"POST " + checksPath:                                   {body: `{"identifiers":[{"type":"passport_number","value":"X1"}],"program":"child-grant"}`},
+	"PATCH /v1/individuals/{id}":                           {body: `{"preferred_name":"x"}`, media: mergePatch},
+	"PATCH /v1/households/{id}":                            {body: `{"settlement_type":"rural"}`, media: mergePatch},
+	"PATCH " + casesPath + "/{id}":                         {body: `{}`, media: mergePatch},
+	"GET /v1/individuals/export":                           {query: "?format=ndjson&purpose=" + matrixPurpose},
+	"GET /v1/households/export":                            {query: "?format=ndjson&purpose=" + matrixPurpose},
+	"GET " + beneficiariesPath:                             {query: aboutIndividuals},
+	"GET " + changesPath:                                   {query: aboutIndividuals},
+	"GET " + changeRequestsPath:                            {query: aboutIndividuals},
+	"GET " + conflictsPath:                                 {query: aboutIndividuals},
+	"GET " + decisionsPath:                                 {query: aboutIndividuals},
+	"GET " + updatesPath:                                   {query: aboutIndividuals},
+	"POST " + lifeEventsPath:                               {body: `{"type":"death","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","effective_date":"2020-01-01","evidence":"1","reason":"reported"}`},
+	"POST " + decisionsPath:                                {body: `{"key":"1","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","program":"child-grant","status":"eligible","decision_date":"2020-01-01"}`, media: "application/x-ndjson"},
+	"POST " + casesPath:                                    {body: "{}", media: "application/x-ndjson"},
+	"POST " + casesPath + "/{id}/actions":                  {body: `{"action":"close"}`},
+	"POST " + casesPath + "/{id}/notes":                    {body: `{"text":"x"}`},
+	"POST " + casesPath + "/{id}/transitions":              {body: `{"kind":"referral","basis":"consent","expires_on":"2090-01-01"}`},
+	"POST " + caseConflictsPath + "/{conflict}/resolution": {body: `{"decision":"approve","reason":"seen"}`},
+	"POST " + attachmentsPath:                              {body: "x", media: "text/plain"},
+	"POST " + bulkPath:                                     {body: `{"op":"case","body":{"source_case_id":"1"}}` + "\n" + `{"op":"enrollment","body":{}}`, media: "application/x-ndjson"},
+	"POST /v1/enrollments":                                 {body: "{}", media: "application/x-ndjson"},
+	"POST /v1/benefits":                                    {body: "{}", media: "application/x-ndjson"},
 
 	"POST " + changeRequestsPath + "/{id}/decision": {body: `{"decision":"approve","reason":"seen"}`},
 	"POST " + conflictsPath + "/{id}/resolution":    {body: `{"decision":"approve","reason":"seen"}`},
@@ -139,7 +141,7 @@ func (s *swaps) tryRoute(pattern, key, job string) answer {
 	case slices.ContainsFunc([]string{"/v1/individuals/", "/v1/households/", casesPath, transitionsPath, "/v1/subjects/", beneficiariesPath, "/v1/enrollments/", "/v1/benefits/"}, func(under string) bool { return strings.HasPrefix(path, under) }):
 		id = id[:26] // of a realm
 	}
-	target := strings.NewReplacer("{id}", id, "{attachment}", id, "{name}", "everybody").Replace(path) + strings.TrimSuffix(how.query, "?")
+	target := strings.NewReplacer("{id}", id, "{attachment}", id, "{conflict}", strings.Repeat("a", 32), "{name}", "everybody").Replace(path) + strings.TrimSuffix(how.query, "?")
 	headers := []string{"If-Match", `"x"`, "Idempotency-Key", "x"}
 	if method == http.MethodPost || method == http.MethodPatch {
 		headers = append(headers, "Content-Type", cmp.Or(how.media, "application/json"))

@@ -62,6 +62,10 @@ type updateAuthor struct {
 	User   string `json:"user,omitempty"`
 }
 
+func authorOnWire(by exchange.UpdateAuthor) updateAuthor {
+	return updateAuthor{Kind: by.Kind, Mine: by.Mine, System: by.System, Client: idText(by.Client), User: by.User}
+}
+
 type fieldChange struct {
 	Type   string          `json:"@type,omitempty"` // of linked data
 	Field  string          `json:"field"`
@@ -187,10 +191,11 @@ func (s *Server) updateEntry(e *exchange.UpdateEntry, o encode.Options) (updateE
 	on := updateEntry{
 		Type: typeOf("update", o),
 		At:   annona.Instant(e.At), Action: e.Action, Verdict: e.Verdict, Purpose: e.Purpose, Reason: e.Reason,
-		By:      updateAuthor{Type: typeOf("update_author", o), Kind: e.By.Kind, Mine: e.By.Mine, System: e.By.System, Client: idText(e.By.Client), User: e.By.User},
+		By:      authorOnWire(e.By),
 		Record:  e.ID,
 		Request: idText(e.Request), ChangeRequest: idText(e.ChangeRequest),
 	}
+	on.By.Type = typeOf("update_author", o)
 	if e.ID != "" {
 		on.Dataset = e.Dataset
 	}

@@ -159,12 +159,17 @@ func (in *updateInput) check() error {
 	if err != nil || mediaType != mergePatch && mediaType != "application/json" {
 		return refused(http.StatusUnsupportedMediaType, annona.Invalid("unsupported_media_type", "send the patch as %s, in UTF-8", mergePatch).On("Content-Type"))
 	}
+	return checkTag(in.IfMatch)
+}
+
+// checkTag refuses what is not the one tag of a version.
+func checkTag(tag string) error {
 	switch {
-	case in.IfMatch == "":
+	case tag == "":
 		return refused(http.StatusPreconditionRequired, annona.Invalid("if_match_missing", "say which version you have read: the ETag of that answer, in the header If-Match").On("If-Match"))
-	case in.IfMatch == "*" || strings.HasPrefix(in.IfMatch, "W/"):
+	case tag == "*" || strings.HasPrefix(tag, "W/"):
 		return annona.Invalid("if_match_weak", "give the one ETag that you were given, as it was written: neither * nor a weak one").On("If-Match")
-	case len(in.IfMatch) < 3 || len(in.IfMatch) > 200 || strings.Count(in.IfMatch, `"`) != 2 || in.IfMatch[0] != '"' || in.IfMatch[len(in.IfMatch)-1] != '"':
+	case len(tag) < 3 || len(tag) > 200 || strings.Count(tag, `"`) != 2 || tag[0] != '"' || tag[len(tag)-1] != '"':
 		return annona.Invalid("if_match_malformed", "If-Match is one ETag, within quotes").On("If-Match")
 	}
 	return nil

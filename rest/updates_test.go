@@ -293,3 +293,31 @@ func TestUpdatesThatAreRefused(t *testing.T) {
 		t.Error("a refusal has changed the record")
 	}
 }
+
+// The days of a birth and of a death are held against each other: whoever does not see one of them does not
+// change the other, and is told the same whatever it is.
+func TestADayThatIsNotSeenIsNotTold(t *testing.T) {
+	for changes, hidden := range map[string]string{"date_of_death": "date_of_birth", "date_of_birth": "date_of_death"} {
+		t.Run(changes, func(t *testing.T) {
+			w := newWorkbench(t)
+			id := w.somebodyOf("full")
+			path := w.path("full", "individuals", id)
+			w.change("full", func(a *annona.Agreement) {
+				a.Datasets["individuals"] = annona.DatasetTerms{Fields: []string{"individual_id", "preferred_name", changes}}
+				a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name", changes}}}
+			})
+			_, tag := w.read("full", path)
+			var told string
+			for _, day := range []string{"1900-01-01", "1985-04-11", "1985-04-13", "2020-01-01"} {
+				a := w.patch("full", path, tag, fmt.Sprintf(`{%q:%q}`, changes, day))
+				w.wants(day, a, http.StatusForbidden, "update_not_granted")
+				if text := ledgerID.ReplaceAllString(a.body, ""); told != "" && text != told || !strings.Contains(text, hidden) {
+					t.Errorf("%s is told apart: %s, %s", day, text, told)
+				} else {
+					told = text
+				}
+			}
+			w.wants("another field", w.patch("full", path, tag, `{"preferred_name":"x"}`), http.StatusOK, "applied")
+		})
+	}
+}

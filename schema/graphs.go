@@ -25,7 +25,7 @@ type graphNoun struct {
 var beneficiaryNouns = []graphNoun{
 	{"beneficiary", "", []graphTerm{
 		{code: "schema"}, {code: "individual"}, {code: "household"}, {code: "enrollments", many: true}, {code: "benefits", many: true}, {code: "cases", many: true},
-		{code: "eligibility_decisions", many: true}, {code: "more", many: true},
+		{code: "household_enrollments", many: true}, {code: "household_benefits", many: true}, {code: "eligibility_decisions", many: true}, {code: "more", many: true},
 	}},
 	{"eligibility_decision", "", []graphTerm{
 		{code: "id"}, {code: "recorded_at", datatype: xsdSpace + "dateTime"}, {code: "key"},

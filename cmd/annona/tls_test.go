@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -96,6 +97,65 @@ func TestTLS(t *testing.T) {
 		if time.Now().After(until) {
 			t.Fatal("the renewed certificate is not shown")
 		}
+	}
+}
+
+// MT-02, MT-06: a certificate of a client is one that a named authority has signed, or the connection is none; and
+// whoever connects again shows it again.
+func TestCertificatesOfClients(t *testing.T) {
+	files, own, other := writeCertificate(t, t.TempDir(), "server"), writeCertificate(t, t.TempDir(), "loader"), writeCertificate(t, t.TempDir(), "stranger")
+	files.authorities = own.cert
+	plain, err := listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secured, err := secureListener(plain, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, chain := range r.TLS.VerifiedChains {
+			io.WriteString(w, chain[0].Subject.CommonName)
+		}
+		if r.TLS.DidResume {
+			io.WriteString(w, ", resumed")
+		}
+	}), ErrorLog: log.New(io.Discard, "", 0)}
+	server.SetKeepAlivesEnabled(false)
+	go server.Serve(secured)
+	defer server.Close()
+
+	asks := func(by *tlsFiles) func() (string, error) {
+		config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(4)}
+		if by != nil {
+			pair, err := tls.LoadX509KeyPair(by.cert, by.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+		}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		return func() (string, error) {
+			answer, err := client.Get("https://" + plain.Addr().String())
+			if err != nil {
+				return "", err
+			}
+			defer answer.Body.Close()
+			body, err := io.ReadAll(answer.Body)
+			return string(body), err
+		}
+	}
+	nobody, loader, stranger := asks(nil), asks(&own), asks(&other)
+	for range 3 {
+		if got, err := loader(); err != nil || got != "loader" {
+			t.Errorf("who has a certificate of the authority is %q, %v", got, err)
+		}
+	}
+	if got, err := nobody(); err != nil || got != "" {
+		t.Errorf("who has none is %q, %v", got, err)
+	}
+	if got, err := stranger(); err == nil {
+		t.Errorf("a certificate that nobody has signed is taken, as %q", got)
 	}
 }
 

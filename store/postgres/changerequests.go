@@ -29,6 +29,9 @@ func (t *tx) PutChangeRequest(ctx context.Context, c annona.ChangeRequest) error
 	if err != nil {
 		return t.fault(doing, err)
 	}
+	if _, err := tableOf(c.Dataset); err != nil {
+		return nil // what is kept of a case moves nothing of anybody
+	}
 	by := annona.Author{Operator: c.DecidedBy.Operator, Client: c.Client}
 	if err := t.touchAll(touches{subject{c.Dataset, c.Subject}: "change_request"}, by); err != nil {
 		return t.fault(doing, err)
@@ -67,7 +70,7 @@ func (s *Store) ChangeRequestByID(ctx context.Context, id annona.UID) (found *an
 func (s *Store) ChangeRequests(ctx context.Context, of annona.WhichRequests, after int64, limit int) (all []annona.ChangeRequest, err error) {
 	err = s.readers.ask(ctx, "read change requests", func(c *conn) error {
 		all, err = c.changeRequests(selectChangeRequests+` WHERE key > $1 AND conflict = $2 AND ($3::text IS NULL OR agreement = $3)
-			AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR dataset = $5 AND subject = $6) ORDER BY key LIMIT $7`,
+			AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR dataset = $5) AND ($6 = 0 OR subject = $6) ORDER BY key LIMIT $7`,
 			after, of.Conflicts, of.Agreement, of.State, of.Dataset, int64(of.Subject), int64(limit))
 		return err
 	})

@@ -278,18 +278,18 @@ func (t *tx) foresee(group []*errand) error {
 	if len(group) > 1 {
 		ask = append(ask, question{"SELECT set_config('lock_timeout', '" + shortLock + "', true)", nil, func(row) error { return nil }})
 	}
-	if len(ids) > 0 {
-		ask = append(ask, question{selectRequest + "id = ANY ($1::uuid[])", []any{ids}, func(r row) error {
-			found := readRequest(r)
-			f.requests[found.ID] = &found
-			return nil
-		}})
-	}
 	for _, name := range slices.Sorted(maps.Keys(numbers)) { // everybody locks in one order
 		ask = append(ask, question{selectMatters + "number = ANY ($2)" + inOrder, []any{name, numbers[name]}, func(r row) error {
 			m, err := readMatter(datasets[name], r)
 			f.matters[annona.MatterRef{Dataset: name, Number: m.Number}] = &m
 			return err
+		}})
+	}
+	if len(ids) > 0 { // behind the locks: what whoever had one before has done under the same key is seen
+		ask = append(ask, question{selectRequest + "id = ANY ($1::uuid[])", []any{ids}, func(r row) error {
+			found := readRequest(r)
+			f.requests[found.ID] = &found
+			return nil
 		}})
 	}
 	if len(ask) == 0 {

@@ -72,12 +72,38 @@ func (l *lowering) takesPart(v view, in annona.Participating) {
 	if v.home != "" {
 		home = v.home + ".number"
 	}
-	l.write("EXISTS (SELECT 1 FROM (SELECT 'individuals' AS dataset, ", v.individual, `.number AS number
-		UNION ALL SELECT 'individuals', p.number FROM parts p WHERE p.dataset = 'individuals' AND p.record = `, v.individual, `.number
-		UNION ALL SELECT 'households', `, home, `) a JOIN matters m ON m.subject = a.number AND m.subject_dataset = a.dataset AND m.dataset = 'enrollments'
+	l.enrolled(in, individualsOf(v.individual)+" UNION ALL SELECT 'households', "+home)
+}
+
+// takePart writes that records take part themselves; nil: it does not matter.
+func (l *lowering) takePart(v view, in *annona.Participating) {
+	if in == nil {
+		return
+	}
+	l.write(" AND ")
+	if v.individual != "" {
+		l.enrolled(*in, individualsOf(v.individual))
+		return
+	}
+	l.enrolled(*in, "SELECT 'households' AS dataset, "+v.household+" AS number")
+}
+
+// individualsOf selects an individual, and those who were merged into them.
+func individualsOf(alias string) string {
+	return "SELECT 'individuals' AS dataset, " + alias + `.number AS number
+		UNION ALL SELECT 'individuals', p.number FROM parts p WHERE p.dataset = 'individuals' AND p.record = ` + alias + ".number"
+}
+
+// enrolled writes whether one of those has such an enrollment.
+func (l *lowering) enrolled(in annona.Participating, those string) {
+	l.write("EXISTS (SELECT 1 FROM (", those, `) a JOIN matters m ON m.subject = a.number AND m.subject_dataset = a.dataset AND m.dataset = 'enrollments'
 		WHERE coalesce(m.confidentiality, 'normal') = 'normal' AND m.program = ANY (`)
 	l.bind(slices.Clone(in.Programs))
-	l.write(") AND m.state = ANY (")
-	l.bind(slices.Clone(in.States))
-	l.write("))")
+	l.write(")")
+	if len(in.States) > 0 {
+		l.write(" AND m.state = ANY (")
+		l.bind(slices.Clone(in.States))
+		l.write(")")
+	}
+	l.write(")")
 }

@@ -328,6 +328,7 @@ func (t *tx) eraseMatters(by annona.Author, which string, number annona.Number, 
 		t.later.Queue("UPDATE events SET before = NULL WHERE dataset = $1 AND record = ANY ($2) AND before IS NOT NULL", dataset, numbers)
 		t.later.Queue("DELETE FROM matter_shares WHERE dataset = $1 AND number = ANY ($2)", dataset, numbers)
 	}
+	t.later.Queue("DELETE FROM change_requests WHERE dataset = 'cases' AND subject = ANY ($1)", of["cases"])
 	t.later.Queue("DELETE FROM attachment_parts WHERE attachment = ANY ($1)", of["case_attachments"])
 	return gone, t.sendLater()
 }

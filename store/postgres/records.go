@@ -138,6 +138,7 @@ func (r *pageReading) fromIndividuals(v view, choose func(l *lowering, alias str
 	l.meetsAlone(r.scope.Rows(), individualView(v.individual))
 	l.allowed(v.individual)
 	l.choose(r.scope.Chosen(), v)
+	l.takePart(v, r.scope.Taking())
 }
 
 func (r *pageReading) households(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
@@ -150,6 +151,7 @@ func (r *pageReading) households(page *annona.Page, limit int, choose func(l *lo
 	l.meets(r.scope.Rows(), householdView(alias))
 	l.householdVisible(householdView(alias))
 	l.choose(r.scope.Chosen(), householdView(alias))
+	l.takePart(householdView(alias), r.scope.Taking())
 	from := page.Count
 	if err := r.fill(plan, limit, page); err != nil {
 		return err

@@ -280,6 +280,7 @@ func (t *tx) eraseMatter(e annona.Event) error {
 	for _, sql := range []string{
 		"UPDATE events SET before = NULL WHERE dataset = ?1 AND record = ?2 AND before IS NOT NULL",
 		"DELETE FROM matter_shares WHERE dataset = ?1 AND number = ?2",
+		"DELETE FROM change_requests WHERE dataset = ?1 AND subject = ?2",
 		"DELETE FROM attachment_parts WHERE ?1 = 'case_attachments' AND attachment = ?2",
 		"DELETE FROM matters WHERE dataset = ?1 AND number = ?2",
 	} {

@@ -112,6 +112,7 @@ func (r *reading) individuals(page *annona.Page, limit int, choose func(l *lower
 	l.meetsAlone(r.scope.Rows(), individualView(alias))
 	l.allowed(alias)
 	l.choose(r.scope.Chosen(), v)
+	l.takePart(v, r.scope.Taking())
 	from := page.Count
 	if err := r.fill(plan, limit, page); err != nil {
 		return err
@@ -129,6 +130,7 @@ func (r *reading) households(page *annona.Page, limit int, choose func(l *loweri
 	l.meets(r.scope.Rows(), householdView(alias))
 	l.householdVisible(householdView(alias))
 	l.choose(r.scope.Chosen(), householdView(alias))
+	l.takePart(householdView(alias), r.scope.Taking())
 	from := page.Count
 	if err := r.fill(plan, limit, page); err != nil {
 		return err

@@ -257,10 +257,21 @@ func testLoadIsWhole(t *testing.T, s Revivable, load Loader) {
 	if err := s.Declare(r.ctx, declared, extended, entry(annona.EntryAdministration, annona.NewUID())); err != nil {
 		t.Fatal(err)
 	}
+	attachment := putCase(r)
 	before := dumpOf(t, s)
+	for _, table := range []string{"matters", "matter_shares", "attachment_parts", "change_requests"} {
+		if len(before.rows[table]) == 0 {
+			t.Errorf("the dump has nothing of %s", table)
+		}
+	}
 	loaded, _ := load(t, before.state.Schema, before.fill)
 	if err := loaded.Release(r.ctx); err != nil {
 		t.Fatal(err)
+	}
+	if kept, ok := loaded.(annona.Attachments); ok {
+		if part, err := kept.AttachmentPart(r.ctx, attachment, 2); err != nil || string(part) != "the second part" {
+			t.Errorf("an attachment that was loaded: %q, %v", part, err)
+		}
 	}
 	after := dumpOf(t, loaded)
 	if fmt.Sprint(before.state) != fmt.Sprint(after.state) {
@@ -292,6 +303,35 @@ func testLoadIsWhole(t *testing.T, s Revivable, load Loader) {
 	if loads, err := again.Loads(r.ctx, "", 9); err != nil || len(loads) != 2 || loads[0].ID != l.ID {
 		t.Errorf("after loading, loads: %+v, %v", loads, err)
 	}
+}
+
+// putCase puts a case on file that is shared and in conflict, with an attachment, whose number it returns.
+func putCase(r *registry) (attachment annona.Number) {
+	cases, _ := r.dictionary.Dataset("cases")
+	attachments, _ := r.dictionary.Dataset("case_attachments")
+	r.update(func(tx annona.Tx) error {
+		of, err := tx.NewMatters(r.ctx, cases, 1)
+		if err != nil {
+			return err
+		}
+		of[0].Version, of[0].Owner, of[0].State, of[0].Subject = 1, "clinic", "open", annona.SubjectRef{Dataset: "individuals", Number: r.number("p")}
+		of[0].Sealed = annona.AppendItem(nil, annona.Image("sealed"))
+		some, err := tx.NewMatters(r.ctx, attachments, 1)
+		if err != nil {
+			return err
+		}
+		some[0].Version, some[0].Parent, some[0].Subject, some[0].Sealed, attachment = 1, of[0].Number, of[0].Subject, of[0].Sealed, some[0].Number
+		return errors.Join(
+			tx.PutMatters(r.ctx, tester, of),
+			tx.PutMatters(r.ctx, tester, some),
+			tx.PutAttachmentPart(r.ctx, attachment, 1, []byte("the first part")),
+			tx.PutAttachmentPart(r.ctx, attachment, 2, []byte("the second part")),
+			tx.PutShare(r.ctx, annona.Share{Dataset: "cases", Number: of[0].Number, Partner: "school", By: annona.NewUID(), Fields: []string{"team"}}),
+			tx.PutChangeRequest(r.ctx, annona.ChangeRequest{
+				ID: annona.NewUID(), Type: "conflict", Dataset: "cases", Subject: of[0].Number, State: "open", Agreement: "a", Client: annona.NewUID(), Version: 1, Sealed: []byte("sealed"), At: Clock(),
+			}))
+	})
+	return attachment
 }
 
 func sorted(rows []annona.TableRow) (texts []string) {

@@ -51,6 +51,8 @@ func testChangeRequests(t *testing.T, r *registry) {
 	same("of a state", annona.WhichRequests{State: "pending"}, all[0], all[2])
 	same("of a subject", annona.WhichRequests{Dataset: "individuals", Subject: 2}, all[2])
 	same("of another dataset", annona.WhichRequests{Dataset: "households", Subject: 2})
+	same("of all of a dataset", annona.WhichRequests{Dataset: "individuals"}, all[0], all[2], all[3])
+	testConflictsOfCases(t, r, same)
 	first, err := r.ChangeRequests(r.ctx, annona.WhichRequests{}, 0, 1)
 	if err != nil || len(first) != 1 {
 		t.Fatal(first, err)
@@ -109,5 +111,35 @@ func testFormersOf(t *testing.T, r *registry) {
 		if got := versions(c.below, c.limit); !slices.Equal(got, c.want) {
 			t.Errorf("below %d, at most %d: %v, want %v", c.below, c.limit, got, c.want)
 		}
+	}
+}
+
+// testConflictsOfCases keeps a conflict of a case: it touches nobody, and goes with its case.
+func testConflictsOfCases(t *testing.T, r *registry, same func(string, annona.WhichRequests, ...annona.ChangeRequest)) {
+	cases, _ := r.dictionary.Dataset("cases")
+	var of []annona.Matter
+	r.update(func(tx annona.Tx) (err error) {
+		if of, err = tx.NewMatters(r.ctx, cases, 2); err != nil {
+			return err
+		}
+		for n := range of {
+			of[n].Version, of[n].Owner, of[n].Sealed = 1, "clinic", annona.AppendItem(nil, annona.Image("sealed"))
+		}
+		return tx.PutMatters(r.ctx, tester, of)
+	})
+	n := len(r.log())
+	kept := make([]annona.ChangeRequest, len(of))
+	for i := range of {
+		kept[i] = annona.ChangeRequest{ID: annona.NewUID(), Type: "conflict", Dataset: "cases", Subject: of[i].Number, State: "open", Agreement: "clinic", Client: annona.NewUID(), Version: 1, Sealed: []byte("sealed"), At: Clock().UTC()}
+		r.update(func(tx annona.Tx) error { return tx.PutChangeRequest(r.ctx, kept[i]) })
+	}
+	r.same("the log behind a conflict of a case", r.since(n), nil)
+	same("of cases", annona.WhichRequests{Conflicts: true, Dataset: "cases"}, kept...)
+	for i := range of {
+		r.update(func(tx annona.Tx) error {
+			_, err := tx.EraseMatter(r.ctx, tester, annona.MatterRef{Dataset: "cases", Number: of[i].Number})
+			return err
+		})
+		same("behind the erasure of a case", annona.WhichRequests{Conflicts: true, Dataset: "cases"}, kept[i+1:]...)
 	}
 }

@@ -422,6 +422,11 @@ func testMattersMerged(t *testing.T, r *registry) {
 	r.delete(r.individuals, b.Number, a.Number)
 	page := m.read(m.scope(m.enrollments, annona.MatterTerms{Programs: []string{"school"}}, "individual_id"), annona.MatterChoice{Subjects: []annona.SubjectRef{a}})
 	m.is("of the one that stays", page.Numbers, 2)
+	taking := annona.NewPage(Shape(r.individuals))
+	scope := annona.NewScope(taking.Shape, nil, nil, terms()).TakingPart(annona.Participating{Programs: []string{"school"}})
+	if _, err := r.ReadPage(r.ctx, scope, 0, 0, 10, taking); err != nil || !slices.Equal(taking.Numbers, []annona.Number{a.Number}) {
+		t.Errorf("who takes part by somebody merged into them: %v, %v", taking.Numbers, err)
+	}
 	if len(page.Subjects) != 1 || page.Subjects[0] != a || len(page.Cell(0, 0)) != 16 {
 		t.Errorf("about %v", page.Subjects)
 	}
@@ -475,6 +480,21 @@ func testHolders(t *testing.T, r *registry) {
 	only := annona.NewScope(Shape(r.individuals), r.is(r.individuals, annona.RootSelf, "nationality", "b"), nil, terms())
 	ask("of one who may be seen", only, active("cash"), []annona.Holder{{At: 1, Number: b}}, "a", "both")
 	ask("of nobody", everybody, active("cash"), nil)
+	listed := func(what string, scope annona.Scope, in annona.Participating, want ...annona.Number) {
+		t.Helper()
+		page := annona.NewPage(scope.Shape())
+		if more, err := r.ReadPage(r.ctx, scope.TakingPart(in), 0, 0, 10, page); err != nil || more || !slices.Equal(page.Numbers, want) {
+			t.Errorf("%s: %v of %v, %v", what, page.Numbers, want, err)
+		}
+	}
+	listed("who takes part", everybody, active("cash"), a)
+	listed("who takes part in whatever state", everybody, annona.Participating{Programs: []string{"cash"}}, a)
+	listed("in one of two", everybody, active("cash", "school"), a, b)
+	listed("in none", everybody, annona.Participating{States: []string{"active"}})
+	listed("not through the household", everybody, annona.Participating{Programs: []string{"cash"}, States: []string{"waitlisted"}})
+	homes := annona.NewScope(Shape(r.households), nil, nil, terms())
+	listed("a household itself", homes, annona.Participating{Programs: []string{"cash"}, States: []string{"waitlisted"}}, 1)
+	listed("a household, of another state", homes, active("cash"))
 	r.update(func(tx annona.Tx) error {
 		return tx.PutRestriction(r.ctx, annona.Restriction{ID: annona.NewUID(), Subject: a, Kind: annona.KindRestriction, Ground: "contested", RecordedAt: Clock()})
 	})
