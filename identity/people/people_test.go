@@ -303,6 +303,22 @@ func TestAppsAndRecoveryCodes(t *testing.T) {
 	_, err = h.RemovePassword(t.Context(), *b, h.here(b))
 	h.refuses("removing the password, the last thing there is", err, "last_factor")
 	h.register(h.here(b), b)
+	all, err := h.Factors(t.Context(), h.here(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.Kind != annona.FactorTOTP {
+			continue
+		}
+		if e, err = h.RemovePasskey(t.Context(), *b, h.here(b), f.ID); err != nil {
+			t.Fatal(err)
+		}
+		b.keeps(e)
+	}
+	if left, err := h.Factors(t.Context(), h.here(b)); err != nil || len(left) != len(all) {
+		t.Errorf("an app was removed as a passkey: %d of %d are left, %v", len(left), len(all), err)
+	}
 	e, err = h.RemovePassword(t.Context(), *b, h.here(b))
 	if err != nil {
 		t.Fatal(err)
@@ -340,6 +356,15 @@ func TestSecretsAreFresh(t *testing.T) {
 	}
 	if len(drawn) != draws || draws != 30 {
 		t.Errorf("of %d secrets %d differ", draws, len(drawn))
+	}
+}
+
+// What somebody calls a passkey is printed in lists and terminals.
+func TestLabelsAreClean(t *testing.T) {
+	for label, want := range map[string]string{"": "Passkey", " desk ": "desk", "de\x00s\x1bk\n": "desk", "\u202edesk": "desk", strings.Repeat("é", 61): strings.Repeat("é", 60)} {
+		if got := cleanLabel(label, "Passkey"); got != want {
+			t.Errorf("%q becomes %q", label, got)
+		}
 	}
 }
 
@@ -744,6 +769,10 @@ func TestChangesNeedAFreshProof(t *testing.T) {
 	}
 	b.keeps(e)
 	h.refuses("a passkey that was removed", h.showPasskey(k, browser("192.0.2.4")), "passkey_refused")
+	p = h.here(b)
+	h.change(p.ID, func(u *annona.User) { u.Version++ })
+	_, err = h.RemovePasskey(t.Context(), *b, p, keys[0].ID)
+	h.refuses("who was changed meanwhile", err, "signed_out")
 	if err := h.showPasskey(second, b); err != nil {
 		t.Errorf("the other passkey: %v", err)
 	}
