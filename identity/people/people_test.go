@@ -671,8 +671,10 @@ func TestSessionsEnd(t *testing.T) {
 	h.later(30 * time.Minute)
 	out("nobody has asked for half an hour", b, other)
 	in()
-	for range 12 * 3 {
-		h.here(b)
+	for n := range 12 * 3 {
+		if h.here(b) == nil {
+			t.Fatalf("somebody who asks every 20 minutes is signed out after %d", n*20)
+		}
 		h.later(20 * time.Minute)
 	}
 	out("twelve hours", b)
