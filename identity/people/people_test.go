@@ -400,6 +400,13 @@ func TestApplicationsOfOthers(t *testing.T) {
 	if got := act(b); len(got) != 1 || got[0].ID != leave.ID || got[0].Label != "Case desk" || len(act(other)) != 0 {
 		t.Errorf("listed %+v, and for another one %+v", got, act(other))
 	}
+	_, hers, err := h.Where(t.Context(), h.here(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.EndSession(t.Context(), *other, h.here(other), hers); err != nil || h.here(b) == nil {
+		t.Errorf("somebody else has ended a session: %v", err)
+	}
 	h.refuses("what acts for another one", h.EndApplication(t.Context(), *other, h.here(other), leave.ID), "not_found")
 	h.refuses("what acts for nobody", h.EndApplication(t.Context(), *b, h.here(b), annona.NewUID()), "not_found")
 	if len(act(b)) != 1 {
