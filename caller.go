@@ -265,7 +265,9 @@ type User struct {
 	Display  string // what pages and lists call them
 	Partner  string // name of the partner they work for; empty: the registry itself
 	Roles    []string
-	Status   UserStatus
+	// RolesUntil is the last day on which they have these roles; empty: no end. See RolesOn.
+	RolesUntil Date
+	Status     UserStatus
 	// Version moves with every change that ends what they are signed in to: of roles, status or ways to
 	// sign in that somebody else has changed.
 	Version      int
@@ -279,6 +281,14 @@ type User struct {
 	// EndedAt is when all that they were signed in to was last ended, and all that acts for them by a sign-in
 	// of then or before; zero: never.
 	EndedAt time.Time
+}
+
+// RolesOn returns the roles that somebody has on a day: none when their time is over.
+func (u *User) RolesOn(day Date) []string {
+	if u.RolesUntil != "" && day > u.RolesUntil {
+		return nil
+	}
+	return u.Roles
 }
 
 // End ends all that somebody is signed in to, and all that acts for them.

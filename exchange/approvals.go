@@ -180,13 +180,16 @@ func (x *Exchange) actsAlone(ctx context.Context, by string, rescues bool) (bool
 
 // canApprove reports whether somebody is one of those who approve.
 func (x *Exchange) canApprove(u *annona.User) bool {
-	return u.Status == annona.UserActive && u.Provider == "" && makesApprover(u.Partner, u.Roles) && x.Clock().Sub(u.Held()) >= approverHeld
+	return u.Status == annona.UserActive && u.Provider == "" && makesApprover(u.Partner, x.rolesNow(u)) && x.Clock().Sub(u.Held()) >= approverHeld
 }
 
 // makesApprover reports whether roles let somebody approve. Who works for a partner never does.
 func makesApprover(partner string, roles []string) bool {
 	return partner == "" && hasAny(roles, approvingRoles)
 }
+
+// rolesNow are the roles that somebody has today.
+func (x *Exchange) rolesNow(u *annona.User) []string { return u.RolesOn(x.today(x.Clock())) }
 
 func hasAny(roles, of []string) bool {
 	return slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(of, role) })
@@ -344,7 +347,7 @@ func (x *Exchange) Approve(ctx context.Context, caller annona.Caller, id, hash s
 func (x *Exchange) Reject(ctx context.Context, caller annona.Caller, id string) (Approval, error) {
 	if !caller.IsOperator() {
 		u, err := x.decider(ctx, caller)
-		if err == nil && !hasAny(u.Roles, approvingRoles) {
+		if err == nil && !hasAny(x.rolesNow(u), approvingRoles) {
 			err = errNotEntitled
 		}
 		if err != nil {
@@ -434,7 +437,7 @@ func (x *Exchange) decider(ctx context.Context, caller annona.Caller) (*annona.U
 	if err != nil {
 		return nil, err
 	}
-	if u == nil || !isReader(u) {
+	if u == nil || !x.isReader(u) {
 		return nil, errNotEntitled
 	}
 	if !caller.Acting.Meets(freshProof, x.Clock()) {
@@ -446,7 +449,7 @@ func (x *Exchange) decider(ctx context.Context, caller annona.Caller) (*annona.U
 // mayDecide says why somebody may not decide about one request.
 func (x *Exchange) mayDecide(ctx context.Context, u *annona.User, a *annona.Approval) error {
 	switch {
-	case !hasAny(u.Roles, approvingRoles):
+	case !hasAny(x.rolesNow(u), approvingRoles):
 		return errNotEntitled
 	case a.By == personActor(u.ID) || a.By == "operator:"+u.Name:
 		return errOwn
@@ -474,7 +477,7 @@ func (x *Exchange) maySeeApprovals(ctx context.Context, caller annona.Caller) er
 	if err != nil {
 		return err
 	}
-	if u == nil || !isReader(u) {
+	if u == nil || !x.isReader(u) {
 		return errNotEntitled
 	}
 	return nil
@@ -482,8 +485,8 @@ func (x *Exchange) maySeeApprovals(ctx context.Context, caller annona.Caller) er
 
 // isReader reports whether somebody is of the registry and has a role that decides or audits. What
 // another issuer says of somebody gives no such role.
-func isReader(u *annona.User) bool {
-	return u.Status == annona.UserActive && u.Partner == "" && u.Provider == "" && hasAny(u.Roles, readingRoles)
+func (x *Exchange) isReader(u *annona.User) bool {
+	return u.Status == annona.UserActive && u.Partner == "" && u.Provider == "" && hasAny(x.rolesNow(u), readingRoles)
 }
 
 func (x *Exchange) approvalOf(ctx context.Context, id string) (annona.Approval, error) {

@@ -51,6 +51,45 @@ func TestAnApproverWhoChangesMeanwhile(t *testing.T) {
 	}
 }
 
+// Roles that are over let nobody approve, read requests or reject. To let them last longer waits for a second person.
+func TestRolesEnd(t *testing.T) {
+	h := newBureau(t)
+	ama := h.comes("ama", nil)
+	h.comes("kofi", nil)
+	h.comes("esi", nil)
+	h.now = h.now.Add(25 * time.Hour)
+	a := h.asked("desk")
+	day := func(days int) annona.Date { return annona.DateOf(h.now.AddDate(0, 0, days)) }
+	h.must(h.LimitUserRoles(t.Context(), operator, "ama", day(0))) // it takes away: it waits for nobody
+	if _, err := h.ShowApproval(t.Context(), h.as(ama), a.ID.String()); err != nil {
+		t.Errorf("on their last day: %v", err)
+	}
+	h.now = h.now.Add(24 * time.Hour)
+	if err := h.approve(h.as(ama), a); annona.CodeOf(err) != "approver_not_entitled" {
+		t.Errorf("approves: %v", err)
+	}
+	if _, err := h.ShowApproval(t.Context(), h.as(ama), a.ID.String()); annona.CodeOf(err) != "approver_not_entitled" {
+		t.Errorf("reads: %v", err)
+	}
+	if _, err := h.Reject(t.Context(), h.as(ama), a.ID.String()); annona.CodeOf(err) != "approver_not_entitled" {
+		t.Errorf("rejects: %v", err)
+	}
+	for _, until := range []annona.Date{day(1), ""} {
+		if err := h.LimitUserRoles(t.Context(), operator, "ama", until); annona.CodeOf(err) != "approval_needed" {
+			t.Errorf("until %q: %v", until, err)
+		}
+	}
+	if err := h.LimitUserRoles(t.Context(), operator, "ama", "tomorrow"); annona.CodeOf(err) != "date_malformed" {
+		t.Errorf("no day: %v", err)
+	}
+	kofi, err := h.store.UserByName(t.Context(), "kofi")
+	h.must(err)
+	h.must(h.approve(h.as(*kofi), h.waiting()))
+	if err := h.approve(h.as(ama), a); annona.CodeOf(err) != "approver_too_new" {
+		t.Errorf("roles that were given anew: %v", err)
+	}
+}
+
 // bureau is a registry with people who sign in, and a clock of its own.
 type bureau struct {
 	*registry

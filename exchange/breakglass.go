@@ -78,7 +78,7 @@ func (x *Exchange) mayBreak(ctx context.Context, caller annona.Caller, purpose s
 	if err != nil {
 		return nil, err
 	}
-	if standing.Person == nil || len(roles.Emergency(standing.Person.Roles)) == 0 {
+	if standing.Person == nil || len(roles.Emergency(x.rolesNow(standing.Person))) == 0 {
 		return nil, errNoEmergencyRole
 	}
 	if !caller.Acting.Meets(freshProof, x.Clock()) {
@@ -108,7 +108,7 @@ func (x *Exchange) inEmergency(ctx context.Context, s annona.Standing, g *ground
 	if !glass.Open(s.At) || glass.Client != r.Caller.Client || glass.Purpose != r.Purpose {
 		return nil
 	}
-	if roles := g.roles.Emergency(s.Person.Roles); len(roles) > 0 {
+	if roles := g.roles.Emergency(s.Person.RolesOn(r.Today)); len(roles) > 0 {
 		r.Person, r.Emergency, g.glass = roles, true, glass
 	}
 	return nil
@@ -186,7 +186,7 @@ func (x *Exchange) ReviewBreakGlass(ctx context.Context, caller annona.Caller, i
 	if err != nil {
 		return annona.BreakGlass{}, err
 	}
-	if !hasAny(who.Roles, reviewingRoles) {
+	if !hasAny(x.rolesNow(who), reviewingRoles) {
 		return annona.BreakGlass{}, errNotEntitled
 	}
 	if !slices.Contains([]string{annona.GlassJustified, annona.GlassUnjustified}, verdict) {

@@ -38,6 +38,20 @@ func (f *factors) refuses(what string, err error, code string) {
 	}
 }
 
+// Somebody who is changed between the look at them and the transaction breaks no glass.
+func TestBreakGlassOfSomebodyWhoChangesMeanwhile(t *testing.T) {
+	f, _ := newEmergency(t)
+	writer := f.Writer
+	f.Writer = hooked{writer, func() {
+		f.person.Version++
+		f.put()
+	}}
+	_, err := f.breaks()
+	f.refuses("meanwhile", err, "approver_not_entitled")
+	f.Writer = writer
+	f.refuses("behind it", f.ask(), "role_not_granted")
+}
+
 // Somebody who may see nothing sees some records in an emergency: for the purpose that they have said,
 // through the client that they have said it with, and by verbs that show little. All of it is in the ledger. It
 // ends by itself, and there is no second one before somebody else has reviewed the first.

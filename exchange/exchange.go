@@ -267,7 +267,7 @@ func (x *Exchange) requestOf(s annona.Standing, caller annona.Caller, verb annon
 		Today: x.today(s.At), At: s.At.In(x.Zone), Binding: policy.BoundToNothing,
 	}
 	if s.Person != nil {
-		r.Person = append([]string{}, s.Person.Roles...)
+		r.Person = append([]string{}, s.Person.RolesOn(r.Today)...)
 	}
 	if caller.Within != nil {
 		r.Within, r.Binding = *caller.Within, cmp.Or(caller.Bound, policy.BoundToNothing)

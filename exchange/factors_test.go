@@ -157,6 +157,7 @@ func TestOneFactorFlipsTheGate(t *testing.T) {
 	}{
 		"nothing": {func(*factors) {}, ""},
 
+		"the person's roles are over":   {func(f *factors) { f.person.RolesUntil = "2031-04-07"; f.put() }, "role_not_granted"},
 		"the client is revoked":         {func(f *factors) { f.must(f.RevokeClient(t.Context(), operator, f.caller.Client)) }, "key_invalid"},
 		"the client has expired":        {func(f *factors) { f.until(f.now) }, "key_expired"},
 		"the client is not on file":     {func(f *factors) { f.caller.Client = annona.NewUID() }, "key_invalid"},

@@ -53,7 +53,7 @@ var operations = map[string]string{
 	"DisableUser": byOperator, "DisclosuresOf": byOperator, "Disputes": byOperator, "DropExportSpec": byOperator, "DropMapping": byOperator,
 	"EnableUser": byOperator, "Erase": byOperator, "Erasures": byOperator, "FinishErasures": byOperator, "GiveConsent": byOperator,
 	"IDsByKey": byOperator, "IdentityProviders": byOperator, "ImportAreas": byOperator, "IndexStatus": byOperator, "InspectChangeRequest": byOperator,
-	"InviteUsers": byOperator, "JoinHousehold": byOperator, "LeaveHousehold": byOperator, "Lift": byOperator, "ListMappings": byOperator,
+	"InviteUsers": byOperator, "LimitUserRoles": byOperator, "JoinHousehold": byOperator, "LeaveHousehold": byOperator, "Lift": byOperator, "ListMappings": byOperator,
 	"Merge": byOperator, "MergeHouseholds": byOperator, "MergesOf": byOperator, "MoveHousehold": byOperator, "MoveHouseholds": byOperator,
 	"NoteUnmapped": byOperator, "Policies": byOperator, "PolicyVersion": byOperator, "Propose": byOperator, "ProposeClashes": byOperator,
 	"PruneLedger": byOperator, "PruneLog": byOperator, "PutExportSpec": byOperator, "PutIdentityProvider": byOperator, "PutMapping": byOperator,

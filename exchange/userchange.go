@@ -12,10 +12,11 @@ import (
 // userChange is what becomes of those who sign in, as it lies on file while it waits for a second person.
 // It waits when it gives somebody a role, or who looks after what others do another way to sign in.
 type userChange struct {
-	Act        string        // invited, roles, disabled, enabled, reset
+	Act        string        // invited, roles, limited, disabled, enabled, reset
 	Users      []annona.User // invited
 	User       annona.UID    // any other act
 	Roles      []string
+	RolesUntil annona.Date `json:",omitempty"` // limited
 	Invitation annona.TokenHash
 	Until      time.Time // of the invitation
 	From       time.Time // when it was asked for: an invitation waits as long behind the approval
@@ -118,6 +119,8 @@ func (c userChange) widens(u *annona.User) bool {
 		return false
 	case c.Act == "roles":
 		return slices.ContainsFunc(c.Roles, func(role string) bool { return !slices.Contains(u.Roles, role) })
+	case c.Act == "limited":
+		return u.RolesUntil != "" && (c.RolesUntil == "" || c.RolesUntil > u.RolesUntil)
 	}
 	return u.Partner == "" && hasAny(u.Roles, readingRoles) // enabled, reset
 }
@@ -129,6 +132,8 @@ func (c userChange) empowers(u *annona.User) bool {
 		return false
 	case c.Act == "roles":
 		return !makesApprover(u.Partner, u.Roles)
+	case c.Act == "limited":
+		return c.widens(u)
 	}
 	return true // enabled, reset
 }
@@ -178,6 +183,8 @@ func (x *Exchange) change(ctx context.Context, tx annona.Tx, u *annona.User, fac
 	switch c.Act {
 	case "roles":
 		u.Roles = c.Roles
+	case "limited":
+		u.RolesUntil = c.RolesUntil
 	case "disabled":
 		u.Status, u.Invitation = annona.UserDisabled, annona.TokenHash{}
 	case "enabled":

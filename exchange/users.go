@@ -125,6 +125,17 @@ func (x *Exchange) SetUserRoles(ctx context.Context, caller annona.Caller, name 
 	return x.changeUser(ctx, caller, name, userChange{Act: "roles", Roles: roles})
 }
 
+// LimitUserRoles lets the roles of a user end after a day, or never again when it is empty. A later end than the one
+// they have is a role given anew, and waits for a second person as one. Code date_malformed.
+func (x *Exchange) LimitUserRoles(ctx context.Context, caller annona.Caller, name string, until annona.Date) error {
+	if until != "" {
+		if _, err := annona.ParseDate(string(until)); err != nil {
+			return annona.Invalid("date_malformed", "the last day is written 2006-01-02").On("until")
+		}
+	}
+	return x.changeUser(ctx, caller, name, userChange{Act: "limited", RolesUntil: until})
+}
+
 // DisableUser keeps a user from signing in, and ends where they are. EnableUser lets them again.
 func (x *Exchange) DisableUser(ctx context.Context, caller annona.Caller, name string) error {
 	return x.changeUser(ctx, caller, name, userChange{Act: "disabled"})
@@ -190,6 +201,9 @@ func (x *Exchange) aboutUser(caller annona.Caller, u *annona.User, act string, h
 	details := map[string]string{"act": act, "user": u.ID.String()}
 	if how.approval != (annona.UID{}) {
 		details = how.note(details)
+	}
+	if u.RolesUntil != "" {
+		details["until"] = string(u.RolesUntil)
 	}
 	if len(u.Roles) > 0 {
 		details["roles"] = strings.Join(u.Roles, " ")

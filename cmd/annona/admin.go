@@ -21,6 +21,7 @@ type adminCommand struct {
 	Disable adminDisable `cmd:"" help:"Keep somebody from signing in, and end where they are signed in."`
 	Enable  adminEnable  `cmd:"" help:"Let somebody sign in again who was disabled."`
 	Roles   adminRoles   `cmd:"" help:"Give somebody other roles. Where they are signed in, they sign in again."`
+	Limit   adminLimit   `cmd:"" help:"Let somebody's roles end after a day."`
 	Reset   adminReset   `cmd:"" help:"Remove all that somebody signs in by, and invite them again."`
 }
 
@@ -126,7 +127,7 @@ func (k adminList) Run(ctx context.Context, c console) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Name, u.ID, u.Partner, strings.Join(u.Roles, " "), userState(u), factorsOf(factors))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Name, u.ID, u.Partner, rolesOf(u), userState(u), factorsOf(factors))
 		}
 		return w.Flush()
 	})
@@ -185,6 +186,28 @@ type adminRoles struct {
 func (k adminRoles) Run(ctx context.Context, c console) error {
 	return k.change(ctx, c, "The roles are changed. They sign in again.", func(g *exchange.Exchange) error {
 		return g.SetUserRoles(ctx, operator(), k.Name, k.Roles)
+	})
+}
+
+// rolesOf are the roles of somebody, with their end.
+func rolesOf(u annona.User) string {
+	roles := strings.Join(u.Roles, " ")
+	if u.RolesUntil != "" {
+		roles += " (until " + string(u.RolesUntil) + ")"
+	}
+	return roles
+}
+
+type adminLimit struct {
+	dataFlag
+	Name  string `arg:"" help:"Login name."`
+	Until string `xor:"end" required:"" placeholder:"2006-01-02" help:"Last day on which they have their roles."`
+	None  bool   `xor:"end" required:"" help:"Their roles have no end."`
+}
+
+func (k adminLimit) Run(ctx context.Context, c console) error {
+	return k.change(ctx, c, "The end of their roles is changed. They sign in again.", func(g *exchange.Exchange) error {
+		return g.LimitUserRoles(ctx, operator(), k.Name, annona.Date(k.Until))
 	})
 }
 

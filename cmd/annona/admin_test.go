@@ -255,3 +255,19 @@ func TestConsentInABrowser(t *testing.T) {
 		}
 	}
 }
+
+// The roles of somebody end after a day, and the list says when.
+func TestRolesOfSomebodyEnd(t *testing.T) {
+	t.Parallel()
+	data := newRegistry(t)
+	must(t, "admin", "invite", "--data", data, "--out", filepath.Join(t.TempDir(), "invitations"), "ama", "kofi")
+	must(t, "admin", "limit", "--data", data, "--until", "2031-01-31", "ama")
+	if list := must(t, "admin", "list", "--data", data); strings.Count(list, "administrator (until 2031-01-31)") != 1 {
+		t.Errorf("the list:\n%s", list)
+	}
+	refused(t, "date_malformed", "admin", "limit", "--data", data, "--until", "tomorrow", "ama")
+	must(t, "admin", "limit", "--data", data, "--none", "ama") // nobody can be asked yet
+	if list := must(t, "admin", "list", "--data", data); strings.Contains(list, "until") {
+		t.Errorf("the list:\n%s", list)
+	}
+}

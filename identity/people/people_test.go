@@ -303,6 +303,22 @@ func TestAppsAndRecoveryCodes(t *testing.T) {
 	_, err = h.RemovePassword(t.Context(), *b, h.here(b))
 	h.refuses("removing the password, the last thing there is", err, "last_factor")
 	h.register(h.here(b), b)
+	all, err := h.Factors(t.Context(), h.here(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.Kind != annona.FactorTOTP {
+			continue
+		}
+		if e, err = h.RemovePasskey(t.Context(), *b, h.here(b), f.ID); err != nil {
+			t.Fatal(err)
+		}
+		b.keeps(e)
+	}
+	if left, err := h.Factors(t.Context(), h.here(b)); err != nil || len(left) != len(all) {
+		t.Errorf("an app was removed as a passkey: %d of %d are left, %v", len(left), len(all), err)
+	}
 	e, err = h.RemovePassword(t.Context(), *b, h.here(b))
 	if err != nil {
 		t.Fatal(err)
@@ -343,6 +359,15 @@ func TestSecretsAreFresh(t *testing.T) {
 	}
 }
 
+// What somebody calls a passkey is printed in lists and terminals.
+func TestLabelsAreClean(t *testing.T) {
+	for label, want := range map[string]string{"": "Passkey", " desk ": "desk", "de\x00s\x1bk\n": "desk", "\u202edesk": "desk", strings.Repeat("é", 61): strings.Repeat("é", 60)} {
+		if got := cleanLabel(label, "Passkey"); got != want {
+			t.Errorf("%q becomes %q", label, got)
+		}
+	}
+}
+
 // Somebody ends what acts for them, and nothing that acts for others.
 func TestApplicationsOfOthers(t *testing.T) {
 	h := newHall(t)
@@ -374,6 +399,13 @@ func TestApplicationsOfOthers(t *testing.T) {
 	}
 	if got := act(b); len(got) != 1 || got[0].ID != leave.ID || got[0].Label != "Case desk" || len(act(other)) != 0 {
 		t.Errorf("listed %+v, and for another one %+v", got, act(other))
+	}
+	_, hers, err := h.Where(t.Context(), h.here(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.EndSession(t.Context(), *other, h.here(other), hers); err != nil || h.here(b) == nil {
+		t.Errorf("somebody else has ended a session: %v", err)
 	}
 	h.refuses("what acts for another one", h.EndApplication(t.Context(), *other, h.here(other), leave.ID), "not_found")
 	h.refuses("what acts for nobody", h.EndApplication(t.Context(), *b, h.here(b), annona.NewUID()), "not_found")
@@ -646,8 +678,10 @@ func TestSessionsEnd(t *testing.T) {
 	h.later(30 * time.Minute)
 	out("nobody has asked for half an hour", b, other)
 	in()
-	for range 12 * 3 {
-		h.here(b)
+	for n := range 12 * 3 {
+		if h.here(b) == nil {
+			t.Fatalf("somebody who asks every 20 minutes is signed out after %d", n*20)
+		}
 		h.later(20 * time.Minute)
 	}
 	out("twelve hours", b)
@@ -744,6 +778,10 @@ func TestChangesNeedAFreshProof(t *testing.T) {
 	}
 	b.keeps(e)
 	h.refuses("a passkey that was removed", h.showPasskey(k, browser("192.0.2.4")), "passkey_refused")
+	p = h.here(b)
+	h.change(p.ID, func(u *annona.User) { u.Version++ })
+	_, err = h.RemovePasskey(t.Context(), *b, p, keys[0].ID)
+	h.refuses("who was changed meanwhile", err, "signed_out")
 	if err := h.showPasskey(second, b); err != nil {
 		t.Errorf("the other passkey: %v", err)
 	}

@@ -34,7 +34,7 @@ type suite struct {
 var suites = []suite{
 	{"exchange", "TestEveryOperationIsDecided"},
 	{"policy", "."},
-	{"exchange", "TestOneFactor|TestPolic|TestApprov|TestAPolicy|TestThoseWhoAct|TestBulkByHand|TestBreakGlass"},
+	{"exchange", "TestOneFactor|TestPolic|TestApprov|TestAPolicy|TestThoseWhoAct|TestBulkByHand|TestBreakGlass|TestWhoMay|TestAnApprover|TestRolesEnd|TestAnExportKeeps"},
 	{"rest", "TestEveryRouteIsDecided|TestTheMatrix|TestRefusals"},
 	{"exchange", "."},
 }

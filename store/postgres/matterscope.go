@@ -132,7 +132,8 @@ func (r *matterReading) anyOf(column string, count int, values any) {
 	}
 }
 
-// about writes that a matter is about somebody, or about one who was merged into them.
+// about writes that a matter is about somebody, or about one who was merged into them. Their numbers are found
+// first, by the index of subjects: a plan for everybody would go through all matters in their order.
 func (r *matterReading) about(subjects []annona.SubjectRef) {
 	var people, households []annona.Number
 	for _, s := range subjects {
@@ -142,13 +143,21 @@ func (r *matterReading) about(subjects []annona.SubjectRef) {
 			people = append(people, s.Number)
 		}
 	}
-	r.write(" AND (m.subject_dataset = 'households' AND m.subject = ANY (")
+	numbers := func(of string) {
+		r.write("SELECT a.number FROM matters a WHERE a.subject IS NOT NULL AND a.subject_dataset = '", of, "' AND a.dataset = ")
+		r.bind(r.scope.Shape().Dataset.Name)
+		r.write(" AND a.subject = ANY (")
+	}
+	r.write(" AND m.number = ANY (ARRAY (")
+	numbers("households")
 	r.bind(integers(households))
-	r.write(") OR m.subject_dataset = 'individuals' AND m.subject = ANY (ARRAY (SELECT unnest(")
+	r.write("::bigint[]) UNION ALL ")
+	numbers("individuals")
+	r.write("ARRAY (SELECT unnest(")
 	r.bind(integers(people))
 	r.write("::bigint[]) UNION SELECT number FROM parts WHERE dataset = 'individuals' AND record = ANY (")
 	r.bind(integers(people))
-	r.write("))))")
+	r.write("))))) ")
 }
 
 // bySubject writes that a matter is of a program of the scope, and that whom it is about may be seen.

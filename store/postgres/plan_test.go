@@ -32,3 +32,40 @@ func TestPagesAreReadAlongTheirNumbers(t *testing.T) {
 		t.Fatalf("%v\n%s", causes(err), &plan)
 	}
 }
+
+// TestMattersOfSomebodyAreFoundByTheirSubject looks at the plan of what is kept about one person, which is
+// the same for everybody: it must not go through the matters of others.
+func TestMattersOfSomebodyAreFoundByTheirSubject(t *testing.T) {
+	c := testCluster(t)
+	s := c.open(t, "app", c.newRegistry(t))
+	cases, _ := annona.Standard().Dataset("cases")
+	err := s.Update(t.Context(), func(tx annona.Tx) error {
+		fresh, err := tx.NewMatters(t.Context(), cases, 3000)
+		if err != nil {
+			return err
+		}
+		for i := range fresh {
+			fresh[i].Version, fresh[i].Owner, fresh[i].State, fresh[i].Sealed = 1, "town", "open", annona.AppendItem(nil, annona.Image("sealed"))
+		}
+		return tx.PutMatters(t.Context(), annona.Author{Operator: "tester"}, fresh)
+	})
+	if err != nil {
+		t.Fatal(causes(err))
+	}
+	key, _ := cases.Field("case_id")
+	said := annona.ScopeTerms{Purpose: "care", Recipient: "town", Basis: annona.BasisPublicInterest, Today: "2024-03-01"}
+	scope := annona.NewMatterScope(&annona.Shape{Dataset: cases, Columns: []*annona.Field{key}}, annona.MatterTerms{Owner: "town", Said: said}, annona.Scope{}, annona.Scope{})
+	r := &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, scope: scope}
+	r.write("EXPLAIN ")
+	r.query(annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 7}}}, 0, 100)
+	var plan strings.Builder
+	err = s.lookups.ask(t.Context(), "look at a plan", func(c *conn) error {
+		return c.each(r.sql.String(), func(r row) error {
+			fmt.Fprintln(&plan, r.text(0))
+			return nil
+		}, r.args...)
+	})
+	if err != nil || !strings.Contains(plan.String(), "matters_subject") || !strings.Contains(plan.String(), "number = ANY") {
+		t.Fatalf("%v\n%s", causes(err), &plan)
+	}
+}

@@ -695,7 +695,8 @@ CREATE TABLE users (
 	provider      text COLLATE "C",
 	granted_at    bigint,
 	made_by       text COLLATE "C",
-	ended_at      bigint
+	ended_at      bigint,
+	roles_until   text COLLATE "C"
 );
 CREATE TABLE factors (
 	id         uuid PRIMARY KEY,

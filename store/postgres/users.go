@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	userColumns    = "id, name, display, partner, roles, status, version, invitation, invited_until, created_at, provider, granted_at, made_by, ended_at"
+	userColumns    = "id, name, display, partner, roles, status, version, invitation, invited_until, created_at, provider, granted_at, made_by, ended_at, roles_until"
 	factorColumns  = "id, person, kind, label, sealed, counter, created_at, used_at"
 	sessionColumns = "hash, person, user_version, assurance, device, label, created_at, proved_at, seen_at"
 )
@@ -17,7 +17,7 @@ func scanUser(r row) annona.User {
 	return annona.User{
 		ID: r.uid(0), Name: r.text(1), Display: r.text(2), Partner: r.text(3), Roles: splitList(r.text(4)),
 		Status: annona.UserStatus(r.text(5)), Version: int(r.integer(6)), Invitation: r.hash(7), InvitedUntil: r.time(8), CreatedAt: r.time(9),
-		Provider: r.text(10), GrantedAt: r.time(11), MadeBy: splitList(r.text(12)), EndedAt: r.time(13),
+		Provider: r.text(10), GrantedAt: r.time(11), MadeBy: splitList(r.text(12)), EndedAt: r.time(13), RolesUntil: annona.Date(r.text(14)),
 	}
 }
 
@@ -157,11 +157,11 @@ func (t *tx) PutUser(ctx context.Context, u annona.User) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	n, err := t.conn.changes("INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
-		u.ID, u.Name, u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.CreatedAt, u.Provider, u.GrantedAt, joinList(u.MadeBy), u.EndedAt)
+	n, err := t.conn.changes("INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+		u.ID, u.Name, u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.CreatedAt, u.Provider, u.GrantedAt, joinList(u.MadeBy), u.EndedAt, u.RolesUntil)
 	if err == nil && n == 0 {
-		n, err = t.conn.changes("UPDATE users SET display = $1, partner = $2, roles = $3, status = $4, version = $5, invitation = $6, invited_until = $7, granted_at = $8, made_by = $9, ended_at = $10 WHERE id = $11 AND name = $12",
-			u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.GrantedAt, joinList(u.MadeBy), u.EndedAt, u.ID, u.Name)
+		n, err = t.conn.changes("UPDATE users SET display = $1, partner = $2, roles = $3, status = $4, version = $5, invitation = $6, invited_until = $7, granted_at = $8, made_by = $9, ended_at = $10, roles_until = $11 WHERE id = $12 AND name = $13",
+			u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.GrantedAt, joinList(u.MadeBy), u.EndedAt, u.RolesUntil, u.ID, u.Name)
 	}
 	switch {
 	case err != nil:

@@ -632,7 +632,8 @@ CREATE TABLE users (
 	provider      TEXT,
 	granted_at    INTEGER,
 	made_by       TEXT,
-	ended_at      INTEGER
+	ended_at      INTEGER,
+	roles_until   TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE factors (
 	id         BLOB PRIMARY KEY,

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	userColumns    = "id, name, display, partner, roles, status, version, invitation, invited_until, created_at, provider, granted_at, made_by, ended_at"
+	userColumns    = "id, name, display, partner, roles, status, version, invitation, invited_until, created_at, provider, granted_at, made_by, ended_at, roles_until"
 	factorColumns  = "id, person, kind, label, sealed, counter, created_at, used_at"
 	sessionColumns = "hash, person, user_version, assurance, device, label, created_at, proved_at, seen_at"
 )
@@ -19,7 +19,7 @@ func scanUser(s *sqlite.Stmt) annona.User {
 	return annona.User{
 		ID: columnUID(s, 0), Name: s.ColumnText(1), Display: s.ColumnText(2), Partner: s.ColumnText(3), Roles: splitList(s.ColumnText(4)),
 		Status: annona.UserStatus(s.ColumnText(5)), Version: s.ColumnInt(6), Invitation: columnHash(s, 7), InvitedUntil: columnTime(s, 8),
-		CreatedAt: columnTime(s, 9), Provider: s.ColumnText(10), GrantedAt: columnTime(s, 11), MadeBy: splitList(s.ColumnText(12)), EndedAt: columnTime(s, 13),
+		CreatedAt: columnTime(s, 9), Provider: s.ColumnText(10), GrantedAt: columnTime(s, 11), MadeBy: splitList(s.ColumnText(12)), EndedAt: columnTime(s, 13), RolesUntil: columnDate(s, 14),
 	}
 }
 
@@ -150,13 +150,13 @@ func (t *tx) PutUser(ctx context.Context, u annona.User) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := t.conn.exec("INSERT INTO users ("+userColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		u.ID, u.Name, u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.CreatedAt, u.Provider, u.GrantedAt, joinList(u.MadeBy), u.EndedAt)
+	err := t.conn.exec("INSERT INTO users ("+userColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		u.ID, u.Name, u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.CreatedAt, u.Provider, u.GrantedAt, joinList(u.MadeBy), u.EndedAt, u.RolesUntil)
 	if err != nil || t.conn.Changes() > 0 {
 		return fault("write a user", err)
 	}
-	err = t.conn.exec("UPDATE users SET display = ?, partner = ?, roles = ?, status = ?, version = ?, invitation = ?, invited_until = ?, granted_at = ?, made_by = ?, ended_at = ? WHERE id = ? AND name = ?",
-		u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.GrantedAt, joinList(u.MadeBy), u.EndedAt, u.ID, u.Name)
+	err = t.conn.exec("UPDATE users SET display = ?, partner = ?, roles = ?, status = ?, version = ?, invitation = ?, invited_until = ?, granted_at = ?, made_by = ?, ended_at = ?, roles_until = ? WHERE id = ? AND name = ?",
+		u.Display, u.Partner, joinList(u.Roles), string(u.Status), u.Version, orAbsent(u.Invitation), u.InvitedUntil, u.GrantedAt, joinList(u.MadeBy), u.EndedAt, u.RolesUntil, u.ID, u.Name)
 	if err == nil && t.conn.Changes() == 0 {
 		return annona.ErrUserName
 	}

@@ -31,7 +31,7 @@ func (r *registry) checkUser(want *annona.User) func(*annona.User, error) {
 			r.t.Errorf("got %+v, want %+v", got, want)
 		case got.ID != want.ID || got.Name != want.Name || got.Display != want.Display || got.Partner != want.Partner || !slices.Equal(got.Roles, want.Roles) ||
 			got.Status != want.Status || got.Version != want.Version || got.Invitation != want.Invitation || !got.InvitedUntil.Equal(want.InvitedUntil) ||
-			!got.CreatedAt.Equal(want.CreatedAt) || !got.GrantedAt.Equal(want.GrantedAt) || !slices.Equal(got.MadeBy, want.MadeBy) || !got.EndedAt.Equal(want.EndedAt):
+			!got.CreatedAt.Equal(want.CreatedAt) || !got.GrantedAt.Equal(want.GrantedAt) || !slices.Equal(got.MadeBy, want.MadeBy) || !got.EndedAt.Equal(want.EndedAt) || got.RolesUntil != want.RolesUntil:
 			r.t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
@@ -41,7 +41,7 @@ func testUsers(t *testing.T, r *registry) {
 	whole := annona.User{
 		ID: annona.NewUID(), Name: "ama", Display: "Ama", Partner: "health", Roles: []string{"auditor", "case-worker"}, Status: annona.UserInvited, Version: 3,
 		Invitation: annona.TokenHash{7}, InvitedUntil: Clock().Add(15 * time.Minute), CreatedAt: Clock(), Provider: "ministry",
-		GrantedAt: Clock().Add(time.Minute), MadeBy: []string{"operator:kofi", "person:7"}, EndedAt: Clock().Add(2 * time.Minute),
+		GrantedAt: Clock().Add(time.Minute), MadeBy: []string{"operator:kofi", "person:7"}, EndedAt: Clock().Add(2 * time.Minute), RolesUntil: "2030-12-31",
 	}
 	plain := userOf("kofi")
 	r.putUser(plain)
@@ -58,7 +58,7 @@ func testUsers(t *testing.T, r *registry) {
 	}
 
 	changed := whole
-	changed.Display, changed.Partner, changed.Roles, changed.Status, changed.Version = "", "", nil, annona.UserDisabled, 4
+	changed.Display, changed.Partner, changed.Roles, changed.Status, changed.Version, changed.RolesUntil = "", "", nil, annona.UserDisabled, 4, "2031-01-01"
 	changed.Invitation, changed.InvitedUntil, changed.GrantedAt, changed.MadeBy, changed.EndedAt = annona.TokenHash{}, time.Time{}, Clock().Add(time.Hour), nil, Clock().Add(3*time.Hour)
 	r.putUser(changed)
 	r.checkUser(&changed)(r.UserByID(r.ctx, whole.ID))
