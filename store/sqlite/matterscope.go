@@ -117,19 +117,33 @@ func (r *matterReading) anyOf(column string, count int, list string) {
 	r.write("))")
 }
 
-// about writes that a matter is about somebody, or about one who was merged into them.
+// about writes that a matter is about somebody, or about one who was merged into them. Their numbers are found
+// first, by the index of subjects: otherwise all matters are gone through in their order.
 func (r *matterReading) about(subjects []annona.SubjectRef) {
 	numbers := map[string][]annona.Number{}
 	for _, s := range subjects {
 		numbers[s.Dataset] = append(numbers[s.Dataset], s.Number)
 	}
-	r.write(" AND (m.subject_dataset, m.subject) IN (SELECT 'households', value FROM json_each(")
-	r.bind(numberList(numbers["households"]))
-	r.write(") UNION ALL SELECT 'individuals', value FROM json_each(")
-	r.bind(numberList(numbers["individuals"]))
-	r.write(") UNION SELECT 'individuals', p.number FROM json_each(")
-	r.bind(numberList(numbers["individuals"]))
-	r.write(") s CROSS JOIN parts p ON p.dataset = 'individuals' AND p.record = s.value)")
+	found := func(who, subject, of string) {
+		r.write("SELECT a.number FROM ", who, " CROSS JOIN matters a INDEXED BY matters_subject ON a.subject = ", subject, " AND a.subject_dataset = '", of, "' AND a.dataset = ")
+		r.bind(r.scope.Shape().Dataset.Name)
+	}
+	listed := func(of string) {
+		r.write("json_each(")
+		r.bind(numberList(numbers[of]))
+		r.write(") s")
+	}
+	r.write(" AND m.number IN (WITH people (number) AS (SELECT s.value FROM ")
+	listed("individuals")
+	r.write(" UNION SELECT p.number FROM ")
+	listed("individuals")
+	r.write(" CROSS JOIN parts p ON p.dataset = 'individuals' AND p.record = s.value), homes (number) AS (SELECT s.value FROM ")
+	listed("households")
+	r.write(") ")
+	found("people", "people.number", "individuals")
+	r.write(" UNION ALL ")
+	found("homes", "homes.number", "households")
+	r.write(")")
 }
 
 // bySubject writes that a matter is of a program of the scope, and that whom it is about may be seen.
