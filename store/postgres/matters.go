@@ -41,6 +41,11 @@ func readMatter(of *annona.Dataset, r row) (m annona.Matter, err error) {
 	return m, nil
 }
 
+// byTheirKeys picks matters by keys of their sources. Their numbers are found first: a plan for few keys and for
+// many would go through all matters in their order.
+const byTheirKeys = `number = ANY (ARRAY (SELECT a.number FROM unnest($2::text[], $3::text[]) k (source, key)
+	JOIN matters a ON a.source_key = k.key COLLATE "C" AND a.source = k.source COLLATE "C" AND a.dataset = $1 WHERE a.source_key IS NOT NULL))`
+
 // FindMatters returns what is on file under each key. See annona.MatterTx.
 func (t *tx) FindMatters(ctx context.Context, dataset *annona.Dataset, keys []annona.MatterKey) ([]annona.Matter, error) {
 	if err := ctx.Err(); err != nil {
@@ -58,7 +63,7 @@ func (t *tx) FindMatters(ctx context.Context, dataset *annona.Dataset, keys []an
 	}
 	found := make([]annona.Matter, len(keys))
 	err := t.lockMatters(dataset, func(m annona.Matter) { found[at[annona.MatterKey{Source: m.Source, Key: m.Key}]] = m },
-		`(source_key, source) IN (SELECT k.key COLLATE "C", k.source COLLATE "C" FROM unnest($2::text[], $3::text[]) k (source, key))`, sources, texts)
+		byTheirKeys, sources, texts)
 	if err != nil {
 		return nil, err
 	}

@@ -33,9 +33,9 @@ func TestPagesAreReadAlongTheirNumbers(t *testing.T) {
 	}
 }
 
-// TestMattersOfSomebodyAreFoundByTheirSubject looks at the plan of what is kept about one person, which is
-// the same for everybody: it must not go through the matters of others.
-func TestMattersOfSomebodyAreFoundByTheirSubject(t *testing.T) {
+// TestMattersAreFoundByIndexes looks at the plans of what is kept about one person, and under keys of its
+// source. They are the same for everybody, and must not go through the matters of others.
+func TestMattersAreFoundByIndexes(t *testing.T) {
 	c := testCluster(t)
 	s := c.open(t, "app", c.newRegistry(t))
 	cases, _ := annona.Standard().Dataset("cases")
@@ -56,16 +56,27 @@ func TestMattersOfSomebodyAreFoundByTheirSubject(t *testing.T) {
 	said := annona.ScopeTerms{Purpose: "care", Recipient: "town", Basis: annona.BasisPublicInterest, Today: "2024-03-01"}
 	scope := annona.NewMatterScope(&annona.Shape{Dataset: cases, Columns: []*annona.Field{key}}, annona.MatterTerms{Owner: "town", Said: said}, annona.Scope{}, annona.Scope{})
 	r := &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, scope: scope}
-	r.write("EXPLAIN ")
 	r.query(annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 7}}}, 0, 100)
-	var plan strings.Builder
-	err = s.lookups.ask(t.Context(), "look at a plan", func(c *conn) error {
-		return c.each(r.sql.String(), func(r row) error {
-			fmt.Fprintln(&plan, r.text(0))
-			return nil
-		}, r.args...)
-	})
-	if err != nil || !strings.Contains(plan.String(), "matters_subject") || !strings.Contains(plan.String(), "number = ANY") {
-		t.Fatalf("%v\n%s", causes(err), &plan)
+	explain := func(sql string, args ...any) string {
+		t.Helper()
+		var plan strings.Builder
+		err := s.lookups.ask(t.Context(), "look at a plan", func(c *conn) error {
+			return c.each("EXPLAIN "+sql, func(r row) error {
+				fmt.Fprintln(&plan, r.text(0))
+				return nil
+			}, args...)
+		})
+		if err != nil {
+			t.Fatal(causes(err))
+		}
+		return plan.String()
+	}
+	for name, plan := range map[string]string{
+		"matters_subject": explain(r.sql.String(), r.args...),
+		"matters_source":  explain(selectMatters+byTheirKeys+" ORDER BY number", "cases", []string{"mis"}, []string{"one"}),
+	} {
+		if !strings.Contains(plan, name) || !strings.Contains(plan, "number = ANY") {
+			t.Errorf("%s:\n%s", name, plan)
+		}
 	}
 }
