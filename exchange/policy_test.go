@@ -51,6 +51,24 @@ func TestAnExportKeepsHowItsTokenWasBound(t *testing.T) {
 	}
 }
 
+// FA-13: a token is given for no more than the agreement grants.
+func TestTokensAreForWhatIsGranted(t *testing.T) {
+	r := newRegistry(t, 1)
+	for name, c := range map[string]struct {
+		within annona.Authorization
+		code   string
+	}{
+		"all that is granted": {annona.Authorization{}, ""},
+		"less":                {annona.Authorization{Purpose: purpose, Datasets: []string{"individuals"}}, ""},
+		"another purpose":     {annona.Authorization{Purpose: "statistics"}, "purpose_not_granted"},
+		"another dataset":     {annona.Authorization{Datasets: []string{"individuals", "payments"}}, "dataset_not_granted"},
+	} {
+		if err := r.AdmitToken(t.Context(), r.caller, c.within); codeOf(err) != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestPoliciesAreVersions(t *testing.T) {
 	r := newRegistry(t, 10)
 	same, err := r.ApplyPolicy(t.Context(), operator, policy.Shipped())

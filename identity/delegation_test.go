@@ -26,6 +26,8 @@ const (
 type delegations struct {
 	locked sync.Mutex
 	all    map[annona.UID]annona.Delegation
+
+	meanwhile func() // what somebody else does between the next look-up and what is made of it; nil: nothing
 }
 
 func (s *delegations) PutDelegation(_ context.Context, d annona.Delegation) error {
@@ -36,14 +38,23 @@ func (s *delegations) PutDelegation(_ context.Context, d annona.Delegation) erro
 }
 
 func (s *delegations) DelegationByHash(_ context.Context, hash annona.TokenHash) (*annona.Delegation, error) {
+	found := s.byHash(hash)
+	if meanwhile := s.meanwhile; meanwhile != nil {
+		s.meanwhile = nil
+		meanwhile()
+	}
+	return found, nil
+}
+
+func (s *delegations) byHash(hash annona.TokenHash) *annona.Delegation {
 	s.locked.Lock()
 	defer s.locked.Unlock()
 	for _, d := range s.all {
 		if d.Hash == hash || d.Code == hash {
-			return &d, nil
+			return &d
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func (s *delegations) move(from annona.TokenHash, d annona.Delegation) error {
@@ -356,6 +367,13 @@ func TestCodesCountOnce(t *testing.T) {
 	for _, issued := range got {
 		refuses(t, "the token of a code that was shown twice", o.recognize(o.show(o.signerKey, issued.Text)), "invalid_token")
 	}
+
+	code = o.code(o.pushing(o.signerKey))
+	var first Issued
+	o.store.meanwhile = func() { first = o.issued(o.takingUp(code)) }
+	_, err := o.issuer.GiveToken(t.Context(), o.takingUp(code))
+	refuses(t, "a code that somebody else took up meanwhile", err, "invalid_grant")
+	refuses(t, "their token", o.recognize(o.show(o.signerKey, first.Text)), "invalid_token")
 }
 
 // FA-15, FA-17, FA-30, T-23, T-24: what a browser brings is a request that this server gave to that client,

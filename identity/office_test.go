@@ -256,6 +256,12 @@ type statement struct {
 	cut            func(text string) string
 }
 
+// repeats writes a claim twice, the first time with another value.
+func (s *statement) repeats(claim string) {
+	body, _ := json.Marshal(s.claims)
+	s.claimText = `{"` + claim + `":"another",` + string(body[1:])
+}
+
 var jwsText = base64.RawURLEncoding.EncodeToString
 
 // text signs the statement without any library that would refuse to.

@@ -241,7 +241,7 @@ func TestTokensOfOthersThatAreRefused(t *testing.T) {
 		"T-17 nbf ahead":             with("nbf", now+61),
 		"T-17 auth_time ahead":       with("auth_time", now+61),
 		"T-17 too long":              with("exp", now+3601),
-		"T-18 a claim twice":         func(s *statement) { s.claimText = `{"iss":"` + a.URL + `","iss":"` + a.URL + `"}` },
+		"T-18 a claim twice":         func(s *statement) { s.repeats("iss") },
 		"T-18 crit":                  func(s *statement) { s.header["crit"], s.header["x"] = []string{"x"}, 1 },
 		"T-18 huge":                  with("pad", strings.Repeat("x", 1<<20)),
 		"T-18 five parts":            func(s *statement) { s.cut = func(text string) string { return text + ".x.y" } },

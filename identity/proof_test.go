@@ -38,7 +38,7 @@ func TestProofsThatAreRefused(t *testing.T) {
 		"DP-02 four parts":     {change: func(_ *office, s *statement) { s.cut = func(x string) string { return x + ".x" } }},
 		"DP-02 no base64":      {change: func(_ *office, s *statement) { s.cut = func(x string) string { return "!" + x } }},
 		"DP-02 JSON form":      {change: func(_ *office, s *statement) { s.cut = func(string) string { return `{"payload":"","signatures":[]}` } }},
-		"DP-02 claims twice":   {change: func(o *office, s *statement) { s.claimText = `{"jti":"a","jti":"b","htm":"GET"}` }},
+		"DP-02 claims twice":   {change: func(_ *office, s *statement) { s.repeats("jti") }},
 		"DP-02 header twice":   {change: func(_ *office, s *statement) { s.headText = `{"typ":"dpop+jwt","alg":"none","alg":"ES256"}` }},
 		"DP-02 crit":           {change: func(_ *office, s *statement) { s.header["crit"] = []string{"b64"}; s.header["b64"] = false }},
 		"DP-03 no jti":         {change: func(_ *office, s *statement) { delete(s.claims, "jti") }},
@@ -74,7 +74,7 @@ func TestProofsThatAreRefused(t *testing.T) {
 		"DP-12 key of another": {change: func(o *office, s *statement) { s.key = o.otherKey; s.header["jwk"] = jwkOf(o.TB, o.otherKey.Public()) }},
 		"DP-16 as Bearer":      {shown: func(_ *office, s *annona.ShownToken) { s.Scheme, s.Proofs = "Bearer", nil }, code: "invalid_token"},
 		"DP-16 Bearer, proved": {shown: func(_ *office, s *annona.ShownToken) { s.Scheme = "Bearer" }, code: "invalid_token"},
-		"DP-20 1 MB":           {change: func(_ *office, s *statement) { s.header["jwk"] = strings.Repeat("x", 1<<20) }},
+		"DP-20 1 MB":           {change: func(_ *office, s *statement) { s.header["x"] = strings.Repeat("x", 1<<20) }},
 		"FA-26 RSA of 1024":    {change: func(o *office, s *statement) { byRSA(o, s, rsaKey(o.TB, 1024)) }},
 		"DP-20 RSA of 8192": {change: func(o *office, s *statement) {
 			s.header["alg"], s.header["jwk"], s.cut = "PS256", longRSA(), zeroSignature
@@ -294,6 +294,12 @@ func TestProofsCountOnce(t *testing.T) {
 	again.claims["htm"], shown.Method, shown.Proofs = "HEAD", "HEAD", nil
 	shown.Proofs = []string{again.text(t)}
 	refuses(t, "its jti in a proof for another method", o.recognize(shown), "invalid_dpop_proof")
+
+	asked := o.ask(o.signerKey)
+	o.issued(asked)
+	asked.Client.Assertion = o.ask(o.signerKey).Client.Assertion
+	_, err := o.issuer.GiveToken(t.Context(), asked)
+	refuses(t, "the same proof for another token", err, "invalid_client")
 
 	r := o.ask(o.otherKey)
 	r.Client.Assertion = func() string {

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math/big"
@@ -75,6 +76,14 @@ func TestCertificatesOfConnections(t *testing.T) {
 	if out, err := ask(wire, connected(t, TokenPath, form, false)); err == nil || out.Code != http.StatusUnauthorized {
 		t.Errorf("one that nobody has verified: %d %s", out.Code, out.Body)
 	}
+	told := connected(t, TokenPath, form, false)
+	for _, name := range []string{"Client-Cert", "X-Client-Cert", "X-SSL-Client-Cert", "X-Forwarded-Client-Cert"} {
+		told.Header.Set(name, base64.StdEncoding.EncodeToString(told.TLS.PeerCertificates[0].Raw))
+	}
+	told.TLS = nil
+	if out, err := ask(wire, told); err == nil || out.Code != http.StatusUnauthorized {
+		t.Errorf("one that headers speak of: %d %s", out.Code, out.Body)
+	}
 	given := connected(t, TokenPath, form, true)
 	out, err := ask(wire, given)
 	var token struct {
@@ -85,7 +94,7 @@ func TestCertificatesOfConnections(t *testing.T) {
 	}
 	asking := connected(t, IntrospectPath, "token="+token.Text+"&client_id="+store.client.KeyID, true)
 	out, err = ask(wire, asking)
-	var told struct {
+	var stated struct {
 		Bound struct {
 			Certificate string `json:"x5t#S256"`
 			Key         string `json:"jkt"`
@@ -93,13 +102,13 @@ func TestCertificatesOfConnections(t *testing.T) {
 		Subject string          `json:"sub"`
 		Actor   json.RawMessage `json:"act"`
 	}
-	if err != nil || json.Unmarshal(out.Body.Bytes(), &told) != nil || len(told.Bound.Certificate) != 43 || told.Bound.Key != "" || told.Actor != nil || told.Subject != store.client.KeyID {
+	if err != nil || json.Unmarshal(out.Body.Bytes(), &stated) != nil || len(stated.Bound.Certificate) != 43 || stated.Bound.Key != "" || stated.Actor != nil || stated.Subject != store.client.KeyID {
 		t.Errorf("it tells %s, %v", out.Body, err)
 	}
 	store.token.Certificate, store.token.Key = nil, make([]byte, 32)
 	store.token.Acting = annona.SignedIn{Person: annona.UID{7}, Assurance: annona.AssurancePasskey, At: time.Unix(1, 0)}
 	out, err = ask(wire, connected(t, IntrospectPath, "token="+token.Text+"&client_id="+store.client.KeyID, true))
-	if err != nil || json.Unmarshal(out.Body.Bytes(), &told) != nil || len(told.Bound.Key) != 43 || told.Subject != (annona.UID{7}).String() || told.Actor == nil || !strings.Contains(out.Body.String(), `"acr":"phr","auth_time":1`) {
+	if err != nil || json.Unmarshal(out.Body.Bytes(), &stated) != nil || len(stated.Bound.Key) != 43 || stated.Subject != (annona.UID{7}).String() || stated.Actor == nil || !strings.Contains(out.Body.String(), `"acr":"phr","auth_time":1`) {
 		t.Errorf("of a person it tells %s, %v", out.Body, err)
 	}
 	asking = connected(t, IntrospectPath, "token="+token.Text+"&client_id="+store.client.KeyID, true)

@@ -166,6 +166,9 @@ func TestCookiesAndHeaders(t *testing.T) {
 			t.Errorf("the cookie is %s", c.String())
 		}
 	}
+	if c := d.cookies["__Host-"+cookieInvited]; c == nil || c.SameSite != http.SameSiteStrictMode {
+		t.Errorf("other sites send the cookie of an invitation along: %v", c)
+	}
 	if len(d.cookies) != 2 {
 		t.Errorf("%d cookies", len(d.cookies))
 	}
