@@ -128,6 +128,24 @@ func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
 	s.keepsToItself(nil)
 }
 
+// changed is what the routes of the API change. Clients, keys, roles, agreements and the policy are not among it: the
+// command line alone changes these.
+var changed = []string{
+	"approvals", "benefits", "break-glass", "bulk", "cases", "change-requests", "checks", "conflicts", "eligibility-decisions", "enrollments",
+	"export-specs", "exports", "households", "imports", "individuals", "life-events", "lookup", "name-search", "transitions",
+}
+
+// AK-09: a key creates no keys, since there is no route for it.
+func TestNoRouteMakesKeys(t *testing.T) {
+	for _, pattern := range newSwaps(t).server.mux.patterns {
+		method, path, _ := strings.Cut(pattern, " ")
+		what, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
+		if strings.HasPrefix(path, "/v1/") && method != http.MethodGet && method != http.MethodHead && !slices.Contains(changed, what) {
+			t.Errorf("%s changes what no route changes", pattern)
+		}
+	}
+}
+
 // aboutMatters reports whether a route is about what programs and case workers keep.
 func aboutMatters(path string) bool {
 	return slices.ContainsFunc([]string{"/v1/enrollments", "/v1/benefits", casesPath, transitionsPath, bulkPath}, func(of string) bool { return strings.HasPrefix(path, of) })
