@@ -234,14 +234,25 @@ type Attachments interface {
 	AttachmentPart(ctx context.Context, attachment Number, part int) ([]byte, error)
 }
 
+// MatterQuestion asks for a page of matters.
+type MatterQuestion struct {
+	Scope  MatterScope
+	Choice MatterChoice
+	After  Number // those behind it
+	Limit  int    // of rows that are appended; 0: none
+	Page   *Page  // of the shape of the scope
+	More   bool   // set by the answer: as many rows were appended as the limit lets, and there may be others
+}
+
 // Matters reads what programs and case workers keep about people.
 type Matters interface {
-	// ReadMatters appends the matters of the scope that the choice picks, behind after and at most limit,
-	// in ascending order of number. Page.Subjects says whom each is about: the record on file, also where
-	// it was merged into that. Of derived columns it fills Dataset.Key, individual_id and household_id (of
-	// the subject), the id of the parent (enrollment_id, case_id), source_system, owner, version,
-	// registered_at and last_updated.
-	ReadMatters(ctx context.Context, scope MatterScope, choice MatterChoice, after Number, limit int, page *Page) (more bool, err error)
+	// ReadMatters appends to the page of each question the matters of its scope that its choice picks, in
+	// ascending order of number. Each page is of one moment, and its epoch with it. Page.Subjects says whom
+	// each matter is about: the record on file, also where it was merged into that; Page.Shares what of it is
+	// shared with the owner of the scope. Of derived columns it fills Dataset.Key, individual_id and
+	// household_id (of the subject), the id of the parent (enrollment_id, case_id), source_system, owner,
+	// version, registered_at and last_updated.
+	ReadMatters(ctx context.Context, questions ...*MatterQuestion) error
 	// MatterEvents returns at most limit events of matters, behind the event after: of those numbers,
 	// which are in somebody's sight.
 	MatterEvents(ctx context.Context, dataset *Dataset, numbers []Number, after int64, limit int) ([]Event, error)

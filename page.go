@@ -49,6 +49,10 @@ type Page struct {
 	// Subjects says of each matter whom it is about; empty in pages of households and individuals.
 	Subjects []SubjectRef
 
+	// Shares is what of the rows is shared with the partner whose scope was read, in order of number; empty
+	// in pages of households and individuals.
+	Shares []Share
+
 	// Epoch is the policy epoch of the moment that the rows are of. Stores set it with every reading,
 	// also one that finds nothing.
 	Epoch int64
@@ -91,6 +95,7 @@ func (p *Page) Reset() {
 	p.Sealed.Reset()
 	p.Versions = p.Versions[:0]
 	p.Subjects = p.Subjects[:0]
+	p.Shares = p.Shares[:0]
 }
 
 // Size is the number of bytes of all cells, those of groups included.

@@ -120,7 +120,7 @@ func readKept(ctx context.Context, i *inquiry, page *annona.Page, whom []annona.
 // programPart reads what programs keep about those whom the caller may see.
 func (x *Exchange) programPart(ctx context.Context, i *inquiry, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
 	err = x.readOpen(ctx, page, func() (err error) {
-		more, err = x.Matters.ReadMatters(ctx, x.programScope(i, page.Shape), choice, after, limit, page)
+		more, err = x.readMatters(ctx, x.programScope(i, page.Shape), choice, after, limit, page)
 		return err
 	})
 	return more, err

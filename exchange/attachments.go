@@ -113,7 +113,7 @@ func (x *Exchange) MaxAttachment() int64 {
 func (d *caseDesk) roomFor(ctx context.Context, i *inquiry, number annona.Number) error {
 	page := annona.NewPage(i.shape)
 	choice := annona.MatterChoice{Parents: []annona.Number{number}}
-	if _, err := d.x.Matters.ReadMatters(ctx, i.ownScope(d.x, i.shape, d.worker), choice, 0, maxAttachments, page); err != nil {
+	if _, err := d.x.readMatters(ctx, i.ownScope(d.x, i.shape, d.worker), choice, 0, maxAttachments, page); err != nil {
 		return err
 	}
 	if page.Count >= maxAttachments {

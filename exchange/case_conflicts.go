@@ -324,7 +324,7 @@ func (d *caseDesk) casesOf(ctx context.Context, all []annona.ChangeRequest) (map
 	worker, _ := cases.Field("worker")
 	page := annona.NewPage(&annona.Shape{Dataset: cases, Columns: []*annona.Field{owner, worker}})
 	err := d.x.readOpen(ctx, page, func() error {
-		_, err := d.x.Matters.ReadMatters(ctx, d.i.ownScope(d.x, page.Shape, d.worker), annona.MatterChoice{Numbers: numbers}, 0, len(numbers), page)
+		_, err := d.x.readMatters(ctx, d.i.ownScope(d.x, page.Shape, d.worker), annona.MatterChoice{Numbers: numbers}, 0, len(numbers), page)
 		return err
 	})
 	for row, number := range page.Numbers {

@@ -97,7 +97,7 @@ func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterCho
 func (d *caseDesk) tagOf(ctx context.Context, i *inquiry, choice annona.MatterChoice) (string, error) {
 	version, _ := i.shape.Dataset.Field("version")
 	page := annona.NewPage(&annona.Shape{Dataset: i.shape.Dataset, Columns: []*annona.Field{version}})
-	if _, err := d.x.Matters.ReadMatters(ctx, i.ownScope(d.x, page.Shape, d.worker), choice, 0, 1, page); err != nil || page.Count == 0 {
+	if _, err := d.x.readMatters(ctx, i.ownScope(d.x, page.Shape, d.worker), choice, 0, 1, page); err != nil || page.Count == 0 {
 		return "", err
 	}
 	n, err := strconv.Atoi(string(page.Cell(0, 0)))

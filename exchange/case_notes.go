@@ -258,7 +258,7 @@ func (d *caseDesk) allBelow(ctx context.Context, name string, of, after annona.N
 	terms := d.i.ownScope(d.x, shape, d.worker).Terms()
 	terms.Cleared = []string{confidentialityRestricted, confidentialityNamed}
 	page := annona.NewPage(shape)
-	_, err := d.x.Matters.ReadMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), annona.MatterChoice{Parents: []annona.Number{of}}, after, atOnce, page)
+	_, err := d.x.readMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), annona.MatterChoice{Parents: []annona.Number{of}}, after, atOnce, page)
 	return page, err
 }
 

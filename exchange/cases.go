@@ -129,7 +129,7 @@ func (d *caseDesk) findUnder(ctx context.Context, i *inquiry, id string, missing
 		uid = annona.UID{} // nobody's: the query is made all the same
 	}
 	page := annona.NewPage(i.shape)
-	if _, err := d.x.Matters.ReadMatters(ctx, i.ownScope(d.x, i.shape, d.worker), annona.MatterChoice{UIDs: []annona.UID{uid}}, 0, 1, page); err != nil {
+	if _, err := d.x.readMatters(ctx, i.ownScope(d.x, i.shape, d.worker), annona.MatterChoice{UIDs: []annona.UID{uid}}, 0, 1, page); err != nil {
 		return 0, of, 0, err
 	}
 	if page.Count == 0 {

@@ -94,7 +94,7 @@ func (t *updateTelling) readMatters(ctx context.Context, choice annona.MatterCho
 		return t.x.readOwn(ctx, t.i, page, choice, 0, most)
 	}
 	err = t.x.readOpen(ctx, page, func() (err error) {
-		more, err = t.x.Matters.ReadMatters(ctx, t.x.programScope(t.i, page.Shape), choice, 0, most, page)
+		more, err = t.x.readMatters(ctx, t.x.programScope(t.i, page.Shape), choice, 0, most, page)
 		return err
 	})
 	return more, err

@@ -478,7 +478,7 @@ func (x *Exchange) Participations(ctx context.Context, caller annona.Caller, q Q
 			limit = int(min(int64(limit), ceiling))
 		}
 		return x.readOpen(ctx, page, func() (err error) {
-			more, err = x.Matters.ReadMatters(ctx, x.programScope(i, page.Shape), choice, from, limit, page)
+			more, err = x.readMatters(ctx, x.programScope(i, page.Shape), choice, from, limit, page)
 			return err
 		})
 	})

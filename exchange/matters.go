@@ -56,6 +56,13 @@ func (x *Exchange) signedInWorker(ctx context.Context, caller annona.Caller, par
 	return x.workerOf(partner, user.Name), nil
 }
 
+// readMatters asks for one page of matters.
+func (x *Exchange) readMatters(ctx context.Context, scope annona.MatterScope, choice annona.MatterChoice, after annona.Number, limit int, page *annona.Page) (more bool, err error) {
+	q := &annona.MatterQuestion{Scope: scope, Choice: choice, After: after, Limit: limit, Page: page}
+	err = x.Matters.ReadMatters(ctx, q)
+	return q.More, err
+}
+
 // readOwn appends what the choice picks of the partner's own scope to a page, opened. Of what is shared
 // with the partner, the page keeps what the share names.
 func (x *Exchange) readOwn(ctx context.Context, i *inquiry, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
@@ -63,51 +70,33 @@ func (x *Exchange) readOwn(ctx context.Context, i *inquiry, page *annona.Page, c
 	if err != nil {
 		return false, err
 	}
-	for attempt := 1; ; attempt++ {
-		scope := i.ownScope(x, page.Shape, worker)
-		err = x.readOpen(ctx, page, func() (err error) {
-			more, err = x.Matters.ReadMatters(ctx, scope, choice, after, limit, page)
-			return err
-		})
-		if err != nil {
-			return false, err
-		}
-		shares, err := x.Matters.MatterShares(ctx, page.Shape.Dataset, page.Numbers, i.partner(), scope.Terms().Said.Today)
-		if err != nil {
-			return false, err
-		}
-		epoch, err := x.Standings.Epoch(ctx)
-		if err != nil {
-			return false, err
-		}
-		if epoch == page.Epoch {
-			cutShared(page, shares)
-			return more, nil
-		}
-		if attempt == readAttempts {
-			return false, annona.Unavailable("policy_moving", "agreements, shares or rights move faster than they can be read; try again")
-		}
-		page.Reset()
+	err = x.readOpen(ctx, page, func() (err error) {
+		more, err = x.readMatters(ctx, i.ownScope(x, page.Shape, worker), choice, after, limit, page)
+		return err
+	})
+	if err == nil {
+		cutShared(page)
 	}
+	return more, err
 }
 
 // keptOfShares is what is seen of a matter whatever a share names: that it is there.
 var keptOfShares = []string{"case_id", "individual_id", "household_id"}
 
 // cutShared takes from rows that are shared what no share of them names. One that names nothing shows all.
-func cutShared(page *annona.Page, shares []annona.Share) {
+func cutShared(page *annona.Page) {
+	if len(page.Shares) == 0 {
+		return
+	}
 	seen := map[annona.Number][]string{}
 	whole := map[annona.Number]bool{}
-	for _, s := range shares {
+	for _, s := range page.Shares {
 		whole[s.Number] = whole[s.Number] || len(s.Fields) == 0
 		seen[s.Number] = append(seen[s.Number], s.Fields...)
 	}
 	shows := func(row int, f *annona.Field) bool {
 		fields, shared := seen[page.Numbers[row]]
 		return !shared || whole[page.Numbers[row]] || slices.Contains(fields, f.Base.Code) || slices.Contains(keptOfShares, f.Code)
-	}
-	if len(shares) == 0 {
-		return
 	}
 	for c, f := range page.Shape.Columns {
 		var kept annona.Column

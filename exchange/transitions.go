@@ -236,7 +236,7 @@ func (d *caseDesk) onlyOne(ctx context.Context, of *matterEdit, o Offer) error {
 	terms.Owner = of.Owner
 	page := annona.NewPage(shape)
 	choice := annona.MatterChoice{Parents: []annona.Number{of.Number}, States: []string{transitionPending}}
-	if _, err := d.x.Matters.ReadMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), choice, 0, atOnce, page); err != nil {
+	if _, err := d.x.readMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), choice, 0, atOnce, page); err != nil {
 		return err
 	}
 	for row := range page.Count {

@@ -191,6 +191,9 @@ type question struct {
 
 // askAll asks questions one behind the other in one round trip. Each sees what the ones before have done.
 func (c *conn) askAll(questions ...question) error {
+	if len(questions) == 1 {
+		return c.each(questions[0].sql, questions[0].take, questions[0].args...)
+	}
 	var b pgx.Batch
 	for _, q := range questions {
 		b.Queue(q.sql, values(q.args)...)

@@ -26,19 +26,22 @@ func (s *Store) rowsOf(scope annona.Scope, page *annona.Page, limit int) rows {
 	}
 }
 
-// readFew appends rows of the scope that choose selects, with their groups. Individuals come in one
-// round trip, the groups of each as arrays within its row, and with the policy epoch beside them:
-// one statement is one moment.
+// readFew appends rows of the scope that choose selects, with their groups. They come in one round
+// trip, the groups of each as arrays within its row, and with the policy epoch beside them: one
+// statement is one moment.
 func (s *Store) readFew(ctx context.Context, scope annona.Scope, page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
 	if err := s.checkScope(scope); err != nil {
 		return err
 	}
-	if scope.Dataset().Name != "individuals" || page.Count > 0 {
+	if page.Count > 0 {
 		return s.readRows(ctx, s.lookups.read, scope, page, limit, choose)
 	}
-	return s.lookups.ask(ctx, "read a page of individuals", func(c *conn) error {
+	return s.lookups.ask(ctx, "read a page of "+scope.Dataset().Name, func(c *conn) error {
 		page.Reset() // of what a connection that died has left
 		r := &fewReading{pageReading: pageReading{conn: c, scope: scope, low: lower(scope)}, page: page}
+		if scope.Dataset().Name == "households" {
+			return r.households(limit, choose)
+		}
 		return r.individuals(limit, choose)
 	})
 }
@@ -46,32 +49,40 @@ func (s *Store) readFew(ctx context.Context, scope annona.Scope, page *annona.Pa
 // fewReading is the reading of a page of few rows, by one statement.
 type fewReading struct {
 	pageReading
-	page   *annona.Page
-	plan   *rowPlan
-	groups []fewGroup
-}
-
-// fewGroup is a derived group whose rows come as an array in a column.
-type fewGroup struct {
-	at     int // of the page's groups
-	plan   *rowPlan
-	owner  int // column of the group that repeats the outer row's id; -1: none
-	column int // of the statement
+	page    *annona.Page
+	plan    *rowPlan
+	groups  fewGroups
+	members *memberReading // nil: none are read
 }
 
 func (r *fewReading) individuals(limit int, choose func(l *lowering, alias string)) error {
 	v := individualView("s")
 	v.home = r.low.homeOf(homeAlias)
-	l, expressions := r.low, individualColumns(v.individual, v.home)
-	l.rules(r.page.Shape, v, expressions)
-	r.plan = newRecordPlan(r.page.Shape, v.individual, expressions)
-	l.write("SELECT e.value, f.* FROM counters e LEFT JOIN LATERAL (SELECT ", r.plan.list())
-	for i, g := range r.page.Shape.Groups {
-		if g.Field.Derived {
-			r.addGroup(i, g, v.individual)
-		}
-	}
+	expressions := individualColumns(v.individual, v.home)
+	r.low.rules(r.page.Shape, v, expressions)
+	r.begin(newRecordPlan(r.page.Shape, v.individual, expressions))
+	r.groups = r.low.selectGroups(r.page.Shape, v.individual, len(r.plan.selected))
 	r.fromIndividuals(v, choose)
+	return r.ask(limit)
+}
+
+func (r *fewReading) households(limit int, choose func(l *lowering, alias string)) error {
+	v := householdView("s")
+	r.begin(r.low.householdPlan(r.page.Shape, v))
+	if r.members = newMemberReading(r.page, 0); r.members != nil {
+		r.selectMembers(v.household)
+	}
+	r.fromHouseholds(v, choose)
+	return r.ask(limit)
+}
+
+func (r *fewReading) begin(plan *rowPlan) {
+	r.plan = plan
+	r.low.write("SELECT e.value, f.* FROM counters e LEFT JOIN LATERAL (SELECT ", plan.list())
+}
+
+func (r *fewReading) ask(limit int) error {
+	l := r.low
 	l.write(" ORDER BY s.number LIMIT ")
 	l.bind(limit)
 	l.write(") f ON TRUE WHERE e.name = 'policy_epoch'")
@@ -81,22 +92,18 @@ func (r *fewReading) individuals(limit int, choose func(l *lowering, alias strin
 	return r.conn.each(l.sql.String(), r.read, l.args...)
 }
 
-// addGroup selects the rows of a group as an array.
-func (r *fewReading) addGroup(at int, g annona.GroupShape, individual string) {
-	few := fewGroup{at: at, column: len(r.plan.selected) + len(r.groups)}
-	var from func(individual string)
-	switch g.Field.Code {
-	case "memberships":
-		few.plan, few.owner, from = membershipPlan(g.Shape), g.Shape.Column("individual_id"), r.low.fromMemberships
-	case "relationships":
-		few.plan, few.owner, from = relationshipPlan(g.Shape), g.Shape.Column("from_individual_id"), r.low.fromRelationships
-	default:
-		return
+// selectMembers selects the members of a household as an array.
+func (r *fewReading) selectMembers(household string) {
+	const member = "member"
+	l, m := r.low, r.members
+	m.plan = m.recordPlan(member, l.homeOf(homeAlias))
+	l.write(", ARRAY (SELECT ROW (m.rank, ", m.plan.list())
+	if m.group != nil {
+		r.groups = l.selectGroups(m.plan.shape, member, 1+len(m.plan.selected))
 	}
-	r.low.write(", ARRAY (SELECT ROW (", few.plan.some(), ")")
-	from(individual + ".number")
-	r.low.write(")")
-	r.groups = append(r.groups, few)
+	l.write(")")
+	l.shownMembers(m.plan.shape, member, household)
+	l.write(")")
 }
 
 // read takes the epoch and, where there is one, a row with its groups.
@@ -109,9 +116,59 @@ func (r *fewReading) read(values row) error {
 	if err := r.plan.read(values, r.page); err != nil {
 		return err
 	}
-	uid := r.page.UIDs[r.page.Count-1]
-	for _, g := range r.groups {
-		group := &r.page.Groups[g.at]
+	if r.members == nil {
+		return r.groups.read(values, r.page)
+	}
+	err := eachRecord(values[len(r.plan.selected)], func(member row) error {
+		err := r.members.read(member.integer(0), member[1:])
+		if err != nil || r.members.group == nil {
+			return err
+		}
+		return r.groups.read(member, r.members.group.Page)
+	})
+	r.members.endTo(r.page.Count)
+	return err
+}
+
+// fewGroups are the derived groups of individuals, whose rows come as arrays in columns of a statement.
+type fewGroups []fewGroup
+
+type fewGroup struct {
+	at     int // of the page's groups
+	plan   *rowPlan
+	owner  int // column of the group that repeats the outer row's id; -1: none
+	column int // of the statement
+}
+
+// selectGroups selects the rows of groups as arrays, from that column on.
+func (l *lowering) selectGroups(shape *annona.Shape, individual string, column int) (groups fewGroups) {
+	for i, g := range shape.Groups {
+		few := fewGroup{at: i, column: column + len(groups)}
+		var from func(individual string)
+		switch {
+		case !g.Field.Derived:
+			continue
+		case g.Field.Code == "memberships":
+			few.plan, few.owner, from = membershipPlan(g.Shape), g.Shape.Column("individual_id"), l.fromMemberships
+		case g.Field.Code == "relationships":
+			few.plan, few.owner, from = relationshipPlan(g.Shape), g.Shape.Column("from_individual_id"), l.fromRelationships
+		default:
+			continue
+		}
+		l.write(", ARRAY (SELECT ROW (", few.plan.some(), ")")
+		from(individual + ".number")
+		l.write(")")
+		groups = append(groups, few)
+	}
+	return groups
+}
+
+// read appends what the arrays of a row hold to the groups of the page's last one, and ends it in every
+// derived group, also in those that nobody fills.
+func (groups fewGroups) read(values row, page *annona.Page) error {
+	uid := page.UIDs[page.Count-1]
+	for _, g := range groups {
+		group := &page.Groups[g.at]
 		err := eachRecord(values[g.column], func(inner row) error {
 			if g.owner >= 0 {
 				group.Page.Columns[g.owner].Append(uid[:])
@@ -122,17 +179,12 @@ func (r *fewReading) read(values row) error {
 			return err
 		}
 	}
-	r.endGroups()
-	return nil
-}
-
-// endGroups ends the row in every derived group, also in those that nobody fills.
-func (r *fewReading) endGroups() {
-	for i, g := range r.page.Shape.Groups {
+	for i, g := range page.Shape.Groups {
 		if g.Field.Derived {
-			r.page.Groups[i].EndRow()
+			page.Groups[i].EndRow()
 		}
 	}
+	return nil
 }
 
 var errArray = errors.New("an array of rows is not written as one")

@@ -15,40 +15,58 @@ import (
 // merged, as long as that holds.
 type matterReading struct {
 	*lowering
-	scope annona.MatterScope
+	*annona.MatterQuestion
+	plan *rowPlan
 }
 
-// ReadMatters appends matters of the scope to page, with the policy epoch beside them: one statement is one
-// moment. See annona.Matters.
-func (s *Store) ReadMatters(ctx context.Context, scope annona.MatterScope, choice annona.MatterChoice, after annona.Number, limit int, page *annona.Page) (more bool, err error) {
-	if err := checkMatterScope(scope); err != nil || limit <= 0 {
-		return err == nil, err
-	}
-	from, read := page.Count, s.lookups.read
-	if from == 0 {
-		read = s.lookups.ask
-	}
-	err = read(ctx, "read a page of "+scope.Shape().Dataset.Name, func(c *conn) error {
-		if from == 0 {
-			page.Reset() // of what a connection that died has left
+// ReadMatters appends matters of scopes to pages, all in one round trip. Each page is read by one statement,
+// with the policy epoch beside it: one statement is one moment. See annona.Matters.
+func (s *Store) ReadMatters(ctx context.Context, questions ...*annona.MatterQuestion) error {
+	read := s.lookups.ask
+	for _, q := range questions {
+		if err := checkMatterScope(q.Scope); err != nil {
+			return err
 		}
-		said := scope.Terms().Said
-		r := &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, scope: scope}
-		r.write("SELECT e.value, f.* FROM counters e LEFT JOIN LATERAL (")
-		plan := r.query(choice, after, limit)
-		r.write(") f ON TRUE WHERE e.name = 'policy_epoch'")
-		if r.err != nil {
-			return r.err
+		if q.Page.Count > 0 {
+			read = s.lookups.read
 		}
-		return c.each(r.sql.String(), func(values row) error {
-			page.Epoch = values.integer(0)
-			if values.absent(1) {
-				return nil // nothing: the epoch alone
+	}
+	return read(ctx, "read pages of matters", func(c *conn) error {
+		asked := make([]question, len(questions))
+		for i, q := range questions {
+			r := newMatterReading(q)
+			if asked[i] = r.question(); r.err != nil {
+				return r.err
 			}
-			return readMatterRow(plan, values[1:], page)
-		}, r.args...)
+		}
+		return c.askAll(asked...)
 	})
-	return page.Count-from == limit, err
+}
+
+func newMatterReading(q *annona.MatterQuestion) *matterReading {
+	if q.Page.Count == 0 {
+		q.Page.Reset() // of what a connection that died has left
+	}
+	said := q.Scope.Terms().Said
+	q.More = q.Limit <= 0
+	return &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, MatterQuestion: q}
+}
+
+// question lowers what is asked for; the epoch comes alone where there is nothing.
+func (r *matterReading) question() question {
+	from := r.Page.Count
+	r.write("SELECT e.value, f.* FROM counters e LEFT JOIN LATERAL (")
+	r.query()
+	r.write(") f ON TRUE WHERE e.name = 'policy_epoch'")
+	return question{r.sql.String(), r.args, func(values row) error {
+		r.Page.Epoch = values.integer(0)
+		if values.absent(1) {
+			return nil
+		}
+		err := r.read(values[1:])
+		r.More = r.Page.Count-from == r.Limit
+		return err
+	}}
 }
 
 func checkMatterScope(scope annona.MatterScope) error {
@@ -61,25 +79,39 @@ func checkMatterScope(scope annona.MatterScope) error {
 	return nil
 }
 
-func (r *matterReading) query(choice annona.MatterChoice, after annona.Number, limit int) *rowPlan {
-	shape := r.scope.Shape()
-	plan := newRecordPlan(shape, "m", matterColumns(shape.Dataset))
+func (r *matterReading) query() {
+	shape := r.Scope.Shape()
+	r.plan = newRecordPlan(shape, "m", matterColumns(shape.Dataset))
 	subject := []string{"coalesce(i.number, h.number)", "CASE WHEN i.number IS NOT NULL THEN 'individuals' WHEN h.number IS NOT NULL THEN 'households' END"}
-	r.write("SELECT ", plan.list(), ", ", subject[0], ", ", subject[1], ` FROM matters m
+	r.write("SELECT ", r.plan.list(), ", ", subject[0], ", ", subject[1])
+	r.shares()
+	r.write(` FROM matters m
 		LEFT JOIN individuals i ON m.subject_dataset = 'individuals' AND i.number = coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
 		LEFT JOIN households h ON m.subject_dataset = 'households' AND h.number = m.subject
 		WHERE m.dataset = `)
 	r.bind(shape.Dataset.Name)
 	r.write(" AND m.number > ")
-	r.bind(after)
-	r.choose(choice)
+	r.bind(r.After)
+	r.choose(r.Choice)
 	r.write(" AND (")
 	r.bySubject()
 	r.write(" OR ")
 	r.byOwner()
 	r.write(") ORDER BY m.number LIMIT ")
-	r.bind(limit)
-	return plan
+	r.bind(max(0, r.Limit))
+}
+
+// shares selects what of a matter is shared with the owner of the scope, as an array; the last column.
+func (r *matterReading) shares() {
+	if r.Scope.Terms().Owner == "" {
+		r.write(", NULL")
+		return
+	}
+	r.write(", ARRAY (SELECT ROW (s.transition, s.until, s.fields, s.edit) FROM matter_shares s WHERE s.dataset = ")
+	r.bind(r.Scope.Shape().Dataset.Name)
+	r.write(" AND s.number = m.number")
+	r.sharedToday("s")
+	r.write(" ORDER BY s.transition)")
 }
 
 // matterColumns are the expressions of derived fields of a matter.
@@ -95,11 +127,20 @@ func matterColumns(dataset *annona.Dataset) map[string]string {
 	return columns
 }
 
-// readMatterRow appends a row; its last two columns say whom the matter is about.
-func readMatterRow(plan *rowPlan, values row, page *annona.Page) error {
-	at := len(values) - 2
+// read appends a row; its last three columns say whom the matter is about and what of it is shared.
+func (r *matterReading) read(values row) error {
+	page, at := r.Page, len(values)-3
 	page.Subjects = append(page.Subjects, annona.SubjectRef{Number: values.number(at), Dataset: values.text(at + 1)})
-	return plan.read(values[:at], page)
+	if err := r.plan.read(values[:at], page); err != nil || values.absent(at+2) {
+		return err
+	}
+	return eachRecord(values[at+2], func(s row) error {
+		page.Shares = append(page.Shares, annona.Share{
+			Dataset: page.Shape.Dataset.Name, Number: page.Numbers[page.Count-1], Partner: r.Scope.Terms().Owner,
+			By: s.uid(0), Until: s.date(1), Fields: splitList(s.text(2)), Edit: s.truth(3),
+		})
+		return nil
+	})
 }
 
 // choose writes what the caller picks.
@@ -145,7 +186,7 @@ func (r *matterReading) about(subjects []annona.SubjectRef) {
 	}
 	numbers := func(of string) {
 		r.write("SELECT a.number FROM matters a WHERE a.subject IS NOT NULL AND a.subject_dataset = '", of, "' AND a.dataset = ")
-		r.bind(r.scope.Shape().Dataset.Name)
+		r.bind(r.Scope.Shape().Dataset.Name)
 		r.write(" AND a.subject = ANY (")
 	}
 	r.write(" AND m.number = ANY (ARRAY (")
@@ -162,7 +203,7 @@ func (r *matterReading) about(subjects []annona.SubjectRef) {
 
 // bySubject writes that a matter is of a program of the scope, and that whom it is about may be seen.
 func (r *matterReading) bySubject() {
-	programs := r.scope.Terms().Programs
+	programs := r.Scope.Terms().Programs
 	if len(programs) == 0 {
 		r.write("FALSE")
 		return
@@ -170,17 +211,17 @@ func (r *matterReading) bySubject() {
 	r.write("(m.program = ANY (")
 	r.bind(slices.Clone(programs))
 	r.write(") AND coalesce(m.confidentiality, 'normal') = 'normal' AND (")
-	r.within(r.scope.People(), func() {
+	r.within(r.Scope.People(), func() {
 		v := individualView("i")
 		r.write("i.number IS NOT NULL")
-		r.meetsAlone(r.scope.People().Rows(), v)
+		r.meetsAlone(r.Scope.People().Rows(), v)
 		r.allowed(v.individual)
 	})
 	r.write(" OR ")
-	r.within(r.scope.Households(), func() {
+	r.within(r.Scope.Households(), func() {
 		v := householdView("h")
 		r.write("h.number IS NOT NULL")
-		r.meets(r.scope.Households().Rows(), v)
+		r.meets(r.Scope.Households().Rows(), v)
 		r.householdVisible(v)
 	})
 	r.write("))")
@@ -204,13 +245,13 @@ func (r *matterReading) within(scope annona.Scope, part func()) {
 // byOwner writes that a matter is the partner's own, or is shared with it, and that whom it is about has
 // said nothing against it. A matter that belongs to another one is walled as that one is.
 func (r *matterReading) byOwner() {
-	if r.scope.Terms().Owner == "" {
+	if r.Scope.Terms().Owner == "" {
 		r.write("FALSE")
 		return
 	}
 	r.write("((")
-	r.held("m", r.scope.Shape().Dataset.Name)
-	if parent := r.scope.Shape().Dataset.Parent; parent != "" {
+	r.held("m", r.Scope.Shape().Dataset.Name)
+	if parent := r.Scope.Shape().Dataset.Parent; parent != "" {
 		r.write(" OR m.owner IS NULL AND EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND (")
 		r.held("o", parent)
 		r.write(") AND ")
@@ -219,7 +260,7 @@ func (r *matterReading) byOwner() {
 	}
 	r.write(") AND ")
 	r.cleared("m")
-	if parent := r.scope.Shape().Dataset.Parent; parent != "" {
+	if parent := r.Scope.Shape().Dataset.Parent; parent != "" {
 		r.write(" AND (m.parent IS NULL OR ")
 		r.named("m")
 		r.write(" OR EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND ")
@@ -228,7 +269,7 @@ func (r *matterReading) byOwner() {
 	}
 	r.write(" AND (m.subject IS NULL AND ")
 	r.ownedBy("m")
-	if parent := r.scope.Shape().Dataset.Parent; parent != "" {
+	if parent := r.Scope.Shape().Dataset.Parent; parent != "" {
 		r.write(" OR m.subject IS NULL AND EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND ")
 		r.ownedBy("o")
 		r.write(")")
@@ -245,22 +286,29 @@ func (r *matterReading) byOwner() {
 
 func (r *matterReading) ownedBy(alias string) {
 	r.write(alias, ".owner = ")
-	r.bind(r.scope.Terms().Owner)
+	r.bind(r.Scope.Terms().Owner)
 }
 
 // held writes that the partner has a matter, or that it is shared with it today.
 func (r *matterReading) held(alias, dataset string) {
 	r.ownedBy(alias)
-	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number AND s.partner = ")
-	r.bind(r.scope.Terms().Owner)
-	r.write(" AND (s.until IS NULL OR s.until >= ")
+	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number")
+	r.sharedToday("s")
+	r.write(")")
+}
+
+// sharedToday writes that a share is the partner's and has not ended.
+func (r *matterReading) sharedToday(share string) {
+	r.write(" AND ", share, ".partner = ")
+	r.bind(r.Scope.Terms().Owner)
+	r.write(" AND (", share, ".until IS NULL OR ", share, ".until >= ")
 	r.bind(r.terms.Today)
-	r.write("))")
+	r.write(")")
 }
 
 // cleared writes that the caller may see a matter of that confidentiality.
 func (r *matterReading) cleared(alias string) {
-	codes := append([]string{"normal"}, r.scope.Terms().Cleared...)
+	codes := append([]string{"normal"}, r.Scope.Terms().Cleared...)
 	r.write("(coalesce(", alias, ".confidentiality, 'normal') = ANY (")
 	r.bind(codes)
 	r.write(")")
@@ -271,7 +319,7 @@ func (r *matterReading) cleared(alias string) {
 
 // named writes that a matter of named persons names who asks.
 func (r *matterReading) named(alias string) {
-	worker := r.scope.Terms().Worker
+	worker := r.Scope.Terms().Worker
 	if worker == "" {
 		r.write("FALSE")
 		return

@@ -55,8 +55,9 @@ func TestMattersAreFoundByIndexes(t *testing.T) {
 	key, _ := cases.Field("case_id")
 	said := annona.ScopeTerms{Purpose: "care", Recipient: "town", Basis: annona.BasisPublicInterest, Today: "2024-03-01"}
 	scope := annona.NewMatterScope(&annona.Shape{Dataset: cases, Columns: []*annona.Field{key}}, annona.MatterTerms{Owner: "town", Said: said}, annona.Scope{}, annona.Scope{})
-	r := &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, scope: scope}
-	r.query(annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 7}}}, 0, 100)
+	q := &annona.MatterQuestion{Scope: scope, Choice: annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 7}}}, Limit: 100, Page: annona.NewPage(scope.Shape())}
+	r := newMatterReading(q)
+	r.query()
 	explain := func(sql string, args ...any) string {
 		t.Helper()
 		var plan strings.Builder

@@ -142,21 +142,34 @@ func (r *pageReading) fromIndividuals(v view, choose func(l *lowering, alias str
 }
 
 func (r *pageReading) households(page *annona.Page, limit int, choose func(l *lowering, alias string)) error {
-	const alias = "s"
-	l, expressions := r.low, householdColumns(alias)
-	l.rules(page.Shape, householdView(alias), expressions)
-	plan := newRecordPlan(page.Shape, alias, expressions, "head_individual_id", "member_count")
-	l.write("SELECT ", plan.list(), " FROM households s WHERE TRUE")
-	choose(l, alias)
-	l.meets(r.scope.Rows(), householdView(alias))
-	l.householdVisible(householdView(alias))
-	l.choose(r.scope.Chosen(), householdView(alias))
-	l.takePart(householdView(alias), r.scope.Taking())
+	v := householdView("s")
+	plan := r.low.householdPlan(page.Shape, v)
+	r.low.write("SELECT ", plan.list())
+	r.fromHouseholds(v, choose)
 	from := page.Count
 	if err := r.fill(plan, limit, page); err != nil {
 		return err
 	}
 	return r.members(page, from)
+}
+
+// householdPlan plans rows of households s; what they show of their members comes later.
+func (l *lowering) householdPlan(shape *annona.Shape, v view) *rowPlan {
+	const alias = "s"
+	expressions := householdColumns(alias)
+	l.rules(shape, v, expressions)
+	return newRecordPlan(shape, alias, expressions, "head_individual_id", "member_count")
+}
+
+// fromHouseholds writes which households are read.
+func (r *pageReading) fromHouseholds(v view, choose func(l *lowering, alias string)) {
+	l := r.low
+	l.write(" FROM households s WHERE TRUE")
+	choose(l, "s")
+	l.meets(r.scope.Rows(), v)
+	l.householdVisible(v)
+	l.choose(r.scope.Chosen(), v)
+	l.takePart(v, r.scope.Taking())
 }
 
 // fill runs the query that was lowered and appends its rows.

@@ -328,16 +328,22 @@ func (s *Store) MatterEvents(ctx context.Context, dataset *annona.Dataset, numbe
 
 // MatterShares returns what a partner is let see. See annona.Matters.
 func (s *Store) MatterShares(ctx context.Context, dataset *annona.Dataset, numbers []annona.Number, partner string, day annona.Date) (shares []annona.Share, err error) {
-	err = s.readers.read(ctx, "read what is shared of matters", func(c *conn) error {
-		return c.each(`SELECT number, transition, until, fields, edit FROM matter_shares WHERE dataset = ?1 AND number IN (SELECT value FROM json_each(?2))
-			AND partner = ?3 AND (until IS NULL OR until >= ?4) ORDER BY number, transition`, func(r *sqlite.Stmt) error {
-			shares = append(shares, annona.Share{
-				Dataset: dataset.Name, Number: annona.Number(r.ColumnInt64(0)), Partner: partner, By: columnUID(r, 1), Until: annona.Date(r.ColumnText(2)),
-				Fields: splitList(r.ColumnText(3)), Edit: r.ColumnInt(4) != 0,
-			})
-			return nil
-		}, dataset.Name, numberList(numbers), partner, day)
+	err = s.readers.read(ctx, "read what is shared of matters", func(c *conn) (err error) {
+		shares, err = c.matterShares(dataset, numbers, partner, day)
+		return err
 	})
+	return shares, err
+}
+
+func (c *conn) matterShares(dataset *annona.Dataset, numbers []annona.Number, partner string, day annona.Date) (shares []annona.Share, err error) {
+	err = c.each(`SELECT number, transition, until, fields, edit FROM matter_shares WHERE dataset = ?1 AND number IN (SELECT value FROM json_each(?2))
+		AND partner = ?3 AND (until IS NULL OR until >= ?4) ORDER BY number, transition`, func(r *sqlite.Stmt) error {
+		shares = append(shares, annona.Share{
+			Dataset: dataset.Name, Number: annona.Number(r.ColumnInt64(0)), Partner: partner, By: columnUID(r, 1), Until: annona.Date(r.ColumnText(2)),
+			Fields: splitList(r.ColumnText(3)), Edit: r.ColumnInt(4) != 0,
+		})
+		return nil
+	}, dataset.Name, numberList(numbers), partner, day)
 	return shares, err
 }
 

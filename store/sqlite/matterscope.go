@@ -17,39 +17,58 @@ import (
 // merged, as long as that holds.
 type matterReading struct {
 	*lowering
-	scope annona.MatterScope
+	*annona.MatterQuestion
 }
 
-// ReadMatters appends matters of the scope to page. See annona.Matters.
-func (s *Store) ReadMatters(ctx context.Context, scope annona.MatterScope, choice annona.MatterChoice, after annona.Number, limit int, page *annona.Page) (more bool, err error) {
-	if !scope.Valid() {
-		return false, errScope()
-	}
-	if err := checkMatters(scope.Shape().Dataset); err != nil || limit <= 0 {
-		return err == nil, err
-	}
-	from := page.Count
-	err = s.readers.read(ctx, "read a page of "+scope.Shape().Dataset.Name, func(c *conn) error {
-		said := scope.Terms().Said
-		r := &matterReading{lowering: &lowering{conn: c, terms: said, day: said.Today, restricted: true}, scope: scope}
-		if page.Epoch, err = c.counter("policy_epoch"); err != nil {
+// ReadMatters appends matters of scopes to pages, all in one read transaction. See annona.Matters.
+func (s *Store) ReadMatters(ctx context.Context, questions ...*annona.MatterQuestion) error {
+	for _, q := range questions {
+		if !q.Scope.Valid() {
+			return errScope()
+		}
+		if err := checkMatters(q.Scope.Shape().Dataset); err != nil {
 			return err
 		}
-		plan := r.query(choice, after, limit)
-		if r.err != nil {
-			return r.err
+	}
+	return s.readers.read(ctx, "read pages of matters", func(c *conn) error {
+		epoch, err := c.counter("policy_epoch")
+		for _, q := range questions {
+			if err != nil {
+				return err
+			}
+			q.Page.Epoch = epoch
+			said := q.Scope.Terms().Said
+			r := &matterReading{lowering: &lowering{conn: c, terms: said, day: said.Today, restricted: true}, MatterQuestion: q}
+			err = r.read()
 		}
-		at := len(plan.selected)
-		return c.each(r.sql.String(), func(stmt *sqlite.Stmt) error {
-			page.Subjects = append(page.Subjects, annona.SubjectRef{Number: annona.Number(stmt.ColumnInt64(at)), Dataset: stmt.ColumnText(at + 1)})
-			return plan.read(stmt, 0, page)
-		}, r.args...)
+		return err
 	})
-	return page.Count-from == limit, err
 }
 
-func (r *matterReading) query(choice annona.MatterChoice, after annona.Number, limit int) *rowPlan {
-	shape := r.scope.Shape()
+// read appends the rows, and what of them is shared with the owner of the scope.
+func (r *matterReading) read() error {
+	from, shape := r.Page.Count, r.Scope.Shape()
+	plan := r.query()
+	if r.err != nil {
+		return r.err
+	}
+	at := len(plan.selected)
+	err := r.conn.each(r.sql.String(), func(stmt *sqlite.Stmt) error {
+		r.Page.Subjects = append(r.Page.Subjects, annona.SubjectRef{Number: annona.Number(stmt.ColumnInt64(at)), Dataset: stmt.ColumnText(at + 1)})
+		return plan.read(stmt, 0, r.Page)
+	}, r.args...)
+	r.More = r.Limit <= 0 || r.Page.Count-from == r.Limit
+	owner := r.Scope.Terms().Owner
+	if err != nil || owner == "" || r.Page.Count == from {
+		return err
+	}
+	shares, err := r.conn.matterShares(shape.Dataset, r.Page.Numbers[from:], owner, r.terms.Today)
+	r.Page.Shares = append(r.Page.Shares, shares...)
+	return err
+}
+
+func (r *matterReading) query() *rowPlan {
+	shape := r.Scope.Shape()
 	plan := newRecordPlan(shape, "m", matterColumns(shape.Dataset))
 	r.write("SELECT ", plan.list(), `, coalesce(i.number, h.number), CASE WHEN i.number IS NOT NULL THEN 'individuals' WHEN h.number IS NOT NULL THEN 'households' END FROM matters m
 		LEFT JOIN individuals i ON m.subject_dataset = 'individuals' AND i.number = coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
@@ -57,14 +76,14 @@ func (r *matterReading) query(choice annona.MatterChoice, after annona.Number, l
 		WHERE m.dataset = `)
 	r.bind(shape.Dataset.Name)
 	r.write(" AND m.number > ")
-	r.bind(after)
-	r.choose(choice)
+	r.bind(r.After)
+	r.choose(r.Choice)
 	r.write(" AND (")
 	r.bySubject()
 	r.write(" OR ")
 	r.byOwner()
 	r.write(") ORDER BY m.number LIMIT 0 + ")
-	r.bind(limit)
+	r.bind(max(0, r.Limit))
 	return plan
 }
 
@@ -126,7 +145,7 @@ func (r *matterReading) about(subjects []annona.SubjectRef) {
 	}
 	found := func(who, subject, of string) {
 		r.write("SELECT a.number FROM ", who, " CROSS JOIN matters a INDEXED BY matters_subject ON a.subject = ", subject, " AND a.subject_dataset = '", of, "' AND a.dataset = ")
-		r.bind(r.scope.Shape().Dataset.Name)
+		r.bind(r.Scope.Shape().Dataset.Name)
 	}
 	listed := func(of string) {
 		r.write("json_each(")
@@ -148,7 +167,7 @@ func (r *matterReading) about(subjects []annona.SubjectRef) {
 
 // bySubject writes that a matter is of a program of the scope, and that whom it is about may be seen.
 func (r *matterReading) bySubject() {
-	programs := r.scope.Terms().Programs
+	programs := r.Scope.Terms().Programs
 	if len(programs) == 0 {
 		r.write("FALSE")
 		return
@@ -156,17 +175,17 @@ func (r *matterReading) bySubject() {
 	r.write("(m.program IN (SELECT value FROM json_each(")
 	r.bind(textList(programs))
 	r.write(")) AND coalesce(m.confidentiality, 'normal') = 'normal' AND (")
-	r.within(r.scope.People(), func() {
+	r.within(r.Scope.People(), func() {
 		v := individualView("i")
 		r.write("i.number IS NOT NULL")
-		r.meetsAlone(r.scope.People().Rows(), v)
+		r.meetsAlone(r.Scope.People().Rows(), v)
 		r.allowed(v.individual)
 	})
 	r.write(" OR ")
-	r.within(r.scope.Households(), func() {
+	r.within(r.Scope.Households(), func() {
 		v := householdView("h")
 		r.write("h.number IS NOT NULL")
-		r.meets(r.scope.Households().Rows(), v)
+		r.meets(r.Scope.Households().Rows(), v)
 		r.householdVisible(v)
 	})
 	r.write("))")
@@ -193,13 +212,13 @@ func (r *matterReading) within(scope annona.Scope, part func()) {
 // byOwner writes that a matter is the partner's own, or is shared with it, and that whom it is about has
 // said nothing against it. A matter that belongs to another one is walled as that one is.
 func (r *matterReading) byOwner() {
-	if r.scope.Terms().Owner == "" {
+	if r.Scope.Terms().Owner == "" {
 		r.write("FALSE")
 		return
 	}
-	parent := r.scope.Shape().Dataset.Parent
+	parent := r.Scope.Shape().Dataset.Parent
 	r.write("((")
-	r.held("m", r.scope.Shape().Dataset.Name)
+	r.held("m", r.Scope.Shape().Dataset.Name)
 	if parent != "" {
 		r.write(" OR m.owner IS NULL AND EXISTS (SELECT 1 FROM matters o WHERE o.dataset = '", parent, "' AND o.number = m.parent AND (")
 		r.held("o", parent)
@@ -235,14 +254,14 @@ func (r *matterReading) byOwner() {
 
 func (r *matterReading) ownedBy(alias string) {
 	r.write(alias, ".owner = ")
-	r.bind(r.scope.Terms().Owner)
+	r.bind(r.Scope.Terms().Owner)
 }
 
 // held writes that the partner has a matter, or that it is shared with it today.
 func (r *matterReading) held(alias, dataset string) {
 	r.ownedBy(alias)
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number AND s.partner = ")
-	r.bind(r.scope.Terms().Owner)
+	r.bind(r.Scope.Terms().Owner)
 	r.write(" AND (s.until IS NULL OR s.until >= ")
 	r.bind(r.terms.Today)
 	r.write("))")
@@ -251,7 +270,7 @@ func (r *matterReading) held(alias, dataset string) {
 // cleared writes that the caller may see a matter of that confidentiality.
 func (r *matterReading) cleared(alias string) {
 	r.write("(coalesce(", alias, ".confidentiality, 'normal') IN (SELECT value FROM json_each(")
-	r.bind(textList(append([]string{"normal"}, r.scope.Terms().Cleared...)))
+	r.bind(textList(append([]string{"normal"}, r.Scope.Terms().Cleared...)))
 	r.write("))")
 	r.write(" OR ")
 	r.named(alias)
@@ -260,7 +279,7 @@ func (r *matterReading) cleared(alias string) {
 
 // named writes that a matter of named persons names who asks.
 func (r *matterReading) named(alias string) {
-	worker := r.scope.Terms().Worker
+	worker := r.Scope.Terms().Worker
 	if worker == "" {
 		r.write("FALSE")
 		return

@@ -20,9 +20,10 @@ func TestMattersOfSomebodyAreFoundByTheirSubject(t *testing.T) {
 	scope := annona.NewMatterScope(&annona.Shape{Dataset: cases, Columns: []*annona.Field{key}}, annona.MatterTerms{Owner: "town", Said: said}, annona.Scope{}, annona.Scope{})
 	var plan strings.Builder
 	err := s.readers.read(t.Context(), "look at a plan", func(c *conn) error {
-		r := &matterReading{lowering: &lowering{conn: c, terms: said, day: said.Today, restricted: true}, scope: scope}
+		q := &annona.MatterQuestion{Scope: scope, Choice: annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 7}}}, Limit: 100}
+		r := &matterReading{lowering: &lowering{conn: c, terms: said, day: said.Today, restricted: true}, MatterQuestion: q}
 		r.write("EXPLAIN QUERY PLAN ")
-		r.query(annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 7}}}, 0, 100)
+		r.query()
 		return c.each(r.sql.String(), func(stmt *sqlite.Stmt) error {
 			fmt.Fprintln(&plan, stmt.ColumnText(3))
 			return nil

@@ -91,18 +91,18 @@ func seenTerms(of annona.ScopeTerms) annona.ScopeTerms {
 func (m *matters) read(scope annona.MatterScope, choice annona.MatterChoice) *annona.Page {
 	m.t.Helper()
 	page, one := annona.NewPage(scope.Shape()), annona.NewPage(scope.Shape())
-	if more, err := m.ReadMatters(m.ctx, scope, choice, 0, 100, page); err != nil || more {
-		m.t.Fatalf("read: more %v, %v", more, err)
+	all := &annona.MatterQuestion{Scope: scope, Choice: choice, Limit: 100, Page: page}
+	if err := m.ReadMatters(m.ctx, all); err != nil || all.More {
+		m.t.Fatalf("read: more %v, %v", all.More, err)
 	}
 	var rows []string
-	for after, more := annona.Number(0), true; more; {
+	for q := (&annona.MatterQuestion{Scope: scope, Choice: choice, Limit: 1, Page: one, More: true}); q.More; {
 		one.Reset()
-		var err error
-		if more, err = m.ReadMatters(m.ctx, scope, choice, after, 1, one); err != nil {
+		if err := m.ReadMatters(m.ctx, q); err != nil {
 			m.t.Fatal(err)
 		}
 		if one.Count > 0 {
-			after = one.Numbers[0]
+			q.After = one.Numbers[0]
 		}
 		rows = append(rows, texts(one)...)
 	}
@@ -176,7 +176,7 @@ func testMatters(t *testing.T, r *registry) {
 	} {
 		m.is(name, m.seen(all, c.choice), c.want...)
 	}
-	if _, err := m.ReadMatters(r.ctx, annona.MatterScope{}, annona.MatterChoice{}, 0, 1, annona.NewPage(Shape(m.enrollments))); err == nil {
+	if err := m.ReadMatters(r.ctx, &annona.MatterQuestion{Limit: 1, Page: annona.NewPage(Shape(m.enrollments))}); err == nil {
 		t.Error("matters were read without a scope")
 	}
 }
