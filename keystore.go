@@ -52,12 +52,18 @@ type KeyBlock struct {
 	Wrapped    []byte
 }
 
+// WantedKeys are blocks of one noun.
+type WantedKeys struct {
+	Noun   string
+	Blocks []int64 // ascending, each once
+}
+
 // SubjectKeys keeps wrapped subject keys, block by block. Blocks are handed to callbacks; their
 // bytes are good during the call only.
 type SubjectKeys interface {
-	// ReadKeys calls take for each of the blocks of a noun that is on file, in ascending order. It
-	// may give others between them too. blocks ascend, each stands there once.
-	ReadKeys(ctx context.Context, noun string, blocks []int64, take func(KeyBlock) error) error
+	// ReadKeys calls take for each of the blocks that is on file, one noun behind the other as they are
+	// asked for, in ascending order. It may give others between them too.
+	ReadKeys(ctx context.Context, wanted []WantedKeys, take func(KeyBlock) error) error
 	// ChangeKeys calls change for each of the blocks, in ascending order, and keeps what it returns
 	// as the block's wrapped bytes under that generation: nil leaves the block as it is, an empty
 	// slice deletes it. A block that is not on file has no wrapped bytes. All of it is one
@@ -137,10 +143,10 @@ type Vault interface {
 	// Seal seals images in place, each under the key of its subject. Keys of new subjects are
 	// made, and durable, before it returns.
 	Seal(ctx context.Context, cells []Cell) error
-	// Open opens the sealed images of a page and of the pages nested in it, and appends their
-	// fields to the page's columns and groups. It fails with code key_gone when a subject has no
-	// key (anymore): whoever asked reads the page again.
-	Open(ctx context.Context, page *Page) error
+	// Open opens the sealed images of pages and of the pages nested in them, and appends their
+	// fields to the columns and groups of their page. It fails with code key_gone when a subject has no
+	// key (anymore): whoever asked reads all of the pages again.
+	Open(ctx context.Context, pages ...*Page) error
 	// Realm returns the id realm of that name.
 	Realm(name string) (Realm, error)
 	// SealPosition seals a cursor; OpenPosition opens it or fails when it was forged, was

@@ -20,64 +20,121 @@ type assembly struct {
 	told bool        // eligibility decisions are a part
 }
 
-// assemble reads what is kept about each record of a page: one query for a part of all of them.
+// assemble reads what is kept about each record of a page. Which parts the caller may see is decided from
+// remembered standings, as small requests are, and confirmed by the epoch beside the parts; where it is not,
+// from the store. A part that is not granted is not there, and no denial: nobody has asked for it by name.
 func (g *assembly) assemble(ctx context.Context, records *annona.Page) ([]assembled, error) {
+	remembered, err := g.x.Remembered.under(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, parts, err := g.readUnder(ctx, remembered, records)
+	switch {
+	case err == nil && remembered.confirmsAll(parts):
+		return all, nil
+	case isFailure(err):
+		return nil, err
+	}
+	all, _, err = g.readUnder(ctx, g.x.Standings, records)
+	return all, err
+}
+
+// readUnder decides about each part and reads it. The parts come last: their epoch is that of all decisions.
+func (g *assembly) readUnder(ctx context.Context, from annona.Standings, records *annona.Page) ([]assembled, []*partReading, error) {
 	all, whom := make([]assembled, records.Count), make([]annona.SubjectRef, records.Count)
 	for row := range all {
 		all[row].record = annona.NewPage(records.Shape)
 		all[row].record.AppendRow(records, row)
 		whom[row] = annona.SubjectRef{Dataset: g.of.question.Dataset, Number: records.Numbers[row]}
 	}
-	for _, part := range []string{partEnrollments, partBenefits, partCases} {
-		if err := g.part(ctx, all, part, part, whom); err != nil {
-			return nil, err
-		}
+	if err := g.decided(ctx, from, all, whom, records); err != nil {
+		return nil, nil, err
 	}
-	homes, granted, err := g.homes(ctx, records)
+	parts, err := g.granted(ctx, from, whom, partEnrollments, partBenefits, partCases)
+	if err != nil {
+		return nil, nil, err
+	}
+	homes, granted, err := g.homes(ctx, from, records)
+	if err != nil {
+		return nil, nil, err
+	}
+	if granted {
+		ofHomes, err := g.granted(ctx, from, homes, partHouseholdEnrollments, partHouseholdBenefits)
+		if err != nil {
+			return nil, nil, err
+		}
+		parts = append(parts, ofHomes...)
+	}
+	if err := g.read(ctx, parts); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range parts {
+		p.addTo(all)
+	}
+	return all, parts, nil
+}
+
+// may decides about a part; nil: it is not granted.
+func (g *assembly) may(ctx context.Context, from annona.Standings, verb annona.Verb, q Question) (*inquiry, error) {
+	i, err := g.x.decideAndNarrow(ctx, from, g.of.caller, verb, q)
+	if annona.KindOf(err) == annona.KindForbidden {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	if granted {
-		for _, part := range []struct{ name, dataset string }{{partHouseholdEnrollments, partEnrollments}, {partHouseholdBenefits, partBenefits}} {
-			if err := g.part(ctx, all, part.name, part.dataset, homes); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return all, g.decided(ctx, all, whom, records)
+	g.x.use(i)
+	i.form = g.of.form
+	return i, nil
 }
 
-// part adds a part to each record: what the dataset keeps about those who stand in the place of the record. A
-// part that is not granted is added to none.
-func (g *assembly) part(ctx context.Context, all []assembled, name, dataset string, whom []annona.SubjectRef) error {
-	read, verb := g.x.programPart, g.verb
-	if dataset == partCases {
-		read, verb = g.x.casePart, annona.VerbReadCases
-	}
-	q := Question{Dataset: dataset, Purpose: g.of.question.Purpose, NilReasons: g.of.question.NilReasons, matters: true}
-	var more map[annona.SubjectRef]bool
-	i, page, err := g.x.readSmall(ctx, g.of.caller, verb, q, g.of.form, func(i *inquiry, page *annona.Page) (err error) {
-		more, err = readKept(ctx, i, page, known(whom), min(g.most, i.most()), read)
-		return err
-	})
-	if annona.KindOf(err) == annona.KindForbidden {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	rows := map[annona.SubjectRef][]int{}
-	for row, about := range page.Subjects {
-		rows[about] = append(rows[about], row)
-	}
-	for n := range all {
-		one := partOfOne{name: name, i: i, page: annona.NewPage(page.Shape), more: more[whom[n]]}
-		for _, row := range rows[whom[n]] {
-			one.page.AppendRow(page, row)
+// partReading is the reading of one part of all records: what a dataset keeps about those who stand in the
+// place of each.
+type partReading struct {
+	*inquiry
+	name string
+	whom []annona.SubjectRef // in the place of each record; the zero SubjectRef: nobody
+	page *annona.Page
+	more map[annona.SubjectRef]bool // of whom there is more than most
+	kept map[annona.SubjectRef]int
+	most int
+	next annona.MatterQuestion
+}
+
+// granted are the parts of those names that the caller may see.
+func (g *assembly) granted(ctx context.Context, from annona.Standings, whom []annona.SubjectRef, names ...string) (parts []*partReading, err error) {
+	for _, name := range names {
+		dataset, verb := strings.TrimPrefix(name, "household_"), g.verb
+		if dataset == partCases {
+			verb = annona.VerbReadCases
 		}
-		all[n].parts = append(all[n].parts, one)
+		i, err := g.may(ctx, from, verb, Question{Dataset: dataset, Purpose: g.of.question.Purpose, NilReasons: g.of.question.NilReasons, matters: true})
+		if err != nil {
+			return nil, err
+		}
+		if i == nil {
+			continue
+		}
+		p := &partReading{
+			inquiry: i, name: name, whom: whom, page: annona.NewPage(i.shape), most: min(g.most, i.most()),
+			more: map[annona.SubjectRef]bool{}, kept: map[annona.SubjectRef]int{},
+		}
+		p.next = annona.MatterQuestion{Choice: annona.MatterChoice{Subjects: known(whom)}, Limit: MaxLimit, Page: annona.NewPage(i.shape)}
+		if p.next.Scope, err = g.scopeOf(ctx, p); err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
 	}
-	return nil
+	return parts, nil
+}
+
+// scopeOf is what of a part the caller may see: cases are their partner's, all else is the programs'.
+func (g *assembly) scopeOf(ctx context.Context, p *partReading) (annona.MatterScope, error) {
+	if p.name != partCases {
+		return g.x.programScope(p.inquiry, p.shape), nil
+	}
+	worker, err := g.x.signedInWorker(ctx, p.caller, p.partner())
+	return p.ownScope(g.x, p.shape, worker), err
 }
 
 // known are those of a list who are somebody, each once.
@@ -90,76 +147,90 @@ func known(whom []annona.SubjectRef) (those []annona.SubjectRef) {
 	return those
 }
 
-// partReader reads a page of what is kept about people.
-type partReader func(ctx context.Context, i *inquiry, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error)
-
-// readKept appends what is kept about each of those, at most so many rows, and says of whom there is more.
-func readKept(ctx context.Context, i *inquiry, page *annona.Page, whom []annona.SubjectRef, most int, read partReader) (more map[annona.SubjectRef]bool, err error) {
-	more, kept := map[annona.SubjectRef]bool{}, map[annona.SubjectRef]int{}
-	for after, left := annona.Number(0), len(whom) > 0; left; {
-		some := annona.NewPage(page.Shape)
-		if left, err = read(ctx, i, some, annona.MatterChoice{Subjects: whom}, after, MaxLimit); err != nil {
-			return nil, err
+// read reads parts side by side, until each has all or the most of everybody.
+func (g *assembly) read(ctx context.Context, parts []*partReading) error {
+	for {
+		parts = slices.DeleteFunc(slices.Clone(parts), func(p *partReading) bool { return len(p.next.Choice.Subjects) == 0 })
+		if len(parts) == 0 {
+			return nil
 		}
-		page.Epoch = some.Epoch
-		for row, about := range some.Subjects {
-			after = some.Numbers[row]
-			if kept[about] == most {
-				more[about] = true
-				continue
-			}
-			kept[about]++
-			page.AppendRow(some, row)
+		questions, pages := make([]*annona.MatterQuestion, len(parts)), make([]*annona.Page, len(parts))
+		for n, p := range parts {
+			p.next.Page.Reset()
+			questions[n], pages[n] = &p.next, p.next.Page
 		}
-		whom = slices.DeleteFunc(whom, func(s annona.SubjectRef) bool { return more[s] })
-		left = left && len(whom) > 0
+		err := g.x.readOpenAll(ctx, pages, func() error { return g.x.Matters.ReadMatters(ctx, questions...) })
+		if err != nil {
+			return err
+		}
+		for _, p := range parts {
+			p.take()
+		}
 	}
-	return more, nil
 }
 
-// programPart reads what programs keep about those whom the caller may see.
-func (x *Exchange) programPart(ctx context.Context, i *inquiry, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
-	err = x.readOpen(ctx, page, func() (err error) {
-		more, err = x.readMatters(ctx, x.programScope(i, page.Shape), choice, after, limit, page)
-		return err
-	})
-	return more, err
+// take keeps what was read of each, and asks next for the rest of those of whom there may be more.
+func (p *partReading) take() {
+	some := p.next.Page
+	cutShared(some)
+	p.page.Epoch = some.Epoch
+	for row, about := range some.Subjects {
+		p.next.After = some.Numbers[row]
+		if p.kept[about] == p.most {
+			p.more[about] = true
+			continue
+		}
+		p.kept[about]++
+		p.page.AppendRow(some, row)
+	}
+	left := p.next.Choice.Subjects
+	if !p.next.More {
+		left = nil
+	}
+	p.next.Choice.Subjects = slices.DeleteFunc(left, func(s annona.SubjectRef) bool { return p.more[s] })
 }
 
-func (x *Exchange) casePart(ctx context.Context, i *inquiry, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
-	return x.readOwn(ctx, i, page, choice, after, limit)
+// addTo adds to each record its part.
+func (p *partReading) addTo(all []assembled) {
+	rows := map[annona.SubjectRef][]int{}
+	for row, about := range p.page.Subjects {
+		rows[about] = append(rows[about], row)
+	}
+	for n := range all {
+		one := partOfOne{name: p.name, i: p.inquiry, page: annona.NewPage(p.page.Shape), more: p.more[p.whom[n]]}
+		for _, row := range rows[p.whom[n]] {
+			one.page.AppendRow(p.page, row)
+		}
+		all[n].parts = append(all[n].parts, one)
+	}
 }
 
 // homes are the households in which the caller sees individuals, in the order of the page: the zero SubjectRef
 // where there is none. granted: the caller sees in which household an individual lives, and households.
-func (g *assembly) homes(ctx context.Context, records *annona.Page) (homes []annona.SubjectRef, granted bool, err error) {
+func (g *assembly) homes(ctx context.Context, from annona.Standings, records *annona.Page) (homes []annona.SubjectRef, granted bool, err error) {
 	of := g.of.shape.Dataset
 	lives, ok := of.Field(memberHousehold)
 	if of.Name != "individuals" || !ok || !g.of.grant.Passes(of, memberHousehold) || len(g.of.grant.Fields["households"]) == 0 {
 		return nil, false, nil
 	}
-	i, err := g.x.inquire(ctx, g.x.Standings, g.of.caller, annona.VerbGet, Question{Dataset: "households", Purpose: g.of.question.Purpose, Fields: []string{memberHousehold}})
-	if annona.KindOf(err) == annona.KindForbidden {
-		return nil, false, nil
+	i, err := g.may(ctx, from, annona.VerbGet, Question{Dataset: "households", Purpose: g.of.question.Purpose, Fields: []string{memberHousehold}})
+	if i == nil || err != nil {
+		return nil, false, err
 	}
+	living, column, err := g.living(ctx, records, lives)
 	if err != nil {
 		return nil, false, err
 	}
-	today := g.x.today(g.x.Clock())
-	shape := &annona.Shape{Dataset: of, Columns: []*annona.Field{lives}}
-	page := annona.NewPage(shape)
-	if err := g.x.Records.ReadNumbers(ctx, g.of.scope(shape, today), records.Numbers, page); err != nil {
-		return nil, false, err
-	}
+	scope := i.scope(i.shape, g.x.today(g.x.Clock()))
 	homes, seen := make([]annona.SubjectRef, records.Count), map[string]annona.SubjectRef{}
-	for row, number := range page.Numbers {
-		uid := page.Cell(0, row)
+	for row, number := range living.Numbers {
+		uid := living.Cell(column, row)
 		if len(uid) != len(annona.UID{}) {
 			continue
 		}
 		home, ok := seen[string(uid)]
 		if !ok {
-			if home, err = g.home(ctx, i.scope(i.shape, today), annona.UID(uid)); err != nil {
+			if home, err = g.home(ctx, scope, annona.UID(uid)); err != nil {
 				return nil, false, err
 			}
 			seen[string(uid)] = home
@@ -169,6 +240,17 @@ func (g *assembly) homes(ctx context.Context, records *annona.Page) (homes []ann
 		}
 	}
 	return homes, true, nil
+}
+
+// living says in a column of a page in which household individuals live: in their own, where it was read.
+func (g *assembly) living(ctx context.Context, records *annona.Page, lives *annona.Field) (*annona.Page, int, error) {
+	if column := records.Shape.Column(lives.Code); column >= 0 {
+		return records, column, nil
+	}
+	shape := &annona.Shape{Dataset: records.Shape.Dataset, Columns: []*annona.Field{lives}}
+	page := annona.NewPage(shape)
+	err := g.x.Records.ReadNumbers(ctx, g.of.scope(shape, g.x.today(g.x.Clock())), records.Numbers, page)
+	return page, 0, err
 }
 
 // home finds a household of the scope; the zero SubjectRef: it is not in it.
@@ -181,16 +263,12 @@ func (g *assembly) home(ctx context.Context, scope annona.Scope, uid annona.UID)
 }
 
 // decided adds to each record the decisions about it that the caller's agreement has sent, if it sends any.
-func (g *assembly) decided(ctx context.Context, all []assembled, whom []annona.SubjectRef, records *annona.Page) error {
+func (g *assembly) decided(ctx context.Context, from annona.Standings, all []assembled, whom []annona.SubjectRef, records *annona.Page) error {
 	q := Question{Dataset: g.of.question.Dataset, Purpose: g.of.question.Purpose, Fields: []string{g.of.shape.Dataset.Key}}
-	i, err := g.x.inquire(ctx, g.x.Standings, g.of.caller, annona.VerbDecideEligibility, q)
-	if annona.KindOf(err) == annona.KindForbidden {
-		return nil
-	}
-	if err != nil {
+	i, err := g.may(ctx, from, annona.VerbDecideEligibility, q)
+	if g.told = i != nil; !g.told {
 		return err
 	}
-	g.told = true
 	for n := range all {
 		found, err := g.x.Decisions.DecisionsAbout(ctx, i.caller.Agreement, whom[n], min(g.most, i.most()))
 		if err != nil {

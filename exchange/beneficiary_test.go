@@ -1,6 +1,7 @@
 package exchange_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -62,6 +63,124 @@ func TestBeneficiaryIsOneRelease(t *testing.T) {
 	r.ledger.broken = true
 	if _, err := r.Beneficiary(t.Context(), r.caller, exchange.Question{Purpose: purpose}, a, exchange.Form{Format: "json"}); annona.CodeOf(err) != "ledger_unavailable" {
 		t.Errorf("without a ledger: %v", err)
+	}
+}
+
+// Which parts are shown is remembered for a moment, and never longer than it holds: a part that was taken away
+// on another node is gone with the next view, and one that was given is there. A part that is not granted is no
+// denial.
+func TestBeneficiaryShowsPartsAsTheyAreGranted(t *testing.T) {
+	r := newReporter(t)
+	a := r.people[0]
+	r.report(false, enrolled("1", a))
+	there := exchange.New(r.Config) // another node
+	view := func() []string {
+		t.Helper()
+		b, err := there.Beneficiary(t.Context(), r.caller, exchange.Question{Purpose: purpose}, a, exchange.Form{Format: "json"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Sent(b.Rows, nil)
+		return r.counts(b)
+	}
+	all := []string{"enrollments 1", "benefits 0", "household_enrollments 0", "household_benefits 0"}
+	r.same("all parts", view(), all...)
+	was := r.caller
+	r.partner(t, func(a *annona.Agreement) {
+		r.terms(a)
+		delete(a.Datasets, "enrollments")
+	})
+	r.caller = was
+	r.same("without enrollments", view(), "benefits 0", "household_benefits 0")
+	r.partner(t, func(a *annona.Agreement) {
+		r.terms(a)
+		delete(a.Datasets, "enrollments")
+		delete(a.Datasets, "benefits")
+	})
+	r.caller = was
+	r.same("without parts", view())
+	r.partner(t, r.terms)
+	r.caller = was
+	r.same("all parts again", view(), all...)
+	there.EnterRefusals(true)
+	r.Settle()
+	for _, e := range r.entries(t) {
+		if e.Facts != nil && e.Facts.Outcome == audit.Refused {
+			t.Errorf("a part that is not granted was entered as a denial: %+v", e.Facts)
+		}
+	}
+}
+
+// overtakenParts changes what is granted between the decision about parts and their reading.
+type overtakenParts struct {
+	annona.Matters
+	decisions
+	before func()
+}
+
+type decisions = annona.Decisions
+
+func (o *overtakenParts) ReadMatters(ctx context.Context, questions ...*annona.MatterQuestion) error {
+	o.happen()
+	return o.Matters.ReadMatters(ctx, questions...)
+}
+
+func (o *overtakenParts) DecisionsAbout(ctx context.Context, agreement string, about annona.SubjectRef, limit int) ([]annona.EligibilityDecision, error) {
+	o.happen()
+	return o.decisions.DecisionsAbout(ctx, agreement, about, limit)
+}
+
+func (o *overtakenParts) happen() {
+	if o.before != nil {
+		before := o.before
+		o.before = nil
+		before()
+	}
+}
+
+// A right that ends after the decision about a part and before its reading ends the part.
+func TestBeneficiaryShowsNoPartThatWasTakenAwayMeanwhile(t *testing.T) {
+	r := newReporter(t)
+	a := r.people[0]
+	r.report(false, enrolled("1", a))
+	deciding := func(g *annona.Agreement) { r.terms(g); g.Decisions = []string{"child-grant"} }
+	onlyDecisions := func(g *annona.Agreement) {
+		g.Decisions = []string{"child-grant"}
+	}
+	for name, c := range map[string]struct {
+		before, after func(*annona.Agreement)
+		want          []string
+	}{
+		"enrollments":            {r.terms, func(g *annona.Agreement) { r.terms(g); delete(g.Datasets, "enrollments") }, []string{"benefits 0", "household_benefits 0"}},
+		"decisions beside parts": {deciding, r.terms, []string{"enrollments 1", "benefits 0", "household_enrollments 0", "household_benefits 0"}},
+		"decisions alone":        {onlyDecisions, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.partner(t, c.before)
+			was := r.caller
+			o := &overtakenParts{Matters: r.store, decisions: r.store}
+			config := r.Config
+			config.Remembered, config.Matters, config.Decisions = nil, o, o
+			x := exchange.New(config)
+			view := func() *exchange.Beneficiary {
+				b, err := x.Beneficiary(t.Context(), was, exchange.Question{Purpose: purpose}, a, exchange.Form{Format: "json"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Sent(b.Rows, nil)
+				return b
+			}
+			view()
+			o.before = func() { r.partner(t, c.after) }
+			b := view()
+			r.same("parts", r.counts(b), c.want...)
+			if b.Told {
+				t.Error("decisions are told by an agreement that has none any more")
+			}
+			if o.before != nil {
+				t.Error("nothing was read")
+			}
+		})
 	}
 }
 

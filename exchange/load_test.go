@@ -28,13 +28,13 @@ func (v *watchedVault) Seal(ctx context.Context, cells []annona.Cell) error {
 	return v.Vault.Seal(ctx, cells)
 }
 
-func (v *watchedVault) Open(ctx context.Context, page *annona.Page) error {
+func (v *watchedVault) Open(ctx context.Context, pages ...*annona.Page) error {
 	v.opened++
 	if v.missing > 0 {
 		v.missing--
 		return annona.Unavailable("key_gone", "gone")
 	}
-	return v.Vault.Open(ctx, page)
+	return v.Vault.Open(ctx, pages...)
 }
 
 func (r *registry) watch() *watchedVault {

@@ -158,3 +158,17 @@ func (r *remembering) confirms(epoch int64) bool {
 	r.confirm(epoch, r.since)
 	return epoch == r.epoch
 }
+
+// confirmsAll reports whether parts that were read confirm all decisions. Where none was read, nothing does.
+func (r *remembering) confirmsAll(parts []*partReading) bool {
+	read := 0
+	for _, p := range parts {
+		if p.page.Epoch == 0 {
+			continue // of nobody
+		}
+		if read++; !r.confirms(p.page.Epoch) {
+			return false
+		}
+	}
+	return read > 0
+}

@@ -71,7 +71,7 @@ func (v *Vault) withKeys(ctx context.Context, cells []annona.Cell,
 		numbers, of := numbersOf(cells, noun)
 		all := func(int) bool { return true }
 		s.plan(numbers, all)
-		if err := v.fetch(ctx, noun, numbers, &s.subjectKeys); err != nil {
+		if err := v.fetch(ctx, &wantedKeys{noun: noun, numbers: numbers, subjectKeys: &s.subjectKeys}); err != nil {
 			return err
 		}
 		if s.lacks() {
@@ -213,34 +213,60 @@ func (k *cellKey) openPieces(rest, groups []byte, sealed []byte) (_, _ []byte, e
 	return rest, groups, err
 }
 
-// Open opens the sealed images of a page, appends their fields to its columns and groups, and
-// empties Sealed; so it does for the pages nested in it that carry sealed images. A row whose image
-// is empty has none of these fields. Errors have the codes key_gone, when a subject has been erased
-// since the page was read, record_tampered or keys_tampered.
-func (v *Vault) Open(ctx context.Context, page *annona.Page) error {
-	for i := range page.Groups {
-		if err := v.Open(ctx, page.Groups[i].Page); err != nil {
+// Open opens the sealed images of pages and of the pages nested in them. All keys that it needs are read at
+// once. See annona.Vault.
+func (v *Vault) Open(ctx context.Context, pages ...*annona.Page) error {
+	var all []*opening
+	defer func() {
+		for _, o := range all {
+			v.putScratch(o.scratch)
+		}
+	}()
+	for _, page := range pages {
+		var err error
+		if all, err = v.appendOpenings(all, page); err != nil {
 			return err
 		}
 	}
+	keys := make([]*wantedKeys, len(all))
+	for i, o := range all {
+		keys[i] = &wantedKeys{noun: o.page.Shape.Dataset.Noun, numbers: o.page.Numbers, subjectKeys: &o.subjectKeys}
+	}
+	if err := v.fetch(ctx, keys...); err != nil {
+		return err
+	}
+	for _, o := range all {
+		if err := o.scratch.open(o.page); err != nil {
+			return err
+		}
+		o.page.Sealed.Reset()
+		o.page.Versions = o.page.Versions[:0]
+	}
+	return nil
+}
+
+// opening is a page that has sealed images.
+type opening struct {
+	*scratch
+	page *annona.Page
+}
+
+// appendOpenings appends a page and those nested in it as far as they have sealed images, the inner ones first.
+func (v *Vault) appendOpenings(all []*opening, page *annona.Page) (_ []*opening, err error) {
+	for i := range page.Groups {
+		if all, err = v.appendOpenings(all, page.Groups[i].Page); err != nil {
+			return all, err
+		}
+	}
 	if len(page.Sealed.Ends) == 0 {
-		return nil
+		return all, nil
 	}
 	if n := page.Count; len(page.Sealed.Ends) != n || len(page.Numbers) != n || len(page.Versions) != n {
-		return annona.Internal("open a page: rows, numbers, versions and sealed images are not of one number", nil)
+		return all, annona.Internal("open a page: rows, numbers, versions and sealed images are not of one number", nil)
 	}
 	s := v.takeScratch()
-	defer v.putScratch(s)
 	s.plan(page.Numbers, func(row int) bool { return len(page.Sealed.Cell(row)) > 0 })
-	if err := v.fetch(ctx, page.Shape.Dataset.Noun, page.Numbers, &s.subjectKeys); err != nil {
-		return err
-	}
-	if err := s.open(page); err != nil {
-		return err
-	}
-	page.Sealed.Reset()
-	page.Versions = page.Versions[:0]
-	return nil
+	return append(all, &opening{s, page}), nil
 }
 
 // scratch is the memory that opening one page needs, used again for the next.

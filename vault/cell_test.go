@@ -131,6 +131,45 @@ func TestOpenFillsNestedPages(t *testing.T) {
 	}
 }
 
+// TestOpenOfSeveralPages opens pages of one noun whose subjects share blocks, with gaps between, and a page of
+// another noun with the same numbers: each key opens what it is of, by one question to the key store.
+func TestOpenOfSeveralPages(t *testing.T) {
+	_, keys, v := newVault(t, Production)
+	d := registry(t)
+	named := map[*annona.Page][]annona.Number{}
+	var pages []*annona.Page
+	for dataset, lists := range map[string][][]annona.Number{"individuals": {{3, 40, 900}, {}, {900, 4, 17}}, "households": {{3, 900}}} {
+		for _, numbers := range lists {
+			page := annona.NewPage(shapeOf(t, d, dataset))
+			for _, n := range numbers {
+				addRow(t, v, page, n, "clear", annona.Image{}.AppendValue(2<<2, fmt.Appendf(nil, "%s %d", dataset, n)))
+				page.Groups[0].EndRow()
+			}
+			if dataset == "individuals" {
+				page.Groups[0].Ends = nil // of sealed phones, which opening fills
+			}
+			named[page], pages = numbers, append(pages, page)
+		}
+	}
+	before := keys.asked.Load()
+	if err := v.Open(t.Context(), pages...); err != nil {
+		t.Fatal(err)
+	}
+	if asked := keys.asked.Load() - before; asked != 1 {
+		t.Errorf("the key store was asked %d times", asked)
+	}
+	for page, numbers := range named {
+		for row, n := range numbers {
+			if got, want := string(page.Cell(1, row)), fmt.Sprintf("%s %d", page.Shape.Dataset.Name, n); got != want {
+				t.Errorf("row %d says %q, want %q", row, got, want)
+			}
+		}
+		if len(page.Sealed.Ends) != 0 {
+			t.Error("sealed images were left behind")
+		}
+	}
+}
+
 func TestOpenOfAnEmptyPage(t *testing.T) {
 	_, _, v := newVault(t, Production)
 	if err := v.Open(t.Context(), annona.NewPage(shapeOf(t, registry(t), "households"))); err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/annona-exchange/annona"
 )
@@ -17,7 +18,8 @@ type keptKeys struct {
 	secrets map[string]map[int]*annona.Secret
 	blocks  map[place]annona.KeyBlock
 	failing error
-	reads   int // of secrets
+	reads   int          // of secrets
+	asked   atomic.Int64 // for blocks
 }
 
 type place struct {
@@ -104,16 +106,19 @@ func (k *keptKeys) Destroy(label string, version int) error {
 	return k.failing
 }
 
-func (k *keptKeys) ReadKeys(_ context.Context, noun string, blocks []int64, take func(annona.KeyBlock) error) error {
-	for _, block := range blocks {
-		k.mu.Lock()
-		b, there := k.blocks[place{noun, block}]
-		k.mu.Unlock()
-		if !there {
-			continue
-		}
-		if err := take(b); err != nil {
-			return err
+func (k *keptKeys) ReadKeys(_ context.Context, wanted []annona.WantedKeys, take func(annona.KeyBlock) error) error {
+	k.asked.Add(1)
+	for _, w := range wanted {
+		for _, block := range w.Blocks {
+			k.mu.Lock()
+			b, there := k.blocks[place{w.Noun, block}]
+			k.mu.Unlock()
+			if !there {
+				continue
+			}
+			if err := take(b); err != nil {
+				return err
+			}
 		}
 	}
 	return k.failing

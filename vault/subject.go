@@ -89,21 +89,65 @@ func slotKey(opened []byte, n annona.Number) []byte {
 	return opened[slotOf(n)*keySize:][:keySize]
 }
 
-// fetch reads the keys that plan has asked for.
-func (v *Vault) fetch(ctx context.Context, noun string, numbers []annona.Number, s *subjectKeys) error {
-	return v.withGenerations(s, func() error {
-		next := 0
-		return v.keys.ReadKeys(ctx, noun, s.blocks, func(b annona.KeyBlock) error {
-			if next == len(s.rows) || blockOf(numbers[s.rows[next]]) > b.Block {
-				return nil // between two blocks that are needed
+// wantedKeys are the keys that plan has asked for, of numbers of one noun.
+type wantedKeys struct {
+	*subjectKeys
+	noun    string
+	numbers []annona.Number
+	next    int // of rows: the first one that has got none
+}
+
+// fetch reads keys, all at once.
+func (v *Vault) fetch(ctx context.Context, keys ...*wantedKeys) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	wanted, opened := blocksOf(keys), keys[0].subjectKeys
+	return v.withGenerations(opened, func() error {
+		for _, k := range keys {
+			k.next = 0
+		}
+		return v.keys.ReadKeys(ctx, wanted, func(b annona.KeyBlock) error {
+			isOpen := false
+			for _, k := range keys {
+				if !k.needs(b) {
+					continue
+				}
+				if !isOpen {
+					if err := v.openBlock(opened, b); err != nil {
+						return err
+					}
+					isOpen = true
+				}
+				k.next = k.take(k.numbers, k.next, b.Block, opened.block)
 			}
-			if err := v.openBlock(s, b); err != nil {
-				return err
-			}
-			next = s.take(numbers, next, b.Block, s.block)
 			return nil
 		})
 	})
+}
+
+// needs reports whether a block holds one of the keys, or stands behind one that has none on file: it may
+// also stand between two that are needed.
+func (k *wantedKeys) needs(b annona.KeyBlock) bool {
+	return k.noun == b.Noun && k.next < len(k.rows) && blockOf(k.numbers[k.rows[k.next]]) <= b.Block
+}
+
+// blocksOf returns the blocks that hold keys, each noun once.
+func blocksOf(keys []*wantedKeys) (wanted []annona.WantedKeys) {
+	for _, k := range keys {
+		if len(k.blocks) == 0 {
+			continue
+		}
+		at := slices.IndexFunc(wanted, func(w annona.WantedKeys) bool { return w.Noun == k.noun })
+		if at < 0 {
+			wanted = append(wanted, annona.WantedKeys{Noun: k.noun, Blocks: k.blocks})
+			continue
+		}
+		both := slices.Concat(wanted[at].Blocks, k.blocks)
+		slices.Sort(both)
+		wanted[at].Blocks = slices.Compact(both)
+	}
+	return wanted
 }
 
 // withGenerations runs fn, and again with each generation that it turns out to need: while the key

@@ -115,7 +115,7 @@ func (p place) allKeys(t *testing.T) (wrapped, plain [][]byte) {
 			}
 		}
 		for _, noun := range []string{"household", "individual"} {
-			err := f.secrets.ReadKeys(t.Context(), noun, []int64{0}, func(b annona.KeyBlock) error {
+			err := f.secrets.ReadKeys(t.Context(), []annona.WantedKeys{{Noun: noun, Blocks: []int64{0}}}, func(b annona.KeyBlock) error {
 				wrapped = append(wrapped, bytes.Clone(b.Wrapped[1:]))
 				keys := unseal(t, generations[b.Generation], b.Wrapped[1:], blockData(b))
 				plain = append(plain, keys[32:64]) // of number 1

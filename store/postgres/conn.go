@@ -191,7 +191,10 @@ type question struct {
 
 // askAll asks questions one behind the other in one round trip. Each sees what the ones before have done.
 func (c *conn) askAll(questions ...question) error {
-	if len(questions) == 1 {
+	switch len(questions) {
+	case 0:
+		return nil
+	case 1:
 		return c.each(questions[0].sql, questions[0].take, questions[0].args...)
 	}
 	var b pgx.Batch

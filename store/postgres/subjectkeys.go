@@ -14,21 +14,30 @@ const sparse = 3
 
 const blockColumns = "SELECT block, generation, wrapped FROM annona_keys.subject_keys WHERE noun = $1 AND block "
 
-// ReadKeys calls take for the blocks that are on file, in ascending order.
-func (s *Secrets) ReadKeys(ctx context.Context, noun string, blocks []int64, take func(annona.KeyBlock) error) error {
-	if len(blocks) == 0 {
+// ReadKeys calls take for the blocks that are on file, in ascending order, all of them in one round trip.
+func (s *Secrets) ReadKeys(ctx context.Context, wanted []annona.WantedKeys, take func(annona.KeyBlock) error) error {
+	var asked []question
+	for _, w := range wanted {
+		if len(w.Blocks) > 0 {
+			asked = append(asked, blocksOf(w, take))
+		}
+	}
+	if len(asked) == 0 {
 		return nil
 	}
-	return s.pool.ask(ctx, "read the keys of subjects", func(c *conn) error {
-		give := func(r row) error {
-			return take(annona.KeyBlock{Noun: noun, Block: r.integer(0), Generation: int(r.integer(1)), Wrapped: r[2]})
-		}
-		first, last := blocks[0], blocks[len(blocks)-1]
-		if last-first < sparse*int64(len(blocks)) {
-			return c.each(blockColumns+"BETWEEN $2 AND $3 ORDER BY block", give, noun, first, last)
-		}
-		return c.each(blockColumns+"= ANY ($2) ORDER BY block", give, noun, blocks)
-	})
+	return s.pool.ask(ctx, "read the keys of subjects", func(c *conn) error { return c.askAll(asked...) })
+}
+
+// blocksOf asks for blocks of one noun.
+func blocksOf(w annona.WantedKeys, take func(annona.KeyBlock) error) question {
+	give := func(r row) error {
+		return take(annona.KeyBlock{Noun: w.Noun, Block: r.integer(0), Generation: int(r.integer(1)), Wrapped: r[2]})
+	}
+	first, last := w.Blocks[0], w.Blocks[len(w.Blocks)-1]
+	if last-first < sparse*int64(len(w.Blocks)) {
+		return question{blockColumns + "BETWEEN $2 AND $3 ORDER BY block", []any{w.Noun, first, last}, give}
+	}
+	return question{blockColumns + "= ANY ($2) ORDER BY block", []any{w.Noun, w.Blocks}, give}
 }
 
 // ChangeKeys lets change rewrite blocks, all of them or none. When another node has made one of

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -18,28 +19,39 @@ const (
 )
 
 // ReadKeys calls take for the blocks that are on file, in ascending order.
-func (s *Secrets) ReadKeys(ctx context.Context, noun string, blocks []int64, take func(annona.KeyBlock) error) error {
-	if len(blocks) == 0 {
+func (s *Secrets) ReadKeys(ctx context.Context, wanted []annona.WantedKeys, take func(annona.KeyBlock) error) error {
+	wanted = slices.DeleteFunc(slices.Clone(wanted), func(w annona.WantedKeys) bool { return len(w.Blocks) == 0 })
+	if len(wanted) == 0 {
 		return nil
 	}
 	return s.readers.read(ctx, "read the keys of subjects", func(c *conn) error {
-		r := blockReader{noun: noun, take: take}
-		first, last := blocks[0], blocks[len(blocks)-1]
-		if last-first < sparse*int64(len(blocks)) {
-			return c.each(blocksAlong, r.row, noun, first, last)
-		}
-		alone, err := c.prepare(blockAlone, noun, first)
-		if err != nil {
-			return err
-		}
-		defer alone.Reset()
-		for _, block := range blocks {
-			if err := r.one(alone, block); err != nil {
+		for _, w := range wanted {
+			if err := c.blocks(w, take); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// blocks reads blocks of one noun.
+func (c *conn) blocks(w annona.WantedKeys, take func(annona.KeyBlock) error) error {
+	r := blockReader{noun: w.Noun, take: take}
+	first, last := w.Blocks[0], w.Blocks[len(w.Blocks)-1]
+	if last-first < sparse*int64(len(w.Blocks)) {
+		return c.each(blocksAlong, r.row, w.Noun, first, last)
+	}
+	alone, err := c.prepare(blockAlone, w.Noun, first)
+	if err != nil {
+		return err
+	}
+	defer alone.Reset()
+	for _, block := range w.Blocks {
+		if err := r.one(alone, block); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // blockReader hands blocks on in memory that it uses again.

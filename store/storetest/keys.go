@@ -136,7 +136,7 @@ func write(t *testing.T, k annona.KeyStore, noun string, generation int, content
 // blocks reads blocks as noun/block/generation=content.
 func blocks(t *testing.T, k annona.KeyStore, noun string, numbers ...int64) (texts []string) {
 	t.Helper()
-	err := k.ReadKeys(t.Context(), noun, numbers, func(b annona.KeyBlock) error {
+	err := k.ReadKeys(t.Context(), []annona.WantedKeys{{Noun: noun, Blocks: numbers}}, func(b annona.KeyBlock) error {
 		if slices.Contains(numbers, b.Block) {
 			texts = append(texts, fmt.Sprintf("%s/%d/%d=%s", b.Noun, b.Block, b.Generation, b.Wrapped))
 		}
@@ -173,6 +173,16 @@ func testBlocks(t *testing.T, k annona.KeyStore) {
 	wantBlocks(t, seen, "0/1=first", "1/1=first", "2/0=", "7/1=first")
 	wantBlocks(t, blocks(t, k, "individual", 0, 1, 2, 7), "individual/0/1=first", "individual/2/2=new", "individual/7/2=next")
 	wantBlocks(t, blocks(t, k, "household", 1), "household/1/1=house")
+	var together []string
+	wanted := []annona.WantedKeys{{Noun: "household", Blocks: []int64{1, 2}}, {Noun: "case"}, {Noun: "individual", Blocks: []int64{2, 7}}}
+	err = k.ReadKeys(t.Context(), wanted, func(b annona.KeyBlock) error {
+		together = append(together, fmt.Sprintf("%s/%d=%s", b.Noun, b.Block, b.Wrapped))
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantBlocks(t, together, "household/1=house", "individual/2=new", "individual/7=next")
 	if err := k.Wipe(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -192,12 +202,12 @@ func testBlocksOnError(t *testing.T, k annona.KeyStore) {
 	}
 	wantBlocks(t, blocks(t, k, "individual", 1, 2))
 	write(t, k, "individual", 1, "x", 1)
-	if err := k.ReadKeys(t.Context(), "individual", []int64{1}, func(annona.KeyBlock) error { return stop }); annona.CodeOf(err) != "stopped" {
+	if err := k.ReadKeys(t.Context(), []annona.WantedKeys{{Noun: "individual", Blocks: []int64{1}}}, func(annona.KeyBlock) error { return stop }); annona.CodeOf(err) != "stopped" {
 		t.Errorf("the error of take: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := k.ReadKeys(ended, "individual", []int64{1}, func(annona.KeyBlock) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := k.ReadKeys(ended, []annona.WantedKeys{{Noun: "individual", Blocks: []int64{1}}}, func(annona.KeyBlock) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("a request that has ended: %v", err)
 	}
 	err = k.ChangeKeys(t.Context(), "individual", []int64{1}, 9, func(annona.KeyBlock) ([]byte, error) { return []byte("y"), nil })

@@ -181,6 +181,54 @@ func testMatters(t *testing.T, r *registry) {
 	}
 }
 
+// testMattersTogether asks for pages of several scopes at once: each is what it is alone, one that is appended to
+// too, and a limit of one does not end another.
+func testMattersTogether(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	both := annona.MatterTerms{Programs: []string{"cash", "school"}}
+	questions := []*annona.MatterQuestion{
+		{Scope: m.scope(m.enrollments, both, "enrollment_id", "program"), Limit: 2},
+		{Scope: m.scope(m.benefits, both, "benefit_id"), Limit: 100},
+		{Scope: m.scope(m.enrollments, annona.MatterTerms{}, "enrollment_id"), Limit: 100},
+		{Scope: m.scope(m.enrollments, annona.MatterTerms{Owner: "mis", Cleared: []string{"restricted"}}, "enrollment_id"), After: 1, Limit: 100},
+		{Scope: m.scope(m.enrollments, both), Choice: annona.MatterChoice{UIDs: []annona.UID{annona.NewUID()}}, Limit: 1},
+		{Scope: m.scope(m.enrollments, both), Limit: 0},
+	}
+	ask := func() {
+		t.Helper()
+		if err := m.ReadMatters(r.ctx, questions...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants, more := [][]annona.Number{{1, 2}, {1}, nil, {3, 4}, nil, nil}, []bool{true, false, false, false, false, true}
+	check := func() {
+		t.Helper()
+		for i, q := range questions {
+			m.is(fmt.Sprint("question ", i), q.Page.Numbers, wants[i]...)
+			if q.More != more[i] || q.Page.Epoch != r.epoch() {
+				t.Errorf("question %d: more %v, epoch %d of %d", i, q.More, q.Page.Epoch, r.epoch())
+			}
+		}
+	}
+	for _, q := range questions {
+		q.Page = annona.NewPage(q.Scope.Shape())
+	}
+	ask()
+	check()
+	questions[0].After, questions[0].Limit, wants[0], more[0] = 2, 3, []annona.Number{1, 2, 3}, false // as many in all, one of them now
+	for _, q := range questions[1:] {
+		q.Page.Reset()
+	}
+	ask()
+	check()
+	if err := m.ReadMatters(r.ctx); err != nil {
+		t.Error("nothing was asked: ", err)
+	}
+	if err := m.ReadMatters(r.ctx, questions[1], &annona.MatterQuestion{Limit: 1, Page: annona.NewPage(Shape(m.enrollments))}); err == nil {
+		t.Error("matters were read without a scope")
+	}
+}
+
 // testMattersWalled reads matters as several partners may.
 func testMattersWalled(t *testing.T, r *registry) {
 	m := withMatters(t, r)
@@ -212,6 +260,9 @@ func testMattersWalled(t *testing.T, r *registry) {
 		t.Error("sharing has not moved the epoch")
 	}
 	sees("what is shared until today", annona.MatterTerms{Owner: "clinic"}, 2, 5)
+	if page := m.read(m.scope(m.enrollments, annona.MatterTerms{Owner: "clinic"}), annona.MatterChoice{}); len(page.Shares) != 1 || !reflect.DeepEqual(page.Shares[0], share) {
+		t.Errorf("shares beside the page: %+v", page.Shares)
+	}
 	shares, err := m.MatterShares(r.ctx, m.enrollments, []annona.Number{1, 2, 5}, "clinic", Today)
 	if err != nil || len(shares) != 1 || !reflect.DeepEqual(shares[0], share) {
 		t.Errorf("shares %+v, %v", shares, err)

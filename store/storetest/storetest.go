@@ -139,6 +139,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"eligibility decisions", testDecisions},
 		{"programs in versions", testPrograms},
 		{"what programs keep about people", testMatters},
+		{"matters of several scopes are read together", testMattersTogether},
 		{"matters are seen by whom they may be", testMattersWalled},
 		{"matters of parents", testMattersOfParents},
 		{"matters change", testMattersChange},
