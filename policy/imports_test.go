@@ -65,6 +65,48 @@ func TestOneFactorFlipsTheDecisionToLoad(t *testing.T) {
 	}
 }
 
+// A role lets load by a rule that names the verb, whatever datasets it names; a person's role has to as well.
+func TestWhoseRoleLetsLoad(t *testing.T) {
+	loads := annona.RoleRule{Name: "loads", Verbs: []annona.Verb{annona.VerbImport}}
+	people := loads
+	people.Datasets = map[string]annona.DatasetTerms{"individuals": {}}
+	no := annona.RoleRule{Name: "no", Deny: true, Verbs: []annona.Verb{annona.VerbImport}, Datasets: people.Datasets}
+	for name, c := range map[string]struct {
+		rules  []annona.RoleRule
+		person []string
+		code   string
+	}{
+		"by a rule":                {[]annona.RoleRule{loads}, nil, ""},
+		"by a rule about people":   {[]annona.RoleRule{people}, nil, ""},
+		"by no rule":               {[]annona.RoleRule{{Name: "gets", Verbs: []annona.Verb{annona.VerbGet}}}, nil, "role_not_granted"},
+		"by a rule that denies":    {[]annona.RoleRule{no}, nil, "role_not_granted"},
+		"for a person who may":     {[]annona.RoleRule{loads}, []string{"auditor", "office"}, ""},
+		"for a person who may not": {[]annona.RoleRule{loads}, []string{"auditor"}, "role_not_granted"},
+		"for a person of no role":  {[]annona.RoleRule{loads}, []string{}, "role_not_granted"},
+	} {
+		a, l := registrar()
+		l.Role, l.Person = "office", c.person
+		terms, err := policy.Compile(&a, annona.Standard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := policy.DecideLoad(terms, roles(t, office(c.rules...)), l); codeOf(err) != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A token that was asked for reading loads nothing.
+func TestATokenForReadingLoadsNothing(t *testing.T) {
+	for _, within := range []annona.Authorization{{Purpose: "eligibility-assessment"}, {Datasets: []string{"individuals"}}} {
+		a, l := registrar()
+		l.Within = within
+		if _, err := decideLoad(t, a, l); codeOf(err) != "imports_not_authorized" {
+			t.Errorf("%+v: %v", within, err)
+		}
+	}
+}
+
 // The guard is never above the agreement's, and above the usual one only for who asks for it.
 func TestTheGuardOfALoad(t *testing.T) {
 	for _, c := range []struct{ agreed, asked, want *annona.Percent }{

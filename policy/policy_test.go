@@ -78,10 +78,62 @@ func TestOneFactorFlipsTheDecision(t *testing.T) {
 		}
 	}
 	for _, day := range []annona.Date{"2026-01-01", "2026-12-31"} {
-		r := request
-		r.Today = day
+		a, r := agreement(), request
+		r.Today, a.Purposes[0].ValidUntil = day, day
+		if _, err := decide(t, a, r); err != nil {
+			t.Errorf("on %s, the last day of the basis: %v", day, err)
+		}
 		if _, err := decide(t, agreement(), r); err != nil {
 			t.Errorf("on %s: %v", day, err)
+		}
+	}
+}
+
+// Each verb beyond reading needs words of its own in the agreement.
+func TestVerbsThatAnAgreementGrantsByName(t *testing.T) {
+	purpose := request.Purpose
+	for verb, c := range map[annona.Verb]struct {
+		code  string
+		grant func(*annona.Agreement)
+	}{
+		annona.VerbDisclosures:       {"disclosures_not_granted", func(a *annona.Agreement) { a.Disclosures = true }},
+		annona.VerbNameSearch:        {"name_search_not_granted", func(a *annona.Agreement) { a.NameSearch = true }},
+		annona.VerbDecideEligibility: {"decisions_not_granted", func(a *annona.Agreement) { a.Decisions = []string{"cash"} }},
+		annona.VerbUpdate: {"updates_not_granted", func(a *annona.Agreement) {
+			a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"preferred_name"}}}
+		}},
+		annona.VerbReportLifeEvent:   {"life_events_not_granted", func(a *annona.Agreement) { a.LifeEvents = &annona.LifeEventTerms{Types: []string{"birth"}} }},
+		annona.VerbReadUpdates:       {"update_log_not_granted", func(a *annona.Agreement) { a.UpdateLog = true }},
+		annona.VerbReview:            {"reviews_not_granted", func(a *annona.Agreement) { a.Reviews = true }},
+		annona.VerbReportEnrollments: {"reports_not_granted", func(a *annona.Agreement) { a.Programs = []annona.ProgramTerms{{Program: "cash", Report: true}} }},
+		annona.VerbReadCases:         {"cases_not_granted", func(a *annona.Agreement) { a.Cases = &annona.CaseTerms{} }},
+		annona.VerbWriteCases:        {"cases_not_granted", func(a *annona.Agreement) { a.Cases = &annona.CaseTerms{} }},
+		annona.VerbTransferCases:     {"cases_not_granted", func(a *annona.Agreement) { a.Cases = &annona.CaseTerms{} }},
+		annona.VerbCheckEnrolled:     {"checks_not_granted", func(a *annona.Agreement) { a.Checks = &annona.CheckTerms{Purpose: purpose, Programs: []string{"cash"}} }},
+	} {
+		r := request
+		r.Verb = verb
+		a := agreement()
+		a.Programs = []annona.ProgramTerms{{Program: "school", See: true}}
+		if _, err := decide(t, a, r); annona.CodeOf(err) != c.code || annona.KindOf(err) != annona.KindForbidden {
+			t.Errorf("%s without a word of it: %v", verb, err)
+		}
+		c.grant(&a)
+		if _, err := decide(t, a, r); err != nil {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+}
+
+func TestChecksAreForOnePurpose(t *testing.T) {
+	a := agreement()
+	a.Purposes = append(a.Purposes, annona.PurposeTerms{Code: "monitoring", Basis: annona.BasisPublicInterest})
+	a.Checks = &annona.CheckTerms{Purpose: "monitoring", Programs: []string{"cash"}}
+	for purpose, code := range map[string]string{"monitoring": "", "eligibility-assessment": "purpose_not_granted", "": "purpose_missing", "' or 1": "purpose_unknown"} {
+		r := request
+		r.Verb, r.Purpose = annona.VerbCheckEnrolled, purpose
+		if _, err := decide(t, a, r); codeOf(err) != code {
+			t.Errorf("a check for %q: %v", purpose, err)
 		}
 	}
 }

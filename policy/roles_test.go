@@ -113,6 +113,10 @@ func TestWhatARoleLeaves(t *testing.T) {
 		"columns of two rules": {rules: []annona.RoleRule{{Name: "a", Datasets: terms("sex")}, {Name: "b", Datasets: terms("full_name")}}, fields: "full_name sex", ceiling: 10_000},
 		"rows of two rules": {rules: []annona.RoleRule{{Name: "a", Datasets: where(women, "sex")}, {Name: "b", Datasets: where(young, "sex")}},
 			fields: "sex", rows: women + " || " + young, ceiling: 10_000},
+		"rows that two rules name": {rules: []annona.RoleRule{{Name: "a", Datasets: where(women, "sex")}, {Name: "b", Datasets: where(women, "sex")}}, fields: "sex", rows: women, ceiling: 10_000},
+		"some rows behind all":     {rules: []annona.RoleRule{{Name: "a", Datasets: terms("sex")}, {Name: "b", Datasets: where(women, "sex")}}, fields: "sex", ceiling: 10_000},
+		"all columns but one": {rules: []annona.RoleRule{{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {}}}, {Name: "b", Datasets: terms("sex")},
+			{Name: "c", Deny: true, Datasets: terms(allBut(t, "sex", "in_school")...)}}, fields: "in_school sex", ceiling: 10_000},
 		"all rows and some": {rules: []annona.RoleRule{{Name: "a", Datasets: where(women, "sex")}, {Name: "b", Datasets: terms("sex")}}, fields: "sex", ceiling: 10_000},
 		"denied columns":    {rules: []annona.RoleRule{{Name: "a", Datasets: terms("sex", "full_name")}, {Name: "b", Deny: true, Datasets: terms("full_name")}}, fields: "sex", ceiling: 10_000},
 		"denied rows": {rules: []annona.RoleRule{{Name: "a", Datasets: terms("sex")}, {Name: "b", Deny: true, Datasets: where(women)}},
@@ -149,9 +153,118 @@ func TestWhatARoleLeaves(t *testing.T) {
 		if cond := g.Conditions["individuals"]; cond != nil {
 			rows = filter.Format(cond)
 		}
+		if homes := g.Conditions["households"]; homes != nil {
+			t.Errorf("%s: it has rows of households, %s", name, filter.Format(homes))
+		}
 		if got := strings.Join(fields, " "); got != c.fields || rows != c.rows || g.RowCeiling != c.ceiling {
 			t.Errorf("%s: fields %q, rows %q, ceiling %d", name, got, rows, g.RowCeiling)
 		}
+	}
+}
+
+// allBut lists the columns of individuals, without some.
+func allBut(t *testing.T, some ...string) (codes []string) {
+	t.Helper()
+	individuals, _ := annona.Standard().Dataset("individuals")
+	for f := range individuals.Columns() {
+		if !slices.Contains(some, f.Code) {
+			codes = append(codes, f.Code)
+		}
+	}
+	return codes
+}
+
+// The rows of the agreement hold in every role, and together with those of the role.
+func TestTheRowsOfAnAgreementHoldInARole(t *testing.T) {
+	a := agreement()
+	of := a.Datasets["individuals"]
+	of.Condition = `individual.sex == "female"`
+	a.Datasets["individuals"] = of
+	under, err := policy.Compile(&a, annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for role, want := range map[string]string{`individual.in_school`: `individual.in_school && individual.sex == "female"`, "": `individual.sex == "female"`} {
+		g, err := policy.Decide(under, roles(t, office(annona.RoleRule{Name: "a", Datasets: where(role, "sex")})), inOffice())
+		if err != nil || filter.Format(g.Conditions["individuals"]) != want {
+			t.Errorf("%q: %v, %v", role, g, err)
+		}
+	}
+}
+
+// Of two treatments of a field the stricter one holds; where neither hides all that the other does, the
+// field does not leave.
+func TestTheStricterOfTwoTreatments(t *testing.T) {
+	const born, income, pass, derive = "date_of_birth", "income_amount", annona.TreatPass, annona.TreatDerive
+	for _, c := range []struct {
+		field        string
+		agreed, role annona.Treatment
+		widths       [2]int64
+		want         annona.Treatment
+		width        int64
+	}{
+		{born, pass, annona.TreatYear, [2]int64{}, annona.TreatYear, 0}, {born, annona.TreatYear, pass, [2]int64{}, annona.TreatYear, 0},
+		{born, annona.TreatYear, annona.TreatMonth, [2]int64{}, annona.TreatYear, 0}, {born, annona.TreatMonth, annona.TreatYear, [2]int64{}, annona.TreatYear, 0},
+		{born, annona.TreatMonth, annona.TreatMonth, [2]int64{}, annona.TreatMonth, 0}, {born, derive, pass, [2]int64{}, derive, 0}, {born, pass, derive, [2]int64{}, derive, 0},
+		{born, annona.TreatYear, derive, [2]int64{}, "", 0}, {born, annona.TreatMonth, derive, [2]int64{}, "", 0}, {born, derive, annona.TreatYear, [2]int64{}, "", 0}, {born, derive, annona.TreatMonth, [2]int64{}, "", 0},
+		{income, annona.TreatBand, pass, [2]int64{10, 0}, annona.TreatBand, 10}, {income, annona.TreatBand, annona.TreatBand, [2]int64{10, 10}, annona.TreatBand, 10},
+		{income, annona.TreatBand, annona.TreatBand, [2]int64{10, 20}, annona.TreatBand, 20}, {income, annona.TreatBand, annona.TreatBand, [2]int64{20, 10}, annona.TreatBand, 20},
+		{income, annona.TreatBand, annona.TreatBand, [2]int64{10, 15}, "", 0}, {income, annona.TreatBand, annona.TreatBand, [2]int64{15, 10}, "", 0}, {income, derive, annona.TreatBand, [2]int64{0, 10}, "", 0},
+	} {
+		a := agreement()
+		a.Datasets["individuals"] = treated(c.field, c.agreed, c.widths[0])
+		under, err := policy.Compile(&a, annona.Standard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := roles(t, office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": treated(c.field, c.role, c.widths[1])}}))
+		g, err := policy.Decide(under, in, inOffice())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got annona.FieldGrant
+		for _, f := range slices.Concat(g.Fields["individuals"], g.Derivable["individuals"]) {
+			if f.Field.Code == c.field {
+				got = f
+			}
+		}
+		if got.Treatment != c.want || got.Band != c.width {
+			t.Errorf("%s: %s %d and %s %d make %q %d", c.field, c.agreed, c.widths[0], c.role, c.widths[1], got.Treatment, got.Band)
+		}
+	}
+}
+
+func treated(field string, treatment annona.Treatment, width int64) annona.DatasetTerms {
+	d := annona.DatasetTerms{Fields: []string{"sex", field}, Treatments: map[string]annona.Treatment{field: treatment}}
+	if width > 0 {
+		d.Bands = map[string]int64{field: width}
+	}
+	return d
+}
+
+// A role for emergencies is none as long as no glass is broken.
+func TestAnEmergencyRoleWaitsForAnEmergency(t *testing.T) {
+	p := policy.Shipped()
+	p.Roles = append(p.Roles, annona.Role{Name: "ambulance", Emergency: true, Rules: []annona.RoleRule{{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}}}})
+	a := agreement()
+	under, err := policy.Compile(&a, annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for emergency, code := range map[bool]string{false: "role_not_granted", true: ""} {
+		r := request
+		r.Role, r.Verb, r.Emergency = "ambulance", annona.VerbGet, emergency
+		if _, err := policy.Decide(under, roles(t, p), r); codeOf(err) != code {
+			t.Errorf("emergency %v: %v", emergency, err)
+		}
+	}
+}
+
+// What a rule denies whole is denied by its name, whatever another rule allows.
+func TestADenialIsNamed(t *testing.T) {
+	_, err := decideIn(t, inOffice(), annona.RoleRule{Name: "all"}, annona.RoleRule{Name: "none", Deny: true, When: "request.hour > 1"})
+	if codeOf(err) != "role_denies" {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -213,9 +326,11 @@ func TestARoleThatTells(t *testing.T) {
 	if _, err := decideIn(t, strong, rule); err != nil {
 		t.Errorf("a stronger credential: %v", err)
 	}
-	rule.Datasets = where(`has(individual.displacement_status)`, "sex")
-	if _, err := decideIn(t, strong, rule); annona.CodeOf(err) != "condition_special" {
-		t.Errorf("a field that the agreement does not grant: %v", err)
+	for _, condition := range []string{`has(individual.displacement_status)`, `has(individual.displacement_status) && individual.is_disabled == true`, `individual.is_disabled == true && has(individual.displacement_status)`} {
+		rule.Datasets = where(condition, "sex")
+		if _, err := decideIn(t, strong, rule); annona.CodeOf(err) != "condition_special" {
+			t.Errorf("%s: a field that the agreement does not grant: %v", condition, err)
+		}
 	}
 }
 

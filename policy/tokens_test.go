@@ -16,6 +16,7 @@ func TestTokensNarrow(t *testing.T) {
 		Purposes: []annona.PurposeTerms{{Code: "eligibility", Basis: annona.BasisPublicInterest}, {Code: "monitoring", Basis: annona.BasisPublicInterest}, {Code: "old", Basis: annona.BasisPublicInterest, ValidUntil: "2020-01-01"}},
 		Datasets: map[string]annona.DatasetTerms{
 			"households": {Fields: []string{"household_id", "area_code", "members"}}, "individuals": {Fields: []string{"individual_id", "sex"}},
+			"memberships": {Fields: []string{"relationship_to_head"}},
 		},
 		ValidFrom: "2020-01-01", ValidUntil: "2090-12-31",
 	}
@@ -43,6 +44,9 @@ func TestTokensNarrow(t *testing.T) {
 		if err == nil && len(c.within.Datasets) > 0 && (len(grant.Fields["individuals"]) > 0 || len(grant.Fields["households"]) == 0) {
 			t.Errorf("%s: a token for households shows %v", name, grant.Fields)
 		}
+		if err == nil && len(grant.Fields["memberships"]) == 0 {
+			t.Errorf("%s: it does not show what stands inside of records", name)
+		}
 	}
 	for name, c := range map[string]struct {
 		caller annona.Caller
@@ -57,12 +61,26 @@ func TestTokensNarrow(t *testing.T) {
 		"lapsed purpose":    {machine, annona.Authorization{Purpose: "old"}, today, "basis_lapsed"},
 		"no dataset":        {machine, annona.Authorization{Datasets: []string{"cases"}}, today, "dataset_not_granted"},
 		"a group":           {machine, annona.Authorization{Datasets: []string{"identifiers"}}, today, "dataset_not_granted"},
+		"a granted group":   {machine, annona.Authorization{Datasets: []string{"memberships"}}, today, "dataset_not_granted"},
 		"too weak":          {annona.Caller{Strength: annona.StrengthAPIKey}, annona.Authorization{}, today, "credential_too_weak"},
 		"ended":             {machine, annona.Authorization{}, "2091-01-01", "agreement_not_active"},
 	} {
 		if got := codeOf(policy.Admit(terms, c.caller, c.within, c.today)); got != c.code {
 			t.Errorf("%s: %q, want %q", name, got, c.code)
 		}
+	}
+}
+
+func TestATokenForADatasetThatIsNotGranted(t *testing.T) {
+	a := agreement()
+	delete(a.Datasets, "households")
+	terms, err := policy.Compile(&a, annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	within := annona.Authorization{Datasets: []string{"individuals", "households"}}
+	if err := policy.Admit(terms, request.Caller, within, request.Today); codeOf(err) != "dataset_not_granted" {
+		t.Errorf("got %v", err)
 	}
 }
 

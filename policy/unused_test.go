@@ -11,6 +11,17 @@ import (
 )
 
 // Whatever was used: the role that is proposed compiles, and allows nothing that the role before does not.
+func TestNothingIsNarrowerThanNoRole(t *testing.T) {
+	p := Shipped()
+	in, err := CompilePolicy(&p, annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := in.Narrowest("nobody", "less", Needed{}, annona.Standard()); annona.CodeOf(err) != "role_unknown" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNarrowestNeverWidens(t *testing.T) {
 	rows := "within(individual.area_code, 'AN-01')"
 	detailed := annona.Role{Name: "detailed", Rules: []annona.RoleRule{

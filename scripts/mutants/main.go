@@ -1,370 +1,212 @@
-// Command mutants takes the decisions of the gate away, one at a time, and tells which test fails for it. One
-// without which every test passes is a decision that nobody would miss: it ends with exit code 1.
+// Command mutants takes decisions away, one at a time, and tells which test fails for it. One without which
+// every test passes is a decision that nobody would miss: it ends with exit code 1.
 //
-// It changes no file. The mutants are compiled into one test program by an overlay, and an environment
-// variable chooses which of them is alive. `make mutate-gate` runs it.
+// It changes no file. All mutants are compiled into the test programs by an overlay, and an environment
+// variable chooses which of them is alive. Each test is run once alone to see which decisions it makes
+// matter, and for a mutant only those tests are run, the short ones first, until one fails. `make mutate-gate` runs it; what it
+// has found lies in build/mutants, and it goes on where it was ended.
+//
+// The tests of cmd/annona do not count: they hold the wiring, and a rule that only they would miss has no
+// test where it is written.
 package main
 
 import (
 	"cmp"
-	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"log"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-// suite is one package of tests that may miss a decision: first the tests that are made for it.
-type suite struct {
-	folder, first string
-}
+// places are the packages whose decisions are taken away, and of the stores the file that decides.
+var places = []string{"policy/*.go", "exchange/*.go", "store/sqlite/matterscope.go", "store/postgres/matterscope.go"}
 
-// suites are tried in this order, for a decision of package policy its own one first.
-var suites = []suite{
-	{"exchange", "TestEveryOperationIsDecided"},
-	{"policy", "."},
-	{"exchange", "TestOneFactor|TestPolic|TestApprov|TestAPolicy|TestThoseWhoAct|TestBulkByHand|TestBreakGlass|TestWhoMay|TestAnApprover|TestRolesEnd|TestAnExportKeeps"},
-	{"rest", "TestEveryRouteIsDecided|TestTheMatrix|TestRefusals"},
-	{"exchange", "."},
-}
-
-// mutant is one decision that can be taken away.
-type mutant struct {
-	number   int
-	where    string // file:line
-	function string // that decides
-	decision string // as it stands there
-	fails    string // the test that misses it
-}
+// suites are the packages whose tests count, in the order in which they are asked.
+var suites = []string{"policy", "store/sqlite", "store/postgres", "exchange", "rest", "jobs"}
 
 func main() {
 	log.SetFlags(0)
-	work := flag.String("dir", "build/mutants", "folder for the test programs")
-	only := flag.String("only", ".", "regexp of functions")
-	long := flag.Duration("timeout", 10*time.Minute, "how long one run of tests may take")
-	quick := flag.Bool("quick", false, "run only the tests that are made for decisions, and not all of them for what they miss")
+	t := trial{limit: time.Minute}
+	flag.StringVar(&t.work, "dir", "build/mutants", "folder for the test programs and for what was found")
+	only := flag.String("only", ".", "regexp of decisions: path, function and text")
+	tests := flag.String("tests", ".", "regexp of the tests that are run")
+	flag.IntVar(&t.atOnce, "at-once", 2, "how many tests run at once")
 	flag.Parse()
-	tried := suites
-	if *quick {
-		tried = suites[:len(suites)-1]
-	}
-	survived, err := run(*work, regexp.MustCompile(*only), tried, *long)
-	if err != nil {
+	t.only, t.tests = regexp.MustCompile(*only), regexp.MustCompile(*tests)
+	if err := t.run(); err != nil {
 		log.Fatal(err)
 	}
-	if survived > 0 {
-		log.Fatalf("%d decisions are missed by no test", survived)
-	}
 }
 
-func run(work string, only *regexp.Regexp, tried []suite, long time.Duration) (survived int, err error) {
-	if err := os.MkdirAll(work, 0o755); err != nil {
-		return 0, err
-	}
-	var all []*mutant
-	overlay := map[string]string{}
-	for _, folder := range []string{"exchange", "policy"} {
-		if all, err = mutate(folder, work, all, overlay); err != nil {
-			return 0, err
-		}
-	}
-	programs, err := build(work, overlay)
+// trial is one run of the tool.
+type trial struct {
+	work        string
+	only, tests *regexp.Regexp
+	atOnce      int
+	limit       time.Duration // of a test beside ten times what it takes by itself
+
+	overlay string             // the file
+	units   map[string][]*unit // by suite: the tests, with what they reach
+	known   *verdicts
+	killers map[*mutant]string
+}
+
+func (t *trial) run() error {
+	source, err := markAll()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	fmt.Println("| Where | Function | Decision that is taken away | Test that fails |\n|---|---|---|---|")
-	for _, m := range all {
-		if !only.MatchString(m.function) {
-			continue
-		}
-		if err := m.try(programs, tried, long); err != nil {
-			return survived, err
-		}
-		if m.fails == "" {
-			survived++
-		}
-		fmt.Printf("| %s | %s | `%s` | %s |\n", m.where, m.function, strings.ReplaceAll(m.decision, "|", `\|`), cmp.Or(m.fails, "**none**"))
+	second, err := readDefenses(source.mutants)
+	if err != nil {
+		return err
 	}
-	return survived, nil
+	if t.overlay, err = t.write(source); err != nil {
+		return err
+	}
+	if t.known, err = openVerdicts(t.work); err != nil {
+		return err
+	}
+	defer t.known.Close()
+	chosen := slices.DeleteFunc(slices.Clone(source.mutants), func(m *mutant) bool { return !t.only.MatchString(m.key()) })
+	if err := t.judge(chosen); err != nil {
+		return err
+	}
+	return t.tell(chosen, second)
 }
 
-// try runs the tests with one mutant alive until one fails.
-func (m *mutant) try(programs map[string]string, tried []suite, long time.Duration) error {
-	order := tried
-	if strings.HasPrefix(m.where, "policy/") {
-		order = append([]suite{suites[1]}, tried...)
+// judge lets one suite after the other try what no test has missed so far. What a test missed the last time
+// is tried by that one alone; what it does not miss any more is tried by all.
+func (t *trial) judge(chosen []*mutant) error {
+	t.units, t.killers = map[string][]*unit{}, map[*mutant]string{}
+	for _, suite := range suites {
+		remembered := func(m *mutant) bool { return strings.HasPrefix(t.known.of[m.key()], suite+".") }
+		if err := t.tryAll(suite, t.left(chosen, remembered), true); err != nil {
+			return err
+		}
 	}
-	for _, s := range order {
-		failed, err := fails(programs[s.folder], s, m.number, long)
-		if err != nil || failed != "" {
-			m.fails = failed
+	for _, suite := range suites {
+		if err := t.tryAll(suite, t.left(chosen, func(*mutant) bool { return true }), false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-var failure = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
-
-// fails returns the name of the first test that fails; empty: none does.
-func fails(program string, s suite, number int, long time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), long)
-	defer cancel()
-	c := exec.CommandContext(ctx, program, "-test.run", s.first, "-test.failfast", "-test.timeout", long.String(), "-rapid.nofailfile")
-	c.Dir = s.folder
-	c.Env = append(os.Environ(), fmt.Sprint(variable, "=", number))
-	out, err := c.CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return "", nil
-	case !errors.As(err, &exit):
-		return "", err
-	}
-	if ctx.Err() != nil || strings.Contains(string(out), "panic: test timed out") {
-		return "", fmt.Errorf("the tests of %s take longer than %s: this says nothing about a decision; run it on a machine with less to do, or with a longer -timeout", s.folder, long)
-	}
-	if found := failure.FindSubmatch(out); found != nil {
-		return s.folder + "." + string(found[1]), nil
-	}
-	return s.folder + " (" + lastLine(out) + ")", nil
+// left are those that no test misses yet.
+func (t *trial) left(chosen []*mutant, of func(*mutant) bool) []*mutant {
+	return slices.DeleteFunc(slices.Clone(chosen), func(m *mutant) bool { return t.killers[m] != "" || !of(m) })
 }
 
-func lastLine(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1]
-}
-
-// build compiles the tests with all mutants in them.
-func build(work string, overlay map[string]string) (map[string]string, error) {
-	text, err := json.Marshal(map[string]any{"Replace": overlay})
-	if err != nil {
-		return nil, err
+// tryAll runs the tests of a suite that some mutants reach; again: only the one that missed it the last time.
+func (t *trial) tryAll(suite string, left []*mutant, again bool) error {
+	if len(left) == 0 {
+		return nil
 	}
-	file := filepath.Join(work, "overlay.json")
-	if err := os.WriteFile(file, text, 0o644); err != nil {
-		return nil, err
-	}
-	programs := map[string]string{}
-	for _, s := range suites {
-		if programs[s.folder] != "" {
-			continue
-		}
-		program, err := filepath.Abs(filepath.Join(work, s.folder+".test"))
-		if err != nil {
-			return nil, err
-		}
-		c := exec.Command("go", "test", "-c", "-vet=off", "-overlay", file, "-o", program, "./"+s.folder)
-		if out, err := c.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build the tests of %s: %w\n%s", s.folder, err, out)
-		}
-		programs[s.folder] = program
-	}
-	return programs, nil
-}
-
-const variable = "ANNONA_MUTANT"
-
-// alive is what stands beside the mutants: whether one is alive, and for the verbs, whether the role of the
-// next request is asked.
-const alive = `package %s
-
-import (
-	"strconv"
-	"sync/atomic"
-	"syscall"
-)
-
-var mutant = func() int {
-	text, _ := syscall.Getenv("` + variable + `")
-	n, _ := strconv.Atoi(text)
-	return n
-}()
-
-var mutantLax atomic.Bool
-
-func mutantSound(n int) bool { return mutant != n }
-
-func mutantAsked[V any](n int, verb V) V {
-	if mutant == n {
-		mutantLax.Store(true)
-	}
-	return verb
-}
-`
-
-// edit puts a text between two offsets of a file.
-type edit struct {
-	from, to int
-	text     string
-}
-
-// mutate finds the decisions of a package and writes its files with all mutants in them.
-func mutate(folder, work string, all []*mutant, overlay map[string]string) ([]*mutant, error) {
-	files, err := filepath.Glob(folder + "/*.go")
-	if err != nil {
-		return nil, err
-	}
-	for _, path := range files {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		source, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		m := &marking{set: token.NewFileSet(), source: source, path: path, all: all}
-		tree, err := parser.ParseFile(m.set, path, source, 0)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range tree.Decls {
-			if f, is := d.(*ast.FuncDecl); is && f.Body != nil {
-				m.mark(f)
-			}
-		}
-		all = m.all
-		if len(m.edits) == 0 {
-			continue
-		}
-		if err := put(work, overlay, path, m.applied()); err != nil {
-			return nil, err
-		}
-	}
-	return all, put(work, overlay, folder+"/mutants_alive.go", fmt.Appendf(nil, alive, folder))
-}
-
-func put(work string, overlay map[string]string, path string, content []byte) error {
-	real, err := filepath.Abs(path)
-	if err != nil {
+	if err := t.watch(suite); err != nil {
 		return err
 	}
-	to, err := filepath.Abs(filepath.Join(work, strings.ReplaceAll(path, "/", "_")+".txt")) // no package of its own
-	if err != nil {
-		return err
-	}
-	overlay[real] = to
-	return os.WriteFile(to, content, 0o644)
-}
-
-// marking is the mutants of one file.
-type marking struct {
-	set    *token.FileSet
-	source []byte
-	path   string
-	all    []*mutant
-	edits  []edit
-}
-
-// guards are the calls of the gate that refuse by an error alone.
-var guards = []string{
-	"operatorOnly", "mayDecide", "maySeeApprovals", "recognize", "knows", "mayLoad", "MayFetch", "signedInWell", "unchanged", "overCeiling", "checkLockOut", "checkPolicyHas",
-}
-
-// asks are the calls of the gate to which a verb is given, to be decided.
-var asks = []string{"inquire", "readSmall", "caseDesk", "inquireMatters", "decide", "groundsOf"}
-
-// mark finds the decisions in one function.
-func (m *marking) mark(f *ast.FuncDecl) {
-	laxly := m.path == "exchange/exchange.go" && f.Name.Name == "requestOf"
-	if laxly {
-		m.insert(f.Body.Lbrace+1, " laxly := mutantLax.Swap(false); ")
-	}
-	ast.Inspect(f, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.IfStmt:
-			if m.isGuard(n) {
-				condition := m.text(n.Cond.Pos(), n.Cond.End())
-				m.add(f, n.Cond.Pos(), n.Cond.End(), strings.TrimSpace(m.text(n.Pos(), n.Body.Lbrace)), "("+condition+") && mutantSound(%d)")
-			}
-		case *ast.CallExpr:
-			if slices.Contains(asks, nameOf(n.Fun)) {
-				m.markVerbs(f, n.Args)
-			}
-		case *ast.AssignStmt:
-			m.markVerbs(f, n.Rhs)
-		case *ast.ReturnStmt:
-			if laxly {
-				m.insert(n.Pos(), `if laxly { r.Role, r.Person = "", nil }; `)
-			}
+	var mu sync.Mutex
+	t.each(len(left), func(n int) {
+		m := left[n]
+		killer := t.killer(m, slices.DeleteFunc(slices.Clone(t.units[suite]), func(u *unit) bool {
+			return !u.reaches[m.number] || again && u.name() != t.known.of[m.key()]
+		}))
+		mu.Lock()
+		defer mu.Unlock()
+		if t.killers[m] = killer; killer != "" {
+			t.known.note(m, killer)
+			fmt.Printf("%s:%d | %s | %s\n", m.path, m.line, m.key(), killer)
 		}
-		return true
 	})
+	return nil
 }
 
-// markVerbs lets the verbs among some expressions be decided as those of somebody with the role partner.
-func (m *marking) markVerbs(f *ast.FuncDecl, among []ast.Expr) {
-	for _, a := range among {
-		if isVerb(a) {
-			verb := m.text(a.Pos(), a.End())
-			m.add(f, a.Pos(), a.End(), "the role for "+strings.TrimPrefix(verb, "annona."), "mutantAsked(%d, "+verb+")")
+// killer returns the shortest test that misses a decision.
+func (t *trial) killer(m *mutant, reaching []*unit) string {
+	slices.SortStableFunc(reaching, func(a, b *unit) int { return cmp.Compare(a.took, b.took) })
+	for _, u := range reaching {
+		if t.fails(u, m.number) {
+			return u.name()
 		}
-	}
-}
-
-func (m *marking) insert(at token.Pos, text string) {
-	m.edits = append(m.edits, edit{m.offset(at), m.offset(at), text})
-}
-
-// isGuard reports whether an if refuses: by the error of a guard, or in package policy by itself.
-func (m *marking) isGuard(n *ast.IfStmt) bool {
-	if init, is := n.Init.(*ast.AssignStmt); is && len(init.Rhs) == 1 {
-		call, is := init.Rhs[0].(*ast.CallExpr)
-		return is && slices.Contains(guards, nameOf(call.Fun))
-	}
-	if !strings.HasPrefix(m.path, "policy/") || n.Init != nil || len(n.Body.List) != 1 {
-		return false
-	}
-	back, is := n.Body.List[0].(*ast.ReturnStmt)
-	return is && strings.Contains(m.text(back.Pos(), back.End()), "annona.Forbidden(")
-}
-
-func nameOf(of ast.Expr) string {
-	switch of := of.(type) {
-	case *ast.Ident:
-		return of.Name
-	case *ast.SelectorExpr:
-		return of.Sel.Name
 	}
 	return ""
 }
 
-func isVerb(of ast.Expr) bool {
-	s, is := of.(*ast.SelectorExpr)
-	return is && strings.HasPrefix(s.Sel.Name, "Verb") && nameOf(s.X) == "annona"
-}
-
-func (m *marking) offset(p token.Pos) int { return m.set.Position(p).Offset }
-
-func (m *marking) text(from, to token.Pos) string {
-	return string(m.source[m.offset(from):m.offset(to)])
-}
-
-// add notes a mutant that replaces the text between two places; %d in it is the number of the mutant.
-func (m *marking) add(f *ast.FuncDecl, from, to token.Pos, shown, becomes string) {
-	one := &mutant{number: len(m.all) + 1, where: fmt.Sprintf("%s:%d", m.path, m.set.Position(from).Line), function: f.Name.Name, decision: shown}
-	m.all = append(m.all, one)
-	m.edits = append(m.edits, edit{m.offset(from), m.offset(to), strings.ReplaceAll(becomes, "%d", fmt.Sprint(one.number))})
-}
-
-// applied is the file with its mutants.
-func (m *marking) applied() (out []byte) {
-	slices.SortFunc(m.edits, func(a, b edit) int { return cmp.Compare(a.from, b.from) })
-	at := 0
-	for _, e := range m.edits {
-		out = append(append(out, m.source[at:e.from]...), e.text...)
-		at = e.to
+// tell says what no test misses, and counts.
+func (t *trial) tell(chosen []*mutant, second map[string]string) error {
+	counts := map[string]int{}
+	for _, m := range chosen {
+		killer := t.killers[m]
+		switch reason, listed := second[m.key()]; {
+		case listed && killer != "":
+			counts["wrong"]++
+			fmt.Printf("%s:%d | %s | %s misses it: take it off %s\n", m.path, m.line, m.key(), killer, defensesFile)
+		case listed:
+			counts["second"]++
+			fmt.Printf("%s:%d | %s | %s\n", m.path, m.line, m.key(), reason)
+		case killer == "":
+			counts["alive"]++
+			fmt.Printf("%s:%d | %s | **no test misses it**\n", m.path, m.line, m.key())
+		default:
+			counts["killed"]++
+		}
 	}
-	return append(out, m.source[at:]...)
+	fmt.Printf("%d decisions: %d missed by a test, %d with a second defense, %d alive\n", len(chosen), counts["killed"], counts["second"], counts["alive"])
+	if bad := counts["alive"] + counts["wrong"]; bad > 0 {
+		return fmt.Errorf("%d of them want a test, or another line in %s", bad, defensesFile)
+	}
+	return nil
+}
+
+// each calls do for 0 to n-1, some at once.
+func (t *trial) each(n int, do func(n int)) {
+	var group sync.WaitGroup
+	next := make(chan int)
+	for range t.atOnce {
+		group.Go(func() {
+			for n := range next {
+				do(n)
+			}
+		})
+	}
+	for n := range n {
+		next <- n
+	}
+	close(next)
+	group.Wait()
+}
+
+// verdicts remembers which test misses which decision, for the next time.
+type verdicts struct {
+	*os.File
+	of map[string]string // by the key of the mutant
+}
+
+func openVerdicts(work string) (*verdicts, error) {
+	f, err := os.OpenFile(work+"/verdicts.txt", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		return nil, err
+	}
+	v := &verdicts{f, map[string]string{}}
+	for line := range strings.Lines(string(text)) {
+		if killer, key, whole := strings.Cut(strings.TrimSpace(line), "\t"); whole {
+			v.of[key] = killer
+		}
+	}
+	return v, nil
+}
+
+func (v *verdicts) note(m *mutant, killer string) {
+	if v.of[m.key()] != killer {
+		fmt.Fprintf(v, "%s\t%s\n", killer, m.key())
+	}
 }
