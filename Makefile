@@ -62,7 +62,7 @@ linear: ## random histories of patches at once, with crashes: linearizable? N=10
 crash: build ## kills and cuts of power; N=1000 STORE=sqlite|postgres|both SEED= CUTS=
 	$(GO) run ./crash -bin $(BIN) -dir build/crash -store $(STORE) -seed $(SEED) -n $(N) -cuts $(CUTS)
 
-mutate-gate: ## each decision taken away: which test misses it; ONLY=regexp of decisions, TESTS=regexp
+mutate-gate: ## each decision taken away: which test notices; ONLY=regexp of decisions, TESTS=regexp
 	$(GO) run ./scripts/mutants -only '$(ONLY)' -tests '$(or $(TESTS),.)'
 
 tools: ## what the tests need from the system

@@ -72,15 +72,20 @@ func TestTokensNarrow(t *testing.T) {
 }
 
 func TestATokenForADatasetThatIsNotGranted(t *testing.T) {
-	a := agreement()
-	delete(a.Datasets, "households")
-	terms, err := policy.Compile(&a, annona.Standard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	within := annona.Authorization{Datasets: []string{"individuals", "households"}}
-	if err := policy.Admit(terms, request.Caller, within, request.Today); codeOf(err) != "dataset_not_granted" {
-		t.Errorf("got %v", err)
+	for name, change := range map[string]func(*annona.Agreement){
+		"not named":       func(a *annona.Agreement) { delete(a.Datasets, "households") },
+		"without a field": func(a *annona.Agreement) { a.Datasets["households"] = annona.DatasetTerms{} },
+	} {
+		a := agreement()
+		change(&a)
+		terms, err := policy.Compile(&a, annona.Standard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		within := annona.Authorization{Datasets: []string{"individuals", "households"}}
+		if err := policy.Admit(terms, request.Caller, within, request.Today); codeOf(err) != "dataset_not_granted" {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// Whatever was used: the role that is proposed compiles, and allows nothing that the role before does not.
 func TestNothingIsNarrowerThanNoRole(t *testing.T) {
 	p := Shipped()
 	in, err := CompilePolicy(&p, annona.Standard())
@@ -22,6 +21,7 @@ func TestNothingIsNarrowerThanNoRole(t *testing.T) {
 	}
 }
 
+// Whatever was used: the role that is proposed compiles, and allows nothing that the role before does not.
 func TestNarrowestNeverWidens(t *testing.T) {
 	rows := "within(individual.area_code, 'AN-01')"
 	detailed := annona.Role{Name: "detailed", Rules: []annona.RoleRule{

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// defensesFile lists the mutants that no test can miss: something else behind them holds the same rule. A
+// defensesFile lists the mutants that no test can notice: something else behind them holds the same rule. A
 // line for the mutant, as the tool prints it, and indented below it the reason.
 const defensesFile = "scripts/mutants/second.txt"
 

@@ -1,13 +1,13 @@
-// Command mutants takes decisions away, one at a time, and tells which test fails for it. One without which
-// every test passes is a decision that nobody would miss: it ends with exit code 1.
+// Command mutants takes decisions away, one at a time, and tells which test notices, by failing. When no test
+// notices that one is gone, it ends with exit code 1.
 //
 // It changes no file. All mutants are compiled into the test programs by an overlay, and an environment
 // variable chooses which of them is alive. Each test is run once alone to see which decisions it makes
 // matter, and for a mutant only those tests are run, the short ones first, until one fails. `make mutate-gate` runs it; what it
 // has found lies in build/mutants, and it goes on where it was ended.
 //
-// The tests of cmd/annona do not count: they hold the wiring, and a rule that only they would miss has no
-// test where it is written.
+// The tests of cmd/annona do not count: they hold the wiring, and a rule that only they would notice to
+// be gone has no test where it is written.
 package main
 
 import (
@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,8 +81,8 @@ func (t *trial) run() error {
 	return t.tell(chosen, second)
 }
 
-// judge lets one suite after the other try what no test has missed so far. What a test missed the last time
-// is tried by that one alone; what it does not miss any more is tried by all.
+// judge lets one suite after the other try what no test has noticed so far. What a test noticed the last time
+// is tried by that one alone; what it does not notice any more is tried by all.
 func (t *trial) judge(chosen []*mutant) error {
 	t.units, t.killers = map[string][]*unit{}, map[*mutant]string{}
 	for _, suite := range suites {
@@ -90,19 +92,42 @@ func (t *trial) judge(chosen []*mutant) error {
 		}
 	}
 	for _, suite := range suites {
-		if err := t.tryAll(suite, t.left(chosen, func(*mutant) bool { return true }), false); err != nil {
+		within, err := packagesOf(suite)
+		if err != nil {
+			return err
+		}
+		if err := t.tryAll(suite, t.left(chosen, func(m *mutant) bool { return within[path.Dir(m.path)] }), false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// left are those that no test misses yet.
+// packagesOf lists our packages that are part of the tests of a suite.
+func packagesOf(suite string) (map[string]bool, error) {
+	module, err := exec.Command("go", "list", "-m").Output()
+	if err != nil {
+		return nil, fmt.Errorf("name the module: %w", err)
+	}
+	out, err := exec.Command("go", "list", "-deps", "-test", "./"+suite).Output()
+	if err != nil {
+		return nil, fmt.Errorf("list what the tests of %s import: %w", suite, err)
+	}
+	within := map[string]bool{}
+	for name := range strings.FieldsSeq(string(out)) {
+		if ours, is := strings.CutPrefix(name, strings.TrimSpace(string(module))+"/"); is {
+			within[ours] = true
+		}
+	}
+	return within, nil
+}
+
+// left are those that no test has noticed yet.
 func (t *trial) left(chosen []*mutant, of func(*mutant) bool) []*mutant {
 	return slices.DeleteFunc(slices.Clone(chosen), func(m *mutant) bool { return t.killers[m] != "" || !of(m) })
 }
 
-// tryAll runs the tests of a suite that some mutants reach; again: only the one that missed it the last time.
+// tryAll runs the tests of a suite that some mutants reach; again: only the one that noticed the last time.
 func (t *trial) tryAll(suite string, left []*mutant, again bool) error {
 	if len(left) == 0 {
 		return nil
@@ -126,18 +151,24 @@ func (t *trial) tryAll(suite string, left []*mutant, again bool) error {
 	return nil
 }
 
-// killer returns the shortest test that misses a decision.
+// killer returns a test that notices that a decision is gone. Short ones are tried first, and those that have
+// noticed many.
 func (t *trial) killer(m *mutant, reaching []*unit) string {
-	slices.SortStableFunc(reaching, func(a, b *unit) int { return cmp.Compare(a.took, b.took) })
+	cost := map[*unit]int64{}
+	for _, u := range reaching {
+		cost[u] = u.took.Milliseconds() / (1 + u.noticed.Load())
+	}
+	slices.SortStableFunc(reaching, func(a, b *unit) int { return cmp.Compare(cost[a], cost[b]) })
 	for _, u := range reaching {
 		if t.fails(u, m.number) {
+			u.noticed.Add(1)
 			return u.name()
 		}
 	}
 	return ""
 }
 
-// tell says what no test misses, and counts.
+// tell says what no test notices, and counts.
 func (t *trial) tell(chosen []*mutant, second map[string]string) error {
 	counts := map[string]int{}
 	for _, m := range chosen {
@@ -145,18 +176,18 @@ func (t *trial) tell(chosen []*mutant, second map[string]string) error {
 		switch reason, listed := second[m.key()]; {
 		case listed && killer != "":
 			counts["wrong"]++
-			fmt.Printf("%s:%d | %s | %s misses it: take it off %s\n", m.path, m.line, m.key(), killer, defensesFile)
+			fmt.Printf("%s:%d | %s | %s notices: take it off %s\n", m.path, m.line, m.key(), killer, defensesFile)
 		case listed:
 			counts["second"]++
 			fmt.Printf("%s:%d | %s | %s\n", m.path, m.line, m.key(), reason)
 		case killer == "":
 			counts["alive"]++
-			fmt.Printf("%s:%d | %s | **no test misses it**\n", m.path, m.line, m.key())
+			fmt.Printf("%s:%d | %s | **no test notices**\n", m.path, m.line, m.key())
 		default:
 			counts["killed"]++
 		}
 	}
-	fmt.Printf("%d decisions: %d missed by a test, %d with a second defense, %d alive\n", len(chosen), counts["killed"], counts["second"], counts["alive"])
+	fmt.Printf("%d decisions: of %d a test notices, %d with a second defense, %d alive\n", len(chosen), counts["killed"], counts["second"], counts["alive"])
 	if bad := counts["alive"] + counts["wrong"]; bad > 0 {
 		return fmt.Errorf("%d of them want a test, or another line in %s", bad, defensesFile)
 	}
@@ -181,7 +212,7 @@ func (t *trial) each(n int, do func(n int)) {
 	group.Wait()
 }
 
-// verdicts remembers which test misses which decision, for the next time.
+// verdicts remembers which test notices which decision, for the next time.
 type verdicts struct {
 	*os.File
 	of map[string]string // by the key of the mutant

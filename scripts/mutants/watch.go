@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,11 +24,12 @@ type unit struct {
 	test    string // TestX or TestX/part
 	took    time.Duration
 	reaches map[int]bool // the mutants that would make a difference in it
+	noticed atomic.Int64 // how many it has noticed
 }
 
 func (u *unit) name() string { return u.folder + "." + u.test }
 
-// longTest is from when on a test is tried by its parts too.
+// longTest is from when on a test is run by its parts.
 const longTest = 4 * time.Second
 
 // watch runs each test of a suite alone with no mutant alive. What it reaches is remembered as long as its
@@ -62,8 +64,11 @@ func (t *trial) watchAll(p *program, seen *watched, tests []string) {
 		u, within := t.watchOne(p, seen, tests[n])
 		mu.Lock()
 		defer mu.Unlock()
-		if u != nil {
-			t.units[p.folder], parts = append(t.units[p.folder], u), append(parts, within...)
+		switch {
+		case len(within) > 0:
+			parts = append(parts, within...)
+		case u != nil:
+			t.units[p.folder] = append(t.units[p.folder], u)
 		}
 	})
 	if len(parts) > 0 {

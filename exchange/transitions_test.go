@@ -1,0 +1,307 @@
+package exchange_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
+)
+
+func in(days int) annona.Date { return annona.DateOf(time.Now().UTC()).AddDays(days) }
+
+// begin offers the town's case, or what a test makes of the offer.
+func (o *offices) begin(t *testing.T, caller annona.Caller, v exchange.CaseVerdict, change func(*exchange.Offer)) (string, error) {
+	t.Helper()
+	offer := exchange.Offer{Kind: "referral", ToPartner: "clinic", Basis: "public_task", ExpiresOn: in(1)}
+	if change != nil {
+		change(&offer)
+	}
+	got, err := o.OfferTransition(t.Context(), caller, purpose, v.ID, offer)
+	return got.ID, err
+}
+
+func (o *offices) reply(t *testing.T, caller annona.Caller, id, answer string) error {
+	t.Helper()
+	_, err := o.AnswerTransition(t.Context(), caller, purpose, id, exchange.TransitionAnswer{Answer: answer, Why: "because"})
+	return err
+}
+
+// transitions lists what a caller sees of transitions, one line each.
+func (o *offices) transitions(t *testing.T, caller annona.Caller, id, status string, fields ...string) []string {
+	t.Helper()
+	answer, err := o.Transitions(t.Context(), caller, purpose, id, status, fields, "", 100)
+	check(t, err)
+	return lines(answer)
+}
+
+// An offer lasts a year at most, and names what may be shared; a transfer is whole.
+func TestOffersToTheirEdges(t *testing.T) {
+	o := newOffices(t)
+	for what, c := range map[string]struct {
+		code   string
+		change func(*exchange.Offer)
+	}{
+		"until today":                   {"", func(x *exchange.Offer) { x.ExpiresOn = in(0) }},
+		"until yesterday":               {"expiry_malformed", func(x *exchange.Offer) { x.ExpiresOn = in(-1) }},
+		"for a year":                    {"", func(x *exchange.Offer) { x.ExpiresOn = in(366) }},
+		"for a year and a day":          {"expiry_malformed", func(x *exchange.Offer) { x.ExpiresOn = in(367) }},
+		"until no day":                  {"expiry_malformed", func(x *exchange.Offer) { x.ExpiresOn = in(1)[:8] + "99" }},
+		"without consent":               {"", func(x *exchange.Offer) { x.Basis, x.OverrideReason = "override", "danger" }},
+		"without consent nor a reason":  {"field_required", func(x *exchange.Offer) { x.Basis, x.OverrideReason = "override", " \t" }},
+		"with notes":                    {"", func(x *exchange.Offer) { x.FieldsShared = []string{"notes"} }},
+		"with attachments":              {"", func(x *exchange.Offer) { x.FieldsShared = []string{"attachments"} }},
+		"with a field":                  {"", func(x *exchange.Offer) { x.FieldsShared = []string{"team"} }},
+		"with a transfer in part":       {"transfer_in_part", func(x *exchange.Offer) { x.Kind, x.FieldsShared = "transfer", []string{"team"} }},
+		"with a transfer to be changed": {"transfer_in_part", func(x *exchange.Offer) { x.Kind, x.Edit = "transfer", true }},
+		"a transfer":                    {"", func(x *exchange.Offer) { x.Kind = "transfer" }},
+	} {
+		v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+		_, err := o.begin(t, o.town, v, c.change)
+		refusal(t, what, err, c.code)
+	}
+	unknown := o.open(t, said{"case_type": "social_support"})
+	_, err := o.begin(t, o.town, unknown, nil)
+	refusal(t, "about somebody who is not on file", err, "case_provisional")
+}
+
+// A case of named persons goes to a worker who is named; nobody else there learns of it.
+func TestNamedPersonsAreHandedToAName(t *testing.T) {
+	o := newOffices(t)
+	ama := o.signIn(t, "ama")
+	opened, err := o.PutCases(t.Context(), ama, purpose, []map[string]any{{"individual_id": o.people[0], "case_type": "violence", "confidentiality": "named_persons", "worker": "ama"}})
+	check(t, err)
+	v := opened[0]
+	_, err = o.begin(t, ama, v, func(x *exchange.Offer) { x.Kind = "transfer" })
+	refusal(t, "to nobody by name", err, "field_required")
+	id, err := o.begin(t, ama, v, func(x *exchange.Offer) { x.Kind, x.ToWorker = "transfer", "kofi" })
+	check(t, err)
+	kofi := o.clinic
+	kofi.Acting = o.signIn(t, "kofi").Acting
+	o.moveTo(t, kofi, "clinic")
+	if got := o.transitions(t, o.clinic, "", "", "transition_id"); len(got) != 0 {
+		t.Errorf("a client of the clinic sees the offer: %q", got)
+	}
+	if got := o.transitions(t, kofi, "", "", "transition_id"); len(got) != 1 {
+		t.Errorf("who is named sees %q", got)
+	}
+	check(t, o.reply(t, kofi, id, "accept"))
+	if got := o.cases(t, kofi, exchange.CaseChoice{}, "owner", "worker"); len(got) != 1 || got[0] != "clinic kofi" {
+		t.Errorf("handed over: %q", got)
+	}
+}
+
+// moveTo lets the person for whom a caller acts work for another partner.
+func (o *offices) moveTo(t *testing.T, caller annona.Caller, partner string) {
+	t.Helper()
+	user, err := o.store.UserByID(t.Context(), caller.Acting.Person)
+	check(t, err)
+	user.Partner, user.Version = partner, user.Version+1
+	check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), *user) }))
+}
+
+// On the basis of consent, one that holds today and names partner and purpose.
+func TestATransitionByConsent(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	var subject annona.Number
+	check(t, o.store.Update(t.Context(), func(tx annona.Tx) error {
+		cases, _ := annona.Standard().Dataset("cases")
+		held, err := tx.HoldMatters(t.Context(), cases, []annona.Number{1})
+		if err == nil {
+			subject = held[0].Subject.Number
+		}
+		return err
+	}))
+	given := annona.Consent{ID: annona.NewUID(), Subject: subject, Purposes: []string{"monitoring", purpose}, Recipients: []string{"school", "clinic"}, Status: "given", EffectiveDate: in(0), RecordedAt: time.Now()}
+	for what, c := range map[string]struct {
+		change func(*annona.Consent)
+		holds  bool
+	}{
+		"given":                    {func(*annona.Consent) {}, true},
+		"until today":              {func(c *annona.Consent) { c.ExpiryDate = in(0) }, true},
+		"until yesterday":          {func(c *annona.Consent) { c.EffectiveDate, c.ExpiryDate = in(-9), in(-1) }, false},
+		"from tomorrow on":         {func(c *annona.Consent) { c.EffectiveDate = in(1) }, false},
+		"withdrawn":                {func(c *annona.Consent) { c.WithdrawnAt = time.Now() }, false},
+		"withdrawn, by its status": {func(c *annona.Consent) { c.Status = "withdrawn" }, false},
+		"for others":               {func(c *annona.Consent) { c.Recipients = []string{"school"} }, false},
+		"for other purposes":       {func(c *annona.Consent) { c.Purposes = []string{"monitoring"} }, false},
+	} {
+		consent := given
+		c.change(&consent)
+		check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutConsent(t.Context(), consent) }))
+		id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Basis = "consent" })
+		if !c.holds {
+			refusal(t, what, err, "consent_missing")
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		check(t, o.reply(t, o.town, id, "cancel"))
+	}
+}
+
+// While one waits for its answer, there is no second one of its kind: of transfers, to nobody; of referrals and
+// requests, to no one partner. One that has ended by itself waits no longer.
+func TestOneOfAKindWaits(t *testing.T) {
+	o := newOffices(t)
+	o.partner(t, func(a *annona.Agreement) {
+		a.Name, a.Realm, a.Partner.Name, a.Cases = "school", "offices", "school", &annona.CaseTerms{Source: "school-mis", Receives: true}
+	})
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	begin := func(what, kind, to, code string) {
+		t.Helper()
+		_, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind, x.ToPartner, x.ExpiresOn = kind, to, in(3) })
+		refusal(t, what, err, code)
+	}
+	begin("a referral", "referral", "clinic", "")
+	begin("another one to the same", "referral", "clinic", "transition_pending")
+	begin("another one to a third", "referral", "school", "")
+	begin("a transfer", "transfer", "clinic", "")
+	begin("another one to a third", "transfer", "school", "transition_pending")
+	usual := o.Clock
+	o.Clock = func() time.Time { return usual().AddDate(0, 0, 3) }
+	begin("on the last day of the first", "transfer", "clinic", "transition_pending")
+	o.Clock = func() time.Time { return usual().AddDate(0, 0, 4) }
+	_, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind, x.ExpiresOn = "transfer", in(9) })
+	refusal(t, "the day behind", err, "")
+}
+
+// A partner receives cases under an agreement that is in force from its first day to its last, that says so, and
+// is cleared for what is restricted.
+func TestWhoReceivesACase(t *testing.T) {
+	for what, c := range map[string]struct {
+		change    func(*annona.Agreement)
+		of, code  string
+		suspended bool
+	}{
+		"from today on":                  {change: func(a *annona.Agreement) { a.ValidFrom = in(0) }, of: "social_support"},
+		"until today":                    {change: func(a *annona.Agreement) { a.ValidUntil = in(0) }, of: "social_support"},
+		"from tomorrow on":               {change: func(a *annona.Agreement) { a.ValidFrom = in(1) }, of: "social_support", code: "partner_not_receiving"},
+		"until yesterday":                {change: func(a *annona.Agreement) { a.ValidUntil = in(-1) }, of: "social_support", code: "partner_not_receiving"},
+		"suspended":                      {change: func(a *annona.Agreement) { a.Status = "suspended" }, of: "social_support", code: "partner_not_receiving"},
+		"without cases":                  {change: func(a *annona.Agreement) { a.Cases = nil }, of: "social_support", code: "partner_not_receiving"},
+		"without receiving":              {change: func(a *annona.Agreement) { a.Cases.Receives = false }, of: "social_support", code: "partner_not_receiving"},
+		"cleared for what is restricted": {change: func(a *annona.Agreement) { a.Cases.Confidentiality = []string{"restricted"} }, of: "violence"},
+		"not cleared":                    {change: func(a *annona.Agreement) { a.Cases.Confidentiality = nil }, of: "violence", code: "partner_not_receiving"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			o := newOffices(t)
+			o.partner(t, func(a *annona.Agreement) {
+				a.Name, a.Realm, a.Partner.Name, a.Cases = "school", "offices", "school", &annona.CaseTerms{Source: "school-mis", Receives: true}
+				c.change(a)
+			})
+			v := o.open(t, said{"individual_id": o.people[0], "case_type": c.of})
+			_, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.ToPartner = "school" })
+			refusal(t, what, err, c.code)
+		})
+	}
+}
+
+// Where each kind of transition stands behind each answer, and whose the answer is.
+func TestAnswersToTransitions(t *testing.T) {
+	o := newOffices(t)
+	for _, c := range []struct {
+		kind, before, answer string
+		by                   string
+		code                 string
+	}{
+		{"referral", "", "accept", "clinic", ""}, {"referral", "", "decline", "clinic", ""}, {"referral", "", "cancel", "town", ""},
+		{"referral", "", "complete", "clinic", "transition_status"}, {"referral", "accept", "complete", "clinic", ""}, {"referral", "accept", "cancel", "town", ""},
+		{"referral", "accept", "complete", "town", "transition_not_yours"}, {"referral", "accept", "decline", "clinic", "transition_status"},
+		{"referral", "", "decline", "town", "transition_not_yours"}, {"referral", "", "cancel", "clinic", "transition_not_yours"},
+		{"transfer", "", "accept", "town", "transition_not_yours"}, {"transfer", "", "decline", "clinic", ""}, {"transfer", "", "cancel", "town", ""},
+		{"transfer", "", "complete", "clinic", "transition_status"}, {"transfer", "accept", "cancel", "town", "transition_status"},
+		{"transfer", "decline", "accept", "clinic", "transition_status"}, {"transfer", "cancel", "accept", "clinic", "transition_status"},
+	} {
+		what := strings.TrimSpace(c.by + " " + c.answer + " a " + c.kind + " " + c.before)
+		callers := map[string]annona.Caller{"town": o.town, "clinic": o.clinic}
+		v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+		id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind = c.kind })
+		check(t, err)
+		switch c.before {
+		case "cancel":
+			check(t, o.reply(t, o.town, id, c.before))
+		case "accept", "decline":
+			check(t, o.reply(t, o.clinic, id, c.before))
+		}
+		refusal(t, what, o.reply(t, callers[c.by], id, c.answer), c.code)
+		sees := c.kind == "referral" && (c.answer == "accept" || c.before == "accept" && c.code != "") || c.kind == "transfer" && c.before == "accept"
+		if got := o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "case_id"); (len(got) == 1) != sees {
+			t.Errorf("%s: the clinic sees %q", what, got)
+		}
+		if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "owner"); (len(got) == 1) == (c.kind == "transfer" && c.before == "accept") {
+			t.Errorf("%s: the town sees %q", what, got)
+		}
+	}
+}
+
+// The reason stands with what was declined, and nowhere else. An answer is given until the end of the last day.
+func TestWhatIsSaidOfATransition(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	usual := o.Clock
+	for answer, why := range map[string]string{"decline": "because", "accept": ""} {
+		id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.ExpiresOn = in(2) })
+		check(t, err)
+		o.Clock = func() time.Time { return usual().AddDate(0, 0, 2) }
+		check(t, o.reply(t, o.clinic, id, answer))
+		o.Clock = usual
+		status := map[string]string{"decline": "declined", "accept": "accepted"}[answer]
+		if got := o.transitions(t, o.town, v.ID, status, "transition_id", "status", "decline_reason"); len(got) != 1 || got[0] != strings.TrimRight(id+" "+status+" "+why, "") {
+			t.Errorf("%s: %q", answer, got)
+		}
+		check(t, map[bool]func() error{true: func() error { return o.reply(t, o.town, id, "cancel") }, false: func() error { return nil }}[answer == "accept"]())
+	}
+	if got := o.transitions(t, o.town, "", "pending", "transition_id"); len(got) != 0 {
+		t.Errorf("pending: %q", got)
+	}
+	other := o.open(t, said{"individual_id": o.people[1], "case_type": "social_support"})
+	if got := o.transitions(t, o.town, other.ID, "", "transition_id"); len(got) != 0 {
+		t.Errorf("of a case of none: %q", got)
+	}
+	for _, limit := range []int{0, exchange.MaxLimit + 1} {
+		_, err := o.Transitions(t.Context(), o.town, purpose, "", "", nil, "", limit)
+		refusal(t, "as many as nobody asks for", err, "limit_out_of_range")
+	}
+	_, err := o.Transitions(t.Context(), o.town, purpose, "", "", []string{"transition_id"}, "", exchange.MaxLimit)
+	check(t, err)
+}
+
+// A referral shows all that the other one's agreement shows when it names no field, and is read only unless it
+// says so.
+func TestAReferralOfAWholeCase(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "a", "supervisor": "s"})
+	id, err := o.begin(t, o.town, v, nil)
+	check(t, err)
+	check(t, o.reply(t, o.clinic, id, "accept"))
+	if got := o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "team", "supervisor"); len(got) != 1 || got[0] != "a s" {
+		t.Errorf("the clinic sees %q", got)
+	}
+	theirs := v
+	theirs.ETag = o.tagOf(t, o.clinic, v)
+	_, err = o.edit(t, o.clinic, theirs, "", said{"team": "b"})
+	refusal(t, "to change it", err, "not_shared_to_edit")
+}
+
+// By a transfer the whole case goes, and nothing of it stays shared, from the hand-over on.
+func TestWhatWasSharedEndsWithATransfer(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "a", "supervisor": "s", "worker": "w"})
+	o.share(t, v, exchange.Offer{FieldsShared: []string{"team"}})
+	id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind = "transfer" })
+	check(t, err)
+	check(t, o.reply(t, o.clinic, id, "accept"))
+	if got := o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner", "case_type", "team", "supervisor", "worker"); len(got) != 1 || got[0] != "social_support clinic   " {
+		t.Errorf("the clinic sees %q", got)
+	}
+	for _, sees := range o.transitions(t, o.town, "", "completed", "kind") {
+		if sees != "transfer" {
+			t.Errorf("completed: %q", sees)
+		}
+	}
+}
