@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -151,13 +152,12 @@ func (w *matterWorld) compare(dice *rand.Rand) int {
 		columns = append(columns, "case_id")
 	}
 	page := annona.NewPage(Shape(d, columns...))
-	for after, more := annona.Number(0), true; more; after = page.Numbers[page.Count-1] {
-		var err error
-		if more, err = w.ReadMatters(w.ctx, w.scopeOf(page.Shape, g), g.choice, after, 25, page); err != nil {
+	for q := (&annona.MatterQuestion{Scope: w.scopeOf(page.Shape, g), Choice: g.choice, Limit: 25, Page: page, More: true}); q.More; {
+		if err := w.ReadMatters(w.ctx, q); err != nil {
 			w.t.Fatal(err)
 		}
-		if page.Count == 0 {
-			break
+		if page.Count > 0 {
+			q.After = page.Numbers[page.Count-1]
 		}
 	}
 	if !slices.Equal(page.Numbers, want) {
@@ -166,7 +166,27 @@ func (w *matterWorld) compare(dice *rand.Rand) int {
 	for row, number := range page.Numbers {
 		w.checkRow(page, row, &w.on[d.Name][number-1])
 	}
+	w.checkShares(page, g)
 	return len(want)
+}
+
+// checkShares compares what of a page is shared with the partner today.
+func (w *matterWorld) checkShares(page *annona.Page, g glance) {
+	w.t.Helper()
+	var got, want []string
+	for _, s := range page.Shares {
+		got = append(got, fmt.Sprint(s.Number, s.By, s.Until))
+	}
+	for _, s := range w.shares {
+		if g.terms.Owner != "" && holds(s, page.Shape.Dataset, g) && slices.Contains(page.Numbers, s.Number) {
+			want = append(want, fmt.Sprint(s.Number, s.By, s.Until))
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		w.t.Fatalf("of %s, %+v is shared\n%q, want\n%q", page.Shape.Dataset.Name, g, got, want)
+	}
 }
 
 // checkRow compares a row with its matter: its id, whose it is, and whom it is about.
@@ -264,8 +284,13 @@ func (w *matterWorld) byOwner(m *annona.Matter, g glance) bool {
 
 func (w *matterWorld) held(m *annona.Matter, g glance) bool {
 	return m.Owner == g.terms.Owner || slices.ContainsFunc(w.shares, func(s annona.Share) bool {
-		return s.Dataset == m.Dataset.Name && s.Number == m.Number && s.Partner == g.terms.Owner && (s.Until == "" || s.Until >= g.terms.Said.Today)
+		return s.Number == m.Number && holds(s, m.Dataset, g)
 	})
+}
+
+// holds reports whether something of a dataset is shared with the partner today.
+func holds(s annona.Share, of *annona.Dataset, g glance) bool {
+	return s.Dataset == of.Name && s.Partner == g.terms.Owner && (s.Until == "" || s.Until >= g.terms.Said.Today)
 }
 
 func cleared(m *annona.Matter, g glance) bool {

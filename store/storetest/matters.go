@@ -227,9 +227,6 @@ func testMattersTogether(t *testing.T, r *registry) {
 	if err := m.ReadMatters(r.ctx, questions[1], &annona.MatterQuestion{Limit: 1, Page: annona.NewPage(Shape(m.enrollments))}); err == nil {
 		t.Error("matters were read without a scope")
 	}
-	if more, err := m.ReadMatters(r.ctx, all, annona.MatterChoice{}, 0, 0, annona.NewPage(all.Shape())); more || err != nil {
-		t.Errorf("a page of no row: more %v, %v", more, err)
-	}
 }
 
 // testMattersWalled reads matters as several partners may.
