@@ -2,6 +2,7 @@ package annona
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -107,6 +108,17 @@ func (s MatterScope) Terms() MatterTerms { return s.terms }
 // People returns the scope of the individuals whose matters may be seen, Households that of households.
 func (s MatterScope) People() Scope     { return s.people }
 func (s MatterScope) Households() Scope { return s.households }
+
+// Equal reports whether two scopes show the same. Those over people or households are not compared: they are
+// never equal.
+func (s MatterScope) Equal(to MatterScope) bool {
+	if s.people.Valid() || s.households.Valid() || to.people.Valid() || to.households.Valid() {
+		return false
+	}
+	a, b := s.terms, to.terms
+	return s.shape == to.shape && a.Owner == b.Owner && a.Worker == b.Worker && a.Said == b.Said &&
+		slices.Equal(a.Programs, b.Programs) && slices.Equal(a.Cleared, b.Cleared)
+}
 
 // Valid reports whether the scope was made by NewMatterScope.
 func (s MatterScope) Valid() bool { return s.shape != nil }

@@ -444,12 +444,13 @@ type Writer interface {
 }
 
 // Errand is a small transaction that may share one with others. It says beforehand what it is about, so that
-// a store looks that up for many at once; Do asks for it all the same.
+// a store looks that up for many at once.
 type Errand struct {
-	Request UID            // that Do claims; zero: none
-	Matter  MatterRef      // that Do holds; zero: none
-	Dataset *Dataset       // of the matter
-	Do      func(Tx) error // may run again
+	Request UID // that Do claims; zero: none
+	// Find asks, in the transaction and before Do, for the one matter of a UID that Do holds; nil: it holds
+	// none. Its page has clear columns only, and is empty where the scope does not show that matter.
+	Find *MatterQuestion
+	Do   func(Tx) error // may run again, behind Find
 }
 
 // Requests tells which requests will never end by themselves.

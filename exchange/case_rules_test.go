@@ -18,7 +18,8 @@ import (
 // between lets a test act between what a request has looked at and what it writes.
 type between struct {
 	annona.Writer
-	act func()
+	matters annona.Matters
+	act     func()
 }
 
 func (w *between) Update(ctx context.Context, fn func(annona.Tx) error) error {
@@ -29,7 +30,14 @@ func (w *between) Update(ctx context.Context, fn func(annona.Tx) error) error {
 	return w.Writer.Update(ctx, fn)
 }
 
-func (w *between) Share(ctx context.Context, e annona.Errand) error { return w.Update(ctx, e.Do) }
+// Share finds what the errand is about before that.
+func (w *between) Share(ctx context.Context, e annona.Errand) error {
+	e.Find.Page.Reset()
+	if err := w.matters.ReadMatters(ctx, e.Find); err != nil {
+		return err
+	}
+	return w.Update(ctx, e.Do)
+}
 
 // signIn is a caller of the town for whom a person acts who has signed in here.
 func (o *offices) signIn(t *testing.T, name string) annona.Caller {
@@ -77,7 +85,7 @@ func TestNamedPersons(t *testing.T) {
 // What a request has looked at may change before it writes: it looks again, under the lock.
 func TestCasesAreLookedAtAgain(t *testing.T) {
 	o := newOffices(t)
-	w := &between{Writer: o.Writer}
+	w := &between{Writer: o.Writer, matters: o.store}
 	o.Writer = w
 	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
 	shared := o.share(t, v, exchange.Offer{Edit: true})

@@ -124,18 +124,31 @@ func (d *caseDesk) findIn(ctx context.Context, i *inquiry, id string, missing er
 
 // findUnder says beside which policy epoch it has found the case.
 func (d *caseDesk) findUnder(ctx context.Context, i *inquiry, id string, missing error) (number annona.Number, of annona.SubjectRef, epoch int64, err error) {
-	uid, ok := i.realm.ParseID(id)
-	if !ok {
-		uid = annona.UID{} // nobody's: the query is made all the same
-	}
-	page := annona.NewPage(i.shape)
-	if _, err := d.x.readMatters(ctx, i.ownScope(d.x, i.shape, d.worker), annona.MatterChoice{UIDs: []annona.UID{uid}}, 0, 1, page); err != nil {
+	q := d.asks(i, id)
+	if err := d.x.Matters.ReadMatters(ctx, q); err != nil {
 		return 0, of, 0, err
 	}
-	if page.Count == 0 {
-		return 0, of, page.Epoch, missing
+	number, of, err = foundOn(q.Page, missing)
+	return number, of, q.Page.Epoch, err
+}
+
+// asks is the question for a matter of the partner's own scope by its wire id.
+func (d *caseDesk) asks(i *inquiry, id string) *annona.MatterQuestion {
+	uid, ok := i.realm.ParseID(id)
+	if !ok {
+		uid = annona.NewUID() // nobody's: the question is asked all the same
 	}
-	return page.Numbers[0], page.Subjects[0], page.Epoch, nil
+	return &annona.MatterQuestion{
+		Scope: i.ownScope(d.x, i.shape, d.worker), Choice: annona.MatterChoice{UIDs: []annona.UID{uid}}, Limit: 1, Page: annona.NewPage(i.shape),
+	}
+}
+
+// foundOn is the matter of a page of at most one, and whom it is about.
+func foundOn(page *annona.Page, missing error) (annona.Number, annona.SubjectRef, error) {
+	if page.Count == 0 {
+		return 0, annona.SubjectRef{}, missing
+	}
+	return page.Numbers[0], page.Subjects[0], nil
 }
 
 // hold locks a case that was found, and says what of it the caller may change: nil: all of it.

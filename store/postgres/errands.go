@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,14 +26,15 @@ type errands struct {
 	waiting []*errand
 	turns   chan struct{}
 	doing   chan struct{} // held from looking up to the end of the last errand
+	ended   atomic.Int64  // when a shared transaction last came to its end, in nanoseconds since 1970
 }
 
 const (
-	turnsAtOnce  = 2                     // shared transactions at the same time: errands of one are done while the other commits
-	mostErrands  = 64                    // of one transaction
-	longestWait  = 50 * time.Millisecond // for a turn; then an errand is done by itself: a transaction that hangs holds up nobody else
-	sharedCommit = 60 * time.Second      // for a shared transaction, which ends with no request
-	shortLock    = "100ms"               // that a shared transaction waits for a lock: those who share it are about other things
+	turnsAtOnce  = 2                      // shared transactions at the same time: errands of one are done while the other commits
+	mostErrands  = 64                     // of one transaction
+	longestWait  = 250 * time.Millisecond // for a turn while no shared transaction ends; then an errand is done by itself: one that hangs holds up nobody else
+	sharedCommit = 60 * time.Second       // for a shared transaction, which ends with no request
+	shortLock    = "100ms"                // that a turn waits for a lock: those who come next are about other things
 )
 
 // errand is an errand that waits for a turn, or is being done.
@@ -43,6 +45,14 @@ type errand struct {
 	alone   bool          // it is to be done by itself
 	err     error         // what it has refused, or its commit
 	refused bool
+}
+
+// matter is the UID of the matter that the errand is about; zero: none.
+func (e *errand) matter() annona.UID {
+	if e.Find == nil || len(e.Find.Choice.UIDs) != 1 {
+		return annona.UID{}
+	}
+	return e.Find.Choice.UIDs[0]
 }
 
 func newErrands() *errands {
@@ -59,7 +69,12 @@ func (s *Store) Share(ctx context.Context, wanted annona.Errand) error {
 		return err
 	}
 	if e.alone {
-		return s.Update(ctx, wanted.Do)
+		return s.Update(ctx, func(own annona.Tx) error {
+			if err := own.(*tx).find([]*errand{e}); err != nil {
+				return err
+			}
+			return wanted.Do(own)
+		})
 	}
 	return e.err
 }
@@ -73,35 +88,42 @@ func (s *Store) awaitTurn(ctx context.Context, e *errand) error {
 	q.mu.Unlock()
 	patience := time.NewTimer(longestWait)
 	defer patience.Stop()
-	if entered, err := q.enter(ctx, e, q.turns, patience.C); !entered {
+	if entered, err := q.enter(ctx, e, q.turns, patience); !entered {
 		return err
 	}
 	defer func() { <-q.turns }()
-	if entered, err := q.enter(ctx, e, q.doing, patience.C); !entered {
+	if entered, err := q.enter(ctx, e, q.doing, patience); !entered {
 		return err
 	}
 	s.takeTurn(ctx, e)
 	return nil
 }
 
-// enter passes a door, unless the errand is done meanwhile, or its patience or its request ends.
-func (q *errands) enter(ctx context.Context, e *errand, door chan struct{}, patience <-chan time.Time) (entered bool, err error) {
-	select {
-	case <-e.done:
-		return false, nil
-	case door <- struct{}{}:
-		return true, nil
-	case <-patience:
-		if e.alone = q.withdraw(e); e.alone {
+// enter passes a door, unless the errand is done meanwhile, or its patience or its request ends. Patience begins
+// anew while others get on: to be done alone would cost them more than it spares.
+func (q *errands) enter(ctx context.Context, e *errand, door chan struct{}, patience *time.Timer) (entered bool, err error) {
+	for {
+		select {
+		case <-e.done:
 			return false, nil
+		case door <- struct{}{}:
+			return true, nil
+		case now := <-patience.C:
+			if since := now.Sub(time.Unix(0, q.ended.Load())); since < longestWait {
+				patience.Reset(longestWait - since)
+				continue
+			}
+			if e.alone = q.withdraw(e); e.alone {
+				return false, nil
+			}
+		case <-ctx.Done():
+			if q.withdraw(e) {
+				return false, ctx.Err()
+			}
 		}
-	case <-ctx.Done():
-		if q.withdraw(e) {
-			return false, ctx.Err()
-		}
+		<-e.done // whoever has taken it does not stop
+		return false, nil
 	}
-	<-e.done // whoever has taken it does not stop
-	return false, nil
 }
 
 // withdraw takes an errand back that nobody does yet.
@@ -124,12 +146,14 @@ func (q *errands) take(e *errand) (group []*errand) {
 	if e.taken {
 		return nil
 	}
-	requests, matters := map[annona.UID]bool{}, map[annona.MatterRef]bool{}
+	about := map[annona.UID]bool{}
 	add := func(w *errand) {
-		if requests[w.Request] && w.Request != (annona.UID{}) || matters[w.Matter] && w.Matter != (annona.MatterRef{}) {
+		matter := w.matter()
+		if about[w.Request] || about[matter] {
 			return
 		}
-		requests[w.Request], matters[w.Matter], w.taken = true, true, true
+		about[w.Request], about[matter], w.taken = true, true, true
+		delete(about, annona.UID{}) // of those that are about nothing there may be many
 		group = append(group, w)
 	}
 	add(e)
@@ -159,6 +183,7 @@ func (s *Store) takeTurn(ctx context.Context, e *errand) {
 	}
 	settled, err := false, error(nil)
 	defer func() {
+		s.errands.ended.Store(time.Now().UnixNano())
 		for _, e := range group {
 			e.settle(settled, err)
 		}
@@ -261,26 +286,31 @@ type foreseen struct {
 
 // foresee looks up what errands are about, and locks the matters, in the order of their numbers.
 func (t *tx) foresee(group []*errand) error {
+	if err := t.find(group); err != nil {
+		return err
+	}
 	f := foreseen{requests: map[annona.UID]*annona.KeyedRequest{}, matters: map[annona.MatterRef]*annona.Matter{}}
 	var ids [][]byte
-	numbers := map[string][]int64{}
-	datasets := map[string]*annona.Dataset{}
+	found := map[string]*annona.Page{}
 	for _, e := range group {
 		if e.Request != (annona.UID{}) {
 			ids, f.requests[e.Request] = append(ids, e.Request[:]), nil
 		}
-		if e.Matter != (annona.MatterRef{}) {
-			numbers[e.Matter.Dataset], f.matters[e.Matter] = append(numbers[e.Matter.Dataset], int64(e.Matter.Number)), nil
-			datasets[e.Matter.Dataset] = e.Dataset
+		if e.Find == nil || e.Find.Page.Count == 0 {
+			continue
 		}
+		of := e.Find.Page.Shape.Dataset
+		if found[of.Name] == nil {
+			found[of.Name] = &annona.Page{Shape: e.Find.Page.Shape}
+		}
+		found[of.Name].Numbers = append(found[of.Name].Numbers, e.Find.Page.Numbers...)
+		f.matters[annona.MatterRef{Dataset: of.Name, Number: e.Find.Page.Numbers[0]}] = nil
 	}
-	var ask []question
-	if len(group) > 1 {
-		ask = append(ask, question{"SELECT set_config('lock_timeout', '" + shortLock + "', true)", nil, func(row) error { return nil }})
-	}
-	for _, name := range slices.Sorted(maps.Keys(numbers)) { // everybody locks in one order
-		ask = append(ask, question{selectMatters + "number = ANY ($2)" + inOrder, []any{name, numbers[name]}, func(r row) error {
-			m, err := readMatter(datasets[name], r)
+	ask := []question{{"SELECT set_config('lock_timeout', '" + shortLock + "', true)", nil, func(row) error { return nil }}}
+	for _, name := range slices.Sorted(maps.Keys(found)) { // everybody locks in one order
+		of := found[name].Shape.Dataset
+		ask = append(ask, question{selectMatters + "number = ANY ($2)" + inOrder, []any{name, integers(found[name].Numbers)}, func(r row) error {
+			m, err := readMatter(of, r)
 			f.matters[annona.MatterRef{Dataset: name, Number: m.Number}] = &m
 			return err
 		}})
@@ -292,14 +322,75 @@ func (t *tx) foresee(group []*errand) error {
 			return nil
 		}})
 	}
-	if len(ask) == 0 {
-		return nil
-	}
 	if err := t.conn.askAll(ask...); err != nil {
 		return t.fault("look up what is asked for", err)
 	}
 	t.foreseen = f
 	return nil
+}
+
+// find asks for the matters that errands are about: for those of one scope by one statement.
+func (t *tx) find(group []*errand) error {
+	var all []*finding
+	for _, e := range group {
+		if e.Find == nil {
+			continue
+		}
+		if e.matter() == (annona.UID{}) {
+			return annona.Internal("look up what is asked for", errors.New("an errand is about one matter, by its UID"))
+		}
+		if err := checkMatterScope(e.Find.Scope); err != nil {
+			return err
+		}
+		at := slices.IndexFunc(all, func(f *finding) bool { return f.Scope.Equal(e.Find.Scope) })
+		if at < 0 {
+			at, all = len(all), append(all, &finding{MatterQuestion: annona.MatterQuestion{Scope: e.Find.Scope, Page: annona.NewPage(e.Find.Scope.Shape())}})
+		}
+		all[at].errands = append(all[at].errands, e)
+	}
+	asked := make([]question, len(all))
+	for i, f := range all {
+		f.Limit = len(f.errands)
+		for _, e := range f.errands {
+			f.Choice.UIDs = append(f.Choice.UIDs, e.matter())
+		}
+		r := newMatterReading(&f.MatterQuestion)
+		if asked[i] = r.question(); r.err != nil {
+			return r.err
+		}
+	}
+	if err := t.conn.askAll(asked...); err != nil {
+		return t.fault("look up what is asked for", err)
+	}
+	for _, f := range all {
+		f.handOut()
+	}
+	return nil
+}
+
+// finding is one question for the matters of errands of one scope.
+type finding struct {
+	annona.MatterQuestion
+	errands []*errand
+}
+
+// handOut gives each errand the matter that it is about.
+func (f *finding) handOut() {
+	for _, e := range f.errands {
+		page := e.Find.Page
+		page.Reset()
+		page.Epoch = f.Page.Epoch
+		row := slices.Index(f.Page.UIDs, e.matter())
+		if row < 0 {
+			continue
+		}
+		page.AppendRow(f.Page, row)
+		for _, s := range f.Page.Shares {
+			if s.Number == page.Numbers[0] {
+				page.Shares = append(page.Shares, s)
+			}
+		}
+	}
 }
 
 // claimForeseen claims a request that was looked up. It is written at the end. foreseen: it was, and what lies there still counts.

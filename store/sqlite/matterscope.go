@@ -22,6 +22,13 @@ type matterReading struct {
 
 // ReadMatters appends matters of scopes to pages, all in one read transaction. See annona.Matters.
 func (s *Store) ReadMatters(ctx context.Context, questions ...*annona.MatterQuestion) error {
+	if err := checkMatterQuestions(questions...); err != nil {
+		return err
+	}
+	return s.readers.read(ctx, "read pages of matters", func(c *conn) error { return c.readMatters(questions...) })
+}
+
+func checkMatterQuestions(questions ...*annona.MatterQuestion) error {
 	for _, q := range questions {
 		if !q.Scope.Valid() {
 			return errScope()
@@ -30,19 +37,21 @@ func (s *Store) ReadMatters(ctx context.Context, questions ...*annona.MatterQues
 			return err
 		}
 	}
-	return s.readers.read(ctx, "read pages of matters", func(c *conn) error {
-		epoch, err := c.counter("policy_epoch")
-		for _, q := range questions {
-			if err != nil {
-				return err
-			}
-			q.Page.Epoch = epoch
-			said := q.Scope.Terms().Said
-			r := &matterReading{lowering: &lowering{conn: c, terms: said, day: said.Today, restricted: true}, MatterQuestion: q}
-			err = r.read()
+	return nil
+}
+
+func (c *conn) readMatters(questions ...*annona.MatterQuestion) error {
+	epoch, err := c.counter("policy_epoch")
+	for _, q := range questions {
+		if err != nil {
+			return err
 		}
-		return err
-	})
+		q.Page.Epoch = epoch
+		said := q.Scope.Terms().Said
+		r := &matterReading{lowering: &lowering{conn: c, terms: said, day: said.Today, restricted: true}, MatterQuestion: q}
+		err = r.read()
+	}
+	return err
 }
 
 // read appends the rows, and what of them is shared with the owner of the scope.

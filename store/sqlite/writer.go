@@ -120,7 +120,21 @@ func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
 }
 
 // Share does an errand. See annona.Writer.
-func (s *Store) Share(ctx context.Context, e annona.Errand) error { return s.Update(ctx, e.Do) }
+func (s *Store) Share(ctx context.Context, e annona.Errand) error {
+	if e.Find == nil {
+		return s.Update(ctx, e.Do)
+	}
+	if err := checkMatterQuestions(e.Find); err != nil {
+		return err
+	}
+	return s.Update(ctx, func(own annona.Tx) error {
+		e.Find.Page.Reset()
+		if err := own.(*tx).conn.readMatters(e.Find); err != nil {
+			return fault("look up what is asked for", err)
+		}
+		return e.Do(own)
+	})
+}
 
 // areaPatience is how often a transaction runs that relies on areas which have moved.
 const areaPatience = 3

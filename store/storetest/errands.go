@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ func (m *matters) counters(count int) (numbers []annona.Number) {
 			fresh[i].Version, fresh[i].Owner, fresh[i].State, fresh[i].Program = 1, "mis", "active", "cash"
 			fresh[i].Clear, fresh[i].Sealed = m.image(m.enrollments, "cash"), annona.AppendItem(nil, annona.Image("sealed"))
 			numbers = append(numbers, fresh[i].Number)
+			m.uids[fresh[i].Number] = fresh[i].UID
 		}
 		return tx.PutMatters(m.ctx, tester, fresh)
 	})
@@ -30,9 +32,14 @@ func (m *matters) counters(count int) (numbers []annona.Number) {
 
 // count is an errand that makes the next version of a matter, under a key of its own.
 func (m *matters) count(n annona.Number, request annona.UID, then func(tx annona.Tx) error) annona.Errand {
+	scope := annona.NewMatterScope(m.counted, annona.MatterTerms{Owner: "mis", Said: terms()}, annona.Scope{}, annona.Scope{})
+	find := &annona.MatterQuestion{Scope: scope, Choice: annona.MatterChoice{UIDs: []annona.UID{m.uids[n]}}, Limit: 1, Page: annona.NewPage(m.counted)}
 	return annona.Errand{
-		Request: request, Matter: annona.MatterRef{Dataset: "enrollments", Number: n}, Dataset: m.enrollments,
+		Request: request, Find: find,
 		Do: func(tx annona.Tx) error {
+			if !slices.Equal(find.Page.Numbers, []annona.Number{n}) || find.Page.Subjects[0] != (annona.SubjectRef{}) || find.Page.Epoch == 0 {
+				return fmt.Errorf("found is %v, about %v, at %d", find.Page.Numbers, find.Page.Subjects, find.Page.Epoch)
+			}
 			if request != (annona.UID{}) {
 				if earlier, err := tx.ClaimRequest(m.ctx, keyed(request)); err != nil || earlier != nil {
 					return err
@@ -155,6 +162,47 @@ func testErrands(t *testing.T, r *registry) {
 		}
 	}
 	m.sameCounts("events", want, events)
+}
+
+// testErrandsFindWhatTheirScopeShows does errands of several partners for the same matters at once: each finds what
+// its own scope shows, with what is shared with it, and nobody else's.
+func testErrandsFindWhatTheirScopeShows(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	page := m.read(m.scope(m.enrollments, annona.MatterTerms{Programs: []string{"cash", "school"}}), annona.MatterChoice{})
+	numbers := page.Numbers
+	for row, n := range numbers {
+		m.uids[n] = page.UIDs[row]
+	}
+	share := annona.Share{Dataset: "enrollments", Number: 2, Partner: "clinic", By: annona.NewUID(), Fields: []string{"status"}}
+	r.update(func(tx annona.Tx) error { return tx.PutShare(r.ctx, share) })
+	sees := map[string][]annona.Number{"mis": {1, 3}, "school": {2}, "clinic": {2}, "nobody": nil}
+	var all sync.WaitGroup
+	for n := range 120 {
+		for owner, shown := range sees {
+			number := numbers[n%len(numbers)]
+			scope := annona.NewMatterScope(m.counted, annona.MatterTerms{Owner: owner, Said: terms()}, annona.Scope{}, annona.Scope{})
+			find := &annona.MatterQuestion{Scope: scope, Choice: annona.MatterChoice{UIDs: []annona.UID{m.uids[number]}}, Limit: 1, Page: annona.NewPage(m.counted)}
+			all.Go(func() {
+				err := r.Share(r.ctx, annona.Errand{Find: find, Do: func(annona.Tx) error {
+					if got := find.Page.Count == 1; got != slices.Contains(shown, number) || got && find.Page.Numbers[0] != number {
+						return fmt.Errorf("%s finds %v in place of %d", owner, find.Page.Numbers, number)
+					}
+					if got := len(find.Page.Shares) == 1; got != (owner == "clinic" && number == share.Number) || find.Page.Epoch == 0 {
+						return fmt.Errorf("%s finds %d with shares %v at %d", owner, number, find.Page.Shares, find.Page.Epoch)
+					}
+					return nil
+				}})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	bad := annona.Errand{Find: &annona.MatterQuestion{Page: annona.NewPage(m.counted)}, Do: func(annona.Tx) error { t.Error("done without a scope"); return nil }}
+	if err := r.Share(r.ctx, bad); err == nil {
+		t.Error("an errand without a scope was done")
+	}
 }
 
 // testErrandOfAnExpiredKey does an errand under a key whose time is over.

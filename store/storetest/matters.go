@@ -16,6 +16,8 @@ type matters struct {
 	annona.Matters
 	enrollments, benefits *annona.Dataset
 	events                int // of the log before the first matter
+	uids                  map[annona.Number]annona.UID
+	counted               *annona.Shape // of what errands count up
 }
 
 // withMatters loads three people in two households, and what a program keeps about them:
@@ -27,8 +29,9 @@ func withMatters(t *testing.T, r *registry) *matters {
 	if !ok {
 		t.Skip("this store keeps no matters")
 	}
-	m := &matters{registry: r, Matters: store}
+	m := &matters{registry: r, Matters: store, uids: map[annona.Number]annona.UID{}}
 	m.enrollments, _ = r.dictionary.Dataset("enrollments")
+	m.counted = Shape(m.enrollments, "enrollment_id")
 	m.benefits, _ = r.dictionary.Dataset("benefits")
 	r.load(r.household("h", nil), r.household("k", nil), r.person("a", values{"nationality": "a"}, member("h", "head")),
 		r.person("b", values{"nationality": "b"}, member("h", "child")), r.person("c", values{"nationality": "c"}, member("k", "head")))

@@ -151,6 +151,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"requests under their keys", testRequests},
 		{"a request is delivered a hundred times at once", testRequestsAtOnce},
 		{"errands at once", testErrands},
+		{"errands find what their scope shows", testErrandsFindWhatTheirScopeShows},
 		{"an errand under a key whose time is over", testErrandOfAnExpiredKey},
 		{"change requests", testChangeRequests},
 		{"what one record was", testFormersOf},
