@@ -107,6 +107,49 @@ func TestCasesAreLookedAtAgain(t *testing.T) {
 	refusal(t, "what is restricted meanwhile", err, "not_found")
 }
 
+// A node that remembers who edits cases writes nothing for them behind their revocation elsewhere, nor under an
+// agreement that was changed elsewhere; it takes an edit again when it may.
+func TestCasesAreEditedUnderStandingsInForce(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	editor, c := o.town, o.Config
+	c.Remembered = nil
+	there := exchange.New(c) // another node
+	edit := func(team string) error {
+		t.Helper()
+		next, err := there.EditCase(t.Context(), editor, purpose, exchange.CaseEdit{ID: v.ID, IfMatch: v.ETag, Patch: map[string]any{"team": team}})
+		if err == nil {
+			v.ETag = next.ETag
+		}
+		return err
+	}
+	terms := func(cases *annona.CaseTerms) {
+		t.Helper()
+		o.partner(t, func(a *annona.Agreement) {
+			was, err := o.store.Agreement(t.Context(), "town")
+			check(t, err)
+			*a = *was
+			a.Cases = cases
+		})
+	}
+	granted := &annona.CaseTerms{Source: "town-mis", Confidentiality: []string{"restricted"}, Receives: true}
+	check(t, edit("first"))
+	terms(nil)
+	if err := edit("second"); annona.KindOf(err) != annona.KindForbidden {
+		t.Errorf("under an agreement without cases: %v", err)
+	}
+	terms(granted)
+	reader := o.caller
+	check(t, edit("third"))
+	check(t, o.RevokeClient(t.Context(), operator, editor.Client))
+	if err := edit("fourth"); annona.KindOf(err) != annona.KindUnauthenticated {
+		t.Errorf("behind a revocation: %v", err)
+	}
+	if got := o.cases(t, reader, exchange.CaseChoice{ID: v.ID}, "team"); got[0] != "third" {
+		t.Errorf("the team is %s", got)
+	}
+}
+
 // share refers a case of the town to the clinic, which accepts.
 func (o *offices) share(t *testing.T, v exchange.CaseVerdict, offer exchange.Offer) (transition string) {
 	t.Helper()
