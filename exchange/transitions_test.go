@@ -7,6 +7,7 @@ import (
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/policy"
 )
 
 func in(days int) annona.Date { return annona.DateOf(time.Now().UTC()).AddDays(days) }
@@ -105,15 +106,7 @@ func (o *offices) moveTo(t *testing.T, caller annona.Caller, partner string) {
 func TestATransitionByConsent(t *testing.T) {
 	o := newOffices(t)
 	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
-	var subject annona.Number
-	check(t, o.store.Update(t.Context(), func(tx annona.Tx) error {
-		cases, _ := annona.Standard().Dataset("cases")
-		held, err := tx.HoldMatters(t.Context(), cases, []annona.Number{1})
-		if err == nil {
-			subject = held[0].Subject.Number
-		}
-		return err
-	}))
+	subject := o.subjectOf(t, 1)
 	given := annona.Consent{ID: annona.NewUID(), Subject: subject, Purposes: []string{"monitoring", purpose}, Recipients: []string{"school", "clinic"}, Status: "given", EffectiveDate: in(0), RecordedAt: time.Now()}
 	for what, c := range map[string]struct {
 		change func(*annona.Consent)
@@ -142,6 +135,32 @@ func TestATransitionByConsent(t *testing.T) {
 		}
 		check(t, o.reply(t, o.town, id, "cancel"))
 	}
+}
+
+// A household has given no consent, whoever of the same number among individuals has.
+func TestAHouseholdHasGivenNoConsent(t *testing.T) {
+	o := newOffices(t)
+	lives, err := o.Search(t.Context(), o.town, exchange.Question{Dataset: "households", Purpose: purpose, Fields: []string{"household_id"}}, 1, "", exchange.Form{})
+	check(t, err)
+	home := o.open(t, said{"household_id": lines(lives)[0], "case_type": "social_support"})
+	given := annona.Consent{ID: annona.NewUID(), Subject: o.subjectOf(t, 1), Purposes: []string{purpose}, Recipients: []string{"clinic"}, Status: "given", EffectiveDate: in(0), RecordedAt: time.Now()}
+	check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutConsent(t.Context(), given) }))
+	_, err = o.begin(t, o.town, home, func(x *exchange.Offer) { x.Basis = "consent" })
+	refusal(t, "of a household", err, "consent_missing")
+}
+
+// subjectOf is the number of whom a case is about.
+func (o *offices) subjectOf(t *testing.T, of annona.Number) (subject annona.Number) {
+	t.Helper()
+	check(t, o.store.Update(t.Context(), func(tx annona.Tx) error {
+		cases, _ := annona.Standard().Dataset("cases")
+		held, err := tx.HoldMatters(t.Context(), cases, []annona.Number{of})
+		if err == nil {
+			subject = held[0].Subject.Number
+		}
+		return err
+	}))
+	return subject
 }
 
 // While one waits for its answer, there is no second one of its kind: of transfers, to nobody; of referrals and
@@ -303,5 +322,52 @@ func TestWhatWasSharedEndsWithATransfer(t *testing.T) {
 		if sees != "transfer" {
 			t.Errorf("completed: %q", sees)
 		}
+	}
+}
+
+// A request that is repeated under its key offers nothing twice, and answers nothing twice.
+func TestATransitionUnderItsKey(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	offer := exchange.Offer{Kind: "referral", ToPartner: "clinic", Basis: "public_task", ExpiresOn: in(1), Keyed: &exchange.Keyed{Key: "offer", Route: "POST", Asked: []byte("1")}}
+	var id string
+	for _, verdict := range []string{exchange.VerdictCreated, exchange.VerdictUnchanged} {
+		got, err := o.OfferTransition(t.Context(), o.town, purpose, v.ID, offer)
+		if err != nil || got.Verdict != verdict || id != "" && got.ID != id {
+			t.Errorf("offered: %+v, %v, want %s", got, err, verdict)
+		}
+		id = got.ID
+	}
+	answer := exchange.TransitionAnswer{Answer: "accept", Keyed: &exchange.Keyed{Key: "answer", Route: "POST", Asked: []byte("2")}}
+	for _, verdict := range []string{exchange.VerdictChanged, exchange.VerdictUnchanged} {
+		if got, err := o.AnswerTransition(t.Context(), o.clinic, purpose, id, answer); err != nil || got.Verdict != verdict {
+			t.Errorf("answered: %+v, %v, want %s", got, err, verdict)
+		}
+	}
+}
+
+// Whoever hands cases over may do so with cases and with transitions; and of cases, a role shows the fields
+// that it names.
+func TestRolesOfThoseWhoHandOver(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "a"})
+	whole := annona.DatasetTerms{}
+	p := policy.Shipped()
+	for name, datasets := range map[string]map[string]annona.DatasetTerms{
+		"both": {"cases": {Fields: []string{"case_id", "team"}}, "transitions": whole}, "cases-alone": {"cases": whole}, "transitions-alone": {"transitions": whole},
+	} {
+		p.Roles = append(p.Roles, annona.Role{Name: name, Rules: []annona.RoleRule{{Name: "all", Verbs: []annona.Verb{annona.VerbReadCases, annona.VerbTransferCases}, Datasets: datasets}}})
+	}
+	_, err := o.ApplyPolicy(t.Context(), operator, p)
+	check(t, err)
+	for role, code := range map[string]string{"cases-alone": "role_not_granted", "transitions-alone": "role_not_granted", "both": ""} {
+		check(t, o.SetRole(t.Context(), operator, o.town.Client, role))
+		_, err := o.begin(t, o.town, v, nil)
+		refusal(t, role, err, code)
+	}
+	check(t, o.SetRole(t.Context(), operator, o.town.Client, "both"))
+	for field, code := range map[string]string{"team": "", "supervisor": "field_not_granted"} {
+		_, err := o.Cases(t.Context(), o.town, purpose, exchange.CaseChoice{}, []string{field}, "", 10)
+		refusal(t, field, err, code)
 	}
 }

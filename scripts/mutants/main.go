@@ -33,7 +33,7 @@ var suites = []string{"policy", "store/sqlite", "store/postgres", "exchange", "r
 
 func main() {
 	log.SetFlags(0)
-	t := trial{limit: time.Minute}
+	t := trial{limit: 30 * time.Second}
 	flag.StringVar(&t.work, "dir", "build/mutants", "folder for the test programs and for what was found")
 	only := flag.String("only", ".", "regexp of decisions: path, function and text")
 	tests := flag.String("tests", ".", "regexp of the tests that are run")
@@ -50,7 +50,7 @@ type trial struct {
 	work        string
 	only, tests *regexp.Regexp
 	atOnce      int
-	limit       time.Duration // of a test beside ten times what it takes by itself
+	limit       time.Duration // of a test, beside five times what it takes by itself
 
 	overlay string             // the file
 	units   map[string][]*unit // by suite: the tests, with what they reach

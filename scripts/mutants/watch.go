@@ -58,7 +58,7 @@ func (t *trial) watchAll(p *program, seen *watched, tests []string) {
 	var mu sync.Mutex
 	var parts []string
 	t.each(len(tests), func(n int) {
-		if !t.tests.MatchString(tests[n]) {
+		if whole, _, _ := strings.Cut(tests[n], "/"); !t.tests.MatchString(whole) {
 			return
 		}
 		u, within := t.watchOne(p, seen, tests[n])
@@ -110,7 +110,7 @@ func (t *trial) watchOne(p *program, seen *watched, test string) (*unit, []strin
 
 // fails reports whether a test fails with a mutant alive. One that does not end fails too.
 func (t *trial) fails(u *unit, number int) bool {
-	_, err := t.execute(u, 10*u.took+t.limit, variableAlive+"="+strconv.Itoa(number))
+	_, err := t.execute(u, 5*u.took+t.limit, variableAlive+"="+strconv.Itoa(number))
 	return err != nil
 }
 
