@@ -634,9 +634,14 @@ func (e *edit) settleHomes(ctx context.Context, v *revision, had []annona.Member
 			left = append(left, m.Household)
 		}
 	}
-	slices.Sort(left)
-	for _, number := range slices.Compact(left) {
-		homes, err := e.hold(ctx, "households", number)
+	return e.settleHeads(ctx, left)
+}
+
+// settleHeads settles who is head of households, by those who live there now.
+func (e *edit) settleHeads(ctx context.Context, homes []annona.Number) error {
+	homes = slices.Sorted(slices.Values(homes))
+	for _, number := range slices.Compact(homes) {
+		held, err := e.hold(ctx, "households", number)
 		if err != nil {
 			return err
 		}
@@ -648,7 +653,7 @@ func (e *edit) settleHomes(ctx context.Context, v *revision, had []annona.Member
 		if err != nil {
 			return err
 		}
-		e.settleHead(homes[0], members)
+		e.settleHead(held[0], members)
 	}
 	return nil
 }

@@ -73,6 +73,12 @@ func (p *place) wantLives(t *testing.T, when string, want ...string) {
 // report loads records and returns the report of the load.
 func (p *place) report(t *testing.T, records ...annona.Record) exchange.LoadReport {
 	t.Helper()
+	return p.loaded(t, records...).Report
+}
+
+// loaded loads records a day later, and returns the load.
+func (p *place) loaded(t *testing.T, records ...annona.Record) exchange.LoadInfo {
+	t.Helper()
 	p.now = p.now.AddDate(0, 0, 1)
 	l, err := p.StartLoad(p.ctx, operator, "law", nil)
 	check(t, err)
@@ -84,7 +90,7 @@ func (p *place) report(t *testing.T, records ...annona.Record) exchange.LoadRepo
 	check(t, p.settle())
 	info, err := p.ShowLoad(p.ctx, operator, l.ID())
 	check(t, err)
-	return info.Report
+	return info
 }
 
 // headless returns the numbers of the households that are flagged to have no head.
@@ -425,6 +431,130 @@ func TestSourcesAfterEdits(t *testing.T) {
 			if page := answer.Page.Page(); string(page.Cell(0, 0))+string(page.Cell(1, 0)) != "XA-211" {
 				t.Errorf("the area is %s, the score %s", page.Cell(0, 0), page.Cell(1, 0))
 			}
+		})
+	}
+}
+
+// TestHeadsThatLoadsTellOf lets the source say that people have died, and who is head after them: a household is
+// without a head as long as nobody has been named, and an undo brings back what was.
+func TestHeadsThatLoadsTellOf(t *testing.T) {
+	dead := func(key, home, role string) annona.Record {
+		r := newRecord("individuals", key, "sex", "female", "date_of_birth", "1950-03-02", "date_of_death", "2024-02-20")
+		r.Memberships = []annona.Membership{{HouseholdKey: home, Role: role}}
+		return r
+	}
+	deceased := func(key, home, role string) annona.Record {
+		r := newRecord("individuals", key, "sex", "female", "date_of_birth", "1950-03-02", "vital_status", "deceased")
+		r.Memberships = []annona.Membership{{HouseholdKey: home, Role: role}}
+		return r
+	}
+	home := func(score string) annona.Record {
+		return newRecord("households", "h0", "area_code", "XA-1", "poverty_score", score)
+	}
+	for _, g := range grounds(t) {
+		for _, c := range []struct {
+			name     string
+			loads    [][]annona.Record
+			headless []string
+			changed  int // by the last load
+		}{
+			{"a head dies", [][]annona.Record{{dead("p0", "h0", "head")}}, []string{"h0"}, 2},
+			{"a head whose day of death nobody knows", [][]annona.Record{{deceased("p0", "h0", "head")}}, []string{"h0"}, 2},
+			{"told again", [][]annona.Record{{dead("p0", "h0", "head")}, {dead("p0", "h0", "head")}}, []string{"h0"}, 0},
+			{"with its household", [][]annona.Record{{home("11"), dead("p0", "h0", "head")}}, []string{"h0"}, 3},
+			{"somebody else dies", [][]annona.Record{{dead("p1", "h0", "child")}}, nil, 1},
+			{"nobody is left", [][]annona.Record{{dead("p3", "h2", "head")}}, nil, 1},
+			{"another head, at once", [][]annona.Record{{dead("p0", "h0", "head"), member("p1", "h0", "head")}}, nil, 2},
+			{"another head, later", [][]annona.Record{{dead("p0", "h0", "head")}, {member("p1", "h0", "head")}}, nil, 2},
+			{"a head who comes on file, with the household", [][]annona.Record{{dead("p0", "h0", "head")}, {home("12"), member("p8", "h0", "head")}}, nil, 2},
+		} {
+			t.Run(g.name+"/"+c.name, func(t *testing.T) {
+				p := hamlet(t, g)
+				before := p.lives(t)
+				var last exchange.LoadInfo
+				for _, records := range c.loads {
+					last = p.loaded(t, records...)
+				}
+				if got := p.headless(t); !slices.Equal(got, c.headless) || last.Report.Changed != c.changed {
+					t.Errorf("households without a head: %v, want %v; %d changed, want %d", got, c.headless, last.Report.Changed, c.changed)
+				}
+				if len(c.loads) > 1 {
+					return
+				}
+				undone, err := p.UndoLoad(p.ctx, operator, last.ID)
+				check(t, errors.Join(err, p.settle()))
+				if got := p.headless(t); len(got) > 0 || undone.Report.ChangedSince > 0 {
+					t.Errorf("undone, households without a head: %v, %+v", got, undone.Report)
+				}
+				p.wantLives(t, "undone", before...)
+			})
+		}
+	}
+}
+
+// TestWaitingForTheSource ends change requests that wait for their source in each of the three ways: its load says
+// what was asked, somebody says that it will not, or its time is over.
+func TestWaitingForTheSource(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p := hamlet(t, g)
+			p.agree(t, func(a *annona.Agreement) {
+				a.Updates = map[string]annona.UpdateTerms{"individuals": {Fields: []string{"marital_status"}}}
+			})
+			declared, err := annona.Standard().Extend(annona.Extension{Country: "XA", Authorities: []annona.Authority{{Dataset: "individuals", Field: "marital_status", Source: "law"}}})
+			check(t, err)
+			p.UseDictionary(declared)
+			caller, err := p.admit("law")
+			check(t, err)
+			q := exchange.Question{Dataset: "individuals", Purpose: lawPurpose, Fields: []string{"individual_id", "marital_status"}}
+			page, err := p.Search(p.ctx, caller, q, 3, "", exchange.Form{})
+			check(t, err)
+			page.Sent(3, nil)
+			asked := make([]string, 3)
+			for n := range asked {
+				id := string(page.Page.Page().Cell(0, n))
+				read, err := p.Get(p.ctx, caller, q, id, exchange.Form{Format: "json"})
+				check(t, err)
+				read.Sent(1, nil)
+				done, err := p.Update(p.ctx, caller, exchange.Update{
+					Question: q, ID: id, Read: read.ETag, Values: []exchange.Assignment{{Field: "marital_status", Text: "widowed"}}, Key: fmt.Sprint("key-", n),
+				}, exchange.Form{Format: "json"})
+				check(t, err)
+				if asked[n] = done.Record.String(); done.Verdict != exchange.VerdictQueued {
+					t.Fatalf("the verdict is %s", done.Verdict)
+				}
+			}
+			want := func(when string, states ...string) {
+				t.Helper()
+				check(t, p.SettleChangeRequests(p.ctx))
+				for n, state := range states {
+					shown, err := p.ShowChangeRequest(p.ctx, caller, lawPurpose, asked[n], false)
+					check(t, err)
+					shown.Sent(1, nil)
+					if shown.State != state || (state == exchange.RequestAtSource) != shown.DecidedAt.IsZero() {
+						t.Errorf("%s, request %d is %s since %v, want %s", when, n, shown.State, shown.DecidedAt, state)
+					}
+				}
+			}
+			want("at first", "pending_at_source", "pending_at_source", "pending_at_source")
+			p.report(t, changed(member("p0", "h0", "head"), "marital_status", "divorced"))
+			want("behind a load that says something else", "pending_at_source", "pending_at_source", "pending_at_source")
+			p.report(t, changed(member("p0", "h0", "head"), "marital_status", "widowed"))
+			want("behind a load that says it", "confirmed", "pending_at_source", "pending_at_source")
+			_, _, err = p.DecideChangeRequest(p.ctx, operator, exchange.Ruling{ID: asked[1], Approve: true, Reason: "seen"})
+			if annona.CodeOf(err) == "" {
+				t.Error("somebody here has approved what a source decides")
+			}
+			state, _, err := p.DecideChangeRequest(p.ctx, operator, exchange.Ruling{ID: asked[1], Reason: "source_refuses"})
+			if check(t, err); state != "declined" {
+				t.Errorf("declined: %s", state)
+			}
+			p.now = p.now.AddDate(0, 0, 86)
+			want("on the last days", "confirmed", "declined", "pending_at_source")
+			p.now = p.now.AddDate(0, 0, 3)
+			want("when the time is over", "confirmed", "declined", "timed_out")
+			p.report(t, changed(member("p2", "h1", "head"), "marital_status", "widowed"))
+			want("behind a load that comes too late", "confirmed", "declined", "timed_out")
 		})
 	}
 }

@@ -275,6 +275,7 @@ type settling struct {
 	writes
 	outcome
 	revisions []*revision
+	homes     []annona.Number // of whose head something was said
 }
 
 // settle decides what becomes of each record of a batch that was found. Of what the source reports as
@@ -308,6 +309,7 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 				return s, err
 			}
 			s.add(r.StoredRecord, versions{next: r.sealed})
+			s.homes = append(s.homes, b.headedBy(&r, known)...)
 		default:
 			others = append(others, met{&b.records[i], k})
 		}
@@ -324,6 +326,9 @@ func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, s *settling) 
 		return err
 	}
 	s.Loaded = sum(sum(loaded, s.Loaded), b.repeated)
+	if err := l.settleHeads(ctx, tx, s); err != nil {
+		return err
+	}
 	if s.Created+s.Changed == 0 {
 		return nil
 	}

@@ -89,6 +89,7 @@ func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, ar
 	if err != nil {
 		return err
 	}
+	day := annona.DateOf(l.load.AsOf.UTC())
 	for _, v := range s.revisions {
 		l.take(v, households, &s.outcome)
 		var written annona.RecordKey
@@ -105,6 +106,7 @@ func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, ar
 				s.parts = append(s.parts, partsWrite{next.Dataset, next.Number, next.Version, v.parts})
 			}
 			written = next.RecordKey
+			s.homes = append(s.homes, v.movedHeads(day)...)
 		}
 		for _, k := range v.keys {
 			if !v.isFirst(&k) && k.Key != written.Key {
