@@ -165,7 +165,6 @@ func (h *happened) checkDay(ctx context.Context, e *edit) error {
 	if err != nil {
 		return err
 	}
-	outlives := h.Type == annona.LifeIdentifierAdded || h.Type == annona.LifeIdentifierCorrected
 	for _, v := range held {
 		born := annona.Date(valueOf(valuesIn(v.now.words), "date_of_birth"))
 		switch {
@@ -173,7 +172,7 @@ func (h *happened) checkDay(ctx context.Context, e *edit) error {
 			return errDeathBeforeBirth
 		case born > h.Day:
 			return annona.Invalid("before_birth", "somebody who takes part in this was born later").On("effective_date")
-		case v.isDead() && !outlives:
+		case v.isDead() && !h.outlives():
 			return errDead
 		}
 	}

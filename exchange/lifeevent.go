@@ -231,20 +231,38 @@ func (x *Exchange) newLiving(ctx context.Context, caller annona.Caller, l *LifeE
 			return nil, annona.Forbidden("update_not_granted", "the agreement does not show this field of %s to you, or shows it altered", w.dataset().Name).On(name)
 		}
 	}
-	return w, cmp.Or(w.seesBirths(ctx, l), w.find(ctx, l))
+	return w, cmp.Or(w.seesDays(ctx, l), w.find(ctx, l))
 }
 
-// seesBirths refuses an event of people to whom does not see when they were born: the day of an event is held
-// against that, and a refusal would tell it.
-func (w *living) seesBirths(ctx context.Context, l *LifeEvent) error {
+// outlives reports whether the event may be about somebody who has died.
+func (h *happened) outlives() bool {
+	return h.Type == annona.LifeIdentifierAdded || h.Type == annona.LifeIdentifierCorrected
+}
+
+// daysOf are the fields against which an event of people is held.
+func (h *happened) daysOf() []string {
+	if h.outlives() {
+		return []string{"date_of_birth"}
+	}
+	return []string{"date_of_birth", "date_of_death", "vital_status"}
+}
+
+// seesDays refuses an event of people to whom does not see when they were born, or whether they have died: the
+// event is held against that, and a refusal would tell it.
+func (w *living) seesDays(ctx context.Context, l *LifeEvent) error {
 	if l.Individual == "" && l.Head == "" && len(l.Members) == 0 {
 		return nil
 	}
 	i, err := w.inquire(ctx, "individuals", l.Purpose)
-	if err == nil && !i.grant.Passes(i.shape.Dataset, "date_of_birth") {
-		err = annona.Forbidden("update_not_granted", "the day of an event is held against days of birth, and the agreement does not show those to you, or shows them altered").On("date_of_birth")
+	if err != nil {
+		return err
 	}
-	return err
+	for _, name := range w.event.daysOf() {
+		if !i.grant.Passes(i.shape.Dataset, name) {
+			return annona.Forbidden("update_not_granted", "an event is held against the days of birth and death of those who take part, and the agreement does not show those to you, or shows them altered").On(name)
+		}
+	}
+	return nil
 }
 
 // inquire decides about the event for one of the datasets that it concerns.

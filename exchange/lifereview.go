@@ -124,6 +124,9 @@ func (g *ruling) live(ctx context.Context, e *edit, v *revision, c *annona.Chang
 		if len(shown.Fields) == 0 {
 			return annona.Forbidden("review_not_granted", "you do not see everything unaltered that this asks for, or not everybody")
 		}
+		if err := g.seesDays(ctx, event); err != nil {
+			return err
+		}
 	}
 	if event.Type != annona.LifeBirth {
 		values, err := event.values(v.known.Key.Dataset)
@@ -142,6 +145,25 @@ func (g *ruling) live(ctx context.Context, e *edit, v *revision, c *annona.Chang
 	}
 	c.State, c.Load = RequestApplied, e.load.ID
 	return e.record(ctx, g.caller, ActionChangeRequest, g.request)
+}
+
+// seesDays refuses who does not see the days against which an event of people is held: a refusal would tell them.
+func (g *ruling) seesDays(ctx context.Context, event *happened) (err error) {
+	if event.Person == 0 && event.Head == 0 && len(event.Members) == 0 {
+		return nil
+	}
+	i := g.i
+	if i.question.Dataset != "individuals" {
+		if i, _, err = g.x.readerOfRequests(ctx, g.caller, g.r.Purpose, "individuals"); err != nil {
+			return err
+		}
+	}
+	for _, name := range event.daysOf() {
+		if !i.grant.Passes(i.shape.Dataset, name) {
+			return annona.Forbidden("review_not_granted", "an event is held against the days of birth and death of those who take part, and you do not see those unaltered").On(name)
+		}
+	}
+	return nil
 }
 
 // isLived reports whether a source says what it decides of an event.

@@ -459,6 +459,61 @@ func TestADeathLeavesAHouseholdWithoutAHead(t *testing.T) {
 	}
 }
 
+// Whether somebody has died is not told to whom does not see it: neither by what becomes of an event, nor by what
+// becomes of its approval.
+func TestADeathThatIsNotSeenIsNotTold(t *testing.T) {
+	for _, hidden := range []string{"date_of_death", "vital_status"} {
+		t.Run(hidden, func(t *testing.T) {
+			w := newWorkbench(t, reports("member_joins"))
+			home, living, dead := w.home("full"), w.person("full", "1999-12-31"), w.person("full", bornFourth)
+			waits := func(who string) string {
+				a := w.tell("other", event("member_joins", "individual_id", w.person("other", who), "household_id", w.home("other")), "waits-"+who)
+				w.wants("it waits", a, http.StatusAccepted, "queued")
+				var l lived
+				w.check(json.Unmarshal([]byte(a.body), &l))
+				return l.ChangeRequest
+			}
+			asked := map[string]string{living: waits("1999-12-31"), dead: waits(bornFourth)}
+			w.lives("full", event("death", "individual_id", dead))
+			w.change("full", func(a *annona.Agreement) {
+				terms := a.Datasets["individuals"]
+				terms.Except = append(terms.Except, hidden)
+				a.Datasets["individuals"], a.LifeEvents.Review = terms, nil
+			})
+			for what, body := range map[string]func(who string) string{
+				"a contact": func(who string) string {
+					return event("contact_or_address", "individual_id", who, "values", map[string]any{"emails": []string{"a@b.example"}})
+				},
+				"a birth":    func(who string) string { return event("birth", "individual_id", who) },
+				"joining":    func(who string) string { return event("member_joins", "individual_id", who, "household_id", home) },
+				"a new head": func(who string) string { return event("head_change", "household_id", home, "head", who) },
+				"a split": func(who string) string {
+					return event("household_split", "household_id", home, "members", []string{who})
+				},
+				"an approval": nil,
+			} {
+				var told []string
+				for _, who := range []string{living, dead} {
+					w.keys++
+					a := answer{}
+					if body == nil {
+						a = w.decide("full", changeRequestsPath, asked[who], "decision", "approve")
+						w.wants(what, a, http.StatusForbidden, "review_not_granted")
+					} else {
+						a = w.tell("full", body(who), fmt.Sprint("told-", w.keys))
+						w.wants(what, a, http.StatusForbidden, "update_not_granted")
+					}
+					told = append(told, ledgerID.ReplaceAllString(a.body, ""))
+				}
+				if told[0] != told[1] || !strings.Contains(told[0], hidden) {
+					t.Errorf("%s is told apart: %s, %s", what, told[0], told[1])
+				}
+			}
+			w.lives("full", event("identifier_added", "individual_id", dead, "identifier", map[string]any{"scheme": "passport_number", "value": "P-1"}))
+		})
+	}
+}
+
 // What a source decides waits for it, and is confirmed when it says so.
 func TestALifeEventWaitsForItsSource(t *testing.T) {
 	w := newWorkbench(t, reports())
