@@ -40,6 +40,9 @@ func (x *Exchange) BeneficiaryUpdates(ctx context.Context, caller annona.Caller,
 		if err != nil {
 			return nil, err
 		}
+		if err := part.conflictsOf(ctx, page); err != nil {
+			return nil, err
+		}
 		part.nameMatters(page, names)
 		t.entries, t.full = append(t.entries, part.entries...), t.full || part.full
 	}

@@ -29,6 +29,9 @@ func (x *Exchange) MatterUpdates(ctx context.Context, caller annona.Caller, purp
 	if err == nil && seen.Count == 0 {
 		err = annona.NotFound("no such record, or not one that you may see")
 	}
+	if err == nil {
+		err = t.conflictsOf(ctx, seen)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -196,6 +199,80 @@ func (t *updateTelling) matterEvents(ctx context.Context, after []annona.Value, 
 		}
 		after = before
 	}
+	return nil
+}
+
+// conflictsOf tells of edits of cases that have clashed and have not taken effect. What has is a change of the case.
+func (t *updateTelling) conflictsOf(ctx context.Context, seen *annona.Page) error {
+	own, err := t.ownCases(ctx, seen)
+	if err != nil {
+		return err
+	}
+	for _, number := range own {
+		all, err := t.x.ChangeRequests.ChangeRequests(ctx, annona.WhichRequests{Conflicts: true, Dataset: "cases", Subject: number}, 0, maxUpdates)
+		if err != nil {
+			return err
+		}
+		t.full = t.full || len(all) == maxUpdates
+		for n := range all {
+			if err := t.conflict(ctx, &all[n]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ownCases are those of the matters that are cases which the reader's partner has.
+func (t *updateTelling) ownCases(ctx context.Context, seen *annona.Page) (own []annona.Number, err error) {
+	if t.shape.Dataset.Name != "cases" {
+		return nil, nil
+	}
+	shares, err := t.x.Matters.MatterShares(ctx, t.shape.Dataset, seen.Numbers, t.i.partner(), t.x.today(t.x.Clock()))
+	for _, number := range seen.Numbers {
+		if !slices.ContainsFunc(shares, func(s annona.Share) bool { return s.Number == number }) {
+			own = append(own, number)
+		}
+	}
+	return own, err
+}
+
+// conflict tells of an edit that has clashed while the reader's partner had the case, and the reader was cleared for it.
+func (t *updateTelling) conflict(ctx context.Context, c *annona.ChangeRequest) error {
+	verdict := verdictOf(c)
+	if verdict == "" {
+		return nil
+	}
+	kept, err := t.x.readClash(ctx, c)
+	if annona.CodeOf(err) == "key_gone" {
+		return nil // erased in this moment
+	}
+	if err != nil || kept.Owner != t.i.partner() || !t.cleared(kept.Confidentiality) {
+		return err
+	}
+	e := UpdateEntry{At: c.At, Action: ActionUpdate, Verdict: verdict, ChangeRequest: c.ID, position: updatePosition{at: c.At.UnixMilli(), kind: updateOfRequest, key: c.Key}}
+	var before, after []annona.Value
+	for _, p := range kept.Parts {
+		f, isField := t.shape.Dataset.Field(p.Field)
+		now, _ := p.Now.(string)
+		wanted, _ := p.After.(string)
+		if isField && f.Type != annona.TypeGroup {
+			before, after = append(before, annona.Value{Field: f, Text: now}), append(after, annona.Value{Field: f, Text: wanted})
+		}
+	}
+	if !t.tell(&e, c.Subject, before, after) {
+		return nil
+	}
+	if err := t.attributeToClient(ctx, &e, &annona.Event{Client: c.Client, Purpose: c.Purpose}); err != nil {
+		return err
+	}
+	if err := t.decided(ctx, &e, c); err != nil {
+		return err
+	}
+	if e.DecidedBy.Mine {
+		e.Reason = c.DecidedBy.Reason
+	}
+	t.entries = append(t.entries, e)
 	return nil
 }
 

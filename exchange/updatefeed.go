@@ -86,7 +86,7 @@ func (x *Exchange) UpdatesBehind(ctx context.Context, caller annona.Caller, aske
 	if err != nil {
 		return nil, false, err
 	}
-	requests, last, err := f.asks(ctx, limit)
+	requests, last, cut, err := f.asks(ctx, limit)
 	if err != nil {
 		return nil, false, err
 	}
@@ -95,7 +95,7 @@ func (x *Exchange) UpdatesBehind(ctx context.Context, caller annona.Caller, aske
 	for _, e := range told {
 		shown.Entries = append(shown.Entries, e.UpdateEntry)
 	}
-	more = len(told) < len(events)+len(requests) || f.position.seq < state.Head
+	more = len(told) < len(events)+len(requests) || f.position.seq < state.Head || cut
 	shown.Next = x.Vault.SealPosition(f.bound(), f.position.encode())
 	return shown, more, f.updateTelling.release(ctx, f.page(told), f.about(told), shown)
 }
@@ -251,11 +251,12 @@ func (f *updateFeed) wants(e *UpdateEntry) bool {
 	return (f.asked.Verdict == "" || e.Verdict == f.asked.Verdict) && !e.At.Before(f.since) && (f.until.IsZero() || e.At.Before(f.until))
 }
 
-// asks tells of what the reader's agreement has asked for behind the position and what has not taken effect.
-func (f *updateFeed) asks(ctx context.Context, limit int) (told []fedEntry, last int64, err error) {
+// asks tells of what the reader's agreement has asked for behind the position and what has not taken effect. cut:
+// there may be more.
+func (f *updateFeed) asks(ctx context.Context, limit int) (told []fedEntry, last int64, cut bool, err error) {
 	last = f.position.request
 	if f.ofMatters() {
-		return nil, last, nil
+		return f.conflicts(ctx, limit)
 	}
 	var all []annona.ChangeRequest
 	for _, conflicts := range []bool{false, true} {
@@ -265,7 +266,7 @@ func (f *updateFeed) asks(ctx context.Context, limit int) (told []fedEntry, last
 		}
 		some, err := f.x.ChangeRequests.ChangeRequests(ctx, which, f.position.request, limit)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
 		all = append(all, some...)
 	}
@@ -279,7 +280,7 @@ func (f *updateFeed) asks(ctx context.Context, limit int) (told []fedEntry, last
 	}
 	seen, err := f.x.subjectsOfRequests(ctx, f.i, numbers)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	f.note(seen)
 	for n := range all {
@@ -292,7 +293,7 @@ func (f *updateFeed) asks(ctx context.Context, limit int) (told []fedEntry, last
 		if err := f.request(ctx, c); annona.CodeOf(err) == "key_gone" {
 			continue // erased in this moment
 		} else if err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
 		for _, e := range f.entries {
 			if e.ID = f.idOf(e.number); f.wants(&e) {
@@ -300,7 +301,53 @@ func (f *updateFeed) asks(ctx context.Context, limit int) (told []fedEntry, last
 			}
 		}
 	}
-	return told, last, nil
+	return told, last, len(all) == limit, nil
+}
+
+// conflicts tells of at most limit conflicts of cases behind the position. Those that are not there for the reader
+// move nothing of the page.
+func (f *updateFeed) conflicts(ctx context.Context, limit int) (told []fedEntry, last int64, cut bool, err error) {
+	last = f.position.request
+	for f.asked.Dataset == "cases" {
+		some, err := f.x.ChangeRequests.ChangeRequests(ctx, annona.WhichRequests{Conflicts: true, Dataset: "cases", Subject: f.only}, last, walkedAtOnce)
+		if err != nil || len(some) == 0 {
+			return told, last, false, err
+		}
+		var numbers []annona.Number
+		for n := range some {
+			numbers = append(numbers, some[n].Subject)
+		}
+		slices.Sort(numbers)
+		numbers = slices.Compact(numbers)
+		seen := annona.NewPage(&annona.Shape{Dataset: f.shape.Dataset})
+		if _, err := f.readMatters(ctx, annona.MatterChoice{Numbers: numbers}, len(numbers), seen); err != nil {
+			return nil, 0, false, err
+		}
+		f.note(seen)
+		own, err := f.ownCases(ctx, seen)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		for n := range some {
+			c := &some[n]
+			if last = c.Key; !slices.Contains(own, c.Subject) {
+				continue
+			}
+			f.entries = nil
+			if err := f.conflict(ctx, c); err != nil {
+				return nil, 0, false, err
+			}
+			for _, e := range f.entries {
+				if e.ID = f.idOf(e.number); f.wants(&e) {
+					told = append(told, fedEntry{UpdateEntry: e, request: c.Key})
+				}
+			}
+			if len(told) == limit {
+				return told, last, true, nil
+			}
+		}
+	}
+	return told, last, false, nil
 }
 
 // pick brings changes and requests into the order of time, at most limit of them, and moves the position

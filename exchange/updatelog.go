@@ -40,6 +40,9 @@ type UpdateEntry struct {
 	// the registry did, too.
 	Reason                 string
 	Request, ChangeRequest annona.UID
+	// DecidedAt and DecidedBy say when, and by whom, what was asked has ended without effect; zero: it has not.
+	DecidedAt time.Time
+	DecidedBy UpdateAuthor
 	// Before and After have one row each. Their columns are what has changed for the reader.
 	Before, After *privacy.Disclosed
 
@@ -337,6 +340,9 @@ func (t *updateTelling) request(ctx context.Context, c *annona.ChangeRequest) er
 	if c.Person != (annona.UID{}) {
 		e.By.User = string(t.i.realm.AppendID(nil, c.Person[:]))
 	}
+	if err := t.decided(ctx, &e, c); err != nil {
+		return err
+	}
 	var before, after []annona.Value
 	for _, a := range content {
 		f, ok := t.shape.Dataset.Field(a.Field)
@@ -353,6 +359,16 @@ func (t *updateTelling) request(ctx context.Context, c *annona.ChangeRequest) er
 		t.entries = append(t.entries, e)
 	}
 	return nil
+}
+
+// decided fills in who has ended what was asked, and when.
+func (t *updateTelling) decided(ctx context.Context, e *UpdateEntry, c *annona.ChangeRequest) (err error) {
+	if c.DecidedAt.IsZero() {
+		return nil
+	}
+	e.DecidedAt = c.DecidedAt
+	e.DecidedBy, err = t.authorOf(ctx, c.DecidedBy.Client)
+	return err
 }
 
 // verdictOf is the verdict of an update that was kept; empty: it has taken effect.

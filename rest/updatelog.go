@@ -23,7 +23,7 @@ func (s *Server) registerUpdateLog(noun, path, name string) {
 		Summary: "Who has changed what of one " + noun,
 		Description: "The newest first: when, by whom, under which purpose, and each field before and after, as far as your agreement shows it. A change of which you would see nothing is not there. " +
 			"Another partner, and a source, stand under a name that your agreement alone knows them by; of your own agreement also the client, a pseudonym of the person, the reason and the request. " +
-			"Your own requests that have not taken effect are there too, as queued, conflict or rejected.\n\n" +
+			"Your own requests that have not taken effect are there too, as queued, conflict or rejected, with who has ended them; of a case that your partner has, what others have asked and clashed, too.\n\n" +
 			"complete is false when the registry does not keep all changes, or the record has changed more than a thousand times: earlier ones are not told. Your agreement has to say that you may ask (update_log).",
 		Responses: answers("A page.", graphTypes()),
 	}), s.updateLog(path[len("/v1/"):]))
@@ -50,6 +50,8 @@ type updateEntry struct {
 	Reason        string        `json:"reason,omitempty"`
 	Request       string        `json:"request,omitempty"`
 	ChangeRequest string        `json:"change_request,omitempty"`
+	DecidedAt     string        `json:"decided_at,omitempty"` // of what has ended without effect
+	DecidedBy     *updateAuthor `json:"decided_by,omitempty"`
 	Changes       []fieldChange `json:"changes"`
 }
 
@@ -196,6 +198,11 @@ func (s *Server) updateEntry(e *exchange.UpdateEntry, o encode.Options) (updateE
 		Request: idText(e.Request), ChangeRequest: idText(e.ChangeRequest),
 	}
 	on.By.Type = typeOf("update_author", o)
+	if !e.DecidedAt.IsZero() {
+		by := authorOnWire(e.DecidedBy)
+		by.Type = on.By.Type
+		on.DecidedAt, on.DecidedBy = annona.Instant(e.DecidedAt), &by
+	}
 	if e.ID != "" {
 		on.Dataset = e.Dataset
 	}

@@ -13,20 +13,27 @@ import (
 
 // updates is a page of an update log as the wire has it.
 type updates struct {
-	Updates []struct {
-		At, Action, Verdict, Purpose, Reason, Request string
-		ChangeRequest                                 string `json:"change_request"`
-		By                                            struct {
-			Kind, System, Client, User string
-			Mine                       bool
-		}
-		Changes []struct {
-			Field         string
-			Before, After any
-		}
-	}
+	Updates  []updateOnWire
 	Complete bool
 	Next     string
+}
+
+type updateOnWire struct {
+	At, Action, Verdict, Purpose, Reason, Request string
+	ChangeRequest                                 string `json:"change_request"`
+	By                                            struct {
+		Kind, System, Client, User string
+		Mine                       bool
+	}
+	DecidedAt string `json:"decided_at"`
+	DecidedBy *struct {
+		Kind, System, Client string
+		Mine                 bool
+	} `json:"decided_by"`
+	Changes []struct {
+		Field         string
+		Before, After any
+	}
 }
 
 func (u *updates) lines() (lines []string) {
@@ -235,5 +242,104 @@ func TestUpdatesOfACase(t *testing.T) {
 	restrict := r.ask(http.MethodPatch, at+forCases, r.full, `{"confidentiality":"restricted"}`, "Content-Type", "application/json", "If-Match", tag, "Idempotency-Key", "again")
 	if a := r.get(at+"/updates"+forCases, desk); restrict.status != http.StatusOK || a.status != http.StatusNotFound {
 		t.Errorf("a case out of sight: %d, %d %s", restrict.status, a.status, a.body)
+	}
+}
+
+// A late edit of a case that clashed stands in its update logs, with who has ended it: as a conflict, as rejected,
+// and as a change when it was approved. Whoever is not cleared for what clashed is told nothing of it.
+func TestConflictsOfCasesAreInTheUpdateLog(t *testing.T) {
+	r := newRegistry(t)
+	desk := r.caseworkers()
+	for _, name := range []string{"full", "desk"} {
+		r.change(name, func(a *annona.Agreement) { a.UpdateLog = true })
+	}
+	id := r.somebody(r.full, matrixPurpose)
+	one := r.put(r.full, fmt.Sprintf(`{"individual_id":%q,"case_type":"social_support","source_case_id":"A-1"}`, id))[0]
+	at, n := casesPath+"/"+one.ID, 0
+	write := func(key, method, path, body, tag string) answer {
+		t.Helper()
+		n++
+		return r.ask(method, path+forCases, key, body, "Content-Type", "application/json", "If-Match", tag, "Idempotency-Key", fmt.Sprint("key-", n))
+	}
+	tagFor := func(key string) string { return r.get(at+forCases, key).header.Get("ETag") }
+	tag := func() string { return tagFor(r.full) }
+	clash := func(field, theirs, wanted string) string {
+		t.Helper()
+		read := tag()
+		if a := write(desk, http.MethodPatch, at, fmt.Sprintf(`{%q:%q}`, field, theirs), tagFor(desk)); a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		var said struct{ Conflict string }
+		a := write(r.full, http.MethodPatch, at, fmt.Sprintf(`{%q:%q}`, field, wanted), read)
+		if r.check(json.Unmarshal([]byte(a.body), &said)); a.status != http.StatusConflict || said.Conflict == "" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		return said.Conflict
+	}
+	resolve := func(key, conflict, decision string) {
+		t.Helper()
+		if a := write(key, http.MethodPost, at+"/conflicts/"+conflict+"/resolution", fmt.Sprintf(`{"decision":%q,"reason":"seen"}`, decision), ""); a.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", decision, a.status, a.body)
+		}
+	}
+	open := clash("team", "north", "south")
+	rejected := clash("team", "east", "west")
+	resolve(desk, rejected, "reject")
+	resolve(r.full, clash("team", "hill", "dale"), "approve")
+	if a := write(r.full, http.MethodPatch, at, `{"confidentiality":"restricted"}`, tag()); a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	read := tag()
+	first, late := write(r.full, http.MethodPatch, at, `{"team":"hidden"}`, read), write(r.full, http.MethodPatch, at, `{"team":"concealed"}`, read)
+	if back := write(r.full, http.MethodPatch, at, `{"confidentiality":"normal","team":"dale"}`, tag()); first.status != http.StatusOK || late.status != http.StatusConflict || back.status != http.StatusOK {
+		t.Fatalf("%d, %d, %d", first.status, late.status, back.status)
+	}
+
+	path := map[string]string{"of the case": at + "/updates" + forCases, "of the person": beneficiariesPath + "/" + id + "/updates" + forCases, "of everybody": updatesPath + forCases + "&dataset=cases"}
+	told := func(where, key, verdict string) (u updates) {
+		t.Helper()
+		a := r.get(path[where], key)
+		if r.check(json.Unmarshal([]byte(a.body), &u)); a.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", where, a.status, a.body)
+		}
+		u.Updates = slices.DeleteFunc(u.Updates, func(e updateOnWire) bool { return e.Verdict != verdict })
+		return u
+	}
+	for where := range path {
+		conflicts, ended := told(where, r.full, "conflict"), told(where, r.full, "rejected")
+		lines := strings.Join(append(conflicts.lines(), ended.lines()...), "\n")
+		if len(conflicts.Updates) != 2 || len(ended.Updates) != 1 || !strings.Contains(lines, "update conflict partner mine team:north>south") || !strings.Contains(lines, "team:hidden>concealed") || !strings.Contains(lines, "update rejected partner mine team:east>west") {
+			t.Fatalf("%s: %s", where, lines)
+		}
+		if e := ended.Updates[0]; e.ChangeRequest != rejected || e.DecidedAt == "" || e.DecidedBy == nil || e.DecidedBy.Mine || e.DecidedBy.Kind != "partner" || e.DecidedBy.System == "" || e.Reason != "" {
+			t.Errorf("%s, rejected by another agreement: %+v", where, e)
+		}
+		if e := conflicts.Updates; e[0].DecidedBy != nil || e[1].DecidedBy != nil || e[0].ChangeRequest != open && e[1].ChangeRequest != open {
+			t.Errorf("%s, open: %+v", where, e)
+		}
+		theirs, own := told(where, desk, "conflict"), told(where, desk, "rejected")
+		if got := theirs.lines(); len(got) != 1 || got[0] != "update conflict partner team:north>south" {
+			t.Errorf("%s, to one who is not cleared for all: %q", where, got)
+		}
+		if len(own.Updates) != 1 || !own.Updates[0].DecidedBy.Mine || own.Updates[0].DecidedBy.Client == "" || own.Updates[0].Reason != "seen" {
+			t.Errorf("%s, to who has rejected it: %+v", where, own.Updates)
+		}
+	}
+	var pages []string
+	for after := ""; len(pages) < 20; {
+		var u struct {
+			updates
+			More bool
+		}
+		r.check(json.Unmarshal([]byte(r.get(path["of everybody"]+"&limit=1"+after, r.full).body), &u))
+		pages, after = append(pages, u.lines()...), "&after="+u.Next
+		if !u.More {
+			break
+		}
+	}
+	var whole updates
+	r.check(json.Unmarshal([]byte(r.get(path["of everybody"], r.full).body), &whole))
+	if want := whole.lines(); !slices.Equal(slices.Sorted(slices.Values(pages)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("one by one:\n%s\nand together:\n%s", strings.Join(pages, "\n"), strings.Join(want, "\n"))
 	}
 }

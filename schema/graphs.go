@@ -45,7 +45,7 @@ var updateNouns = []graphNoun{
 	{"update", provSpace + "Activity", []graphTerm{
 		{code: "record", iri: provSpace + "used", datatype: "@id"}, {code: "dataset"}, {code: "at", iri: provSpace + "endedAtTime", datatype: xsdSpace + "dateTime"},
 		{code: "by", iri: provSpace + "wasAssociatedWith"}, {code: "action"}, {code: "verdict"}, {code: "purpose"}, {code: "reason"}, {code: "request"},
-		{code: "change_request"}, {code: "changes", many: true},
+		{code: "change_request"}, {code: "decided_at", datatype: xsdSpace + "dateTime"}, {code: "decided_by"}, {code: "changes", many: true},
 	}},
 	{"update_author", provSpace + "Agent", []graphTerm{{code: "kind"}, {code: "mine"}, {code: "system"}, {code: "client"}, {code: "user"}}},
 	{"field_change", "", []graphTerm{{code: "field"}, {code: "before", many: true}, {code: "after", many: true}}},
