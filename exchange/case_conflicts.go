@@ -438,7 +438,10 @@ func (d *caseDesk) resolve(ctx context.Context, tx annona.Tx, number annona.Numb
 		return "", v, annona.Conflict("request_decided", "this has been decided already; read it again")
 	}
 	act := "reject_conflict"
-	c.State, v = RequestRejected, CaseVerdict{Verdict: VerdictUnchanged, ID: r.CaseID, ETag: d.tag(&e.Matter, e.Version)}
+	c.State, v = RequestRejected, CaseVerdict{Verdict: VerdictUnchanged, ID: r.CaseID}
+	if v.ETag, err = d.tagNow(ctx, &e.Matter, e.was); err != nil {
+		return "", v, err
+	}
 	if r.Approve {
 		act, c.State = "apply_conflict", RequestApplied
 		switch {

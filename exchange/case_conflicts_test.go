@@ -1,6 +1,8 @@
 package exchange_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -244,4 +246,59 @@ func TestConflictsOfCasesAreConfidential(t *testing.T) {
 	if all, err := o.store.ChangeRequests(t.Context(), annona.WhichRequests{Conflicts: true, Dataset: "cases"}, 0, 10); err != nil || len(all) > 0 {
 		t.Errorf("%d on file behind the erasure, %v", len(all), err)
 	}
+}
+
+// The entity tag of a case moves with what its reader sees of it, and with nothing else: whoever a part of it is shared
+// with learns neither how often nor when its owner changes the rest, by no tag, verdict or number.
+func TestTagsOfCasesAreCut(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "north", "priority": "low"})
+	shared := v.ID
+	o.share(t, v, exchange.Offer{Edit: true, FieldsShared: []string{"team"}})
+	first := o.tagOf(t, o.clinic, v)
+	hide := func(n int) {
+		t.Helper()
+		for range n {
+			for _, priority := range []string{"high", "medium"} {
+				_, err := o.edit(t, o.town, exchange.CaseVerdict{ID: v.ID, ETag: o.tagOf(t, o.town, v)}, "", said{"priority": priority})
+				check(t, err)
+			}
+		}
+	}
+	hide(2)
+	if now := o.tagOf(t, o.clinic, v); now != first {
+		t.Errorf("the tag has moved with what is not seen: %s, %s", first, now)
+	}
+	same, err := o.edit(t, o.clinic, exchange.CaseVerdict{ID: shared, ETag: first}, "", said{"team": "north"})
+	if check(t, err); same.Verdict != exchange.VerdictUnchanged || same.ETag != first {
+		t.Errorf("nothing changed: %+v", same)
+	}
+	south, err := o.edit(t, o.clinic, exchange.CaseVerdict{ID: shared, ETag: first}, "", said{"team": "south"})
+	if check(t, err); south.Verdict != exchange.VerdictChanged || south.ETag == first || south.ETag != o.tagOf(t, o.clinic, v) {
+		t.Errorf("what others have changed out of sight is told: %+v", south)
+	}
+	hide(55) // more than are looked back at
+	if now := o.tagOf(t, o.clinic, v); now != south.ETag {
+		t.Errorf("behind many: %s, %s", south.ETag, now)
+	}
+	west, err := o.edit(t, o.clinic, exchange.CaseVerdict{ID: shared, ETag: south.ETag}, "", said{"team": "west"})
+	if check(t, err); west.Verdict != exchange.VerdictChanged {
+		t.Errorf("of what is still so: %+v", west)
+	}
+	_, err = o.edit(t, o.town, exchange.CaseVerdict{ID: v.ID, ETag: o.tagOf(t, o.town, v)}, "", said{"team": "east"})
+	check(t, err)
+	if now := o.tagOf(t, o.clinic, v); now == west.ETag {
+		t.Error("the tag does not move with what is seen")
+	}
+	late, err := o.edit(t, o.clinic, exchange.CaseVerdict{ID: shared, ETag: west.ETag}, "", said{"team": "hill"})
+	if check(t, err); late.Verdict != exchange.VerdictConflict || late.ETag != o.tagOf(t, o.clinic, v) {
+		t.Errorf("what has changed in sight: %+v", late)
+	}
+	for _, tag := range []string{first, south.ETag, o.tagOf(t, o.town, v)} {
+		if raw, err := base64.RawURLEncoding.DecodeString(strings.Trim(tag, `"`)); err != nil || len(raw) != 16 || bytes.HasPrefix(raw, []byte{0, 0}) {
+			t.Errorf("the tag %s shows a number: %x, %v", tag, raw, err)
+		}
+	}
+	_, err = o.edit(t, o.clinic, exchange.CaseVerdict{ID: shared, ETag: o.tagOf(t, o.town, v)}, "", said{"team": "x"})
+	refusal(t, "a tag of another agreement", err, "version_unknown")
 }

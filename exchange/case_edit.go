@@ -109,7 +109,14 @@ func (d *caseDesk) editAgain(ctx context.Context, tx annona.Tx, e readyEdit, don
 	if done.Status != statusConflict {
 		return CaseVerdict{Verdict: VerdictUnchanged, ID: e.ID, ETag: d.tag(&held[0], int(done.Version))}, nil
 	}
-	v = CaseVerdict{Verdict: VerdictConflict, ID: e.ID, ETag: d.tag(&held[0], held[0].Version), Conflict: done.Record}
+	stands, err := d.x.openMatters(ctx, held)
+	if err != nil {
+		return v, err
+	}
+	v = CaseVerdict{Verdict: VerdictConflict, ID: e.ID, Conflict: done.Record}
+	if v.ETag, err = d.tagNow(ctx, &held[0], stands[0].was); err != nil {
+		return v, err
+	}
 	c, err := tx.HoldChangeRequest(ctx, done.Record)
 	if err != nil || c == nil {
 		return v, err
@@ -176,7 +183,8 @@ func (d *caseDesk) edit(ctx context.Context, tx annona.Tx, number annona.Number,
 	}
 	if len(changed) == 0 && !links {
 		v.Verdict = VerdictUnchanged
-		return v, e.Version, nil
+		since, err := d.sameSince(ctx, &e.Matter, e.was)
+		return v, since, err
 	}
 	act := "patch_case"
 	if edit.Action != "" {
@@ -243,8 +251,11 @@ func withinShare(changed, fields []string, links bool) error {
 
 // merge brings a patch of the version that was read into what stands now.
 func (d *caseDesk) merge(ctx context.Context, e *matterEdit, edit CaseEdit) (next document, v CaseVerdict, err error) {
-	v = CaseVerdict{Verdict: VerdictChanged, ID: edit.ID, ETag: d.tag(&e.Matter, e.Version)}
-	version, err := d.versionOf(&e.Matter, edit.IfMatch)
+	v = CaseVerdict{Verdict: VerdictChanged, ID: edit.ID}
+	if v.ETag, err = d.tagNow(ctx, &e.Matter, e.was); err != nil {
+		return next, v, err
+	}
+	version, err := d.versionOf(ctx, &e.Matter, e.was, edit.IfMatch)
 	if err != nil {
 		return next, v, err
 	}

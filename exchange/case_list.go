@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/annona-exchange/annona"
 )
@@ -74,7 +73,7 @@ func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterCho
 	}
 	var tag string
 	if single { // before the case itself: a tag names the version that is shown, or an earlier one
-		if tag, err = d.tagOf(ctx, i, choice); err != nil {
+		if tag, err = d.tagOf(ctx, choice); err != nil {
 			return nil, err
 		}
 	}
@@ -91,18 +90,4 @@ func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterCho
 		answer.ETag = tag
 	}
 	return answer, err
-}
-
-// tagOf is the entity tag of the one matter that a choice picks; empty when there is none.
-func (d *caseDesk) tagOf(ctx context.Context, i *inquiry, choice annona.MatterChoice) (string, error) {
-	version, _ := i.shape.Dataset.Field("version")
-	page := annona.NewPage(&annona.Shape{Dataset: i.shape.Dataset, Columns: []*annona.Field{version}})
-	if _, err := d.x.readMatters(ctx, i.ownScope(d.x, page.Shape, d.worker), choice, 0, 1, page); err != nil || page.Count == 0 {
-		return "", err
-	}
-	n, err := strconv.Atoi(string(page.Cell(0, 0)))
-	if err != nil {
-		return "", annona.Internal("read the version of a matter", err)
-	}
-	return d.tag(&annona.Matter{UID: page.UIDs[0]}, n), nil
 }

@@ -123,7 +123,10 @@ func (d *caseDesk) write(ctx context.Context, tx annona.Tx, rows []caseRow, verd
 		}
 		v.ID, v.ETag = string(d.i.realm.AppendID(nil, e.UID[:])), d.tag(&e.Matter, e.Version+1)
 		if e.Version > 0 && len(changedUnits(e.was, e.next)) == 0 && rows[n].about.IsZero() {
-			v.Verdict, v.ETag = VerdictUnchanged, d.tag(&e.Matter, e.Version)
+			v.Verdict = VerdictUnchanged
+			if v.ETag, err = d.tagNow(ctx, &e.Matter, e.was); err != nil {
+				return err
+			}
 			continue
 		}
 		changed = append(changed, *e)

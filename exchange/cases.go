@@ -2,8 +2,6 @@ package exchange
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -307,30 +305,4 @@ func (d *caseDesk) entry(act, dataset string, fields []string, about ...annona.S
 
 func (d *caseDesk) author(act string) annona.Author {
 	return annona.Author{Client: d.caller.Client, Reason: act}
-}
-
-// tag is the entity tag of a version of a matter.
-func (d *caseDesk) tag(m *annona.Matter, version int) string {
-	b := binary.BigEndian.AppendUint32(nil, uint32(version))
-	check := d.x.Vault.Tag(appendTexts(nil, "matter", d.i.grant.Agreement.Name, m.UID.String(), string(b)))
-	return `"` + base64.RawURLEncoding.EncodeToString(append(b, check[:8]...)) + `"`
-}
-
-// versionOf reads the version that an entity tag of this matter names.
-func (d *caseDesk) versionOf(m *annona.Matter, tag string) (int, error) {
-	switch {
-	case tag == "":
-		return 0, annona.Invalid("if_match_missing", "say which version you have read: the ETag of the case, in the header If-Match").On("If-Match")
-	case len(tag) > 1 && tag[:2] == "W/":
-		return 0, annona.Invalid("if_match_weak", "a weak entity tag does not say which version you have read; send the ETag of the case as it came").On("If-Match")
-	}
-	if len(tag) > 2 {
-		if b, err := base64.RawURLEncoding.DecodeString(tag[1 : len(tag)-1]); err == nil && len(b) == 12 {
-			version := int(binary.BigEndian.Uint32(b))
-			if version > 0 && version <= m.Version && d.tag(m, version) == tag {
-				return version, nil
-			}
-		}
-	}
-	return 0, annona.Stale("version_unknown", "the entity tag is none of this case; read it again").On("If-Match")
 }
