@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -29,6 +30,7 @@ func (s *Server) registerCases() {
 		return tagged("cases", people(huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Description: description, RequestBody: body}, errors...))
 	}
 	writing := []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
+	editing := append([]int{http.StatusPreconditionRequired}, writing...)
 	list := operation(http.MethodGet, casesPath, "cases", "Your caseload", "The cases that your partner has, and those that others share with it, in the order in which they came on file.", nil, http.StatusGone)
 	list.Responses = withCursor(answers("A page.", []string{json}))
 	one := operation(http.MethodGet, casesPath+"/{id}", "case", "Read a case", "What others share with you shows what they share. The ETag names the version, for If-Match.", nil)
@@ -52,10 +54,10 @@ func (s *Server) registerCases() {
 	huma.Register(s.api, operation(http.MethodPatch, casesPath+"/{id}", "editCase", "Change a case",
 		"A JSON merge patch (RFC 7396) of the version that you have read. Items of a group are also patched one by one, by an object of their names. What others have changed meanwhile is merged; "+
 			"where both have changed the same, nothing is written, 409 shows both values, and they are kept as a conflict.",
-		said(merge, "The patch."), writing...), s.editCase)
+		said(merge, "The patch."), editing...), s.editCase)
 	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/actions", "moveCase", "Take a case along the workflow",
 		"action is assess, plan, start, review, resume, close or reopen. Other members are fields, as in a patch: closure_reason, outcome and closure_summary of a closure.",
-		said(json, "The action."), writing...), s.editCase)
+		said(json, "The action."), editing...), s.editCase)
 	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/notes", "addCaseNote", "Add a note",
 		"kind and text; also supersedes (the note_number of an earlier note), confidential, author, source_note_id (your own name for it: the same again adds nothing, and is answered with 200). A note is never edited.", said(json, "The note."), writing...), s.addNote)
 	huma.Register(s.api, operation(http.MethodPost, casesPath+"/{id}/transitions", "offerTransition", "Refer a case, hand it over, or ask for it",
@@ -175,6 +177,9 @@ func caseAnswer(v exchange.CaseVerdict, status int) *caseOutput {
 
 // editCase changes a case; of an action, the body names it.
 func (s *Server) editCase(ctx context.Context, in *editCaseInput) (*caseOutput, error) {
+	if err := cmp.Or(checkOnce(in.request.Header), checkTag(in.IfMatch)); err != nil {
+		return nil, err
+	}
 	patch := map[string]any{}
 	body, err := in.read(s, &patch)
 	if err != nil {

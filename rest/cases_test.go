@@ -7,8 +7,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annona-exchange/annona"
+	"github.com/annona-exchange/annona/exchange"
 )
 
 const forCases = "?purpose=eligibility-assessment"
@@ -91,8 +93,11 @@ func TestCasesOverHTTP(t *testing.T) {
 		code   string
 	}{
 		"no key":                {r.ask(http.MethodPatch, at+forCases, r.full, "{}", "If-Match", tag), 400, "key_missing"},
-		"no version":            {write(http.MethodPatch, at, "{}", ""), 400, "if_match_missing"},
+		"no version":            {write(http.MethodPatch, at, "{}", ""), 428, "if_match_missing"},
 		"a weak version":        {write(http.MethodPatch, at, "{}", "W/"+tag), 400, "if_match_weak"},
+		"any version":           {write(http.MethodPatch, at, "{}", "*"), 400, "if_match_weak"},
+		"a move of no version":  {write(http.MethodPost, at+"/actions", `{"action":"assess"}`, ""), 428, "if_match_missing"},
+		"two versions":          {r.ask(http.MethodPatch, at+forCases, r.full, "{}", "If-Match", tag+", "+tag, "Idempotency-Key", "two"), 400, "if_match_malformed"},
 		"a version of none":     {write(http.MethodPatch, at, "{}", `"AAAA"`), 412, "version_unknown"},
 		"not an object":         {write(http.MethodPatch, at, "[]", tag), 400, "body_malformed"},
 		"a null that may not":   {write(http.MethodPatch, at, `{"case_type":null}`, tag), 400, "field_required"},
@@ -212,5 +217,125 @@ func TestTagsOfLinkedData(t *testing.T) {
 	}
 	if a := patch("2", `{"team":"south"}`); a.status != http.StatusConflict || !strings.Contains(a.body, `"conflict":"`) {
 		t.Errorf("a late one: %d %s", a.status, a.body)
+	}
+}
+
+// What cannot be of cases is refused in clear words: about whom the registry has erased, in a circle, with an end
+// before its beginning. Of what is refused nothing is there behind it.
+func TestCasesThatCannotBe(t *testing.T) {
+	r := newRegistry(t)
+	r.caseworkers()
+	r.change("other", func(a *annona.Agreement) {
+		full, err := r.store.Agreement(t.Context(), "full")
+		r.check(err)
+		a.Datasets, a.APIKey = full.Datasets, full.APIKey
+		a.Cases = &annona.CaseTerms{Source: "other-mis", Receives: true}
+	})
+	const forOther = "?purpose=monitoring"
+	w := &workbench{registry: r}
+	gone, stays := w.person("full", "1999-12-31"), w.person("full", bornSecond)
+	stayingAs := map[string]string{"full-partner": stays, "other-partner": w.person("other", bornSecond)}
+	walkIn := r.put(r.full, `{"case_type":"other","provisional_name":"a walk-in","source_case_id":"W-1"}`)[0]
+	_, err := r.gate.Erase(t.Context(), operator, exchange.Subject{Source: "test", Key: "i5"}, "unlawful")
+	r.check(err)
+	n := 0
+	write := func(key, method, path, purpose, body, tag string) answer {
+		n++
+		h := []string{"Content-Type", "application/json", "Idempotency-Key", fmt.Sprint("key-", n)}
+		if tag != "" {
+			h = append(h, "If-Match", tag)
+		}
+		return r.ask(method, path+purpose, key, body, h...)
+	}
+	caseload := func() string { return ledgerID.ReplaceAllString(r.get(casesPath+forCases, r.full).body, "") }
+	before := caseload()
+	if late := r.put(r.full, fmt.Sprintf(`{"individual_id":%q,"case_type":"other","source_case_id":"L-1"}`, gone)); late[0].Code != "not_found" {
+		t.Errorf("a case of somebody who was erased: %+v", late)
+	}
+	link := write(r.full, http.MethodPatch, casesPath+"/"+walkIn.ID, forCases, fmt.Sprintf(`{"individual_id":%q}`, gone), walkIn.ETag)
+	bulk := r.ask(http.MethodPost, bulkPath+forCases, r.full, fmt.Sprintf(`{"op":"case","body":{"individual_id":%q,"case_type":"other","source_case_id":"L-2"}}`, gone), "Content-Type", "application/x-ndjson", "Idempotency-Key", "b")
+	if link.status != http.StatusNotFound || codeOf(link) != "not_found" || !strings.Contains(bulk.body, `"not_found"`) {
+		t.Errorf("linked to somebody who was erased: %d %s, in a bulk: %s", link.status, link.body, bulk.body)
+	}
+	for what, body := range map[string]string{
+		"an end before the beginning": `"opened_date":"2024-03-02","closed_date":"2024-03-01","phase":"closed"`, "a day that is none": `"due_date":"2024-02-30"`,
+		"no type": `"case_type":null`, "a type of no list": `"case_type":"gossip"`, "two subjects": fmt.Sprintf(`"individual_id":%q,"household_id":%q`, stays, stays),
+	} {
+		if got := r.put(r.full, `{"case_type":"other","source_case_id":"X-1",`+body+`}`); got[0].Verdict != "refused" || got[0].Code == "" || got[0].Detail == "" {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	if after := caseload(); after != before {
+		t.Errorf("something was written:\n%s\n%s", before, after)
+	}
+
+	handed := r.put(r.full, fmt.Sprintf(`{"individual_id":%q,"case_type":"other","source_case_id":"C-1"}`, stays))[0]
+	partners := map[string][2]string{"full-partner": {r.full, forCases}, "other-partner": {r.other, forOther}}
+	of := func(partner string) string { // the id of the case, as the partner sees it; empty: it does not
+		var page struct {
+			Cases []struct {
+				ID    string `json:"case_id"`
+				Owner string
+			}
+		}
+		r.check(json.Unmarshal([]byte(r.get(casesPath+partners[partner][1]+"&fields=case_id,owner,case_type,individual_id&individual_id="+stayingAs[partner], partners[partner][0]).body), &page))
+		for _, c := range page.Cases {
+			if c.Owner == partner {
+				return c.ID
+			}
+		}
+		return ""
+	}
+	owners := func() (all []string) {
+		for partner := range partners {
+			if of(partner) != "" {
+				all = append(all, partner)
+			}
+		}
+		return all
+	}
+	offer := func(from, to string) (string, answer) {
+		a := write(partners[from][0], http.MethodPost, casesPath+"/"+of(from)+"/transitions", partners[from][1], fmt.Sprintf(`{"kind":"transfer","to_partner":%q,"basis":"public_task","expires_on":%q}`, to, r.clock().AddDate(0, 0, 2).Format(time.DateOnly)), "")
+		var said struct{ ID string }
+		_ = json.Unmarshal([]byte(a.body), &said)
+		return said.ID, a
+	}
+	pending := func(by string) (id string) { // as the partner sees it
+		var page struct {
+			Transitions []struct {
+				ID     string `json:"transition_id"`
+				Status string
+			}
+		}
+		r.check(json.Unmarshal([]byte(r.get(transitionsPath+partners[by][1], partners[by][0]).body), &page))
+		for _, tr := range page.Transitions {
+			if tr.Status == "pending" {
+				id = tr.ID
+			}
+		}
+		return id
+	}
+	accept := func(by, id string) answer {
+		return write(partners[by][0], http.MethodPost, transitionsPath+"/"+id+"/answers", partners[by][1], `{"answer":"accept"}`, "")
+	}
+	if handed.ID == "" || fmt.Sprint(owners()) != "[full-partner]" {
+		t.Fatalf("%+v, owners %q", handed, owners())
+	}
+	for _, step := range [][2]string{{"full-partner", "other-partner"}, {"other-partner", "full-partner"}, {"full-partner", "other-partner"}} {
+		id, offered := offer(step[0], step[1])
+		if _, twice := offer(step[0], step[1]); offered.status != http.StatusCreated || codeOf(twice) != "transition_pending" {
+			t.Fatalf("offered: %d %s, twice: %d %s", offered.status, offered.body, twice.status, twice.body)
+		}
+		theirs := pending(step[1])
+		if a := accept(step[0], id); a.status < 400 || a.status >= 500 {
+			t.Errorf("the one who offers accepts: %d %s", a.status, a.body)
+		}
+		first, again := accept(step[1], theirs), accept(step[1], theirs)
+		if first.status != http.StatusOK || again.status != http.StatusConflict || fmt.Sprint(owners()) != "["+step[1]+"]" {
+			t.Errorf("accepted: %d %s, again: %d %s, owners %q", first.status, first.body, again.status, again.body, owners())
+		}
+		if _, late := offer(step[0], step[1]); late.status != http.StatusNotFound {
+			t.Errorf("by the former owner: %d %s", late.status, late.body)
+		}
 	}
 }

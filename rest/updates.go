@@ -150,16 +150,24 @@ func plainReply(status int, header http.Header, content any) *reply {
 // check refuses what is said twice, in another form, or of no version.
 func (in *updateInput) check() error {
 	h := in.request.Header
-	for _, name := range []string{"If-Match", "Idempotency-Key", "Content-Type"} {
-		if len(h.Values(name)) > 1 {
-			return annona.Invalid("header_repeated", "give this header once").On(name)
-		}
+	if err := checkOnce(h); err != nil {
+		return err
 	}
 	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil || mediaType != mergePatch && mediaType != "application/json" {
 		return refused(http.StatusUnsupportedMediaType, annona.Invalid("unsupported_media_type", "send the patch as %s, in UTF-8", mergePatch).On("Content-Type"))
 	}
 	return checkTag(in.IfMatch)
+}
+
+// checkOnce refuses an update of which a header says two things.
+func checkOnce(h http.Header) error {
+	for _, name := range []string{"If-Match", "Idempotency-Key", "Content-Type"} {
+		if len(h.Values(name)) > 1 {
+			return annona.Invalid("header_repeated", "give this header once").On(name)
+		}
+	}
+	return nil
 }
 
 // checkTag refuses what is not the one tag of a version.
