@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Case is a case as the registry shows it.
@@ -23,8 +24,8 @@ type Conflict struct {
 	Yours  any    `json:"yours"`
 }
 
-// CaseEdit says what became of an edit: changed, merged, unchanged or conflict. A conflict is kept
-// on file; whoever decides resolves it there, or sends the value that holds, with the new ETag.
+// CaseEdit says what became of an edit: changed, merged, unchanged or conflict. A conflict is kept on file, until
+// somebody resolves it: see OpenConflicts.
 type CaseEdit struct {
 	Verdict   string     `json:"verdict"`
 	Conflict  string     `json:"conflict"` // id under which it is kept, until somebody resolves it
@@ -92,4 +93,78 @@ func (c *Client) EditCase(ctx context.Context, purpose string, of Case, key stri
 		return readJSON(answer, &edit)
 	})
 	return edit, err
+}
+
+// KeptConflict is an edit of a case that has clashed, as the registry keeps it. Nothing of it has taken effect.
+type KeptConflict struct {
+	ID     string         `json:"id"`
+	CaseID string         `json:"case_id"`
+	At     time.Time      `json:"at"` // when it came
+	By     Author         `json:"by"` // who has asked for it
+	Action string         `json:"action"`
+	Parts  []ConflictPart `json:"parts"`
+}
+
+// ConflictPart is one part of a case that the edit was to change.
+type ConflictPart struct {
+	Field  string    `json:"field"`  // or group/item
+	Before any       `json:"before"` // as it was when it was read
+	After  any       `json:"after"`  // as the edit wants it
+	Now    any       `json:"now"`    // as it stood when the edit came
+	Since  time.Time `json:"since"`  // of a part that clashes: when somebody else has said that
+	By     *Author   `json:"by"`     // and who
+}
+
+// Author is who has said something. System is the name of another partner, which nobody but the reader's
+// agreement knows it by.
+type Author struct {
+	Kind   string `json:"kind"` // partner or registry
+	Mine   bool   `json:"mine"`
+	Client string `json:"client"`
+	System string `json:"system"`
+}
+
+// OpenConflicts returns the conflicts of a case that nobody has resolved; of all cases when id is empty.
+func (c *Client) OpenConflicts(ctx context.Context, purpose, id string) (all []KeptConflict, err error) {
+	path, query := "/v1/conflicts", url.Values{"purpose": {purpose}, "state": {"open"}, "dataset": {"cases"}}
+	if id != "" {
+		path = "/v1/cases/" + url.PathEscape(id) + "/conflicts"
+		query.Del("dataset")
+	}
+	for {
+		var page struct {
+			Conflicts []KeptConflict
+			Next      string
+		}
+		if err := c.getJSON(ctx, path, query, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Conflicts...)
+		if page.Next == "" {
+			return all, nil
+		}
+		query.Set("after", page.Next)
+	}
+}
+
+// Resolve ends a conflict: approve lets the edit take effect, reject leaves what is on file. reason is a code of the
+// partner's own, never personal data. When the case has changed since, an approval fails with the code request_moved.
+// key names the decision, as that of an edit does. It returns the state of the conflict, applied or rejected.
+func (c *Client) Resolve(ctx context.Context, purpose string, of KeptConflict, key, decision, reason string) (state string, err error) {
+	body, err := json.Marshal(map[string]string{"decision": decision, "reason": reason})
+	if err != nil {
+		return "", err
+	}
+	var said struct{ State string }
+	err = c.again(ctx, nil, func() error {
+		answer, _, err := c.once(ctx, call{
+			method: http.MethodPost, path: "/v1/cases/" + url.PathEscape(of.CaseID) + "/conflicts/" + url.PathEscape(of.ID) + "/resolution",
+			query: url.Values{"purpose": {purpose}}, body: body, header: http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {key}},
+		})
+		if err != nil {
+			return err
+		}
+		return readJSON(answer, &said)
+	})
+	return said.State, err
 }

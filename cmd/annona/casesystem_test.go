@@ -23,7 +23,7 @@ func TestCaseSystem(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		want := regexp.MustCompile(`(?s)Ama: changed\n  Ben: merged\n.*Ama: changed\n  Ben: conflict\n    due_date was .*; theirs is 2027-04-0\d, yours is 2027-04-0\d\n.*  Ben: changed\n$`)
+		want := regexp.MustCompile(`(?s)Ama: changed\n  Ben: merged\n.*Ama: changed\n  Ben: conflict\n    due_date was .*; theirs is 2027-04-0\d, yours is 2027-04-0\d\n.*\n    due_date: 2027-04-0\d since [\d:]{8}; wanted is 2027-04-0\d\n  Ben: applied\n$`)
 		if !want.Match(out) {
 			t.Errorf("%s", out)
 		}

@@ -1,7 +1,7 @@
 // Command case-system is a small outside case system. Its workers take their caseload along, work without a
 // network, and come back with edits of what was there in the morning. It shows what becomes of those: an edit
 // is merged where others have changed something else, and is a conflict with both values where they have
-// changed the same.
+// changed the same. A conflict is kept until somebody resolves it.
 //
 // It speaks to a registry by package client alone, and keeps what a device holds in a file of its own.
 package main
@@ -99,8 +99,8 @@ func run(ctx context.Context, demo string, out io.Writer) error {
 	if err := errors.Join(ama.send(ctx, office, "Ama", out), ben.send(ctx, office, "Ben", out)); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "Ben looks at both values, and decides: his holds. He sends it with the new ETag.")
-	return ben.send(ctx, office, "Ben", out)
+	fmt.Fprintln(out, "Ben looks at what is kept of his edit, and decides: his value holds.")
+	return ben.resolve(ctx, office, "Ben", out)
 }
 
 // other is a value that the case does not have yet.
@@ -125,6 +125,8 @@ type edit struct {
 	Key   string // of the request: the edit takes effect once, however often it is sent
 	Case  client.Case
 	Patch map[string]any
+	// Conflict is the id of what is kept of an edit that has clashed; empty: it has not been sent, or has not clashed.
+	Conflict string
 }
 
 // carried is how many cases a device takes along.
@@ -160,8 +162,7 @@ func (d *device) edit(id, field string, value any) error {
 	return d.save()
 }
 
-// send sends the edits that wait. One that is a conflict stays, as an edit of the version that is on file
-// now: to send it again is to decide for it.
+// send sends the edits that wait. One that is a conflict stays, until it is resolved.
 func (d *device) send(ctx context.Context, office *client.Client, who string, out io.Writer) error {
 	var left []edit
 	for _, e := range d.Edits {
@@ -174,11 +175,36 @@ func (d *device) send(ctx context.Context, office *client.Client, who string, ou
 			fmt.Fprintf(out, "    %s was %v; theirs is %v, yours is %v\n", c.Field, c.Read, c.Theirs, c.Yours)
 		}
 		if done.Verdict == "conflict" {
-			e.Case.ETag, e.Key = done.ETag, e.Key+"-decided"
+			e.Conflict = done.Conflict
 			left = append(left, e)
 		}
 	}
 	d.Edits = left
+	return d.save()
+}
+
+// resolve decides the worker's conflicts for the worker's own values: what is kept of each is shown, and takes effect.
+func (d *device) resolve(ctx context.Context, office *client.Client, who string, out io.Writer) error {
+	for len(d.Edits) > 0 {
+		e := d.Edits[0]
+		open, err := office.OpenConflicts(ctx, purpose, e.Case.ID)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(open, func(c client.KeptConflict) bool { return c.ID == e.Conflict })
+		if at < 0 {
+			return errors.New("somebody else has resolved the conflict")
+		}
+		for _, p := range open[at].Parts {
+			fmt.Fprintf(out, "    %s: %v since %s; wanted is %v\n", p.Field, p.Now, p.Since.Format(time.TimeOnly), p.After)
+		}
+		state, err := office.Resolve(ctx, purpose, open[at], e.Key+"-resolved", "approve", "seen_document")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "  %s: %s\n", who, state)
+		d.Edits = d.Edits[1:]
+	}
 	return d.save()
 }
 
