@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/filter"
+	"github.com/annona-exchange/annona/store/postgres/postgrestest"
 )
 
 func page(t *testing.T, file string) string {
@@ -59,6 +61,33 @@ func TestREADMERunsARegistry(t *testing.T) {
 	s := serveFolder(t, data, createKey(t, data, "eligibility").Key)
 	if people := s.export("individuals", about(eligibility, "format", "csv", "fields", "sex")); strings.Count(string(people), "\n") != 13 {
 		t.Errorf("the export is %q", people)
+	}
+}
+
+// The blocks about PostgreSQL make a registry that is served, word for word but for folder and host.
+func TestREADMERunsARegistryOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	c, err := postgrestest.Start()
+	if errors.Is(err, postgrestest.ErrNotInstalled) {
+		t.Skip(err)
+	}
+	check(t, err)
+	t.Cleanup(c.Remove)
+	for statement := range strings.Lines(blockOf(t, "README.md", "CREATE ROLE annona_owner")) {
+		sql(t, c.URL("postgres", "postgres"), statement)
+	}
+	data := filepath.Join(t.TempDir(), "annona")
+	lines := strings.ReplaceAll(blockOf(t, "README.md", "bin/annona init --data /srv/annona --database"), "/srv/annona", data)
+	for _, role := range []string{"annona_owner", "annona_app"} {
+		lines = strings.ReplaceAll(lines, "postgres://"+role+"@localhost/annona", c.URL(role, "annona"))
+	}
+	initialize, serve, _ := strings.Cut(lines, "\n")
+	must(t, strings.Fields(initialize)[1:]...)
+	on := strings.Fields(serve)[2:]
+	must(t, append([]string{"agreement", "apply", agreementFile("eligibility")}, on...)...)
+	s := startServing(t, keyOf(must(t, append([]string{"key", "create", "--agreement", "eligibility"}, on...)...)), append([]string{"serve", "--listen", "127.0.0.1:0"}, on...)...)
+	if people := s.export("individuals", about(eligibility, "format", "csv", "fields", "sex")); strings.Count(string(people), "\n") != 1 {
+		t.Errorf("of an empty registry: %q", people)
 	}
 }
 
