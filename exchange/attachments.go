@@ -204,8 +204,8 @@ func contentCell(m *annona.Matter, part int, image []byte) annona.Cell {
 
 // CaseAttachments returns a page of the attachments of a case, the oldest first, without their contents.
 func (x *Exchange) CaseAttachments(ctx context.Context, caller annona.Caller, purpose, id string, fields []string, after string, limit int) (*Answer, error) {
-	if limit < 1 || limit > MaxLimit {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	if err := checkLimit(limit, MaxLimit); err != nil {
+		return nil, err
 	}
 	d, i, err := x.attachmentDesk(ctx, caller, annona.VerbReadCases, purpose, fields...)
 	if err != nil {

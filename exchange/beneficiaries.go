@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/annona-exchange/annona"
@@ -29,8 +30,8 @@ type Beneficiaries struct {
 // whom the caller sees an enrollment that the choice picks, in the order in which they came on file. Codes:
 // those of decisions, of filters and of cursors.
 func (x *Exchange) Beneficiaries(ctx context.Context, caller annona.Caller, q Question, c BeneficiaryChoice, limit int, after string, form Form) (*Beneficiaries, error) {
-	if limit < 1 || limit > MaxBeneficiaries {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxBeneficiaries).On("limit")
+	if err := cmp.Or(checkLimit(limit, MaxBeneficiaries), x.checkStatus(partEnrollments, c.Status)); err != nil {
+		return nil, err
 	}
 	more := false
 	i, page, err := x.readSmall(ctx, caller, annona.VerbSearch, q, form, func(i *inquiry, page *annona.Page) error {

@@ -14,6 +14,9 @@ const mattersTold = 100
 // case workers keep about them, the newest first: each part as its own update log tells it. A part that is
 // not granted is not there. Codes: those of Updates.
 func (x *Exchange) BeneficiaryUpdates(ctx context.Context, caller annona.Caller, purpose, id, after string, limit int) (*UpdatesShown, error) {
+	if err := checkLimit(limit, MaxUpdates); err != nil {
+		return nil, err
+	}
 	t, number, err := x.tellingOfBeneficiary(ctx, caller, purpose, id)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -239,8 +240,8 @@ func (t *updateTelling) authorOf(ctx context.Context, client annona.UID) (Update
 // see, in the order in which they came; those of one state when it is named. Those that are not there for the
 // caller move nothing of the page.
 func (x *Exchange) CaseConflicts(ctx context.Context, caller annona.Caller, purpose, id, state, after string, limit int) (*CaseConflicts, error) {
-	if limit < 1 || limit > MaxConflicts {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxConflicts).On("limit")
+	if err := cmp.Or(checkLimit(limit, MaxConflicts), checkState(state)); err != nil {
+		return nil, err
 	}
 	d, err := x.caseDesk(ctx, caller, annona.VerbReadCases, purpose)
 	if err != nil {

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/annona-exchange/annona"
@@ -20,8 +21,8 @@ type CaseChoice struct {
 // Cases returns a page of the cases that the caller may see: those that its partner has, and those that are
 // shared with it. One by its id has an ETag.
 func (x *Exchange) Cases(ctx context.Context, caller annona.Caller, purpose string, c CaseChoice, fields []string, after string, limit int) (*Answer, error) {
-	if limit < 1 || limit > MaxLimit {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	if err := cmp.Or(checkLimit(limit, MaxLimit), x.checkStatus("cases", c.Status)); err != nil {
+		return nil, err
 	}
 	d, err := x.caseDesk(ctx, caller, annona.VerbReadCases, purpose)
 	if err != nil {

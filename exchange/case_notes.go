@@ -188,8 +188,8 @@ func (d *caseDesk) noteSaid(ctx context.Context, note CaseNote) (map[string]any,
 
 // CaseNotes returns a page of the notes of a case, the oldest first.
 func (x *Exchange) CaseNotes(ctx context.Context, caller annona.Caller, purpose, id string, fields []string, after string, limit int) (*Answer, error) {
-	if limit < 1 || limit > MaxLimit {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	if err := checkLimit(limit, MaxLimit); err != nil {
+		return nil, err
 	}
 	d, err := x.caseDesk(ctx, caller, annona.VerbReadCases, purpose)
 	if err != nil {

@@ -17,6 +17,9 @@ const actHandedOver = "accept"
 // MatterUpdates returns a page of what has changed of a case, an enrollment or a benefit, the newest first.
 // Codes: those of Updates, cases_not_granted.
 func (x *Exchange) MatterUpdates(ctx context.Context, caller annona.Caller, purpose, dataset, id, after string, limit int) (*UpdatesShown, error) {
+	if err := checkLimit(limit, MaxUpdates); err != nil {
+		return nil, err
+	}
 	t, err := x.tellingOfMatters(ctx, caller, purpose, dataset)
 	if err != nil {
 		return nil, err

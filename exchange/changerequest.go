@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -28,6 +29,16 @@ const (
 	RequestDeclined  = "declined"  // the source does not
 	RequestTimedOut  = "timed_out"
 )
+
+// checkState refuses what is no state of change requests and conflicts; empty stands for each. Codes: unknown_code.
+func checkState(state string) error {
+	if state != "" && !slices.Contains([]string{
+		RequestPending, RequestAtSource, RequestOpen, RequestApplied, RequestRejected, RequestWithdrawn, RequestConfirmed, RequestDeclined, RequestTimedOut,
+	}, state) {
+		return annona.Invalid("unknown_code", "no change request and no conflict has this state").On("state")
+	}
+	return nil
+}
 
 // asked is what a change request asks of one field, and what a conflict knows of it.
 type asked struct {

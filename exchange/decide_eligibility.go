@@ -385,6 +385,9 @@ type DecidedPage struct {
 // individuals or households, in the order in which they came, without those about somebody whom it may
 // not see now.
 func (x *Exchange) EligibilityDecisions(ctx context.Context, caller annona.Caller, purpose, dataset, after string, limit int) (*DecidedPage, error) {
+	if err := checkLimit(limit, MaxLimit); err != nil {
+		return nil, err
+	}
 	id := map[string]string{"individuals": "individual_id", "households": "household_id"}[dataset]
 	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbDecideEligibility, Question{Dataset: dataset, Purpose: purpose, Fields: []string{id}})
 	if err != nil {

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -455,8 +456,8 @@ type Participation struct {
 // Participations returns a page of the enrollments or benefits that the caller may see, in the order in
 // which they came on file; one by its id when id is not empty.
 func (x *Exchange) Participations(ctx context.Context, caller annona.Caller, q Question, id string, p Participation, limit int, after string) (*Answer, error) {
-	if limit < 1 || limit > MaxLimit {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	if err := cmp.Or(checkLimit(limit, MaxLimit), x.checkStatus(q.Dataset, p.Status)); err != nil {
+		return nil, err
 	}
 	verb := annona.VerbSearch
 	if id != "" {

@@ -80,8 +80,8 @@ func (x *Exchange) FollowSpec(ctx context.Context, caller annona.Caller, name st
 
 // follow takes looks until one has found something, or the time is over.
 func (x *Exchange) follow(ctx context.Context, after string, limit int, wait time.Duration, start func(after string) (*look, error)) (*Changes, error) {
-	if limit < 1 || limit > MaxLimit {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	if err := checkLimit(limit, MaxLimit); err != nil {
+		return nil, err
 	}
 	if wait < 0 || wait > MaxWait {
 		return nil, annona.Invalid("wait_out_of_range", "wait is 0 to %d seconds", int(MaxWait.Seconds())).On("wait")

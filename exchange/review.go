@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -208,6 +209,9 @@ func (s *ChangeShown) cut(i *inquiry, content []asked) *annona.Shape {
 // ListChangeRequests returns a page of change requests or conflicts about one dataset, in the order in which
 // they came; of one state when it is named. Those that the caller may not see are left out.
 func (x *Exchange) ListChangeRequests(ctx context.Context, caller annona.Caller, purpose, dataset, state, after string, limit int, conflicts bool) (*ChangesShown, error) {
+	if err := cmp.Or(checkLimit(limit, MaxUpdates), checkState(state)); err != nil {
+		return nil, err
+	}
 	if dataset == "cases" {
 		return nil, annona.Invalid("dataset_unsuitable", "nobody asks for changes of cases: who may change one does; ask for individuals or households").On("dataset")
 	}

@@ -19,11 +19,38 @@ const (
 // cursorLife is how long a cursor can be continued.
 const cursorLife = 24 * time.Hour
 
+// checkLimit refuses a page of no rows, or of more than a page has. Codes: limit_out_of_range.
+func checkLimit(limit, most int) error {
+	if limit < 1 || limit > most {
+		return annona.Invalid("limit_out_of_range", "limit is 1 to %d", most).On("limit")
+	}
+	return nil
+}
+
+// checkStatus refuses a status by which rows of a dataset are picked and that its list does not have; empty picks
+// each. Codes: unknown_code.
+func (x *Exchange) checkStatus(dataset, status string) error {
+	d := x.CurrentDictionary()
+	of, known := d.Dataset(dataset)
+	if status == "" || !known {
+		return nil
+	}
+	for _, name := range []string{"status", "entitlement_status"} {
+		if f, ok := of.Field(name); ok {
+			if list, _ := d.CodeList(f.CodeList); !list.Has(status) {
+				return annona.Invalid("unknown_code", "the code is not in the list %s", f.CodeList).On("status")
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
 // Search returns a page of the records in the caller's scope, in the order in which they came
 // on file. after is the cursor of the page before, empty for the first.
 func (x *Exchange) Search(ctx context.Context, caller annona.Caller, q Question, limit int, after string, form Form) (*Answer, error) {
-	if limit < 1 || limit > MaxLimit {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	if err := checkLimit(limit, MaxLimit); err != nil {
+		return nil, err
 	}
 	more := false
 	i, page, err := x.readSmall(ctx, caller, annona.VerbSearch, q, form, func(i *inquiry, page *annona.Page) error {

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -420,8 +421,8 @@ func (d *caseDesk) handOver(ctx context.Context, tx annona.Tx, of *matterEdit, s
 // Transitions returns a page of the transitions that the caller's partner has begun or is to answer; those
 // of one case when it is named, of one status when that is.
 func (x *Exchange) Transitions(ctx context.Context, caller annona.Caller, purpose, id, status string, fields []string, after string, limit int) (*Answer, error) {
-	if limit < 1 || limit > MaxLimit {
-		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
+	if err := cmp.Or(checkLimit(limit, MaxLimit), x.checkStatus("transitions", status)); err != nil {
+		return nil, err
 	}
 	d, err := x.caseDesk(ctx, caller, annona.VerbReadCases, purpose)
 	if err != nil {

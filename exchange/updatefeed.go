@@ -58,6 +58,9 @@ type fedEntry struct {
 // UpdatesBehind returns updates behind a position, the oldest first, and the next position; more: there is more
 // already. Codes: those of Updates, unknown_dataset, unknown_code, instant_malformed.
 func (x *Exchange) UpdatesBehind(ctx context.Context, caller annona.Caller, asked UpdatesAsked) (shown *UpdatesShown, more bool, err error) {
+	if err := checkLimit(asked.Limit, MaxUpdates); err != nil {
+		return nil, false, err
+	}
 	f := &updateFeed{asked: asked, seen: map[annona.Number]feedRecord{}}
 	switch asked.Dataset {
 	case "individuals", "households":

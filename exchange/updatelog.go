@@ -73,6 +73,9 @@ const (
 // VerdictRejected is that of a change request which has taken no effect and will not.
 const VerdictRejected = "rejected"
 
+// MaxUpdates is how many entries a page of an update log has at most, and of a list of change requests.
+const MaxUpdates = 100
+
 // maxUpdates is how many changes of one record are told, and how many requests.
 const maxUpdates = 1000
 
@@ -82,6 +85,9 @@ const updatesField = "updates"
 // Updates returns a page of what has changed of one record, the newest first. Codes: those of decisions,
 // update_log_not_granted, not_found, cursor_invalid.
 func (x *Exchange) Updates(ctx context.Context, caller annona.Caller, purpose, dataset, id, after string, limit int) (*UpdatesShown, error) {
+	if err := checkLimit(limit, MaxUpdates); err != nil {
+		return nil, err
+	}
 	t, err := x.tellingOf(ctx, caller, purpose, dataset)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/annona-exchange/annona"
 )
 
 // secretive stands in what callers send; no answer and no log line may repeat it.
@@ -294,4 +296,47 @@ func flip(cursor string) string {
 	bent := []byte(cursor)
 	bent[len(bent)/2] ^= 1
 	return string(bent)
+}
+
+// Every list refuses a page of no rows, of less, and of more than it has, whoever asks for whatever: by the document of
+// the interface, so that none is forgotten. It refuses states and statuses that no row has, too.
+func TestNoListTakesAnyLimitOrStatus(t *testing.T) {
+	r := newRegistry(t)
+	r.caseworkers()
+	r.reporting()
+	r.change("full", func(a *annona.Agreement) { a.UpdateLog, a.Reviews = true, true })
+	lists := 0
+	for path, operations := range r.openAPI().Paths {
+		parameters := map[string]bool{}
+		for _, p := range operations["get"].Parameters {
+			parameters[p.Name] = true
+		}
+		if !parameters["limit"] {
+			continue
+		}
+		lists++
+		query := "?purpose=" + matrixPurpose
+		switch {
+		case path == importsPath:
+			query = "?source=x"
+		case parameters["dataset"]:
+			query += "&dataset=individuals"
+		}
+		at := strings.NewReplacer("{id}", strings.Repeat("a", 26), "{name}", "x").Replace(path) + query
+		for _, limit := range []string{"-1", "0", "1001", "9223372036854775807"} {
+			if a := r.get(at+"&limit="+limit, r.full); a.status != http.StatusBadRequest || codeOf(a) != "limit_out_of_range" {
+				t.Errorf("%s with limit %s: %d %s", path, limit, a.status, a.body)
+			}
+		}
+		for _, name := range []string{"state", "status", "verdict"} {
+			if parameters[name] {
+				if a := r.get(at+"&"+name+"=dance", r.full); a.status != http.StatusBadRequest || codeOf(a) != "unknown_code" {
+					t.Errorf("%s with the %s dance: %d %s", path, name, a.status, a.body)
+				}
+			}
+		}
+	}
+	if lists < 15 {
+		t.Errorf("%d lists", lists)
+	}
 }
