@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sort"
 
@@ -56,24 +57,6 @@ func finderHash(parts ...string) uint64 {
 	}
 	sum := sha256.Sum256(data)
 	return binary.BigEndian.Uint64(sum[:])
-}
-
-// identifierHash is what the finder has an identifier of a household or an individual under: the
-// beginning of its blind index, so that one comes behind the other in order of blind index. The last bit
-// tells households and individuals apart, who may hold the same one.
-func identifierHash(noun string, id annona.IdentifierIndex) uint64 {
-	hash := beginningOf(id.Hash) &^ 1
-	if noun == "household" {
-		hash |= 1
-	}
-	return hash
-}
-
-// beginningOf returns the first 64 bits of a blind index; of a shorter one, zeros behind it.
-func beginningOf(blind []byte) uint64 {
-	var first [8]byte
-	copy(first[:], blind)
-	return binary.BigEndian.Uint64(first[:])
 }
 
 const selectBlock = "SELECT entries FROM finder WHERE block = ?"
@@ -140,14 +123,19 @@ func numbersIn(stmt *sqlite.Stmt, hash uint64) (numbers []annona.Number) {
 	return numbers
 }
 
-// lookUp calls take for each number under a hash, of this transaction too.
+// lookUp calls take for each number under a hash, as this transaction has left them.
 func (t *tx) lookUp(hash uint64, take func(annona.Number) (bool, error)) error {
 	for _, n := range t.findable[hash] {
 		if more, err := take(n); err != nil || !more {
 			return err
 		}
 	}
-	return t.conn.lookUp(hash, take)
+	return t.conn.lookUp(hash, func(n annona.Number) (more bool, err error) {
+		if t.forgotten[finderEntry{hash, n}] {
+			return true, nil
+		}
+		return take(n)
+	})
 }
 
 // numberOf returns the number of the record on file that has that key as its first one; 0 when there
@@ -171,15 +159,33 @@ func (c *conn) isNumberOf(k recordKey, n annona.Number, number *annona.Number) (
 	return !found, err
 }
 
-// makeFindable adds an entry. It is written when the transaction ends.
+// makeFindable adds an entry that the finder does not have. It is written when the transaction ends.
 func (t *tx) makeFindable(hash uint64, number annona.Number) {
+	if e := (finderEntry{hash, number}); t.forgotten[e] {
+		delete(t.forgotten, e)
+		return
+	}
 	t.findable[hash] = append(t.findable[hash], number)
 }
 
-// settleFinder writes the entries that this transaction has added.
+// forgetFindable removes an entry, wherever it is, when the transaction ends: those of one block go together.
+func (t *tx) forgetFindable(hash uint64, number annona.Number) {
+	added := t.findable[hash]
+	if !slices.Contains(added, number) {
+		t.forgotten[finderEntry{hash, number}] = true
+		return
+	}
+	t.findable[hash] = slices.DeleteFunc(added, func(n annona.Number) bool { return n == number })
+}
+
+// settleFinder removes and writes the entries that this transaction has forgotten and added.
 func (t *tx) settleFinder() error {
-	if len(t.findable) == 0 {
-		return nil
+	if len(t.forgotten) > 0 {
+		gone := slices.SortedFunc(maps.Keys(t.forgotten), finderEntry.compare)
+		clear(t.forgotten)
+		if err := t.conn.removeEntries(0, gone); err != nil {
+			return err
+		}
 	}
 	added := make([]finderEntry, 0, len(t.findable))
 	for hash, numbers := range t.findable {
@@ -188,8 +194,48 @@ func (t *tx) settleFinder() error {
 		}
 	}
 	clear(t.findable)
+	if len(added) == 0 {
+		return nil
+	}
 	slices.SortFunc(added, finderEntry.compare)
 	return t.conn.addEntries(0, added)
+}
+
+// removeEntries removes entries, which ascend, from the block of that depth and from those below it that they
+// belong to.
+func (c *conn) removeEntries(bits int, gone []finderEntry) error {
+	block, has := blockOf(gone[0].hash, bits), false
+	there, err := c.one(selectBlock, func(s *sqlite.Stmt) {
+		has = slices.ContainsFunc(gone, func(e finderEntry) bool { return slices.Contains(numbersIn(s, e.hash), e.number) })
+	}, block)
+	if err != nil || !there {
+		return err
+	}
+	if has {
+		if err := c.strike(block, gone); err != nil {
+			return err
+		}
+	}
+	for bits < deepestBits && len(gone) > 0 {
+		end := endOfBlock(gone, bits+stepBits, func(e finderEntry) uint64 { return e.hash })
+		if err := c.removeEntries(bits+stepBits, gone[:end]); err != nil {
+			return err
+		}
+		gone = gone[end:]
+	}
+	return nil
+}
+
+// strike writes a block without some entries.
+func (c *conn) strike(block int64, gone []finderEntry) error {
+	entries, _, err := c.readBlock(block)
+	if err != nil {
+		return err
+	}
+	return c.writeBlock(block, slices.DeleteFunc(entries, func(e finderEntry) bool {
+		_, goes := slices.BinarySearchFunc(gone, e, finderEntry.compare)
+		return goes
+	}))
 }
 
 // addEntries adds entries to the block of that depth that they all belong to. When it is full, it
@@ -262,27 +308,6 @@ func (t *tx) forgetKey(dataset string, number annona.Number) error {
 		return err
 	}
 	delete(t.here, k)
-	return t.forgetFindable(keyHash(k), number)
-}
-
-// forgetFindable removes an entry, wherever it is.
-func (t *tx) forgetFindable(hash uint64, number annona.Number) error {
-	if err := t.settleFinder(); err != nil {
-		return err
-	}
-	for bits := 0; bits <= deepestBits; bits += stepBits {
-		block := blockOf(hash, bits)
-		entries, there, err := t.conn.readBlock(block)
-		if err != nil || !there {
-			return err
-		}
-		at, found := slices.BinarySearchFunc(entries, finderEntry{hash, number}, finderEntry.compare)
-		if !found {
-			continue
-		}
-		if err := t.conn.writeBlock(block, slices.Delete(entries, at, at+1)); err != nil {
-			return err
-		}
-	}
+	t.forgetFindable(keyHash(k), number)
 	return nil
 }
