@@ -185,11 +185,12 @@ CREATE TABLE memberships (
 	end_date             text COLLATE "C",
 	source               text COLLATE "C",
 	decided              boolean NOT NULL,
+	ahead                boolean NOT NULL,
 	PRIMARY KEY (household, rank, number)
 );
 CREATE INDEX memberships_individual ON memberships (individual, number);
-CREATE INDEX memberships_start ON memberships (start_date) WHERE start_date IS NOT NULL;
-CREATE INDEX memberships_end ON memberships (end_date) WHERE end_date IS NOT NULL;
+CREATE INDEX memberships_start ON memberships (start_date) WHERE ahead;
+CREATE INDEX memberships_end ON memberships (end_date) WHERE ahead;
 
 -- to_number is NULL until the other individual arrives, and while it is deleted.
 CREATE TABLE relationships (

@@ -64,12 +64,11 @@ const selectBlock = "SELECT entries FROM finder WHERE block = ?"
 // lookUp calls take for each number that is on file under a hash, until take returns false.
 func (c *conn) lookUp(hash uint64, take func(annona.Number) (bool, error)) error {
 	for bits, more := 0, true; more && bits <= deepestBits; bits += stepBits {
-		var numbers []annona.Number
-		there, err := c.one(selectBlock, func(s *sqlite.Stmt) { numbers = numbersIn(s, hash) }, blockOf(hash, bits))
+		entries, there, err := c.block(blockOf(hash, bits))
 		if err != nil || !there {
 			return err
 		}
-		for _, n := range numbers {
+		for _, n := range entries.under(hash) {
 			if more, err = take(n); err != nil || !more {
 				return err
 			}
@@ -81,17 +80,16 @@ func (c *conn) lookUp(hash uint64, take func(annona.Number) (bool, error)) error
 // lookUpAll calls take for each number that is on file under one of some hashes, which ascend: a block
 // that several of them lead to is read once.
 func (c *conn) lookUpAll(bits int, hashes []uint64, take func(hash uint64, n annona.Number)) error {
-	there, err := c.one(selectBlock, func(s *sqlite.Stmt) {
-		for _, hash := range hashes {
-			for _, n := range numbersIn(s, hash) {
-				take(hash, n)
-			}
-		}
-	}, blockOf(hashes[0], bits))
-	if err != nil || !there || bits == deepestBits {
+	entries, there, err := c.block(blockOf(hashes[0], bits))
+	if err != nil || !there {
 		return err
 	}
-	for len(hashes) > 0 {
+	for _, hash := range hashes {
+		for _, n := range entries.under(hash) {
+			take(hash, n)
+		}
+	}
+	for bits < deepestBits && len(hashes) > 0 {
 		end := endOfBlock(hashes, bits+stepBits, func(hash uint64) uint64 { return hash })
 		if err := c.lookUpAll(bits+stepBits, hashes[:end], take); err != nil {
 			return err
@@ -108,17 +106,25 @@ func endOfBlock[E any](list []E, bits int, hashOf func(E) uint64) int {
 	return end
 }
 
-// numbersIn returns the numbers under a hash in the block that stmt stands on.
-func numbersIn(stmt *sqlite.Stmt, hash uint64) (numbers []annona.Number) {
-	entries := stmt.ColumnReader(0)
-	var e [entrySize]byte
-	at := func(i int) uint64 {
-		entries.ReadAt(e[:], int64(i*entrySize))
-		return binary.BigEndian.Uint64(e[:])
-	}
-	count := entries.Len() / entrySize
-	for i := sort.Search(count, func(i int) bool { return at(i) >= hash }); i < count && at(i) == hash; i++ {
-		numbers = append(numbers, annona.Number(binary.BigEndian.Uint64(e[8:])))
+// packedEntries are the entries of a block as they lie in its row: hash and number, big-endian, ascending.
+type packedEntries []byte
+
+// block reads a block into memory that the next one takes; there: there is one.
+func (c *conn) block(block int64) (entries packedEntries, there bool, err error) {
+	there, err = c.one(selectBlock, func(s *sqlite.Stmt) { c.entries = appendColumn(c.entries[:0], s, 0) }, block)
+	return packedEntries(c.entries), there, err
+}
+
+func (p packedEntries) at(i int) finderEntry {
+	e := p[i*entrySize:]
+	return finderEntry{binary.BigEndian.Uint64(e), annona.Number(binary.BigEndian.Uint64(e[8:]))}
+}
+
+// under returns the numbers under a hash.
+func (p packedEntries) under(hash uint64) (numbers []annona.Number) {
+	count := len(p) / entrySize
+	for i := sort.Search(count, func(i int) bool { return p.at(i).hash >= hash }); i < count && p.at(i).hash == hash; i++ {
+		numbers = append(numbers, p.at(i).number)
 	}
 	return numbers
 }
@@ -204,14 +210,12 @@ func (t *tx) settleFinder() error {
 // removeEntries removes entries, which ascend, from the block of that depth and from those below it that they
 // belong to.
 func (c *conn) removeEntries(bits int, gone []finderEntry) error {
-	block, has := blockOf(gone[0].hash, bits), false
-	there, err := c.one(selectBlock, func(s *sqlite.Stmt) {
-		has = slices.ContainsFunc(gone, func(e finderEntry) bool { return slices.Contains(numbersIn(s, e.hash), e.number) })
-	}, block)
+	block := blockOf(gone[0].hash, bits)
+	entries, there, err := c.block(block)
 	if err != nil || !there {
 		return err
 	}
-	if has {
+	if slices.ContainsFunc(gone, func(e finderEntry) bool { return slices.Contains(entries.under(e.hash), e.number) }) {
 		if err := c.strike(block, gone); err != nil {
 			return err
 		}
@@ -278,15 +282,15 @@ func merged(a, b []finderEntry) []finderEntry {
 
 // readBlock returns the entries of a block; there: there is one.
 func (c *conn) readBlock(block int64) (entries []finderEntry, there bool, err error) {
-	there, err = c.one(selectBlock, func(s *sqlite.Stmt) {
-		data := appendColumn(nil, s, 0)
-		entries = make([]finderEntry, len(data)/entrySize)
-		for i := range entries {
-			e := data[i*entrySize:]
-			entries[i] = finderEntry{binary.BigEndian.Uint64(e), annona.Number(binary.BigEndian.Uint64(e[8:]))}
-		}
-	}, block)
-	return entries, there, err
+	packed, there, err := c.block(block)
+	if err != nil || !there {
+		return nil, there, err
+	}
+	entries = make([]finderEntry, len(packed)/entrySize)
+	for i := range entries {
+		entries[i] = packed.at(i)
+	}
+	return entries, true, nil
 }
 
 func (c *conn) writeBlock(block int64, entries []finderEntry) error {
