@@ -1,6 +1,8 @@
 package annona
 
 import (
+	"bytes"
+	"encoding/binary"
 	"maps"
 	"regexp"
 	"slices"
@@ -82,6 +84,77 @@ func digitValue(r rune) rune {
 		}
 	}
 	return 0
+}
+
+// Check refuses an identifier without a scheme or without a blind index, with the code identifier_malformed.
+func (id IdentifierIndex) Check() error {
+	if id.Scheme == "" || len(id.Hash) == 0 {
+		return Invalid("identifier_malformed", "an identifier has a scheme and a blind index")
+	}
+	return nil
+}
+
+// Place returns the 64 bits under which a store finds the holders of an identifier: the beginning of its
+// blind index, so that places follow each other as blind indexes do. The last bit tells households, whose
+// noun that is, and individuals apart, who may hold the same one. Two identifiers may have one place by
+// chance.
+func (id IdentifierIndex) Place(noun string) uint64 {
+	var first [8]byte
+	copy(first[:], id.Hash)
+	place := binary.BigEndian.Uint64(first[:]) &^ 1
+	if noun == "household" {
+		place |= 1
+	}
+	return place
+}
+
+// IsAmong reports whether an identifier is among some, shareable or not.
+func (id IdentifierIndex) IsAmong(some []IdentifierIndex) bool {
+	return slices.ContainsFunc(some, func(o IdentifierIndex) bool { return o.Scheme == id.Scheme && bytes.Equal(o.Hash, id.Hash) })
+}
+
+// Packed returns the bytes that a packed list contains where the identifier is in it, shareable or not.
+func (id IdentifierIndex) Packed() []byte { return id.pack(nil) }
+
+func (id IdentifierIndex) pack(list []byte) []byte {
+	return AppendItem(AppendItem(list, Image(id.Scheme)), id.Hash)
+}
+
+// PackIdentifiers appends the identifiers of a record to a list, in one piece as they lie in its row: scheme
+// and blind index, each behind its length, and a byte that is 1 where it is shareable. Of one that is named
+// twice the last word counts. The error is that of Check.
+func PackIdentifiers(list []byte, identifiers []IdentifierIndex) ([]byte, error) {
+	for i, id := range identifiers {
+		if err := id.Check(); err != nil {
+			return list, err
+		}
+		if id.IsAmong(identifiers[i+1:]) {
+			continue
+		}
+		shareable := byte(0)
+		if id.Shareable {
+			shareable = 1
+		}
+		list = append(id.pack(list), shareable)
+	}
+	return list, nil
+}
+
+// UnpackIdentifiers reads what PackIdentifiers has written.
+func UnpackIdentifiers(list []byte) (all []IdentifierIndex, err error) {
+	for len(list) > 0 {
+		scheme, rest, err := cut(list)
+		if err != nil {
+			return nil, err
+		}
+		hash, rest, err := cut(rest)
+		if err != nil || len(rest) == 0 {
+			return nil, errImage
+		}
+		all = append(all, IdentifierIndex{Scheme: string(scheme), Hash: hash, Shareable: rest[0] == 1})
+		list = rest[1:]
+	}
+	return all, nil
 }
 
 // IdentifierType says what numbers of one type look like, and who may hold one. All of it is

@@ -2,7 +2,9 @@ package annona
 
 import (
 	"bufio"
+	"bytes"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode"
@@ -188,5 +190,53 @@ func TestIdentifierTypesThatAreRefused(t *testing.T) {
 		if CodeOf(err) != "identifier_type_refused" {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestIdentifiersArePacked packs and unpacks the identifiers of a record, and finds each of them in the list.
+func TestIdentifiersArePacked(t *testing.T) {
+	one := IdentifierIndex{Scheme: "national_id", Hash: bytes.Repeat([]byte{1}, 32)}
+	card := IdentifierIndex{Scheme: "household_id", Hash: []byte{2, 11, 'n'}, Shareable: true}
+	again := card
+	again.Shareable = false
+	list, err := PackIdentifiers(nil, []IdentifierIndex{card, one, again})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := UnpackIdentifiers(list)
+	if want := []IdentifierIndex{one, again}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v: want %v", got, err, want)
+	}
+	for _, id := range []IdentifierIndex{one, card} {
+		if !bytes.Contains(list, id.Packed()) {
+			t.Errorf("%s is not found in the list", id.Scheme)
+		}
+	}
+	other := IdentifierIndex{Scheme: "id", Hash: one.Hash}
+	if bytes.Contains(list, other.Packed()) {
+		t.Error("an identifier of another scheme is found")
+	}
+	for cut := 1; cut < len(list)/2; cut++ {
+		if got, err := UnpackIdentifiers(list[:cut]); err == nil {
+			t.Errorf("the first %d bytes are taken for %v", cut, got)
+		}
+	}
+	for _, wrong := range []IdentifierIndex{{Scheme: "national_id"}, {Hash: one.Hash}} {
+		if _, err := PackIdentifiers(nil, []IdentifierIndex{wrong}); CodeOf(err) != "identifier_malformed" {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+}
+
+// TestPlacesFollowBlindIndexes holds places to the order of what they are the beginnings of, households and
+// individuals apart.
+func TestPlacesFollowBlindIndexes(t *testing.T) {
+	low := IdentifierIndex{Hash: []byte{0x7f, 0xff, 0, 0, 0, 0, 0, 1}}
+	high := IdentifierIndex{Hash: []byte{0x80}}
+	if low.Place("individual") >= high.Place("individual") || low.Place("household") >= high.Place("individual") {
+		t.Error("the places of two blind indexes are not in their order")
+	}
+	if low.Place("household") == low.Place("individual") || high.Place("household") == high.Place("individual") {
+		t.Error("a household and an individual share a place")
 	}
 }

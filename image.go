@@ -114,25 +114,42 @@ func Items(items []byte, yield func(item Image) bool) error {
 	return nil
 }
 
-// SplitGroups cuts an image of the dataset in two: the groups, and the rest.
+// SplitGroups cuts an image of the dataset in two: the groups, and the rest. Values that stand together go
+// together; an image without groups is the rest itself.
 func (d *Dataset) SplitGroups(m Image) (rest, groups Image, err error) {
+	if len(m) == 0 {
+		return nil, nil, nil
+	}
+	from, ofGroups := 0, false // the stretch that has been walked, and where it belongs
+	put := func(to int) {
+		switch part := m[from:to]; {
+		case len(part) == 0:
+		case ofGroups:
+			groups = append(groups, part...)
+		case rest == nil:
+			rest = part[:len(part):len(part)]
+		default:
+			rest = append(rest, part...)
+		}
+		from = to
+	}
 	for left := m; len(left) > 0; {
 		tag, text, behind, err := left.next()
 		if err != nil {
 			return rest, groups, err
 		}
-		part := &rest
-		if slices.Contains(d.groups, tag) {
-			part = &groups
-		}
-		if *part == nil && len(text) > 0 {
-			*part = make(Image, 0, len(left)) // the rest fits
-		}
-		if len(text) > 0 {
-			*part = append(*part, left[:len(left)-len(behind)]...)
+		at, next := len(m)-len(left), len(m)-len(behind)
+		switch isGroup := slices.Contains(d.groups, tag); {
+		case len(text) == 0: // it says nothing
+			put(at)
+			from = next
+		case isGroup != ofGroups:
+			put(at)
+			ofGroups = isGroup
 		}
 		left = behind
 	}
+	put(len(m))
 	return rest, groups, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
@@ -27,10 +28,11 @@ type Loading struct {
 	done    annona.Loaded
 	report  LoadReport
 
-	mu   sync.Mutex // of load, done, report, seen, named and confirms: a heart beats beside the writes, of which two may go on
+	mu   sync.Mutex // of load, done, report, told, seen, named and confirms: a heart beats beside the writes, of which two may go on
 	load annona.Load
-	stop func() // of the heart
-	last *turn  // of the write that was begun last
+	told time.Time // when the registry was last told that the load runs
+	stop func()    // of the heart
+	last *turn     // of the write that was begun last
 
 	// of a full load:
 	named   map[string]*roaring64.Bitmap // numbers of the records that rows have named, by dataset
@@ -224,6 +226,7 @@ type outcome struct {
 	sighted []sighted                  // records that were met for the first time
 	repeats []Repeat
 	settled map[string][]annona.Number // records that were found unchanged, by dataset; of an undo, that were changed back
+	told    bool                       // the registry, that the load runs
 }
 
 func (o *outcome) settle(dataset string, number annona.Number) {
@@ -245,6 +248,9 @@ func (l *Loading) add(o outcome) {
 	defer l.mu.Unlock()
 	l.done = sum(l.done, o.Loaded)
 	l.report.add(o)
+	if o.told {
+		l.told = l.x.Clock()
+	}
 	for _, s := range o.sighted {
 		l.seen[s.dataset].remember(s.number, s.row)
 	}
@@ -329,10 +335,16 @@ func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, s *settling) 
 	if err := l.settleHeads(ctx, tx, s); err != nil {
 		return err
 	}
-	if s.Created+s.Changed == 0 {
-		return nil
+	switch {
+	case s.Created+s.Changed > 0:
+		s.told = true
+		return l.commit(ctx, tx, "batch", s.outcome)
+	case l.isSilentFor(beat / 2):
+		s.told = true
+		load := l.snapshot(StateRunning, s.outcome)
+		return tx.PutLoad(ctx, &load)
 	}
-	return l.commit(ctx, tx, "batch", s.outcome)
+	return nil
 }
 
 // bring completes a record that comes on file.

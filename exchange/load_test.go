@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
@@ -176,6 +177,38 @@ func TestAPageIsReadAgainWhenAKeyIsGone(t *testing.T) {
 		sent, err := r.download(t, everybody, &receiver{})
 		if annona.CodeOf(err) != code || err == nil && sent.Rows != 1 {
 			t.Errorf("%d times in an export: %v, %d rows", missing, err, sent.Rows)
+		}
+	}
+}
+
+// TestALoadSaysThatItRunsWithItsBatches has a load tell that it runs with what it writes and, while nothing is to
+// be written, with a batch now and then: a heart that beats beside the batches has them make room.
+func TestALoadSaysThatItRunsWithItsBatches(t *testing.T) {
+	r := newRegistry(t, 0)
+	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	r.Clock = func() time.Time { return now }
+	load, err := r.StartLoad(t.Context(), operator, "survey", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ama := person(t, "a", "Ama", "baker")
+	for n, step := range []struct {
+		after time.Duration
+		wrote int // records
+		tells bool
+	}{{time.Second, 1, true}, {time.Second, 0, false}, {2 * time.Second, 0, true}, {time.Second, 0, false}} {
+		before, err := load.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(step.after)
+		loaded, err := load.Put(t.Context(), []annona.Record{ama})
+		if err != nil || loaded.Created != step.wrote {
+			t.Fatalf("batch %d: %+v, %v", n, loaded, err)
+		}
+		after, err := load.Info(t.Context())
+		if told := after.Report.Beat.After(before.Report.Beat); err != nil || told != step.tells {
+			t.Errorf("batch %d: the load tells that it runs: %t, want %t (%v)", n, told, step.tells, err)
 		}
 	}
 }

@@ -224,8 +224,8 @@ func (x *Exchange) infoOf(load *annona.Load) (LoadInfo, error) {
 
 const codeInterrupted = "interrupted"
 
-// A load that runs says so: with each batch, and every beat while a batch or the first pass takes
-// long. When nobody can say whether its process lives, it is dead after silence.
+// A load that runs says so: with what it writes, and every beat while a batch or the first pass takes
+// long, or while nothing is to be written. When nobody can say whether its process lives, it is dead after silence.
 const (
 	beat    = 5 * time.Second
 	silence = 60 * time.Second
@@ -371,7 +371,8 @@ func (r LoadReport) encode() []byte {
 	return b
 }
 
-// live lets the load say that it runs, until it ends.
+// live lets the load say that it runs, until it ends. It does not where a batch has just said so: another
+// write beside the batches would have them make room, as for anybody who waits.
 func (l *Loading) live(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -389,11 +390,21 @@ func (l *Loading) live(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+				if !l.isSilentFor(beat) {
+					continue
+				}
 				load := l.snapshot(StateRunning, outcome{})
 				_ = l.x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.PutLoad(ctx, &load) }) // the next beat tries again
 			}
 		}
 	}()
+}
+
+// isSilentFor reports whether no batch has told for so long that the load runs.
+func (l *Loading) isSilentFor(long time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.x.Clock().Sub(l.told) >= long
 }
 
 // snapshot is the load as it stands when what a transaction does is added.

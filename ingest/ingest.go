@@ -21,7 +21,7 @@ import (
 
 // BatchRecords is about the number of records that one batch is made of: few, so that whoever writes
 // them may join as many as suit it.
-const BatchRecords = 100
+const BatchRecords = 25
 
 // Source is a file to read. Gzip is recognized by its first bytes. Open may be called twice
 // when the mapping has several inputs: once to recognize the file by its columns. Progress is

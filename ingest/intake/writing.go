@@ -38,6 +38,7 @@ const (
 	FileTurn     = 15 * time.Millisecond
 	DatabaseTurn = 250 * time.Millisecond
 	mostRecords  = 2000 // of one transaction
+	fewAlone     = 100  // of one for which nobody waits, however long it takes: fewer are mostly what each costs
 )
 
 // How many batches may wait: for being made ready, and for a transaction, which takes all it may hold.
@@ -131,15 +132,11 @@ func (w *Writing) end(t *transaction) (most int) {
 	now := time.Now()
 	took := min(now.Sub(t.began), now.Sub(w.ended)) // not what it waited for the one before
 	w.ended = now
-	return min(mostRecords, int(float64(t.records)*float64(w.longest())/float64(max(took, 1))))
-}
-
-// longest is how long the next transaction may take.
-func (w *Writing) longest() time.Duration {
+	turn, fewest := w.turn, 0
 	if w.load.Alone() {
-		return DatabaseTurn
+		turn, fewest = DatabaseTurn, fewAlone
 	}
-	return w.turn
+	return min(mostRecords, max(fewest, int(float64(t.records)*float64(turn)/float64(max(took, 1)))))
 }
 
 // join adds batches that are ready, as long as the records are no more than that.

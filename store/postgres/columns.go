@@ -104,7 +104,7 @@ func tables() []table {
 var recordColumns = []string{"number", "uid", "source", "source_key", "received_at"}
 
 // imageColumns are set by every write of a record.
-var imageColumns = []string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest", "as_of"}
+var imageColumns = []string{"updated_at", "clear", "clear_groups", "sealed", "sealed_groups", "version", "digest", "as_of", "identifiers"}
 
 // lineColumns are the household line of an individual, set by every write as well.
 var lineColumns = []string{"household_number", "household_uid", "role", "role_source_code", "relationship_to_head", "area_code"}
@@ -200,7 +200,7 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	if tb.dataset == "individuals" {
 		home = "household_number"
 	}
-	tb.lock = "SELECT " + known + "updated_at, " + home + ", " + strings.Join(compared, ", ") + " FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
+	tb.lock = "SELECT " + known + "updated_at, " + home + ", identifiers, " + strings.Join(compared, ", ") + " FROM " + tb.dataset + " WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE"
 	tb.lockDeleted = "SELECT " + known + "before FROM deleted_records WHERE dataset = '" + tb.dataset + "' AND number = ANY ($1) ORDER BY number FOR UPDATE"
 	var assigned []string
 	for i, name := range set {
@@ -229,7 +229,11 @@ func (tb *table) setValues(dst []any, w *written, now string) ([]any, error) {
 	if err != nil {
 		return nil, annona.Internal("write a record", err)
 	}
-	dst = append(dst, now, value(clear), value(clearGroups), value(sealed), value(sealedGroups), int64(r.Version), first.Digest[:], nanoseconds(first.AsOf))
+	identifiers, err := annona.PackIdentifiers(nil, r.Identifiers)
+	if err != nil {
+		return nil, err
+	}
+	dst = append(dst, now, value(clear), value(clearGroups), value(sealed), value(sealedGroups), int64(r.Version), first.Digest[:], nanoseconds(first.AsOf), value(identifiers))
 	if tb.dataset == "individuals" {
 		dst = w.line.values(dst)
 	}

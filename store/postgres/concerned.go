@@ -81,8 +81,8 @@ func (f *affected) days(since, until annona.Date) error {
 	if since >= until {
 		return nil
 	}
-	_, err := f.spread("individuals", `SELECT individual FROM memberships WHERE start_date > $1 AND start_date <= $2
-		UNION SELECT individual FROM memberships WHERE end_date > $1 AND end_date <= $2
+	_, err := f.spread("individuals", `SELECT individual FROM memberships WHERE ahead AND start_date > $1 AND start_date <= $2
+		UNION SELECT individual FROM memberships WHERE ahead AND end_date > $1 AND end_date <= $2
 		UNION SELECT subject FROM restrictions WHERE effective_date > $1 AND effective_date <= $2 OR expiry_date >= $1 AND expiry_date < $2
 		UNION SELECT subject FROM consents WHERE effective_date > $1 AND effective_date <= $2 OR expiry_date >= $1 AND expiry_date < $2`, nil, since, until)
 	return err

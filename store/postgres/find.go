@@ -28,6 +28,7 @@ type found struct {
 	receivedAt    string         // of a deleted record
 	memberships   []membership   // that it has
 	relationships []relationship // likewise
+	identifiers   []annona.IdentifierIndex
 }
 
 // way is how a key leads to a record.
@@ -286,9 +287,12 @@ func (f *found) read(tb *table, r row) (err error) {
 		f.known.Before = r.bytes(12)
 	} else {
 		f.known.Marks.UpdatedAt, f.known.Marks.Home = r.text(12), r.number(13)
+		if f.identifiers, err = unpackIdentifiers(r.bytes(14)); err != nil {
+			return err
+		}
 		f.index = f.index[:0]
 		for i := range tb.indexed {
-			f.index = append(f.index, r.text(14+i))
+			f.index = append(f.index, r.text(15+i))
 		}
 	}
 	f.known.Sealed = append(r.bytes(6), r[7]...)

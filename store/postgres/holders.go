@@ -17,7 +17,7 @@ func (s *Store) Holders(ctx context.Context, scope annona.Scope, in annona.Parti
 		return nil, 0, annona.Internal("look for holders of identifiers", errHolders)
 	}
 	for _, id := range identifiers {
-		if err := checkIdentifier(id); err != nil {
+		if err := id.Check(); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -35,22 +35,22 @@ func (s *Store) Holders(ctx context.Context, scope annona.Scope, in annona.Parti
 var errHolders = errors.New("identifiers are looked up of individuals")
 
 func (l *lowering) holders(c *conn, rows annona.Condition, in annona.Participating, identifiers []annona.IdentifierIndex) (found []annona.Holder, err error) {
-	at, hashes, schemes := make([]int64, len(identifiers)), make([][]byte, len(identifiers)), make([]string, len(identifiers))
+	at, places, packed := make([]int64, len(identifiers)), make([]int64, len(identifiers)), make([][]byte, len(identifiers))
 	for n, id := range identifiers {
-		at[n], hashes[n], schemes[n] = int64(n), id.Hash, id.Scheme
+		at[n], places[n], packed[n] = int64(n), identifierPlace("individual", id), id.Packed()
 	}
 	v := individualView("s")
 	v.home = l.homeOf(homeAlias)
-	l.write("SELECT q.place, s.number, ")
+	l.write("SELECT q.asked, s.number, ")
 	l.takesPart(v, in)
 	l.write(" FROM unnest(")
 	l.bind(at)
 	l.write("::bigint[], ")
-	l.bind(hashes)
-	l.write("::bytea[], ")
-	l.bind(schemes)
-	l.write(`::text[]) q (place, hash, scheme)
-		JOIN identifier_index x ON x.hash = q.hash AND x.scheme = q.scheme AND x.noun = 'individual' JOIN individuals s ON s.number = x.number`)
+	l.bind(places)
+	l.write("::bigint[], ")
+	l.bind(packed)
+	l.write(`::bytea[]) q (asked, place, packed)
+		JOIN identifier_index x ON x.place = q.place JOIN individuals s ON s.number = x.number AND position(q.packed IN s.identifiers) > 0`)
 	l.joinHome(v)
 	l.write(" WHERE TRUE")
 	l.meetsAlone(rows, individualView("s"))

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"slices"
 
 	"github.com/annona-exchange/annona"
 )
@@ -118,14 +117,24 @@ func (t *tx) PutIdentifiers(ctx context.Context, dataset *annona.Dataset, number
 	if err != nil {
 		return err
 	}
+	list, err := annona.PackIdentifiers(nil, identifiers)
+	if err != nil {
+		return err
+	}
+	had, err := t.identifiersOf(tb, number)
+	if err != nil {
+		return t.fault("read the identifiers of a record", err)
+	}
 	t.hashed = true
-	t.later.Queue("DELETE FROM identifier_index WHERE number = $1 AND noun = $2", int64(number), tb.noun)
-	for _, id := range slices.Backward(identifiers) { // of one that is there twice, the last word counts
-		if err := checkIdentifier(id); err != nil {
-			return err
-		}
-		t.later.Queue(`INSERT INTO identifier_index (hash, scheme, noun, number, shareable) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-			id.Hash, id.Scheme, tb.noun, int64(number), id.Shareable)
+	t.later.Queue("UPDATE "+tb.dataset+" SET identifiers = $1 WHERE number = $2", value(list), int64(number))
+	var gone, added entries
+	added.replace(&gone, number, identifierPlaces(tb.noun, had), identifierPlaces(tb.noun, identifiers))
+	t.queueGone(&gone)
+	if len(added.places) > 0 {
+		t.later.Queue("INSERT INTO identifier_index (place, number) SELECT * FROM unnest($1::bigint[], $2::bigint[])", added.places, added.numbers)
+	}
+	if f := t.found[subject{tb.dataset, number}]; f != nil {
+		f.identifiers = identifiers
 	}
 	return nil
 }

@@ -58,26 +58,26 @@ func (f *found) report(r row) {
 func (t *tx) match(tb *table, differing []*found) error {
 	var asked []*found
 	var positions []int64
-	var hashes [][]byte
-	var schemes []string
+	var places []int64
+	var packed [][]byte
 	for _, f := range differing {
 		if f.number > 0 || len(f.asked.Match) == 0 {
 			continue
 		}
 		asked = append(asked, f)
 		for _, id := range f.asked.Match {
-			positions, hashes, schemes = append(positions, int64(len(asked)-1)), append(hashes, id.Hash), append(schemes, id.Scheme)
+			positions, places, packed = append(positions, int64(len(asked)-1)), append(places, identifierPlace(tb.noun, id)), append(packed, id.Packed())
 		}
 	}
 	if len(asked) == 0 {
 		return nil
 	}
-	err := t.conn.each(`SELECT DISTINCT k.position, i.number FROM unnest($1::bigint[], $2::bytea[], $3::text[]) k (position, hash, scheme)
-		JOIN identifier_index i ON i.hash = k.hash AND i.scheme = k.scheme COLLATE "C" AND i.noun = $4 ORDER BY 1, 2`, func(r row) error {
+	err := t.conn.each(`SELECT DISTINCT k.position, i.number FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) k (position, place, packed)
+		JOIN identifier_index i ON i.place = k.place JOIN `+tb.dataset+` r ON r.number = i.number AND position(k.packed IN r.identifiers) > 0 ORDER BY 1, 2`, func(r row) error {
 		f := asked[r.integer(0)]
 		f.known.Matched = append(f.known.Matched, r.number(1))
 		return nil
-	}, positions, hashes, schemes, tb.noun)
+	}, positions, places, packed)
 	for _, f := range asked {
 		if len(f.known.Matched) == 1 {
 			f.way, f.number = byMatch, f.known.Matched[0]

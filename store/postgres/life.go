@@ -196,12 +196,15 @@ func standsIn(dataset string) string {
 	return "NULL"
 }
 
-// removeRow removes the row of a record and the index of its identifiers.
+// removeRow removes the row of a record and what leads to it by its identifiers.
 func (t *tx) removeRow(tb table, number annona.Number) error {
-	err := t.conn.exec("DELETE FROM identifier_index WHERE number = $1 AND noun = $2", number, tb.noun)
+	had, err := t.identifiersOf(tb, number)
 	if err != nil {
 		return err
 	}
+	var gone entries
+	gone.add(number, identifierPlaces(tb.noun, had)...)
+	t.queueGone(&gone)
 	if tb.dataset == "individuals" {
 		t.later.Queue("DELETE FROM name_index WHERE number = $1", int64(number))
 		t.later.Queue("DELETE FROM name_waiting WHERE number = $1", int64(number))

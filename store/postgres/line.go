@@ -80,8 +80,8 @@ func (t *tx) refreshLines(day int64) error {
 // crossed locks and returns those whose membership began or ended after since, up to today.
 func (t *tx) crossed(since, today annona.Date) (individuals []int64, err error) {
 	err = t.conn.each(`SELECT number FROM individuals WHERE number = ANY (ARRAY (
-			SELECT individual FROM memberships WHERE start_date > $1 AND start_date <= $2
-			UNION SELECT individual FROM memberships WHERE end_date > $1 AND end_date <= $2)) ORDER BY number FOR NO KEY UPDATE`, func(r row) error {
+			SELECT individual FROM memberships WHERE ahead AND start_date > $1 AND start_date <= $2
+			UNION SELECT individual FROM memberships WHERE ahead AND end_date > $1 AND end_date <= $2)) ORDER BY number FOR NO KEY UPDATE`, func(r row) error {
 		individuals = append(individuals, r.integer(0))
 		return nil
 	}, since, today)

@@ -198,7 +198,7 @@ func continued(m *membership, had []membership, kept []bool) int {
 }
 
 var membershipColumns = []string{"household", "rank", "number", "individual", "uid", "is_primary", "role", "role_source_code",
-	"relationship_to_head", "recipient_type", "start_date", "end_date", "source", "decided"}
+	"relationship_to_head", "recipient_type", "start_date", "end_date", "source", "decided", "ahead"}
 
 func (t *tx) writeDifference(d *difference) error {
 	if err := t.deleteMemberships(d.gone); err != nil {
@@ -217,13 +217,16 @@ func (t *tx) writeDifference(d *difference) error {
 	for i, n := range numbers {
 		fresh[i].number, fresh[i].uid = n, annona.NewRecordUID(t.now)
 	}
-	rows := rowsFor("memberships", membershipColumns)
+	rows, today := rowsFor("memberships", membershipColumns), annona.DateOf(t.now)
 	for _, m := range d.added {
 		rows.add(int64(m.household.number), m.rank(), m.number, int64(m.individual), m.uid[:], !m.NotPrimary, orNull(m.Role), orNull(m.RoleSourceCode),
-			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate)), m.ownSource(), m.Decided)
+			orNull(m.RelationshipToHead), orNull(m.RecipientType), orNull(string(m.StartDate)), orNull(string(m.EndDate)), m.ownSource(), m.Decided, m.isAhead(today))
 	}
 	return t.conn.copyIn(rows)
 }
+
+// isAhead reports whether a membership that is written on a day begins or ends on it, or later.
+func (m *membership) isAhead(day annona.Date) bool { return m.StartDate >= day || m.EndDate >= day }
 
 func (t *tx) deleteMemberships(gone []*membership) error {
 	if len(gone) == 0 {

@@ -81,3 +81,28 @@ func TestMattersAreFoundByIndexes(t *testing.T) {
 		}
 	}
 }
+
+// TestDisputesAreFoundAlongTheirPlaces looks at the plan of a page of disputes on a table of which the server has
+// no statistics yet: it must go through the index from where the last page has ended, and not through the table.
+func TestDisputesAreFoundAlongTheirPlaces(t *testing.T) {
+	c := testCluster(t)
+	s := c.open(t, "app", c.newRegistry(t))
+	var records []annona.StoredRecord
+	for household := range 800 {
+		records = append(records, benchRecords(household)...)
+	}
+	if err := load(t, s.Store, records...); err != nil {
+		t.Fatal(causes(err))
+	}
+	var plan strings.Builder
+	err := s.readers.ask(t.Context(), "look at a plan", func(c *conn) error {
+		return c.each("EXPLAIN "+selectShared, func(r row) error {
+			fmt.Fprintln(&plan, r.text(0))
+			return nil
+		}, int64(math.MinInt64), int64(0), int64(500))
+	})
+	sorted := strings.Contains(plan.String(), "Sort") || strings.Contains(plan.String(), "Seq Scan")
+	if err != nil || sorted || !strings.Contains(plan.String(), "Index Only Scan using identifier_index_place") {
+		t.Fatalf("%v\n%s", causes(err), &plan)
+	}
+}

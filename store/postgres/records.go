@@ -44,17 +44,15 @@ func (s *Store) ReadOne(ctx context.Context, scope annona.Scope, uid annona.UID,
 
 // Lookup appends the rows of the scope that hold the identifier: at most two.
 func (s *Store) Lookup(ctx context.Context, scope annona.Scope, id annona.IdentifierIndex, page *annona.Page) error {
-	if err := checkIdentifier(id); err != nil {
+	if err := id.Check(); err != nil {
 		return err
 	}
 	return s.readFew(ctx, scope, page, 2, func(l *lowering, alias string) {
-		l.write(" AND ", alias, ".number IN (SELECT number FROM identifier_index WHERE hash = ")
-		l.bind(id.Hash)
-		l.write(" AND scheme = ")
-		l.bind(id.Scheme)
-		l.write(" AND noun = ")
-		l.bind(scope.Dataset().Noun)
-		l.write(")")
+		l.write(" AND ", alias, ".number IN (SELECT number FROM identifier_index WHERE place = ")
+		l.bind(identifierPlace(scope.Dataset().Noun, id))
+		l.write(") AND position(")
+		l.bind(id.Packed())
+		l.write("::bytea IN ", alias, ".identifiers) > 0")
 	})
 }
 

@@ -33,9 +33,10 @@ CREATE TABLE households (
 	sealed_groups bytea,
 	source_key    text COLLATE "C" NOT NULL,
 	as_of         bigint,
+	identifiers   bytea,
 	f_area_code   text COLLATE "C"
 );
-ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL; -- sealed bytes do not shrink
+ALTER TABLE households ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL, ALTER COLUMN identifiers SET STORAGE EXTERNAL; -- sealed bytes do not shrink
 CREATE UNIQUE INDEX households_uid ON households (uid);
 CREATE UNIQUE INDEX households_source ON households (source_key, source);
 CREATE INDEX households_area ON households (f_area_code);
@@ -60,9 +61,10 @@ CREATE TABLE individuals (
 	clear_groups         bytea,
 	sealed_groups        bytea,
 	source_key           text COLLATE "C" NOT NULL,
-	as_of                bigint
+	as_of                bigint,
+	identifiers          bytea
 );
-ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL;
+ALTER TABLE individuals ALTER COLUMN sealed SET STORAGE EXTERNAL, ALTER COLUMN sealed_groups SET STORAGE EXTERNAL, ALTER COLUMN identifiers SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX individuals_uid ON individuals (uid);
 CREATE UNIQUE INDEX individuals_source ON individuals (source_key, source);
 CREATE INDEX individuals_area ON individuals (area_code);
@@ -183,11 +185,12 @@ CREATE TABLE memberships (
 	end_date             text COLLATE "C",
 	source               text COLLATE "C",
 	decided              boolean NOT NULL,
+	ahead                boolean NOT NULL,
 	PRIMARY KEY (household, rank, number)
 );
 CREATE INDEX memberships_individual ON memberships (individual, number);
-CREATE INDEX memberships_start ON memberships (start_date) WHERE start_date IS NOT NULL;
-CREATE INDEX memberships_end ON memberships (end_date) WHERE end_date IS NOT NULL;
+CREATE INDEX memberships_start ON memberships (start_date) WHERE ahead;
+CREATE INDEX memberships_end ON memberships (end_date) WHERE ahead;
 
 -- to_number is NULL until the other individual arrives, and while it is deleted.
 CREATE TABLE relationships (
@@ -206,17 +209,13 @@ CREATE TABLE relationships (
 CREATE INDEX relationships_to ON relationships (to_number) WHERE to_number IS NOT NULL;
 CREATE INDEX relationships_unresolved ON relationships (source, to_key) WHERE to_number IS NULL;
 
--- A holder has each identifier once: whoever writes one has locked the holder and has taken what it had
--- away. Another unique index would be half of what an identifier costs.
+-- Where identifiers lead: a place, see identifierPlace, and a number that may hold one there. What a record holds
+-- stands in its row: whoever follows an entry compares. Whoever writes entries of a holder has locked its row.
 CREATE TABLE identifier_index (
-	hash      bytea NOT NULL,
-	scheme    text COLLATE "C" NOT NULL,
-	noun      text COLLATE "C" NOT NULL,
-	number    bigint NOT NULL,
-	shareable boolean NOT NULL
+	place  bigint NOT NULL,
+	number bigint NOT NULL
 );
-CREATE INDEX identifier_index_number ON identifier_index (number);
-CREATE INDEX identifier_index_hash ON identifier_index USING hash (hash); -- half of what a tree costs that is written all over
+CREATE INDEX identifier_index_place ON identifier_index (place);
 
 -- How the indexes of hashes stand: kept, of which version of their key, and how far they are made anew.
 CREATE TABLE indexes (

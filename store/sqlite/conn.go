@@ -18,7 +18,8 @@ const maxStatements = 200
 type conn struct {
 	*sqlite.Conn
 	statements map[string]*sqlite.Stmt
-	turns      turns // of the connection that writes records
+	turns      turns  // of the connection that writes records
+	entries    []byte // of the block of the finder that was read last: memory that is used again
 }
 
 func open(path string, flags sqlite.OpenFlags) (*conn, error) {

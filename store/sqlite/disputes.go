@@ -40,6 +40,9 @@ type disputed struct {
 	found []annona.Dispute
 }
 
+// behind is the place where the disputes begin that are asked for, or one before it.
+func (d *disputed) behind() uint64 { return annona.IdentifierIndex{Hash: d.after}.Place("individual") }
+
 func (d *disputed) isFull() bool { return len(d.found) >= d.limit }
 
 // walk goes through the block of a depth that begins with prefix, with what the blocks above it have of it,
@@ -61,7 +64,7 @@ func (d *disputed) walk(bits int, prefix uint64, above []finderEntry) error {
 			}
 			return 1
 		})
-		if first+(step-1) >= beginningOf(d.after)&^1 {
+		if first+(step-1) >= d.behind() {
 			if err := d.walk(bits+stepBits, first, entries[:end]); err != nil {
 				return err
 			}
@@ -98,7 +101,7 @@ func (d *disputed) holders(entries []finderEntry) error {
 			return err
 		}
 		for _, id := range held {
-			if id.Shareable || identifierHash(d.of.Noun, id) != e.hash || bytes.Compare(id.Hash, d.after) <= 0 {
+			if id.Shareable || id.Place(d.of.Noun) != e.hash || bytes.Compare(id.Hash, d.after) <= 0 {
 				continue
 			}
 			at := slices.IndexFunc(begun, func(o annona.Dispute) bool { return o.Scheme == id.Scheme && bytes.Equal(o.Hash, id.Hash) })
@@ -126,7 +129,7 @@ func (c *conn) heldBy(dataset string, number annona.Number) (uid annona.UID, hel
 		uid, list = columnUID(s, 0), columnBytes(s, 1)
 	}, number)
 	if err == nil {
-		held, err = identifiersIn(list)
+		held, err = unpackIdentifiers(list)
 	}
 	return uid, held, err
 }

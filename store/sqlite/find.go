@@ -141,7 +141,7 @@ func (t *tx) findRecord(tb *table, k *annona.RecordKey, maybe []annona.Number) (
 // match looks for the holders of a record's identifiers. The only one there is, is found.
 func (t *tx) match(tb *table, k *annona.RecordKey, known *annona.Known) error {
 	for _, id := range k.Match {
-		err := t.lookUp(identifierHash(tb.noun, id), func(n annona.Number) (more bool, err error) {
+		err := t.lookUp(id.Place(tb.noun), func(n annona.Number) (more bool, err error) {
 			holder, err := t.conn.isHolder(tb.dataset, n, id)
 			if holder {
 				known.Matched = append(known.Matched, n)
@@ -191,7 +191,7 @@ func (t *tx) recall(tb *table, k *annona.RecordKey, known *annona.Known) error {
 	if err != nil {
 		return err
 	}
-	if f.identifiers, err = identifiersIn(identifiers); err != nil {
+	if f.identifiers, err = unpackIdentifiers(identifiers); err != nil {
 		return err
 	}
 	if known.Clear, err = annona.JoinImages(clear, groups); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sort"
 
@@ -58,35 +59,16 @@ func finderHash(parts ...string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// identifierHash is what the finder has an identifier of a household or an individual under: the
-// beginning of its blind index, so that one comes behind the other in order of blind index. The last bit
-// tells households and individuals apart, who may hold the same one.
-func identifierHash(noun string, id annona.IdentifierIndex) uint64 {
-	hash := beginningOf(id.Hash) &^ 1
-	if noun == "household" {
-		hash |= 1
-	}
-	return hash
-}
-
-// beginningOf returns the first 64 bits of a blind index; of a shorter one, zeros behind it.
-func beginningOf(blind []byte) uint64 {
-	var first [8]byte
-	copy(first[:], blind)
-	return binary.BigEndian.Uint64(first[:])
-}
-
 const selectBlock = "SELECT entries FROM finder WHERE block = ?"
 
 // lookUp calls take for each number that is on file under a hash, until take returns false.
 func (c *conn) lookUp(hash uint64, take func(annona.Number) (bool, error)) error {
 	for bits, more := 0, true; more && bits <= deepestBits; bits += stepBits {
-		var numbers []annona.Number
-		there, err := c.one(selectBlock, func(s *sqlite.Stmt) { numbers = numbersIn(s, hash) }, blockOf(hash, bits))
+		entries, there, err := c.block(blockOf(hash, bits))
 		if err != nil || !there {
 			return err
 		}
-		for _, n := range numbers {
+		for _, n := range entries.under(hash) {
 			if more, err = take(n); err != nil || !more {
 				return err
 			}
@@ -98,17 +80,16 @@ func (c *conn) lookUp(hash uint64, take func(annona.Number) (bool, error)) error
 // lookUpAll calls take for each number that is on file under one of some hashes, which ascend: a block
 // that several of them lead to is read once.
 func (c *conn) lookUpAll(bits int, hashes []uint64, take func(hash uint64, n annona.Number)) error {
-	there, err := c.one(selectBlock, func(s *sqlite.Stmt) {
-		for _, hash := range hashes {
-			for _, n := range numbersIn(s, hash) {
-				take(hash, n)
-			}
-		}
-	}, blockOf(hashes[0], bits))
-	if err != nil || !there || bits == deepestBits {
+	entries, there, err := c.block(blockOf(hashes[0], bits))
+	if err != nil || !there {
 		return err
 	}
-	for len(hashes) > 0 {
+	for _, hash := range hashes {
+		for _, n := range entries.under(hash) {
+			take(hash, n)
+		}
+	}
+	for bits < deepestBits && len(hashes) > 0 {
 		end := endOfBlock(hashes, bits+stepBits, func(hash uint64) uint64 { return hash })
 		if err := c.lookUpAll(bits+stepBits, hashes[:end], take); err != nil {
 			return err
@@ -125,29 +106,42 @@ func endOfBlock[E any](list []E, bits int, hashOf func(E) uint64) int {
 	return end
 }
 
-// numbersIn returns the numbers under a hash in the block that stmt stands on.
-func numbersIn(stmt *sqlite.Stmt, hash uint64) (numbers []annona.Number) {
-	entries := stmt.ColumnReader(0)
-	var e [entrySize]byte
-	at := func(i int) uint64 {
-		entries.ReadAt(e[:], int64(i*entrySize))
-		return binary.BigEndian.Uint64(e[:])
-	}
-	count := entries.Len() / entrySize
-	for i := sort.Search(count, func(i int) bool { return at(i) >= hash }); i < count && at(i) == hash; i++ {
-		numbers = append(numbers, annona.Number(binary.BigEndian.Uint64(e[8:])))
+// packedEntries are the entries of a block as they lie in its row: hash and number, big-endian, ascending.
+type packedEntries []byte
+
+// block reads a block into memory that the next one takes; there: there is one.
+func (c *conn) block(block int64) (entries packedEntries, there bool, err error) {
+	there, err = c.one(selectBlock, func(s *sqlite.Stmt) { c.entries = appendColumn(c.entries[:0], s, 0) }, block)
+	return packedEntries(c.entries), there, err
+}
+
+func (p packedEntries) at(i int) finderEntry {
+	e := p[i*entrySize:]
+	return finderEntry{binary.BigEndian.Uint64(e), annona.Number(binary.BigEndian.Uint64(e[8:]))}
+}
+
+// under returns the numbers under a hash.
+func (p packedEntries) under(hash uint64) (numbers []annona.Number) {
+	count := len(p) / entrySize
+	for i := sort.Search(count, func(i int) bool { return p.at(i).hash >= hash }); i < count && p.at(i).hash == hash; i++ {
+		numbers = append(numbers, p.at(i).number)
 	}
 	return numbers
 }
 
-// lookUp calls take for each number under a hash, of this transaction too.
+// lookUp calls take for each number under a hash, as this transaction has left them.
 func (t *tx) lookUp(hash uint64, take func(annona.Number) (bool, error)) error {
 	for _, n := range t.findable[hash] {
 		if more, err := take(n); err != nil || !more {
 			return err
 		}
 	}
-	return t.conn.lookUp(hash, take)
+	return t.conn.lookUp(hash, func(n annona.Number) (more bool, err error) {
+		if t.forgotten[finderEntry{hash, n}] {
+			return true, nil
+		}
+		return take(n)
+	})
 }
 
 // numberOf returns the number of the record on file that has that key as its first one; 0 when there
@@ -171,15 +165,33 @@ func (c *conn) isNumberOf(k recordKey, n annona.Number, number *annona.Number) (
 	return !found, err
 }
 
-// makeFindable adds an entry. It is written when the transaction ends.
+// makeFindable adds an entry that the finder does not have. It is written when the transaction ends.
 func (t *tx) makeFindable(hash uint64, number annona.Number) {
+	if e := (finderEntry{hash, number}); t.forgotten[e] {
+		delete(t.forgotten, e)
+		return
+	}
 	t.findable[hash] = append(t.findable[hash], number)
 }
 
-// settleFinder writes the entries that this transaction has added.
+// forgetFindable removes an entry, wherever it is, when the transaction ends: those of one block go together.
+func (t *tx) forgetFindable(hash uint64, number annona.Number) {
+	added := t.findable[hash]
+	if !slices.Contains(added, number) {
+		t.forgotten[finderEntry{hash, number}] = true
+		return
+	}
+	t.findable[hash] = slices.DeleteFunc(added, func(n annona.Number) bool { return n == number })
+}
+
+// settleFinder removes and writes the entries that this transaction has forgotten and added.
 func (t *tx) settleFinder() error {
-	if len(t.findable) == 0 {
-		return nil
+	if len(t.forgotten) > 0 {
+		gone := slices.SortedFunc(maps.Keys(t.forgotten), finderEntry.compare)
+		clear(t.forgotten)
+		if err := t.conn.removeEntries(0, gone); err != nil {
+			return err
+		}
 	}
 	added := make([]finderEntry, 0, len(t.findable))
 	for hash, numbers := range t.findable {
@@ -188,8 +200,46 @@ func (t *tx) settleFinder() error {
 		}
 	}
 	clear(t.findable)
+	if len(added) == 0 {
+		return nil
+	}
 	slices.SortFunc(added, finderEntry.compare)
 	return t.conn.addEntries(0, added)
+}
+
+// removeEntries removes entries, which ascend, from the block of that depth and from those below it that they
+// belong to.
+func (c *conn) removeEntries(bits int, gone []finderEntry) error {
+	block := blockOf(gone[0].hash, bits)
+	entries, there, err := c.block(block)
+	if err != nil || !there {
+		return err
+	}
+	if slices.ContainsFunc(gone, func(e finderEntry) bool { return slices.Contains(entries.under(e.hash), e.number) }) {
+		if err := c.strike(block, gone); err != nil {
+			return err
+		}
+	}
+	for bits < deepestBits && len(gone) > 0 {
+		end := endOfBlock(gone, bits+stepBits, func(e finderEntry) uint64 { return e.hash })
+		if err := c.removeEntries(bits+stepBits, gone[:end]); err != nil {
+			return err
+		}
+		gone = gone[end:]
+	}
+	return nil
+}
+
+// strike writes a block without some entries.
+func (c *conn) strike(block int64, gone []finderEntry) error {
+	entries, _, err := c.readBlock(block)
+	if err != nil {
+		return err
+	}
+	return c.writeBlock(block, slices.DeleteFunc(entries, func(e finderEntry) bool {
+		_, goes := slices.BinarySearchFunc(gone, e, finderEntry.compare)
+		return goes
+	}))
 }
 
 // addEntries adds entries to the block of that depth that they all belong to. When it is full, it
@@ -232,15 +282,15 @@ func merged(a, b []finderEntry) []finderEntry {
 
 // readBlock returns the entries of a block; there: there is one.
 func (c *conn) readBlock(block int64) (entries []finderEntry, there bool, err error) {
-	there, err = c.one(selectBlock, func(s *sqlite.Stmt) {
-		data := appendColumn(nil, s, 0)
-		entries = make([]finderEntry, len(data)/entrySize)
-		for i := range entries {
-			e := data[i*entrySize:]
-			entries[i] = finderEntry{binary.BigEndian.Uint64(e), annona.Number(binary.BigEndian.Uint64(e[8:]))}
-		}
-	}, block)
-	return entries, there, err
+	packed, there, err := c.block(block)
+	if err != nil || !there {
+		return nil, there, err
+	}
+	entries = make([]finderEntry, len(packed)/entrySize)
+	for i := range entries {
+		entries[i] = packed.at(i)
+	}
+	return entries, true, nil
 }
 
 func (c *conn) writeBlock(block int64, entries []finderEntry) error {
@@ -262,27 +312,6 @@ func (t *tx) forgetKey(dataset string, number annona.Number) error {
 		return err
 	}
 	delete(t.here, k)
-	return t.forgetFindable(keyHash(k), number)
-}
-
-// forgetFindable removes an entry, wherever it is.
-func (t *tx) forgetFindable(hash uint64, number annona.Number) error {
-	if err := t.settleFinder(); err != nil {
-		return err
-	}
-	for bits := 0; bits <= deepestBits; bits += stepBits {
-		block := blockOf(hash, bits)
-		entries, there, err := t.conn.readBlock(block)
-		if err != nil || !there {
-			return err
-		}
-		at, found := slices.BinarySearchFunc(entries, finderEntry{hash, number}, finderEntry.compare)
-		if !found {
-			continue
-		}
-		if err := t.conn.writeBlock(block, slices.Delete(entries, at, at+1)); err != nil {
-			return err
-		}
-	}
+	t.forgetFindable(keyHash(k), number)
 	return nil
 }

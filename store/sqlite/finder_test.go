@@ -48,9 +48,7 @@ func TestFinderFindsEverything(t *testing.T) {
 	forgotten := map[int]bool{3: true, 5: true, 17: true, len(hashes) - 1: true}
 	write(func(x *tx) error {
 		for n := range forgotten {
-			if err := x.forgetFindable(hashes[n], annona.Number(n+1)); err != nil {
-				return err
-			}
+			x.forgetFindable(hashes[n], annona.Number(n+1))
 		}
 		for n, hash := range hashes {
 			if n%100 == 0 && hash == 42 && n%6000 != 0 {
@@ -60,8 +58,17 @@ func TestFinderFindsEverything(t *testing.T) {
 				return err
 			}
 		}
-		return allAreFound(t, x, hashes, forgotten)
+		return nil
 	})
+	write(func(x *tx) error { return allAreFound(t, x, hashes, forgotten) })
+	write(func(x *tx) error { // who comes back in the same transaction has not gone
+		x.forgetFindable(hashes[7], 8)
+		x.makeFindable(hashes[7], 8)
+		x.makeFindable(hashes[3], 4)
+		x.forgetFindable(hashes[3], 4)
+		return nil
+	})
+	write(func(x *tx) error { return allAreFound(t, x, hashes, forgotten) })
 }
 
 // allAreFound checks that a look for all hashes at once finds what looks for each of them do.

@@ -43,10 +43,10 @@ var errHolders = errors.New("identifiers are looked up of individuals")
 func (c *conn) holdersOf(of *annona.Dataset, identifiers []annona.IdentifierIndex) (string, error) {
 	at, hashes := map[uint64][]int{}, make([]uint64, len(identifiers))
 	for n, id := range identifiers {
-		if err := checkIdentifier(id); err != nil {
+		if err := id.Check(); err != nil {
 			return "", err
 		}
-		hashes[n] = identifierHash(of.Noun, id)
+		hashes[n] = id.Place(of.Noun)
 		at[hashes[n]] = append(at[hashes[n]], n)
 	}
 	pairs := [][2]int64{}

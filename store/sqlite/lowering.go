@@ -54,7 +54,7 @@ func (l *lowering) bind(value any) {
 // holdersOf returns the numbers of the records that hold an identifier, as a JSON list.
 func (l *lowering) holdersOf(of *annona.Dataset, id annona.IdentifierIndex) string {
 	var holders []annona.Number
-	err := l.conn.lookUp(identifierHash(of.Noun, id), func(n annona.Number) (more bool, err error) {
+	err := l.conn.lookUp(id.Place(of.Noun), func(n annona.Number) (more bool, err error) {
 		holder, err := l.conn.isHolder(of.Name, n, id)
 		if holder {
 			holders = append(holders, n)

@@ -43,7 +43,7 @@ func (s *Store) ReadOne(ctx context.Context, scope annona.Scope, uid annona.UID,
 
 // Lookup appends the rows of the scope that hold the identifier: at most two.
 func (s *Store) Lookup(ctx context.Context, scope annona.Scope, id annona.IdentifierIndex, page *annona.Page) error {
-	if err := checkIdentifier(id); err != nil {
+	if err := id.Check(); err != nil {
 		return err
 	}
 	return s.readRows(ctx, scope, page, 2, func(l *lowering, alias string) {

@@ -122,7 +122,7 @@ func (tb *table) bindRecord(stmt *sqlite.Stmt, r *annona.StoredRecord, first *an
 	stmt.BindBytes(7, first.Digest[:])
 	bindTime(stmt, 8, first.AsOf)
 	var memory [512]byte
-	identifiers, err := appendIdentifiers(memory[:0], r.Identifiers)
+	identifiers, err := annona.PackIdentifiers(memory[:0], r.Identifiers)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type tx struct {
 	names     bool                        // names are indexed
 	due       map[annona.Number]bool      // whose names are to be
 	findable  map[uint64][]annona.Number  // entries added to the finder, not written yet
+	forgotten map[finderEntry]bool        // entries that are to be removed from it
 	here      map[recordKey]annona.Number // records that this transaction has brought on file, by first key
 }
 
@@ -46,8 +47,8 @@ func newTx(ctx context.Context, w *writer) *tx {
 		tables:   map[string]*table{},
 		known:    map[householdKey]household{},
 		found:    map[subject]*found{},
-		findable: map[uint64][]annona.Number{},
-		here:     map[recordKey]annona.Number{},
+		findable: map[uint64][]annona.Number{}, forgotten: map[finderEntry]bool{},
+		here: map[recordKey]annona.Number{},
 	}
 }
 

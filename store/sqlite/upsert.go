@@ -85,9 +85,7 @@ func (t *tx) upsertRecord(by annona.Author, r *annona.StoredRecord, loaded *anno
 			return w, err
 		}
 	}
-	if err := t.refind(tb.noun, w.number, f.identifiers, r.Identifiers); err != nil {
-		return w, err
-	}
+	t.refind(tb.noun, w.number, f.identifiers, r.Identifiers)
 	if tb.dataset != "individuals" {
 		return w, nil
 	}
