@@ -26,6 +26,7 @@ func (x *Exchange) Search(ctx context.Context, caller annona.Caller, q Question,
 		return nil, annona.Invalid("limit_out_of_range", "limit is 1 to %d", MaxLimit).On("limit")
 	}
 	more := false
+	q.atMost = atMost(limit)
 	i, page, err := x.readSmall(ctx, caller, annona.VerbSearch, q, form, func(i *inquiry, page *annona.Page) error {
 		from, err := x.openCursor(i, after)
 		if err != nil {

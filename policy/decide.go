@@ -89,6 +89,10 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 		return nil, err
 	}
 	g.Decision = annona.Decision{Policy: p.policy.Version, Role: r.role(), Rules: n.rules, Inputs: r.inputs(a.Name, a.Version, p.policy.Version), Effect: n.effect}
+	if p.Asks(&r) != (Asked{}) {
+		weighed := r.Weighed
+		g.Decision.Weighed = &weighed
+	}
 	g.StepUp = n.stepUp
 	if len(r.Within.Datasets) > 0 {
 		g.Fields, g.Derivable, g.Within = t.only(g.Fields, r.Within.Datasets), t.only(g.Derivable, r.Within.Datasets), r.Within
