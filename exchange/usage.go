@@ -189,6 +189,7 @@ type GrantedVerb struct {
 type GrantedField struct {
 	Dataset, Field string
 	LastUsed       time.Time
+	Until          annona.Date // last day on which the agreement grants its dataset; empty: that of the agreement
 }
 
 // Usage says what a client is granted and what it has used of that: to the operator, and to people of the registry with a
@@ -255,7 +256,7 @@ func (x *Exchange) compareUsage(ctx context.Context, u *ClientUsage, seen []anno
 		}
 	}
 	for f, at := range last {
-		u.Fields = append(u.Fields, GrantedField{f.dataset, f.code, at})
+		u.Fields = append(u.Fields, GrantedField{f.dataset, f.code, at, agreement.Datasets[f.dataset].ValidUntil})
 	}
 	slices.SortFunc(u.Fields, func(a, b GrantedField) int {
 		return cmp.Or(cmp.Compare(a.Dataset, b.Dataset), cmp.Compare(a.Field, b.Field))

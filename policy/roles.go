@@ -229,6 +229,9 @@ func compilePortion(d *annona.Dictionary, name string, terms annona.DatasetTerms
 			return nil, err
 		}
 	}
+	if terms.ValidUntil != "" {
+		return nil, annona.Invalid("policy_malformed", "a rule has a valid_until of its own, its datasets have none").On(name)
+	}
 	if terms.Condition == "" {
 		return p, nil
 	}
