@@ -53,7 +53,13 @@ type DatasetTerms struct {
 	Treatments    map[string]Treatment `json:"treatments,omitempty" yaml:"treatments,omitempty"`
 	Bands         map[string]int64     `json:"bands,omitempty" yaml:"bands,omitempty"`
 	Condition     string               `json:"condition,omitempty" yaml:"condition,omitempty"` // filter language; root datasets only
+	// ValidUntil is the last day on which an agreement grants it; empty: the agreement's own. Rules of roles have days
+	// of theirs.
+	ValidUntil Date `json:"valid_until,omitempty" yaml:"valid_until,omitempty"`
 }
+
+// Over reports whether the last day of the terms is behind a day.
+func (d DatasetTerms) Over(today Date) bool { return d.ValidUntil != "" && today > d.ValidUntil }
 
 // CredentialTerms is what credentials of one strength may do.
 type CredentialTerms struct {

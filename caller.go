@@ -593,7 +593,54 @@ type Decision struct {
 	Rules  []string // names of those that matched, in the order of the policy
 	Inputs [32]byte // SHA-256 of all that it was decided from
 	Effect uint64   // of fields, rows and ceiling that agreement and role leave: another one is another grant
+	// Weighed are the facts that rules have asked about; nil: none has.
+	Weighed *Weighed
 }
+
+// Weighed are facts about a request that the gate has to find out. It does so when the request begins, and they
+// hold until it ends.
+type Weighed struct {
+	Rows Estimate
+	Risk Risk
+}
+
+// Estimate is how many rows a request would release. Unless it is Known nobody can say.
+type Estimate struct {
+	Rows  int64
+	Known bool
+}
+
+// Risk says how unlike its client a request is, and why. The zero Risk is not known.
+type Risk struct {
+	Level   string   // RiskLow, RiskMedium or RiskHigh; empty: not known
+	Factors []string // of network, hour, sign_in and volume those that count, in that order
+}
+
+// The levels of risk: nothing counts, one thing does, several do.
+const (
+	RiskLow    = "low"
+	RiskMedium = "medium"
+	RiskHigh   = "high"
+)
+
+// Habit is how much a client did on one day in one respect. It tells nothing about anybody.
+type Habit struct {
+	Client UID
+	Day    Date // of the installation
+	Kind   HabitKind
+	Value  string // the network as 192.0.2.0/24, the hour as 0 to 23; of rows: all
+	Count  int64  // requests that were granted; of rows: those that were released
+}
+
+// HabitKind is a respect in which a client has habits.
+type HabitKind string
+
+// The kinds of habits.
+const (
+	HabitNetwork HabitKind = "network"
+	HabitHour    HabitKind = "hour"
+	HabitRows    HabitKind = "rows"
+)
 
 // Grant is a permission that policy has given to one request: which fields of which datasets
 // may leave, for which rows, for which purpose and how many.
@@ -671,6 +718,11 @@ type Uses interface {
 	PutUses(ctx context.Context, uses []Use) error
 	// UsesOf returns what a client has used, in that order.
 	UsesOf(ctx context.Context, client UID) ([]Use, error)
+	// AddHabits adds to what is kept, in one transaction, whichever node has seen it, and forgets the days before
+	// one. Whoever calls it has them in order of client, day, kind and value.
+	AddHabits(ctx context.Context, habits []Habit, forget Date) error
+	// HabitsOf returns what a client did on the days that are kept, in that order.
+	HabitsOf(ctx context.Context, client UID) ([]Habit, error)
 }
 
 // BreakGlass is an emergency in which a person reads, through one client, in the emergency roles that they

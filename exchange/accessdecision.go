@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -23,6 +24,9 @@ type DecisionRecord struct {
 	Rules            []string    `json:"rules,omitempty"`  // that held, in the order of the policy
 	Inputs           string      `json:"inputs,omitempty"` // SHA-256 of all that it was decided from
 	Raised           string      `json:"raised,omitempty"`
+	Rows             string      `json:"rows,omitempty"`         // that it was thought to release; where a rule asked and it was known
+	Risk             string      `json:"risk,omitempty"`         // low, medium or high; likewise
+	RiskFactors      []string    `json:"risk_factors,omitempty"` // of network, hour, sign_in and volume those that counted
 }
 
 // Decision returns why a request was granted: to the client that made it, and to the operator. Another
@@ -53,19 +57,34 @@ func (x *Exchange) Decision(ctx context.Context, caller annona.Caller, id annona
 	return &DecisionRecord{
 		ID: id.String(), At: e.At, Verb: f.Verb, Dataset: f.Dataset, Purpose: f.Purpose, Agreement: f.Agreement, AgreementVersion: f.AgreementVersion,
 		PolicyVersion: f.PolicyVersion, Role: f.Role, Rules: f.Rules, Inputs: f.Inputs, Raised: f.Raised,
+		Rows: f.Details[detailRows], Risk: f.Details[detailRisk], RiskFactors: strings.Fields(f.Details[detailFactors]),
 	}, nil
 }
 
 // Explanation is a decision that says how it came about.
 type Explanation = policy.Explanation
 
+// Asked is what an explanation is about: what a client would ask.
+type Asked struct {
+	Verb             annona.Verb
+	Dataset, Purpose string
+	Rows             int64 // that the answer would have at most; 0: as a rule needs it, an export is counted
+}
+
 // Explain says what a client would be granted at this moment, and why: to that client itself, and to the
-// operator. It decides and reads nothing else.
-func (x *Exchange) Explain(ctx context.Context, caller annona.Caller, about annona.Caller, verb annona.Verb, dataset, purpose string) (*Explanation, error) {
+// operator. It decides and reads nothing else, unless a rule asks how many rows an export would have.
+func (x *Exchange) Explain(ctx context.Context, caller annona.Caller, about annona.Caller, asked Asked) (*Explanation, error) {
 	if !caller.IsOperator() && caller.Client != about.Client {
 		return nil, annona.NotFound("no such client, or not you")
 	}
-	by, err := x.groundsOf(ctx, x.Standings, about, verb, Question{Dataset: dataset, Purpose: purpose})
+	if asked.Rows < 0 {
+		return nil, annona.Invalid("rows_out_of_range", "say how many rows the answer would have at most, 1 or more").On("rows")
+	}
+	q := Question{Dataset: asked.Dataset, Purpose: asked.Purpose}
+	if asked.Rows > 0 {
+		q.atMost = atMost(asked.Rows)
+	}
+	by, err := x.groundsOf(ctx, x.Standings, about, asked.Verb, q)
 	if err != nil {
 		return nil, err
 	}

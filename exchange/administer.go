@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,10 +110,19 @@ func (x *Exchange) agreementProposal(ctx context.Context, a agreed, version *int
 }
 
 // onlyEnds reports whether a version of an agreement says what the one before said, suspended or with an
-// earlier end: that never waits.
+// earlier end, also of datasets: that never waits.
 func onlyEnds(before, after annona.Agreement) bool {
 	if after.Status != "suspended" && after.Status != before.Status || after.ValidUntil > before.ValidUntil {
 		return false
+	}
+	after.Datasets = maps.Clone(after.Datasets)
+	for name, terms := range after.Datasets {
+		was := before.Datasets[name].ValidUntil
+		if was != "" && (terms.ValidUntil == "" || terms.ValidUntil > was) {
+			return false
+		}
+		terms.ValidUntil = was
+		after.Datasets[name] = terms
 	}
 	after.Status, after.ValidUntil, after.Version = before.Status, before.ValidUntil, before.Version
 	return len(differences(before, after)) == 0

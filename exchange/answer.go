@@ -40,6 +40,7 @@ func (x *Exchange) record(ctx context.Context, i *inquiry, d *privacy.Disclosed,
 	if err := x.countSeen(ctx, i, subjectsOf(d)); err != nil {
 		return err
 	}
+	x.releases(i, facts.Rows)
 	return x.disclose(ctx, audit.Release(x.Clock(), i.request, facts, i.filterText(), i.caller, subjectsOf(d)))
 }
 
@@ -81,6 +82,9 @@ func (i *inquiry) facts() audit.Facts {
 	}
 	if glass := i.grant.BreakGlass; glass != (annona.UID{}) {
 		details = withDetail(details, "break_glass", glass.String())
+	}
+	if w := i.grant.Decision.Weighed; w != nil {
+		details = withWeighed(details, w)
 	}
 	return audit.Facts{
 		Verb: i.verb, Dataset: i.question.Dataset, Purpose: i.grant.Purpose.Code, Basis: i.grant.Purpose.Basis,

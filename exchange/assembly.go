@@ -108,7 +108,7 @@ func (g *assembly) granted(ctx context.Context, from annona.Standings, whom []an
 		if dataset == partCases {
 			verb = annona.VerbReadCases
 		}
-		i, err := g.may(ctx, from, verb, Question{Dataset: dataset, Purpose: g.of.question.Purpose, NilReasons: g.of.question.NilReasons, matters: true})
+		i, err := g.may(ctx, from, verb, Question{Dataset: dataset, Purpose: g.of.question.Purpose, NilReasons: g.of.question.NilReasons, matters: true, atMost: atMost(g.most)})
 		if err != nil {
 			return nil, err
 		}

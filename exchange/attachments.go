@@ -228,13 +228,14 @@ type AttachmentContent struct {
 	MediaType string
 	Size      int64 // bytes
 
-	ctx  context.Context
-	of   annona.Matter
-	part int
-	rest []byte // of the part that is being read
-	left int64
-	sum  hash.Hash
-	want string
+	ctx   context.Context
+	asked askedAttachment
+	of    annona.Matter
+	part  int
+	rest  []byte // of the part that is being read
+	left  int64
+	sum   hash.Hash
+	want  string
 }
 
 var errAttachment = annona.NotFound("no such attachment, or not one that you may see")
@@ -245,31 +246,14 @@ var contentFields = []string{"name", "media_type", "size", "sha256"}
 // OpenAttachment opens an attachment of a case that the caller may see. Each time is decided anew, and stands
 // in the ledger. The agreement has to name the fields name and sha256, unaltered. Code content_not_granted.
 func (x *Exchange) OpenAttachment(ctx context.Context, caller annona.Caller, purpose, id, attachment string) (*AttachmentContent, error) {
-	d, i, err := x.attachmentDesk(ctx, caller, annona.VerbReadCases, purpose, contentFields...)
+	asked := askedAttachment{caller, purpose, id, attachment}
+	i, page, err := x.findContent(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range i.shape.Columns {
-		if granted, may := i.grant.Field(f); !may || granted.Treatment != annona.TreatPass {
-			return nil, annona.Forbidden("content_not_granted", "the agreement does not let contents of attachments go: it names their fields name, media_type, size and sha256 for that").On(f.Code)
-		}
+	c := &AttachmentContent{
+		Request: i.request, Schema: i.schema, ctx: ctx, sum: sha256.New(), of: annona.Matter{Dataset: i.shape.Dataset, Number: page.Numbers[0]}, asked: asked,
 	}
-	number, err := d.findShared(ctx, id, partAttachments)
-	if err != nil {
-		return nil, err
-	}
-	uid, ok := i.realm.ParseID(attachment)
-	if !ok {
-		uid = annona.UID{} // nobody's: the query is made all the same
-	}
-	page := annona.NewPage(i.shape)
-	if _, err := x.readOwn(ctx, i, page, annona.MatterChoice{UIDs: []annona.UID{uid}, Parents: []annona.Number{number}}, 0, 1); err != nil {
-		return nil, err
-	}
-	if page.Count == 0 {
-		return nil, errAttachment
-	}
-	c := &AttachmentContent{Request: i.request, Schema: i.schema, ctx: ctx, sum: sha256.New(), of: annona.Matter{Dataset: i.shape.Dataset, Number: page.Numbers[0]}}
 	if err := c.describe(page); err != nil {
 		return nil, err
 	}
@@ -278,6 +262,48 @@ func (x *Exchange) OpenAttachment(ctx context.Context, caller annona.Caller, pur
 	}
 	c.ending = i.ending(x)
 	return c, nil
+}
+
+// askedAttachment is who asks for which content.
+type askedAttachment struct {
+	caller                  annona.Caller
+	purpose, id, attachment string
+}
+
+// findContent finds an attachment whose content the caller may have at this moment.
+func (x *Exchange) findContent(ctx context.Context, a askedAttachment) (*inquiry, *annona.Page, error) {
+	d, i, err := x.attachmentDesk(ctx, a.caller, annona.VerbReadCases, a.purpose, contentFields...)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range i.shape.Columns {
+		if granted, may := i.grant.Field(f); !may || granted.Treatment != annona.TreatPass {
+			return nil, nil, annona.Forbidden("content_not_granted", "the agreement does not let contents of attachments go: it names their fields name, media_type, size and sha256 for that").On(f.Code)
+		}
+	}
+	number, err := d.findShared(ctx, a.id, partAttachments)
+	if err != nil {
+		return nil, nil, err
+	}
+	uid, ok := i.realm.ParseID(a.attachment)
+	if !ok {
+		uid = annona.UID{} // nobody's: the query is made all the same
+	}
+	page := annona.NewPage(i.shape)
+	if _, err := x.readOwn(ctx, i, page, annona.MatterChoice{UIDs: []annona.UID{uid}, Parents: []annona.Number{number}}, 0, 1); err != nil {
+		return nil, nil, err
+	}
+	if page.Count == 0 {
+		return nil, nil, errAttachment
+	}
+	return i, page, nil
+}
+
+// Ask says why a download that runs may not go on: who downloads may not have the content any more, or does not see
+// it, or it was taken away. Whoever sends it asks each second.
+func (c *AttachmentContent) Ask(ctx context.Context) error {
+	_, _, err := c.x.findContent(ctx, c.asked)
+	return err
 }
 
 // describe takes what is said of the attachment from its row.

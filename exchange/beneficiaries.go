@@ -34,8 +34,9 @@ func (x *Exchange) Beneficiaries(ctx context.Context, caller annona.Caller, q Qu
 		return nil, err
 	}
 	more := false
+	q.atMost = atMost(limit)
 	i, page, err := x.readSmall(ctx, caller, annona.VerbSearch, q, form, func(i *inquiry, page *annona.Page) error {
-		taking, err := x.inquire(ctx, x.Standings, caller, annona.VerbSearch, Question{Dataset: partEnrollments, Purpose: q.Purpose, matters: true})
+		taking, err := x.inquire(ctx, x.Standings, caller, annona.VerbSearch, Question{Dataset: partEnrollments, Purpose: q.Purpose, matters: true, atMost: q.atMost})
 		if err != nil {
 			return err
 		}

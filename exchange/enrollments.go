@@ -463,7 +463,7 @@ func (x *Exchange) Participations(ctx context.Context, caller annona.Caller, q Q
 	if id != "" {
 		verb = annona.VerbGet
 	}
-	q.matters = true
+	q.matters, q.atMost = true, atMost(limit)
 	more := false
 	i, page, err := x.readSmall(ctx, caller, verb, q, Form{Format: "json"}, func(i *inquiry, page *annona.Page) error {
 		i.chosen = p.text()

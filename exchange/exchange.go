@@ -257,7 +257,10 @@ func (x *Exchange) groundsOf(ctx context.Context, from annona.Standings, caller 
 		return g, err
 	}
 	g.request = x.requestOf(standing, caller, verb, q)
-	return g, x.inEmergency(ctx, standing, &g)
+	if err := x.inEmergency(ctx, standing, &g); err != nil {
+		return g, err
+	}
+	return g, x.weigh(ctx, &g, q)
 }
 
 // requestOf is what a decision is about: who asks what, when, and how it is bound.

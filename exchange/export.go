@@ -102,19 +102,27 @@ func (e *Export) checkCeiling(ctx context.Context) error {
 	if e.past != nil {
 		return e.checkPastCeiling(ctx, scope)
 	}
-	page, rows, after := annona.NewPage(scope.Shape()), int64(0), annona.Number(0)
-	for more := true; more && rows <= ceiling; {
+	rows, err := e.x.countRows(ctx, scope, ceiling+1)
+	if err != nil {
+		return err
+	}
+	return overCeiling(rows, ceiling)
+}
+
+// countRows counts the rows of a scope, and stops soon behind enough of them.
+func (x *Exchange) countRows(ctx context.Context, scope annona.Scope, enough int64) (rows int64, err error) {
+	page, after := annona.NewPage(scope.Shape()), annona.Number(0)
+	for more := true; more && rows < enough; {
 		page.Reset()
-		var err error
-		if more, err = e.x.Records.ReadPage(ctx, scope, after, 0, maxPageRows, page); err != nil {
-			return err
+		if more, err = x.Records.ReadPage(ctx, scope, after, 0, maxPageRows, page); err != nil {
+			return rows, err
 		}
 		if page.Count == 0 {
 			break
 		}
 		rows, after = rows+int64(page.Count), page.Numbers[page.Count-1]
 	}
-	return overCeiling(rows, ceiling)
+	return rows, nil
 }
 
 func (e *Export) checkPastCeiling(ctx context.Context, scope annona.Scope) error {

@@ -31,7 +31,7 @@ type ExportRun struct {
 func (x *Exchange) ResumeExport(ctx context.Context, job annona.ExportJob) (*ExportRun, error) {
 	o := &job.ExportOrder
 	caller := annona.Caller{Client: o.Client, Agreement: o.Agreement, Strength: o.Strength, Network: o.Network, Acting: o.Acting, Within: &o.Within, Bound: o.Bound}
-	r, err := x.resume(ctx, caller, job)
+	r, err := x.resume(ctx, caller, job, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -51,12 +51,16 @@ func (r *ExportRun) chooses() {
 	}
 }
 
-func (x *Exchange) resume(ctx context.Context, caller annona.Caller, job annona.ExportJob) (*ExportRun, error) {
+// resume decides an export anew, by what was found out about the request when it began; nil: it begins.
+func (x *Exchange) resume(ctx context.Context, caller annona.Caller, job annona.ExportJob, weighed *annona.Weighed) (*ExportRun, error) {
 	spec, err := x.ShowExportSpec(ctx, caller, job.Spec, job.Version)
 	if err != nil {
 		return nil, err
 	}
 	q := questionOf(&spec)
+	if q.weighed = weighed; len(job.Plan) > 0 {
+		q.atMost = atMost(job.Total)
+	}
 	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbExport, q)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -247,9 +248,10 @@ type Fetch struct {
 	Part      annona.ExportPart
 	Recipient string // public key that the file is sealed to; empty: it leaves as it was written
 
-	x      *Exchange
-	caller annona.Caller
-	epoch  int64 // of the standings under which everybody in it was looked at
+	x       *Exchange
+	caller  annona.Caller
+	weighed *annona.Weighed
+	epoch   int64 // of the standings under which everybody in it was looked at
 }
 
 // OpenExport decides whether the caller may have a file of an export now, and records that it goes. The
@@ -260,10 +262,10 @@ func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, nam
 	if err != nil {
 		return nil, err
 	}
-	if err := x.MayFetch(ctx, caller, &job); err != nil {
+	f := &Fetch{Job: job, x: x, caller: caller}
+	if err := f.mayHave(ctx); err != nil {
 		return nil, err
 	}
-	f := &Fetch{Job: job, x: x, caller: caller}
 	if f.Part, err = x.fileOf(ctx, &job, name); err != nil {
 		return nil, err
 	}
@@ -282,7 +284,7 @@ func (x *Exchange) OpenExport(ctx context.Context, caller annona.Caller, id, nam
 // Ask says why a download that runs may not go on: who downloads may not have the export any more, it was
 // cancelled, or somebody in the file has been erased or restricted or has withdrawn since. Whoever sends the file asks each second.
 func (f *Fetch) Ask(ctx context.Context) error {
-	if err := f.x.MayFetch(ctx, f.caller, &f.Job); err != nil {
+	if err := f.mayHave(ctx); err != nil {
 		return err
 	}
 	job, err := f.x.exportOf(ctx, f.caller, f.Job.ID)
@@ -305,7 +307,7 @@ func (f *Fetch) Ask(ctx context.Context) error {
 
 // look looks at everybody who is in the file, under the terms of this moment.
 func (f *Fetch) look(ctx context.Context) error {
-	run, err := f.x.resume(ctx, f.caller, f.Job)
+	run, err := f.x.resume(ctx, f.caller, f.Job, f.weighed)
 	if err != nil {
 		return outdated(err)
 	}
@@ -322,8 +324,17 @@ func (f *Fetch) look(ctx context.Context) error {
 
 // MayFetch decides whether somebody may have what an export holds. What it denies is entered in the ledger.
 func (x *Exchange) MayFetch(ctx context.Context, caller annona.Caller, job *annona.ExportJob) error {
-	_, err := x.decide(ctx, x.Standings, caller, annona.VerbExport, Question{Dataset: job.Dataset, Purpose: job.Purpose})
-	x.denied(x.Standings, caller, annona.VerbExport, job.Dataset, err)
+	return (&Fetch{Job: *job, x: x, caller: caller}).mayHave(ctx)
+}
+
+// mayHave decides it for a download. What was found out about the request when it began holds until it ends.
+func (f *Fetch) mayHave(ctx context.Context) error {
+	q := Question{Dataset: f.Job.Dataset, Purpose: f.Job.Purpose, atMost: atMost(max(f.Job.Total, f.Job.Rows)), weighed: f.weighed}
+	grant, err := f.x.decide(ctx, f.x.Standings, f.caller, annona.VerbExport, q)
+	f.x.denied(f.x.Standings, f.caller, annona.VerbExport, q.Dataset, err)
+	if err == nil {
+		f.weighed = cmp.Or(grant.Decision.Weighed, &annona.Weighed{})
+	}
 	return err
 }
 

@@ -34,7 +34,7 @@ var factorsBegin = time.Date(2031, 4, 8, 10, 30, 0, 0, time.UTC)
 func newFactors(t *testing.T, individuals int) *factors {
 	t.Helper()
 	f := &factors{registry: newRegistry(t, individuals), t: t}
-	f.Clock, f.Users, f.Approvals, f.Glasses, f.Uses = func() time.Time { return f.now }, f.store, f.store, f.store, f.store
+	f.Clock, f.Users, f.Approvals, f.Glasses = func() time.Time { return f.now }, f.store, f.store, f.store
 	f.Check = identity.NewKeys(f.store, func(b []byte) []byte { return b }, f.Clock, false).Check
 	f.begin(0)
 	return f
@@ -45,7 +45,7 @@ func newFactors(t *testing.T, individuals int) *factors {
 func (f *factors) begin(turn int) {
 	f.t.Helper()
 	ctx := f.t.Context()
-	f.now, f.ledger.broken, f.Covered = factorsBegin, false, nil
+	f.now, f.ledger.broken, f.Covered, f.Uses = factorsBegin, false, nil, f.store
 	f.partner(f.t, f.agree)
 	f.until(f.now.Add(24 * time.Hour))
 	f.must(f.apply("desk", f.rule()))
@@ -80,7 +80,7 @@ func (f *factors) rule() annona.RoleRule {
 		Name: "reads", Verbs: []annona.Verb{annona.VerbGet, annona.VerbSearch}, Purposes: []string{purpose, "asked"}, ValidFrom: "2031-01-01", ValidUntil: "2031-12-31",
 		Datasets: map[string]annona.DatasetTerms{"individuals": {Fields: []string{"individual_id", "sex"}, Condition: `individual.date_of_birth > '1800-01-01'`}},
 		When: `request.hour >= 7 && request.hour < 18 && request.weekday <= 5 && request.network == 'office' && request.strength == 'sender_constrained' && request.binding == 'key'` +
-			` && request.assurance == 'phr' && request.auth_age <= 30`,
+			` && request.assurance == 'phr' && request.auth_age <= 30 && request.rows <= 3000 && request.risk == 'low'`,
 		StepUp: &annona.StepUp{ACR: "phr", MaxAge: 20},
 	}
 }
@@ -206,6 +206,11 @@ func TestOneFactorFlipsTheGate(t *testing.T) {
 		"a rule denies a field": {func(f *factors) {
 			f.rules(nil, annona.RoleRule{Name: "no", Deny: true, Datasets: map[string]annona.DatasetTerms{"individuals": {Fields: []string{"sex"}}}})
 		}, "field_not_granted"},
+		"more rows are asked for": {func(f *factors) { f.rules(func(r *annona.RoleRule) { r.When += ` && request.rows < 1` }) }, "role_not_granted"},
+		"it comes from a network that is new": {func(f *factors) {
+			f.did(annona.HabitNetwork, "198.51.100.0/24")
+		}, "role_not_granted"},
+		"nobody tells habits":                 {func(f *factors) { f.Uses = nil }, "role_not_granted"},
 		"it is evening":                       {func(f *factors) { f.later(8 * time.Hour) }, "role_not_granted"},
 		"it is Saturday":                      {func(f *factors) { f.later(4 * 24 * time.Hour) }, "role_not_granted"},
 		"it comes from elsewhere":             {func(f *factors) { f.caller.Network = netip.MustParseAddr("198.51.100.7") }, "role_not_granted"},
@@ -240,6 +245,13 @@ func TestOneFactorFlipsTheGate(t *testing.T) {
 		}
 		turn++ // whoever has said something is left alone
 	}
+}
+
+// did lets the client have done something yesterday.
+func (f *factors) did(kind annona.HabitKind, value string) {
+	f.must(f.KeepUses(f.t.Context())) // what is remembered of habits is read anew
+	yesterday := annona.Habit{Client: f.caller.Client, Day: annona.DateOf(f.now.AddDate(0, 0, -1)), Kind: kind, Value: value, Count: 1}
+	f.must(f.store.AddHabits(f.t.Context(), []annona.Habit{yesterday}, "2031-01-01"))
 }
 
 // later lets time pass, without the sign-in and the token becoming older.
@@ -405,7 +417,7 @@ func TestDecisionsWithoutTheirDatabase(t *testing.T) {
 	denied("a search", err)
 	_, err = f.Export(t.Context(), f.caller, f.question, exchange.Form{})
 	denied("an export", err)
-	_, err = f.Explain(t.Context(), f.caller, f.caller, annona.VerbGet, "individuals", purpose)
+	_, err = f.Explain(t.Context(), f.caller, f.caller, exchange.Asked{Verb: annona.VerbGet, Dataset: "individuals", Purpose: purpose})
 	denied("an explanation", err)
 	denied("a token", f.AdmitToken(t.Context(), f.caller, f.token.Within))
 	check(t, cluster.Up()) // it goes down in good order

@@ -169,7 +169,7 @@ func (x *Exchange) startLook(ctx context.Context, caller annona.Caller, q Questi
 	if err != nil {
 		return nil, err
 	}
-	q.whole = after == ""
+	q.whole, q.atMost = after == "", atMost(limit)
 	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbFollow, q)
 	if err != nil {
 		return nil, err
@@ -208,7 +208,7 @@ func (x *Exchange) startSpecLook(ctx context.Context, caller annona.Caller, spec
 		return nil, annona.Invalid("spec_not_followed", "nothing is remembered of what exports by this specification have shown; one with mode: delta can be followed").On("specification")
 	}
 	q := questionOf(spec)
-	q.whole = after == ""
+	q.whole, q.atMost = after == "", atMost(limit)
 	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbFollow, q)
 	if err != nil {
 		return nil, err

@@ -66,6 +66,7 @@ func (x *Exchange) NameSearch(ctx context.Context, caller annona.Caller, q Quest
 		return nil, errNoArea
 	}
 	q.Filter = filter.Format(annona.Within{Path: annona.Path{Field: area}, Area: n.Area})
+	q.atMost = atMost(MaxNameResults)
 	i, err := x.inquire(ctx, x.Standings, caller, annona.VerbNameSearch, q)
 	if err != nil {
 		return nil, err

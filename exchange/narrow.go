@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/annona-exchange/annona"
@@ -51,8 +52,18 @@ func (x *Exchange) decideAndNarrow(ctx context.Context, from annona.Standings, c
 	if err != nil {
 		return nil, err
 	}
+	i, err := x.narrow(grant, caller, verb, q)
+	if err != nil {
+		return nil, err
+	}
+	i.question.weighed = cmp.Or(grant.Decision.Weighed, &annona.Weighed{}) // what nobody asked about then is not known later
+	return i, x.signedInWell(i)
+}
+
+// narrow takes the second step under a grant.
+func (x *Exchange) narrow(grant *annona.Grant, caller annona.Caller, verb annona.Verb, q Question) (i *inquiry, err error) {
 	d := x.CurrentDictionary()
-	i := &inquiry{caller: caller, verb: verb, question: q, request: annona.NewUID(), grant: grant, schema: d.Version}
+	i = &inquiry{caller: caller, verb: verb, question: q, request: annona.NewUID(), grant: grant, schema: d.Version}
 	if i.compiled, err = x.questions.compile(d, grant, caller, q); err != nil {
 		return nil, err
 	}
@@ -66,7 +77,7 @@ func (x *Exchange) decideAndNarrow(ctx context.Context, from annona.Standings, c
 	if i.realm, err = x.Vault.Realm(grant.Agreement.Realm); err != nil {
 		return nil, err
 	}
-	return i, x.signedInWell(i)
+	return i, nil
 }
 
 func (x *Exchange) asOf(asked annona.Date) (annona.Date, error) {

@@ -29,6 +29,10 @@ type Question struct {
 	whole bool
 	// spec says that a specification names the columns, see showBySpec.
 	spec bool
+	// atMost is how many rows the answer can have, where the caller has said so or it is on file.
+	atMost annona.Estimate
+	// weighed is what was found out about the request when it began; nil: it begins.
+	weighed *annona.Weighed
 }
 
 // maxFields bounds the names in Question.Fields.

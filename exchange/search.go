@@ -53,6 +53,7 @@ func (x *Exchange) Search(ctx context.Context, caller annona.Caller, q Question,
 		return nil, err
 	}
 	more := false
+	q.atMost = atMost(limit)
 	i, page, err := x.readSmall(ctx, caller, annona.VerbSearch, q, form, func(i *inquiry, page *annona.Page) error {
 		from, err := x.openCursor(i, after)
 		if err != nil {

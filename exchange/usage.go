@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -48,6 +49,8 @@ type usedField struct{ dataset, code string }
 type uses struct {
 	mu     sync.Mutex
 	groups map[used]*using
+	habits map[habit]int64
+	read   map[annona.UID]readHabits // for Weighed: as the store had them lately
 }
 
 // group returns what is noted of a use, at a moment; nil: there is no room.
@@ -74,7 +77,9 @@ func (x *Exchange) usedVerb(caller annona.Caller, verb annona.Verb, purpose, dat
 	}
 	x.uses.mu.Lock()
 	defer x.uses.mu.Unlock()
-	x.uses.group(used{caller.Client, verb, purpose, dataset}, x.Clock())
+	now := x.Clock()
+	x.uses.group(used{caller.Client, verb, purpose, dataset}, now)
+	x.uses.sees(x.visitAt(caller, now))
 }
 
 // tellsFact are the verbs that tell one fact and show no field of the dataset that they are about.
@@ -88,6 +93,7 @@ func (x *Exchange) use(i *inquiry) {
 	now := x.Clock()
 	x.uses.mu.Lock()
 	defer x.uses.mu.Unlock()
+	x.uses.sees(x.visitAt(i.caller, now))
 	g := x.uses.group(used{i.caller.Client, i.verb, i.question.Purpose, i.question.Dataset}, now)
 	if g == nil || slices.Contains(tellsFact, i.verb) || i.question.spec && i.spec == nil {
 		return
@@ -141,6 +147,13 @@ func (u *uses) take() (all []annona.Use) {
 // KeepUses writes what clients have used since it was written. A server asks for it each minute, and Settle does at
 // the end. What cannot be written is lost: it is noted again when it is used again.
 func (x *Exchange) KeepUses(ctx context.Context) error {
+	if x.Uses == nil {
+		return nil
+	}
+	return errors.Join(x.keepUses(ctx), x.keepHabits(ctx))
+}
+
+func (x *Exchange) keepUses(ctx context.Context) error {
 	all := x.uses.take()
 	if len(all) == 0 {
 		return nil
@@ -176,6 +189,7 @@ type GrantedVerb struct {
 type GrantedField struct {
 	Dataset, Field string
 	LastUsed       time.Time
+	Until          annona.Date // last day on which the agreement grants its dataset; empty: that of the agreement
 }
 
 // Usage says what a client is granted and what it has used of that: to the operator, and to people of the registry with a
@@ -242,7 +256,7 @@ func (x *Exchange) compareUsage(ctx context.Context, u *ClientUsage, seen []anno
 		}
 	}
 	for f, at := range last {
-		u.Fields = append(u.Fields, GrantedField{f.dataset, f.code, at})
+		u.Fields = append(u.Fields, GrantedField{f.dataset, f.code, at, agreement.Datasets[f.dataset].ValidUntil})
 	}
 	slices.SortFunc(u.Fields, func(a, b GrantedField) int {
 		return cmp.Or(cmp.Compare(a.Dataset, b.Dataset), cmp.Compare(a.Field, b.Field))

@@ -79,6 +79,9 @@ func checkDatasets(a *annona.Agreement) error {
 	}
 	for _, name := range sortedKeys(a.Datasets) {
 		terms := a.Datasets[name]
+		if !isDate(terms.ValidUntil) {
+			return agreementFault(name+".valid_until", "a date is written 2006-01-02")
+		}
 		for _, class := range terms.Sensitivities {
 			if !slices.Contains(classes, class) {
 				return agreementFault(name, "whole classes are public, personal and identifier; special fields are granted one by one, by name")

@@ -24,10 +24,11 @@ var (
 // credential itself (expiry, revocation, network) was checked before.
 //
 // Refusals: purpose_missing and purpose_unknown (400), purpose_not_granted, agreement_not_active,
-// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, checks_not_granted, updates_not_granted, life_events_not_granted, update_log_not_granted, reviews_not_granted, cases_not_granted, dataset_not_granted, basis_lapsed,
+// credential_too_weak, disclosures_not_granted, name_search_not_granted, decisions_not_granted, reports_not_granted, checks_not_granted, updates_not_granted, life_events_not_granted, update_log_not_granted, reviews_not_granted, cases_not_granted, dataset_not_granted, dataset_ended, basis_lapsed,
 // purpose_not_authorized, dataset_not_authorized, role_unknown, role_denies,
 // role_not_granted, condition_special (403).
 func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
+	t = t.on(r.Today)
 	a := t.agreement
 	if err := inForce(a, r.Today); err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 		return nil, err
 	}
 	if len(t.fields[r.Dataset]) == 0 {
-		return nil, annona.Forbidden("dataset_not_granted", "the agreement does not grant this dataset").On(r.Dataset)
+		return nil, t.refuseDataset(r.Dataset, r.Today).On(r.Dataset)
 	}
 	if err := authorized(r); err != nil {
 		return nil, err
@@ -89,6 +90,10 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 		return nil, err
 	}
 	g.Decision = annona.Decision{Policy: p.policy.Version, Role: r.role(), Rules: n.rules, Inputs: r.inputs(a.Name, a.Version, p.policy.Version), Effect: n.effect}
+	if p.Asks(&r) != (Asked{}) {
+		weighed := r.Weighed
+		g.Decision.Weighed = &weighed
+	}
 	g.StepUp = n.stepUp
 	if len(r.Within.Datasets) > 0 {
 		g.Fields, g.Derivable, g.Within = t.only(g.Fields, r.Within.Datasets), t.only(g.Derivable, r.Within.Datasets), r.Within
@@ -144,6 +149,7 @@ func Admit(t *Terms, caller annona.Caller, within annona.Authorization, today an
 	if err := strongEnough(t.agreement, caller); err != nil {
 		return err
 	}
+	t = t.on(today)
 	if within.Purpose != "" {
 		if _, err := purposeOf(t.agreement, Request{Purpose: within.Purpose, Today: today}); err != nil {
 			return err

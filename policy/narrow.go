@@ -53,6 +53,22 @@ func (a *rule) holds(r *Request, about facts) bool { return a.misses(r, about) =
 
 // misses says what of a request a rule is not about; empty: it holds.
 func (a *rule) misses(r *Request, about facts) string {
+	if misses := a.elsewhere(r); misses != "" {
+		return misses
+	}
+	switch a.judge(about) {
+	case no:
+		return "when"
+	case unsure:
+		if a.Deny == r.Supposing {
+			return "not known"
+		}
+	}
+	return ""
+}
+
+// elsewhere says what of a request a rule is not about, whatever its condition says; empty: nothing.
+func (a *rule) elsewhere(r *Request) string {
 	switch {
 	case len(a.Verbs) > 0 && !slices.Contains(a.Verbs, r.Verb):
 		return "verb"
@@ -60,8 +76,6 @@ func (a *rule) misses(r *Request, about facts) string {
 		return "purpose"
 	case r.Today < a.ValidFrom || a.ValidUntil != "" && r.Today > a.ValidUntil:
 		return "day"
-	case !filter.Eval(a.when, about, r.Today):
-		return "when"
 	}
 	return ""
 }

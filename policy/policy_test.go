@@ -56,10 +56,15 @@ func TestOneFactorFlipsTheDecision(t *testing.T) {
 		t.Fatalf("the request that all others differ from is refused: %v", err)
 	}
 	for code, change := range map[string]func(*annona.Agreement, *policy.Request){
-		"purpose_missing":      func(_ *annona.Agreement, r *policy.Request) { r.Purpose = "" },
-		"purpose_unknown":      func(_ *annona.Agreement, r *policy.Request) { r.Purpose = "' or 1" },
-		"purpose_not_granted":  func(_ *annona.Agreement, r *policy.Request) { r.Purpose = "marketing" },
-		"dataset_not_granted":  func(a *annona.Agreement, _ *policy.Request) { delete(a.Datasets, "individuals") },
+		"purpose_missing":     func(_ *annona.Agreement, r *policy.Request) { r.Purpose = "" },
+		"purpose_unknown":     func(_ *annona.Agreement, r *policy.Request) { r.Purpose = "' or 1" },
+		"purpose_not_granted": func(_ *annona.Agreement, r *policy.Request) { r.Purpose = "marketing" },
+		"dataset_not_granted": func(a *annona.Agreement, _ *policy.Request) { delete(a.Datasets, "individuals") },
+		"dataset_ended": func(a *annona.Agreement, r *policy.Request) {
+			people := a.Datasets["individuals"]
+			people.ValidUntil = "2026-05-31"
+			a.Datasets["individuals"] = people
+		},
 		"credential_too_weak":  func(a *annona.Agreement, _ *policy.Request) { a.Floor = "oauth" },
 		"basis_lapsed":         func(a *annona.Agreement, _ *policy.Request) { a.Purposes[0].ValidUntil = "2026-05-31" },
 		"agreement_not_active": func(a *annona.Agreement, _ *policy.Request) { a.Status = "suspended" },

@@ -27,6 +27,10 @@ type Request struct {
 	Within  annona.Authorization // of the access token that was shown
 	// Emergency says that glass is broken: Person are the emergency roles of the person then.
 	Emergency bool
+	annona.Weighed
+	// Supposing takes what is not known of Weighed as the caller would like it: so a gate finds out what it could at
+	// most show, and counts that.
+	Supposing bool
 }
 
 // What an access token is bound to.
@@ -52,6 +56,8 @@ var requests = annona.Dataset{Name: "requests", Noun: "request", Root: true, Fie
 	fact(5, "network", annona.TypeText),   // the policy's name of the narrowest network that the request came from; absent: none
 	fact(6, "assurance", annona.TypeText), // how the person for whom the client acts has signed in: outside, mfa, phr; absent: it acts for itself
 	fact(7, "auth_age", annona.TypeInt),   // minutes since that person has proved who they are; absent: it acts for itself
+	fact(8, factRows, annona.TypeInt),     // that the act would release, see Estimate
+	fact(9, factRisk, annona.TypeText),    // low, medium, high, see WeighRisk
 }}
 
 func fact(tag uint32, code string, t annona.Type) *annona.Field {
@@ -86,6 +92,10 @@ func (f facts) Value(p annona.Path) (text string, present bool) {
 		return f.Caller.Acting.Assurance.String(), f.acting()
 	case "auth_age":
 		return strconv.Itoa(int(f.At.Sub(f.Caller.Acting.At) / time.Minute)), f.acting()
+	case factRows:
+		return strconv.FormatInt(f.Rows.Rows, 10), f.Rows.Known
+	case factRisk:
+		return f.Risk.Level, f.Risk.Level != ""
 	}
 	return "", false
 }
@@ -112,10 +122,14 @@ func (facts) Within(annona.Path, string) bool { return false }
 // inputs is the hash of all that a request was decided from, so that two decisions can be compared
 // without keeping what was asked.
 func (r *Request) inputs(agreement string, version, policy int) [32]byte {
-	text, _ := json.Marshal([]any{ // strings, numbers and lists of them always encode
+	all := []any{
 		agreement, version, policy, r.role(), r.Person, r.Verb, r.Dataset, r.Purpose, r.Today, r.At.Hour(), r.At.Weekday(),
 		r.Caller.Strength.String(), r.Binding, hex.EncodeToString(r.Caller.Client[:]), r.Caller.Network.String(),
 		hex.EncodeToString(r.Caller.Acting.Person[:]), r.Caller.Acting.Assurance.String(), r.Caller.Acting.At.Unix(), r.Within.Purpose, slices.Sorted(slices.Values(r.Within.Datasets)), r.Emergency,
-	})
+	}
+	if r.Rows.Known || r.Risk.Level != "" {
+		all = append(all, r.Rows.Known, r.Rows.Rows, r.Risk.Level, r.Risk.Factors)
+	}
+	text, _ := json.Marshal(all) // strings, numbers and lists of them always encode
 	return sha256.Sum256(text)
 }

@@ -29,12 +29,14 @@ type Roles struct {
 type role struct {
 	*annona.Role
 	rules []rule
+	asks  Asked // of all its rules
 }
 
 // rule is one rule, compiled.
 type rule struct {
 	*annona.RoleRule
 	when     annona.Condition
+	asks     Asked // of when
 	demand   annona.Demand
 	datasets map[string]*portion // nil: every dataset, whole
 }
@@ -180,6 +182,9 @@ func (r *role) compile(from *annona.RoleRule, d, about *annona.Dictionary) (err 
 		if c.when, err = filter.Compile(about, dataset, c.When); err != nil {
 			return err
 		}
+		if c.asks, err = askedBy(c.when); err != nil {
+			return malformed(r.Name, "the condition of the rule %s: %s", c.Name, err)
+		}
 	}
 	if len(c.Datasets) > 0 {
 		c.datasets = map[string]*portion{}
@@ -189,7 +194,7 @@ func (r *role) compile(from *annona.RoleRule, d, about *annona.Dictionary) (err 
 			return err
 		}
 	}
-	r.rules = append(r.rules, c)
+	r.rules, r.asks = append(r.rules, c), r.asks.and(c.asks)
 	return nil
 }
 
@@ -223,6 +228,9 @@ func compilePortion(d *annona.Dictionary, name string, terms annona.DatasetTerms
 		if p.fields, err = resolve(dataset, terms); err != nil {
 			return nil, err
 		}
+	}
+	if terms.ValidUntil != "" {
+		return nil, annona.Invalid("policy_malformed", "a rule has a valid_until of its own, its datasets have none").On(name)
 	}
 	if terms.Condition == "" {
 		return p, nil

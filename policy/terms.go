@@ -8,8 +8,10 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/filter"
@@ -24,6 +26,42 @@ type Terms struct {
 	rows      map[string]annona.Condition
 	roots     map[string]bool // names of the datasets that can be asked for by themselves
 	telling   bool            // some condition names a special field: who is seen tells it
+	left      *sync.Map       // datasets whose last day is over, in order and with commas → *Terms: what is left
+}
+
+// on returns what is left of the terms on a day: nothing of the datasets whose last day is over. Conditions stay,
+// they only narrow.
+func (t *Terms) on(today annona.Date) *Terms {
+	var over []string
+	for name, terms := range t.agreement.Datasets {
+		if terms.Over(today) {
+			over = append(over, name)
+		}
+	}
+	if len(over) == 0 {
+		return t
+	}
+	slices.Sort(over)
+	key := strings.Join(over, ",")
+	if left, ok := t.left.Load(key); ok {
+		return left.(*Terms)
+	}
+	left := *t
+	left.fields, left.derivable = maps.Clone(t.fields), maps.Clone(t.derivable)
+	for _, name := range over {
+		delete(left.fields, name)
+		delete(left.derivable, name)
+	}
+	kept, _ := t.left.LoadOrStore(key, &left) // one for all: what roles leave of it is kept by it
+	return kept.(*Terms)
+}
+
+// refuseDataset says why a dataset is not granted on a day.
+func (t *Terms) refuseDataset(dataset string, today annona.Date) *annona.Error {
+	if t.agreement.Datasets[dataset].Over(today) {
+		return annona.Forbidden("dataset_ended", "the agreement granted this dataset until a day that has passed; ask the registry to renew it")
+	}
+	return annona.Forbidden("dataset_not_granted", "the agreement does not grant this dataset")
 }
 
 // Compile checks an agreement against the dictionary and resolves what it grants. It refuses
@@ -32,11 +70,14 @@ func Compile(a *annona.Agreement, d *annona.Dictionary) (*Terms, error) {
 	if err := checkForm(a); err != nil {
 		return nil, err
 	}
-	t := &Terms{agreement: a, fields: map[string][]annona.FieldGrant{}, derivable: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, roots: map[string]bool{}}
+	t := &Terms{agreement: a, fields: map[string][]annona.FieldGrant{}, derivable: map[string][]annona.FieldGrant{}, rows: map[string]annona.Condition{}, roots: map[string]bool{}, left: &sync.Map{}}
 	for name, terms := range a.Datasets {
 		dataset, ok := d.Dataset(name)
 		if !ok {
 			return nil, annona.Invalid("unknown_dataset", "the agreement names an unknown dataset").On(name)
+		}
+		if checkDays(terms.ValidUntil) != nil {
+			return nil, annona.Invalid("agreement_malformed", "valid_until of a dataset is written 2006-01-02").On(name)
 		}
 		granted, err := resolve(dataset, terms)
 		if err != nil {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -133,8 +134,14 @@ func (s *Server) fetchAttachment(ctx context.Context, in *attachmentInput) (*rep
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	return s.sendRows(1, c.Sent, encode.Options{}, h, func(b *body) error {
+		var why error
+		done := askEachSecond(ctx, c.Ask, func(err error) {
+			why = err
+			b.wire.stop()
+		})
 		_, err := io.Copy(b, c)
-		return err
+		done()
+		return cmp.Or(why, err)
 	}), nil
 }
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -97,6 +98,52 @@ func TestAttachments(t *testing.T) {
 		t.Errorf("its key: %+v, %v", stones, err)
 	}
 	r.keepsToItself([]string{"neighbor"})
+}
+
+// A download that has begun is asked about again, also while its reader takes nothing, and breaks off when it may not go on.
+func TestWhatEndsADownloadOfAnAttachment(t *testing.T) {
+	for code, change := range map[string]func(r *registry, one string){
+		"":            func(r *registry, _ string) {},
+		"key_invalid": func(r *registry, _ string) { r.check(r.gate.RevokeClient(r.Context(), operator, r.fullClient)) },
+		"not_found": func(r *registry, one string) {
+			if a := r.ask(http.MethodDelete, one+forCases, r.full, ""); a.status != http.StatusNoContent {
+				r.Fatalf("taken away: %d %s", a.status, a.body)
+			}
+		},
+		"content_not_granted": func(r *registry, _ string) {
+			r.amend("full", except("case_attachments", "sha256"))
+		},
+	} {
+		t.Run(code, func(t *testing.T) {
+			r := newRegistry(t)
+			r.caseworkers()
+			of := r.put(r.full, fmt.Sprintf(`{"individual_id":%q,"case_type":"other"}`, r.somebody(r.full, "eligibility-assessment")))[0].ID
+			letter := "%PDF-1.7 " + strings.Repeat("a long letter ", 600_000)
+			var said struct{ ID string }
+			r.check(json.Unmarshal([]byte(r.attach(r.full, of, "application/pdf", "letter.pdf", letter).body), &said))
+			one := casesPath + "/" + of + "/attachments/" + said.ID
+			request, err := http.NewRequest(http.MethodGet, r.url+one+forCases, nil)
+			r.check(err)
+			request.Header.Set("X-API-Key", r.full)
+			slow := &http.Transport{DisableCompression: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+				conn, err := net.Dial(network, address)
+				if err == nil {
+					err = conn.(*net.TCPConn).SetReadBuffer(4096) // so that the server waits for its reader
+				}
+				return conn, err
+			}}
+			defer slow.CloseIdleConnections()
+			answer, err := slow.RoundTrip(request)
+			r.check(err)
+			defer answer.Body.Close()
+			change(r, one)
+			time.Sleep(2500 * time.Millisecond)
+			got, err := io.ReadAll(answer.Body)
+			if whole := err == nil && string(got) == letter; whole != (code == "") {
+				t.Errorf("%d bytes of %d, %v", len(got), len(letter), err)
+			}
+		})
+	}
 }
 
 // sealedAtRest looks for a text in all files of the registry.

@@ -51,9 +51,10 @@ type usedVerb struct {
 }
 
 type usedField struct {
-	Dataset  string    `json:"dataset"`
-	Field    string    `json:"field"`
-	LastUsed time.Time `json:"last_used,omitzero"`
+	Dataset  string      `json:"dataset"`
+	Field    string      `json:"field"`
+	LastUsed time.Time   `json:"last_used,omitzero"`
+	Until    annona.Date `json:"valid_until,omitempty" format:"date" doc:"Last day on which the agreement grants the dataset. Absent: that of the agreement."`
 }
 
 type usageOutput struct{ Body UsageBody }

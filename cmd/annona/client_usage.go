@@ -41,9 +41,9 @@ func printUsage(out io.Writer, u *exchange.ClientUsage) error {
 	for _, v := range u.Verbs {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Verb, v.Purpose, v.Dataset, dayOf(v.LastUsed))
 	}
-	fmt.Fprintln(w, "\nfield\t\t\tlast used")
+	fmt.Fprintln(w, "\nfield\t\tuntil\tlast used")
 	for _, v := range u.Fields {
-		fmt.Fprintf(w, "%s.%s\t\t\t%s\n", v.Dataset, v.Field, dayOf(v.LastUsed))
+		fmt.Fprintf(w, "%s.%s\t\t%s\t%s\n", v.Dataset, v.Field, v.Until, dayOf(v.LastUsed))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 
@@ -160,6 +161,8 @@ type policyExplain struct {
 	Dataset  string `default:"individuals" help:"households or individuals."`
 	Purpose  string `required:"" placeholder:"CODE" help:"Purpose of its agreement."`
 	Strength string `default:"api_key" enum:"api_key,oauth,sender_constrained" help:"As what it would authenticate."`
+	From     string `placeholder:"ADDRESS" help:"From which address it would ask: for rules about networks and risk."`
+	Rows     int64  `placeholder:"N" help:"How many rows the answer would have at most: for rules about rows. An export is counted."`
 }
 
 func (p policyExplain) Run(ctx context.Context, c console) error {
@@ -173,8 +176,13 @@ func (p policyExplain) Run(ctx context.Context, c console) error {
 			about.Strength = s
 		}
 	}
+	if p.From != "" {
+		if about.Network, err = netip.ParseAddr(p.From); err != nil {
+			return annona.Invalid("address_malformed", "an address is written 192.0.2.7 or 2001:db8::7").On("from")
+		}
+	}
 	return p.with(ctx, func(f *folder) error {
-		e, err := f.gate.Explain(ctx, operator(), about, annona.Verb(p.Verb), p.Dataset, p.Purpose)
+		e, err := f.gate.Explain(ctx, operator(), about, exchange.Asked{Verb: annona.Verb(p.Verb), Dataset: p.Dataset, Purpose: p.Purpose, Rows: p.Rows})
 		if err != nil {
 			return err
 		}
@@ -193,11 +201,15 @@ func printExplanation(c console, e *exchange.Explanation) error {
 		if !rule.Holds {
 			outcome = "does not hold: " + rule.Misses
 		}
+		if len(rule.Unknown) > 0 {
+			outcome += " (" + strings.Join(rule.Unknown, ", ") + ")"
+		}
 		fmt.Fprintf(w, "rule %s\t%s\t%s\n", rule.Name, effect, outcome)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	tellWeighed(c, &e.Weighed)
 	if e.Refusal != nil {
 		_, err := fmt.Fprintf(c.out, "denied: %s: %s\n", annona.CodeOf(e.Refusal), e.Refusal)
 		return err
@@ -208,6 +220,21 @@ func printExplanation(c console, e *exchange.Explanation) error {
 	}
 	_, err := fmt.Fprintf(c.out, "granted: %d columns, at most %d rows of one answer (0: no ceiling)\n", granted, e.Granted.RowCeiling)
 	return err
+}
+
+// tellWeighed prints what was found out about the request because rules ask.
+func tellWeighed(c console, w *annona.Weighed) {
+	if w.Rows.Known {
+		fmt.Fprintf(c.out, "rows: %d at most, as far as the rules ask\n", w.Rows.Rows)
+	}
+	if w.Risk.Level == "" {
+		return
+	}
+	why := "nothing counts"
+	if len(w.Risk.Factors) > 0 {
+		why = strings.Join(w.Risk.Factors, ", ")
+	}
+	fmt.Fprintf(c.out, "risk: %s (%s)\n", w.Risk.Level, why)
 }
 
 type policyDecision struct {

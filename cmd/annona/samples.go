@@ -52,7 +52,7 @@ func (s *samples) Sample(ctx context.Context, spec annona.ExportSpec, under anno
 	under.APIKey = &annona.CredentialTerms{RowCeiling: 0, SpecialFields: true, Reason: "nobody is in it"}
 	datasets := map[string]annona.DatasetTerms{}
 	for name, terms := range under.Datasets {
-		terms.Condition = ""
+		terms.Condition, terms.ValidUntil = "", ""
 		datasets[name] = terms
 	}
 	under.Datasets = datasets

@@ -252,6 +252,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, DELETE", "assertion_claims, proof_claims"},
 	{"INSERT", "proof_epoch"},
 	{"INSERT, UPDATE", "buckets, quotas"},
+	{"INSERT, UPDATE, DELETE", "habits"},
 	{"INSERT, UPDATE", "users, identity_providers, approvals, break_glass, uses"},
 	{"INSERT", "break_glass_seen"},
 	{"INSERT, UPDATE, DELETE", "matters, matter_shares, attachment_parts"},

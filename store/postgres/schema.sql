@@ -570,6 +570,16 @@ CREATE TABLE uses (
 	PRIMARY KEY (client, verb, purpose, dataset, field)
 );
 
+-- How much clients did on each of the last days: requests from a network, in an hour, and rows.
+CREATE TABLE habits (
+	client uuid NOT NULL,
+	day    text COLLATE "C" NOT NULL,
+	kind   text COLLATE "C" NOT NULL,
+	value  text COLLATE "C" NOT NULL,
+	count  bigint NOT NULL,
+	PRIMARY KEY (client, day, kind, value)
+);
+
 CREATE TABLE clients (
 	id         uuid PRIMARY KEY,
 	position   bigint GENERATED ALWAYS AS IDENTITY,

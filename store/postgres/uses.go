@@ -37,6 +37,33 @@ func (s *Store) UsesOf(ctx context.Context, client annona.UID) (uses []annona.Us
 	return uses, err
 }
 
+// AddHabits adds to what clients do day by day. See annona.Uses.
+func (s *Store) AddHabits(ctx context.Context, habits []annona.Habit, forget annona.Date) error {
+	return s.update(ctx, "write what clients do day by day", func(t *tx) error {
+		for _, h := range habits {
+			err := t.conn.exec(`INSERT INTO habits (client, day, kind, value, count) VALUES ($1, $2, $3, $4, $5)
+				ON CONFLICT (client, day, kind, value) DO UPDATE SET count = habits.count + excluded.count`,
+				h.Client, string(h.Day), string(h.Kind), h.Value, h.Count)
+			if err != nil {
+				return err
+			}
+		}
+		return t.conn.exec("DELETE FROM habits WHERE day < $1", string(forget))
+	})
+}
+
+// HabitsOf returns what a client did day by day. See annona.Uses.
+func (s *Store) HabitsOf(ctx context.Context, client annona.UID) (habits []annona.Habit, err error) {
+	err = s.lookups.ask(ctx, "read what a client does day by day", func(c *conn) error {
+		habits = nil
+		return c.each("SELECT day, kind, value, count FROM habits WHERE client = $1 ORDER BY day, kind, value", func(r row) error {
+			habits = append(habits, annona.Habit{Client: client, Day: annona.Date(r.text(0)), Kind: annona.HabitKind(r.text(1)), Value: r.text(2), Count: r.integer(3)})
+			return nil
+		}, client)
+	})
+	return habits, err
+}
+
 // none stands for what a use does not have: a part of a key is never absent.
 const none = "-"
 

@@ -533,6 +533,16 @@ CREATE TABLE uses (
 	PRIMARY KEY (client, verb, purpose, dataset, field)
 ) STRICT, WITHOUT ROWID;
 
+-- How much clients did on each of the last days: requests from a network, in an hour, and rows.
+CREATE TABLE habits (
+	client BLOB NOT NULL,
+	day    TEXT NOT NULL,
+	kind   TEXT NOT NULL,
+	value  TEXT NOT NULL,
+	count  INTEGER NOT NULL,
+	PRIMARY KEY (client, day, kind, value)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE clients (
 	id         BLOB PRIMARY KEY,
 	key_id     TEXT NOT NULL UNIQUE,

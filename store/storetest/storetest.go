@@ -129,6 +129,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"what waits is decided once", testApprovalsHeld},
 		{"emergencies", testBreakGlass},
 		{"what clients use", testUses},
+		{"what clients do day by day", testHabits},
 		{"export jobs and their parts", testExports},
 		{"files of exports expire", testExportExpiry},
 		{"who is left out is counted", testLeftOut},

@@ -43,3 +43,36 @@ func testUses(t *testing.T, r *registry) {
 	nodes.Wait()
 	read(use(annona.VerbGet, "individuals", "", 4*time.Hour), use(annona.VerbGet, "individuals", "sex", 0), use(annona.VerbImport, "", "", 0), use(annona.VerbSearch, "households", "", 0))
 }
+
+// testHabits adds up what clients did day by day, of several nodes, in order, and forgets the days before one.
+func testHabits(t *testing.T, r *registry) {
+	client, other := annona.NewUID(), annona.NewUID()
+	habit := func(of annona.UID, day annona.Date, kind annona.HabitKind, value string, count int64) annona.Habit {
+		return annona.Habit{Client: of, Day: day, Kind: kind, Value: value, Count: count}
+	}
+	write := func(forget annona.Date, habits ...annona.Habit) {
+		t.Helper()
+		if err := r.AddHabits(r.ctx, habits, forget); err != nil {
+			t.Error(err)
+		}
+	}
+	read := func(want ...annona.Habit) {
+		t.Helper()
+		got, err := r.HabitsOf(r.ctx, client)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	}
+	read()
+	write("2031-01-01", habit(client, "2031-04-08", annona.HabitHour, "9", 2), habit(client, "2031-04-08", annona.HabitRows, "all", 1<<40), habit(other, "2031-04-08", annona.HabitHour, "9", 7))
+	var nodes sync.WaitGroup
+	for range 5 {
+		nodes.Go(func() {
+			write("2031-01-01", habit(client, "2031-04-07", annona.HabitNetwork, "192.0.2.0/24", 1), habit(client, "2031-04-08", annona.HabitHour, "9", 1))
+		})
+	}
+	nodes.Wait()
+	read(habit(client, "2031-04-07", annona.HabitNetwork, "192.0.2.0/24", 5), habit(client, "2031-04-08", annona.HabitHour, "9", 7), habit(client, "2031-04-08", annona.HabitRows, "all", 1<<40))
+	write("2031-04-08", habit(client, "2031-04-09", annona.HabitHour, "9", 1))
+	read(habit(client, "2031-04-08", annona.HabitHour, "9", 7), habit(client, "2031-04-08", annona.HabitRows, "all", 1<<40), habit(client, "2031-04-09", annona.HabitHour, "9", 1))
+}
