@@ -444,6 +444,16 @@ type Restriction struct {
 	RecordedAt    time.Time
 }
 
+// ErasureRefusal says that an individual has asked to be erased and that it was refused. As long as it stands
+// the record is not erased.
+type ErasureRefusal struct {
+	ID        UID
+	Subject   Number // individual
+	Reason    string // code, of GDPR Article 17(3)
+	RefusedAt time.Time
+	LiftedAt  time.Time // zero: it stands
+}
+
 // Consent is one individual's consent to disclosures to named recipients for named purposes.
 type Consent struct {
 	ID            UID

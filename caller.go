@@ -353,6 +353,7 @@ const (
 	ApproveRole      ApprovalKind = "role"   // of a client, which allows it more
 	ApproveUser      ApprovalKind = "user"   // who is given a role
 	ApproveProvider  ApprovalKind = "identity_provider"
+	ApproveErasure   ApprovalKind = "erasure" // of somebody to whom it was refused
 )
 
 // ApprovalState is how far it has come.

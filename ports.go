@@ -118,6 +118,11 @@ type RecordTx interface {
 	PutTombstone(ctx context.Context, t Tombstone) error
 	// DropTombstones removes the tombstones that have expired by then.
 	DropTombstones(ctx context.Context, then time.Time) error
+	// PutErasureRefusal writes a refusal by its ID. Erase removes those of a record.
+	PutErasureRefusal(ctx context.Context, r ErasureRefusal) error
+	// HoldErasureRefusals returns the refusals that stand of those individuals, the first one first. None comes
+	// or goes before the transaction ends.
+	HoldErasureRefusals(ctx context.Context, subjects []Number) ([]ErasureRefusal, error)
 }
 
 // AreaTx writes areas, and which households stand in them, within a transaction.

@@ -40,6 +40,7 @@ var (
 	// changing are the kinds of what comes in force by an approval.
 	changing = []annona.ApprovalKind{
 		annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveClient, annona.ApproveRole, annona.ApproveUser, annona.ApproveProvider,
+		annona.ApproveErasure,
 	}
 )
 

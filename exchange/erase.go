@@ -72,6 +72,9 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 		if err != nil {
 			return err
 		}
+		if err := noRefusalStands(ctx, tx, dataset, append(slices.Clone(merged), stone.Number)); err != nil {
+			return err
+		}
 		if stones, err = stonesOf(ctx, tx, dataset, stone, merged); err != nil {
 			return err
 		}
@@ -260,27 +263,6 @@ func (x *Exchange) Erasures(ctx context.Context, caller annona.Caller) ([]annona
 		return nil, err
 	}
 	return x.Subjects.Tombstones(ctx)
-}
-
-// RefuseErasure records that an erasure was asked for and refused, and why.
-func (x *Exchange) RefuseErasure(ctx context.Context, caller annona.Caller, s Subject, reason string) (annona.UID, error) {
-	id := annona.NewUID()
-	if err := operatorOnly(caller); err != nil {
-		return id, err
-	}
-	if err := checkReason(reason, refusalReasons); err != nil {
-		return id, err
-	}
-	if s.Household {
-		return id, annona.Invalid("refusal_of_household", "erasure is refused to an individual; name the one who asked for it")
-	}
-	number, err := x.subject(ctx, s)
-	if err != nil {
-		return id, err
-	}
-	dataset := x.subjectDataset(s)
-	entry := x.erasureEntry(caller, dataset, annona.Tombstone{ID: id, Number: number, Reason: reason}, "erasure_refused")
-	return id, x.Writer.Update(ctx, func(tx annona.Tx) error { return tx.AppendEntry(ctx, entry) })
 }
 
 func (x *Exchange) erasureEntry(caller annona.Caller, dataset *annona.Dataset, stone annona.Tombstone, act string) annona.LedgerRow {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -171,6 +172,103 @@ func TestRefuseErasure(t *testing.T) {
 	}
 	if sent, err := r.download(t, everybody, &receiver{}); err != nil || sent.Rows != 1 {
 		t.Errorf("%d rows after a refusal, %v", sent.Rows, err)
+	}
+}
+
+// An erasure that was refused stays refused until the refusal is lifted, of whoever was merged into somebody too. Lifting
+// it erases nobody.
+func TestARefusedErasureStaysRefused(t *testing.T) {
+	r := newRegistry(t, 0)
+	r.load(t, person(t, "a", "Ama", "baker"), person(t, "b", "Kofi", "smith"))
+	kofi := exchange.Subject{Source: "survey", Key: "b"}
+	lift := func(s exchange.Subject, reason string) error { return r.LiftErasureRefusal(t.Context(), operator, s, reason) }
+	is := func(what string, err error, code string) {
+		t.Helper()
+		if codeOf(err) != code {
+			t.Errorf("%s: %v, want %q", what, err, code)
+		}
+	}
+	is("what was never refused", lift(ama(), "unlawful"), "no_refusal")
+	for range 2 {
+		if _, err := r.RefuseErasure(t.Context(), operator, ama(), "legal_claims"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := r.Erase(t.Context(), operator, ama(), "consent_withdrawn")
+	is("an erasure behind a refusal", err, "refusal_stands")
+	is("a reason to refuse", lift(ama(), "legal_claims"), "unknown_reason")
+	is("a partner", r.LiftErasureRefusal(t.Context(), r.caller, ama(), "unlawful"), "operator_only")
+	household := ama()
+	household.Household = true
+	is("a household", lift(household, "unlawful"), "refusal_of_household")
+	if sent, err := r.download(t, everybody, &receiver{}); err != nil || sent.Rows != 2 {
+		t.Errorf("%d rows behind a refusal, %v", sent.Rows, err)
+	}
+	if _, err := r.Merge(t.Context(), operator, kofi, ama(), "same_card"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Erase(t.Context(), operator, kofi, "unlawful")
+	is("an erasure of whoever the refused one was merged into", err, "refusal_stands")
+	is("both refusals at once", lift(kofi, "consent_withdrawn"), "")
+	is("lifted again", lift(kofi, "consent_withdrawn"), "no_refusal")
+	if sent, err := r.download(t, everybody, &receiver{}); err != nil || sent.Rows != 1 {
+		t.Errorf("%d rows when the refusal is lifted, %v", sent.Rows, err)
+	}
+	_, err = r.Erase(t.Context(), operator, kofi, "consent_withdrawn")
+	is("an erasure behind that", err, "")
+	acts, _ := r.acts(t)
+	want := []string{
+		"erasure_refused legal_claims", "erasure_refused legal_claims", "refusal_lifted consent_withdrawn", "refusal_lifted consent_withdrawn",
+		"erased consent_withdrawn", "key_destroyed consent_withdrawn", "key_destroyed consent_withdrawn",
+	}
+	if !slices.Equal(acts, want) {
+		t.Errorf("the ledger says %q", acts)
+	}
+}
+
+// To lift a refusal needs a second person. What was approved is what was seen: a refusal that came meanwhile stands.
+func TestLiftingARefusalWaitsForASecondPerson(t *testing.T) {
+	h := newBureau(t)
+	h.load(t, person(t, "a", "Ama", "baker"))
+	lift := func() annona.Approval {
+		t.Helper()
+		if err := h.LiftErasureRefusal(t.Context(), operator, ama(), "unlawful"); annona.CodeOf(err) != "approval_needed" {
+			t.Fatalf("lifted by one person: %v", err)
+		}
+		return h.waiting()
+	}
+	refuse := func() {
+		t.Helper()
+		_, err := h.RefuseErasure(t.Context(), operator, ama(), "archiving")
+		h.must(err)
+	}
+	erased := func() string {
+		_, err := h.Erase(t.Context(), operator, ama(), "unlawful")
+		return codeOf(err)
+	}
+	esi := h.comes("esi", nil)
+	h.comes("kofi", nil)
+	h.now = h.now.Add(25 * time.Hour)
+	refuse()
+	first := lift()
+	if first.Kind != annona.ApproveErasure || len(first.Shows) != 1 || !strings.Contains(first.Shows[0], "archiving") || strings.Contains(first.Shows[0]+first.Object, "Ama") {
+		t.Errorf("what a second person sees: %+v", first)
+	}
+	if code := erased(); code != "refusal_stands" {
+		t.Errorf("erased while it waits: %q", code)
+	}
+	h.now = h.now.Add(time.Second)
+	refuse() // once more
+	if err := h.approve(h.as(esi), first); annona.CodeOf(err) != "approval_void" {
+		t.Errorf("approved what was not seen: %v", err)
+	}
+	second := lift()
+	if len(second.Shows) != 2 {
+		t.Errorf("two refusals stand: %q", second.Shows)
+	}
+	h.must(h.approve(h.as(esi), second))
+	if code := erased(); code != "" {
+		t.Errorf("erased when it is lifted: %q", code)
 	}
 }
 

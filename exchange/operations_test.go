@@ -57,7 +57,7 @@ var operations = map[string]string{
 	"Merge": byOperator, "MergeHouseholds": byOperator, "MergesOf": byOperator, "MoveHousehold": byOperator, "MoveHouseholds": byOperator,
 	"NoteUnmapped": byOperator, "Policies": byOperator, "PolicyVersion": byOperator, "Propose": byOperator, "ProposeClashes": byOperator,
 	"PruneLedger": byOperator, "PruneLog": byOperator, "PutExportSpec": byOperator, "PutIdentityProvider": byOperator, "PutMapping": byOperator,
-	"Rebury": byOperator, "RecordBirth": byOperator, "RecordKeyRotation": byOperator, "RecordLedgerCopy": byOperator, "RefuseErasure": byOperator,
+	"Rebury": byOperator, "RecordBirth": byOperator, "RecordKeyRotation": byOperator, "RecordLedgerCopy": byOperator, "RefuseErasure": byOperator, "LiftErasureRefusal": byOperator,
 	"Reindex": byOperator, "RemoveIdentityProvider": byOperator, "RenewIndex": byOperator, "Reorganize": byOperator, "ResetUser": byOperator,
 	"Restrict": byOperator, "RevokeClient": byOperator, "Revive": byOperator, "RotateClass": byOperator, "RotateKeys": byOperator,
 	"Set": byOperator, "SetRole": byOperator, "SetUserRoles": byOperator, "ShowCandidate": byOperator, "ShowMapping": byOperator,

@@ -47,6 +47,12 @@ func (x *Exchange) proposed(ctx context.Context, a *annona.Approval) (proposal, 
 			return proposal{}, err
 		}
 		return x.userProposal(ctx, body)
+	case annona.ApproveErasure:
+		var body liftedRefusals
+		if err := readBody(a, &body); err != nil {
+			return proposal{}, err
+		}
+		return x.liftProposal(ctx, body)
 	}
 	return proposal{base: -1}, nil // a newer version has asked for it
 }

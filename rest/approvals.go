@@ -102,7 +102,7 @@ func (s *Server) personOf(r *http.Request) (annona.Caller, error) {
 // ApprovalBody is something that waits for a second person, or did.
 type ApprovalBody struct {
 	ID               string    `json:"id"`
-	Kind             string    `json:"kind" doc:"policy, agreement, export_spec, client, role, user or identity_provider."`
+	Kind             string    `json:"kind" doc:"policy, agreement, export_spec, client, role, user, identity_provider or erasure."`
 	Object           string    `json:"object" doc:"Name of what changes."`
 	State            string    `json:"state" enum:"waiting,approved,rejected,void"`
 	Note             string    `json:"note,omitempty" doc:"Code: why it is void."`

@@ -152,7 +152,8 @@ type subjectErase struct {
 	who
 	Household bool   `help:"Erase the household with that key instead; its members stay."`
 	Reason    string `required:"" placeholder:"CODE" help:"Reason. To erase: not_necessary, consent_withdrawn, objection, unlawful, legal_obligation, child_consent. To refuse: expression, legal_obligation, public_health, archiving, legal_claims."`
-	Refuse    bool   `help:"Record that the erasure was refused, and why; nothing is erased."`
+	Refuse    bool   `xor:"refusal" help:"Refuse the erasure, and record why; nothing is erased, now or later, until the refusal is lifted."`
+	Lift      bool   `name:"lift-refusal" xor:"refusal" help:"Lift the refusals that stand, for a reason to erase; nothing is erased yet. A second person approves it."`
 }
 
 func (s subjectErase) Run(ctx context.Context, c console) error {
@@ -168,6 +169,13 @@ func (s subjectErase) Run(ctx context.Context, c console) error {
 				return err
 			}
 			_, err = fmt.Fprintf(c.out, "Recorded as %s: erasure refused (%s).\n", id, s.Reason)
+			return err
+		}
+		if s.Lift {
+			if err := f.gate.LiftErasureRefusal(ctx, operator(), subject, s.Reason); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(c.out, "The refusal is lifted. The record can be erased.")
 			return err
 		}
 		stone, err := f.gate.Erase(ctx, operator(), subject, s.Reason)

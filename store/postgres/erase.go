@@ -101,7 +101,7 @@ func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
 	}
 	for _, from := range []string{
 		"memberships WHERE individual", "relationships WHERE from_number", "relationships WHERE to_number",
-		"restrictions WHERE subject", "consents WHERE subject",
+		"restrictions WHERE subject", "consents WHERE subject", "erasure_refusals WHERE subject",
 	} {
 		if err := t.conn.exec("DELETE FROM "+from+" = $1", number); err != nil {
 			return err
@@ -170,6 +170,39 @@ func (t *tx) DropTombstones(ctx context.Context, then time.Time) error {
 		return t.fault("remove tombstones", err)
 	}
 	return nil
+}
+
+// PutErasureRefusal writes a refusal by its ID.
+func (t *tx) PutErasureRefusal(ctx context.Context, r annona.ErasureRefusal) error {
+	if err := t.lockSubject(ctx, r.Subject); err != nil {
+		return err
+	}
+	err := t.conn.exec(`INSERT INTO erasure_refusals (id, subject, reason, refused_at, lifted_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET lifted_at = excluded.lifted_at`, r.ID, r.Subject, r.Reason, r.RefusedAt, r.LiftedAt)
+	if err != nil {
+		return t.fault("write a refusal of an erasure", err)
+	}
+	return nil
+}
+
+// HoldErasureRefusals returns those that stand. Whoever writes one locks its individual, and so does this.
+func (t *tx) HoldErasureRefusals(ctx context.Context, subjects []annona.Number) (standing []annona.ErasureRefusal, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	numbers := integers(subjects)
+	err = t.conn.each("SELECT number FROM individuals WHERE number = ANY ($1) ORDER BY number FOR NO KEY UPDATE", func(row) error { return nil }, numbers)
+	if err == nil {
+		err = t.conn.each(`SELECT id, subject, reason, refused_at FROM erasure_refusals WHERE subject = ANY ($1) AND lifted_at IS NULL
+			ORDER BY refused_at, position`, func(r row) error {
+			standing = append(standing, annona.ErasureRefusal{ID: r.uid(0), Subject: r.number(1), Reason: r.text(2), RefusedAt: r.time(3)})
+			return nil
+		}, numbers)
+	}
+	if err != nil {
+		return nil, t.fault("read refusals of erasures", err)
+	}
+	return standing, nil
 }
 
 // erasedKeys asks which records of a dataset were erased and may not come back.

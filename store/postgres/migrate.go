@@ -236,7 +236,7 @@ func errOutdated() error {
 // except that it empties the images in the events of an erased record.
 var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE", "areas, reorganizations, indexes, unmapped_codes, clients, syncs, loads"},
-	{"INSERT, UPDATE, DELETE", "requests, change_requests, households, individuals, relationships, restrictions, consents, tombstones, other_keys, deleted_records, merges, candidates"},
+	{"INSERT, UPDATE, DELETE", "requests, change_requests, households, individuals, relationships, restrictions, consents, erasure_refusals, tombstones, other_keys, deleted_records, merges, candidates"},
 	{"INSERT, DELETE", "decisions, area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting, parts"},
 	{"UPDATE (dropped)", "mappings, export_specs"},
 	{"INSERT, UPDATE", "export_jobs"},

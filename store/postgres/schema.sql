@@ -503,6 +503,16 @@ CREATE TABLE consents (
 );
 CREATE INDEX consents_subject ON consents (subject);
 
+CREATE TABLE erasure_refusals (
+	id         uuid PRIMARY KEY,
+	position   bigint GENERATED ALWAYS AS IDENTITY,
+	subject    bigint NOT NULL,
+	reason     text COLLATE "C" NOT NULL,
+	refused_at bigint NOT NULL,
+	lifted_at  bigint
+);
+CREATE INDEX erasure_refusals_subject ON erasure_refusals (subject);
+
 -- Tombstones: what stays of records that were erased. complete_at is known once the key is shredded.
 CREATE TABLE tombstones (
 	id          uuid PRIMARY KEY,

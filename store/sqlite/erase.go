@@ -76,7 +76,7 @@ func (t *tx) eraseIndividual(number annona.Number, touched touches) error {
 	}
 	for _, from := range []string{
 		"memberships WHERE individual", "relationships WHERE from_number", "relationships WHERE to_number",
-		"restrictions WHERE subject", "consents WHERE subject",
+		"restrictions WHERE subject", "consents WHERE subject", "erasure_refusals WHERE subject",
 	} {
 		if err := t.conn.exec("DELETE FROM "+from+" = ?", number); err != nil {
 			return err
@@ -134,6 +134,31 @@ func (t *tx) DropTombstones(ctx context.Context, then time.Time) error {
 	}
 	err := t.conn.exec("DELETE FROM tombstones WHERE expires_at <= ? AND shredded_at IS NOT NULL", then)
 	return fault("remove tombstones", err)
+}
+
+// PutErasureRefusal writes a refusal by its ID.
+func (t *tx) PutErasureRefusal(ctx context.Context, r annona.ErasureRefusal) error {
+	if err := t.checkSubject(ctx, r.Subject); err != nil {
+		return err
+	}
+	err := t.conn.exec("INSERT OR REPLACE INTO erasure_refusals (id, subject, reason, refused_at, lifted_at) VALUES (?, ?, ?, ?, ?)",
+		r.ID, r.Subject, r.Reason, r.RefusedAt, r.LiftedAt)
+	return fault("write a refusal of an erasure", err)
+}
+
+// HoldErasureRefusals returns those that stand.
+func (t *tx) HoldErasureRefusals(ctx context.Context, subjects []annona.Number) (standing []annona.ErasureRefusal, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = t.conn.each(`SELECT id, subject, reason, refused_at FROM erasure_refusals WHERE subject IN (SELECT value FROM json_each(?)) AND lifted_at IS NULL
+		ORDER BY refused_at, rowid`, func(r *sqlite.Stmt) error {
+		standing = append(standing, annona.ErasureRefusal{
+			ID: columnUID(r, 0), Subject: annona.Number(r.ColumnInt64(1)), Reason: r.ColumnText(2), RefusedAt: columnTime(r, 3),
+		})
+		return nil
+	}, numberList(subjects))
+	return standing, fault("read refusals of erasures", err)
 }
 
 // buried reports whether a record was erased and may not come back.

@@ -10,7 +10,7 @@ import (
 // residue asks how many rows an erased individual of number 1 has left.
 const residue = `SELECT (SELECT count(*) FROM individuals WHERE number = 1) + (SELECT count(*) FROM memberships WHERE individual = 1)
 	+ (SELECT count(*) FROM relationships WHERE from_number = 1 OR to_number = 1) + (SELECT count(identifiers) FROM individuals WHERE number = 1)
-	+ (SELECT count(*) FROM restrictions WHERE subject = 1) + (SELECT count(*) FROM consents WHERE subject = 1)
+	+ (SELECT count(*) FROM restrictions WHERE subject = 1) + (SELECT count(*) FROM consents WHERE subject = 1) + (SELECT count(*) FROM erasure_refusals WHERE subject = 1)
 	+ (SELECT count(*) FROM other_keys WHERE number = 1) + (SELECT count(*) FROM deleted_records WHERE number = 1) + (SELECT count(*) FROM successors WHERE number = 1)
 	+ (SELECT count(*) FROM events WHERE record = 1 AND dataset = 'individuals' AND before IS NOT NULL)`
 

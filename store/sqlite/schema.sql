@@ -467,6 +467,15 @@ CREATE TABLE consents (
 ) STRICT;
 CREATE INDEX consents_subject ON consents (subject);
 
+CREATE TABLE erasure_refusals (
+	id         BLOB PRIMARY KEY,
+	subject    INTEGER NOT NULL,
+	reason     TEXT NOT NULL,
+	refused_at INTEGER NOT NULL,
+	lifted_at  INTEGER
+) STRICT;
+CREATE INDEX erasure_refusals_subject ON erasure_refusals (subject);
+
 -- Tombstones: what stays of records that were erased. complete_at is known once the key is shredded.
 CREATE TABLE tombstones (
 	id          BLOB PRIMARY KEY,

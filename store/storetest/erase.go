@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -190,6 +191,55 @@ func testEraseHousehold(t *testing.T, r *registry) {
 	}
 	r.same("nobody joins it again", cells(read().Groups[0].Page, 0), []string{"child"})
 	r.same("who was in it can still be loaded", cells(read(), 0), []string{"p2", "q"})
+}
+
+// testErasureRefusals puts refusals to two individuals, lifts one, and erases one of the two.
+func testErasureRefusals(t *testing.T, r *registry) {
+	a, b := r.person("a", nil), r.person("b", nil)
+	r.load(a, b)
+	put := func(refusals ...annona.ErasureRefusal) {
+		r.update(func(tx annona.Tx) error {
+			for _, f := range refusals {
+				if err := tx.PutErasureRefusal(r.ctx, f); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	standing := func(what string, want []annona.ErasureRefusal, of ...annona.Number) {
+		t.Helper()
+		var got []annona.ErasureRefusal
+		r.update(func(tx annona.Tx) (err error) {
+			got, err = tx.HoldErasureRefusals(r.ctx, of)
+			return err
+		})
+		if !slices.EqualFunc(got, want, func(a, b annona.ErasureRefusal) bool {
+			return a.ID == b.ID && a.Subject == b.Subject && a.Reason == b.Reason && a.RefusedAt.Equal(b.RefusedAt) && a.LiftedAt.IsZero()
+		}) {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	refusal := func(of annona.Number, reason string, after time.Duration) annona.ErasureRefusal {
+		return annona.ErasureRefusal{ID: annona.NewUID(), Subject: of, Reason: reason, RefusedAt: Clock().Add(after)}
+	}
+	standing("nothing was refused", nil, 1, 2)
+	late, early, other := refusal(1, "archiving", time.Hour), refusal(1, "legal_claims", 0), refusal(2, "expression", time.Minute)
+	put(late, early, other)
+	standing("of both", []annona.ErasureRefusal{early, other, late}, 1, 2)
+	standing("of one", []annona.ErasureRefusal{early, late}, 1)
+	standing("of nobody", nil)
+	lifted := early
+	lifted.LiftedAt = Clock().Add(2 * time.Hour)
+	put(lifted)
+	standing("when one is lifted", []annona.ErasureRefusal{late}, 1)
+	r.erase(a, 1)
+	standing("of the erased", nil, 1)
+	standing("of the other", []annona.ErasureRefusal{other}, 2)
+	err := r.Update(r.ctx, func(tx annona.Tx) error { return tx.PutErasureRefusal(r.ctx, refusal(1, "archiving", 0)) })
+	if err == nil {
+		t.Error("an erasure was refused to somebody who is not on file")
+	}
 }
 
 func testTombstones(t *testing.T, r *registry) {

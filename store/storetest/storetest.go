@@ -76,6 +76,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"an individual is erased", testEraseIndividual},
 		{"a household is erased", testEraseHousehold},
 		{"a tombstone keeps a record away until it expires", testTombstones},
+		{"refusals of erasures stand until they are lifted", testErasureRefusals},
 		{"somebody is deleted and comes back", testDelete},
 		{"a household is deleted when nobody belongs to it", testDeleteHousehold},
 		{"what ties somebody to others", testTies},
