@@ -314,7 +314,14 @@ func TestErase(t *testing.T) {
 	if out := d.subject("erase", append([]string{"--refuse", "--reason", "legal_claims"}, hassan...)...); !strings.Contains(out, "erasure refused (legal_claims)") {
 		t.Errorf("a refusal prints %q", out)
 	}
+	refused(t, "refusal_stands", append([]string{"subject", "erase", "--data", d.data, "--reason", "consent_withdrawn"}, hassan...)...)
+	refused(t, "unknown_reason", append([]string{"subject", "erase", "--data", d.data, "--lift-refusal", "--reason", "legal_claims"}, hassan...)...)
 	d.mustSee("after a refusal", true)
+	if out := d.subject("erase", append([]string{"--lift-refusal", "--reason", "consent_withdrawn"}, hassan...)...); !strings.Contains(out, "can be erased") {
+		t.Errorf("a refusal that is lifted prints %q", out)
+	}
+	refused(t, "no_refusal", append([]string{"subject", "erase", "--data", d.data, "--lift-refusal", "--reason", "consent_withdrawn"}, hassan...)...)
+	d.mustSee("when the refusal is lifted", true)
 
 	certificate := d.subject("erase", append([]string{"--reason", "consent_withdrawn"}, hassan...)...)
 	id, _, _ := strings.Cut(strings.TrimPrefix(certificate, "Erasure "), "\n")
