@@ -181,7 +181,9 @@ func TestARefusedErasureStaysRefused(t *testing.T) {
 	r := newRegistry(t, 0)
 	r.load(t, person(t, "a", "Ama", "baker"), person(t, "b", "Kofi", "smith"))
 	kofi := exchange.Subject{Source: "survey", Key: "b"}
-	lift := func(s exchange.Subject, reason string) error { return r.LiftErasureRefusal(t.Context(), operator, s, reason) }
+	lift := func(s exchange.Subject, reason string) error {
+		return r.LiftErasureRefusal(t.Context(), operator, s, reason)
+	}
 	is := func(what string, err error, code string) {
 		t.Helper()
 		if codeOf(err) != code {
