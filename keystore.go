@@ -155,11 +155,22 @@ type Vault interface {
 	OpenPosition(context []byte, token string) ([]byte, bool)
 }
 
-// CellOpener opens images that Seal has sealed, for those who write what is on file anew.
-type CellOpener interface {
-	// OpenCells opens images in place, at the version that they are of. It fails with code key_gone
+// Cells opens and seals images in place, for those who write what is on file anew.
+type Cells interface {
+	// Seal is that of Vault.
+	Seal(ctx context.Context, cells []Cell) error
+	// OpenCells opens what Seal has sealed, at the version that it is of. It fails with code key_gone
 	// when a subject has no key anymore.
 	OpenCells(ctx context.Context, cells []Cell) error
+}
+
+// CellVault opens and seals images by themselves.
+type CellVault interface {
+	Cells
+	// Holding reads the keys of the rows of pages at once and calls do with what opens and seals their images
+	// without asking for keys again. The keys are forgotten behind do. Those that are not on file are asked for,
+	// or made, as Seal does it.
+	Holding(ctx context.Context, pages []*Page, do func(cells Cells) error) error
 }
 
 // FileVault seals exports that become files, each under a key of its own, and signs what is said of them.

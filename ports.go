@@ -455,7 +455,19 @@ type Errand struct {
 	// Find asks, in the transaction and before Do, for the one matter of a UID that Do holds; nil: it holds
 	// none. Its page has clear columns only, and is empty where the scope does not show that matter.
 	Find *MatterQuestion
-	Do   func(Tx) error // may run again, behind Find
+	// Holding calls do with what opens and seals the matters that were found, whose keys it has read at once. All
+	// errands of a writer have the same one, so that it is asked for all that share a transaction; nil: cells is nil.
+	Holding func(ctx context.Context, found []*Page, do func(cells Cells) error) error
+	Do      func(tx Tx, cells Cells) error // may run again, behind Find
+}
+
+// Alone does an errand whose matter was found by itself.
+func (e *Errand) Alone(ctx context.Context, tx Tx) error {
+	do := func(cells Cells) error { return e.Do(tx, cells) }
+	if e.Holding == nil || e.Find == nil {
+		return do(nil)
+	}
+	return e.Holding(ctx, []*Page{e.Find.Page}, do)
 }
 
 // Requests tells which requests will never end by themselves.

@@ -77,7 +77,7 @@ func (x *Exchange) AddAttachment(ctx context.Context, caller annona.Caller, purp
 		}
 		e.next.values["confidentiality"] = e.Confidentiality
 		v = CaseVerdict{Verdict: VerdictCreated, ID: string(i.realm.AppendID(nil, e.UID[:]))}
-		if err := x.putMatters(ctx, tx, d.author("attach"), []matterEdit{e}); err != nil {
+		if err := x.putMatters(ctx, tx, d.cells, d.author("attach"), []matterEdit{e}); err != nil {
 			return err
 		}
 		if err := x.putContent(ctx, tx, &e.Matter, kept.spool); err != nil {

@@ -46,13 +46,14 @@ func (x *Exchange) editUnder(ctx context.Context, from annona.Standings, confirm
 		return v, false, err
 	}
 	find := d.asks(d.i, edit.ID)
-	err = x.Writer.Share(ctx, annona.Errand{Request: x.requestID(caller, edit.Keyed), Find: find, Do: func(tx annona.Tx) error {
+	err = x.Writer.Share(ctx, annona.Errand{Request: x.requestID(caller, edit.Keyed), Find: find, Holding: x.Vault.Holding, Do: func(tx annona.Tx, cells annona.Cells) error {
 		if sure = confirms(find.Page.Epoch); !sure {
 			return errStandingsMoved
 		}
 		if e.number, e.of, err = foundOn(find.Page, errCase); err != nil {
 			return err
 		}
+		d.cells = cells
 		v, err = d.editOnce(ctx, tx, e)
 		return err
 	}})
@@ -109,7 +110,7 @@ func (d *caseDesk) editAgain(ctx context.Context, tx annona.Tx, e readyEdit, don
 	if done.Status != statusConflict {
 		return CaseVerdict{Verdict: VerdictUnchanged, ID: e.ID, ETag: d.tag(&held[0], int(done.Version))}, nil
 	}
-	stands, err := d.x.openMatters(ctx, held)
+	stands, err := d.x.openMatters(ctx, d.cells, held)
 	if err != nil {
 		return v, err
 	}
@@ -190,7 +191,7 @@ func (d *caseDesk) edit(ctx context.Context, tx annona.Tx, number annona.Number,
 	if edit.Action != "" {
 		act = edit.Action + "_case"
 	}
-	if err := d.x.putMatters(ctx, tx, d.author(act), []matterEdit{e}); err != nil {
+	if err := d.x.putMatters(ctx, tx, d.cells, d.author(act), []matterEdit{e}); err != nil {
 		return v, 0, err
 	}
 	if links {

@@ -96,7 +96,7 @@ func (d *caseDesk) note(ctx context.Context, tx annona.Tx, n readyNote) (v CaseV
 	}
 	e.next.values["note_number"], e.next.values["written_at"] = shortName(annona.NewUID()), annona.Instant(d.x.Clock())
 	e.next.values["confidentiality"] = e.Confidentiality
-	if err := d.x.putMatters(ctx, tx, d.author("note"), []matterEdit{e}); err != nil {
+	if err := d.x.putMatters(ctx, tx, d.cells, d.author("note"), []matterEdit{e}); err != nil {
 		return v, uid, err
 	}
 	v = CaseVerdict{Verdict: VerdictCreated, ID: string(n.i.realm.AppendID(nil, e.UID[:]))}
@@ -267,12 +267,12 @@ func (d *caseDesk) link(ctx context.Context, tx annona.Tx, page *annona.Page, ab
 	if err != nil {
 		return err
 	}
-	edits, err := d.x.openMatters(ctx, held)
+	edits, err := d.x.openMatters(ctx, d.cells, held)
 	if err != nil {
 		return err
 	}
 	for n := range edits {
 		edits[n].Subject = about
 	}
-	return d.x.putMatters(ctx, tx, d.author("link_case"), edits)
+	return d.x.putMatters(ctx, tx, d.cells, d.author("link_case"), edits)
 }

@@ -137,7 +137,7 @@ func (d *caseDesk) write(ctx context.Context, tx annona.Tx, rows []caseRow, verd
 	if len(changed) == 0 {
 		return nil
 	}
-	if err := d.x.putMatters(ctx, tx, d.author("reported"), changed); err != nil {
+	if err := d.x.putMatters(ctx, tx, d.cells, d.author("reported"), changed); err != nil {
 		return err
 	}
 	return tx.AppendEntry(ctx, d.entry("put_cases", "cases", nil, about...))
@@ -168,7 +168,7 @@ func (d *caseDesk) known(ctx context.Context, tx annona.Tx, rows []caseRow) ([]m
 		}
 		matters[n], *from = (*from)[0], (*from)[1:]
 	}
-	return d.x.openMatters(ctx, matters)
+	return d.x.openMatters(ctx, d.cells, matters)
 }
 
 // report makes a case what was sent of it.

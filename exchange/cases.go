@@ -56,6 +56,7 @@ type caseDesk struct {
 	worker string   // who has signed in, as cases name workers
 	today  annona.Date
 	people map[string]*inquiry // by dataset, of those whom a case may be about
+	cells  annona.Cells        // by which cases are opened and sealed
 }
 
 func (x *Exchange) caseDesk(ctx context.Context, caller annona.Caller, verb annona.Verb, purpose string) (*caseDesk, error) {
@@ -68,7 +69,7 @@ func (x *Exchange) caseDeskFrom(ctx context.Context, from annona.Standings, call
 		return nil, err
 	}
 	i.form = Form{Format: "json"}
-	d := &caseDesk{x: x, caller: caller, i: i, today: x.today(x.Clock()), people: map[string]*inquiry{}}
+	d := &caseDesk{x: x, caller: caller, i: i, today: x.today(x.Clock()), people: map[string]*inquiry{}, cells: x.Vault}
 	d.worker, err = x.signedInWorker(ctx, caller, i.partner())
 	return d, err
 }
@@ -158,7 +159,7 @@ func (d *caseDesk) hold(ctx context.Context, tx annona.Tx, number annona.Number)
 	if len(held) == 0 || !d.cleared(&held[0]) {
 		return e, nil, errCase
 	}
-	edits, err := d.x.openMatters(ctx, held)
+	edits, err := d.x.openMatters(ctx, d.cells, held)
 	if err != nil || held[0].Owner == d.i.partner() {
 		return first(edits), nil, err
 	}

@@ -476,7 +476,9 @@ func (w *cutWriter) Update(ctx context.Context, fn func(annona.Tx) error) error 
 	return w.Writer.Update(ctx, func(tx annona.Tx) error { return fn(&cutTx{tx, w}) })
 }
 
-func (w *cutWriter) Share(ctx context.Context, e annona.Errand) error { return w.Update(ctx, e.Do) }
+func (w *cutWriter) Share(ctx context.Context, e annona.Errand) error {
+	return w.Update(ctx, func(tx annona.Tx) error { return e.Alone(ctx, tx) })
+}
 
 type cutTx struct {
 	annona.Tx

@@ -294,7 +294,7 @@ func (b *reports) write(ctx context.Context, tx annona.Tx, ready []report, verdi
 	if err != nil {
 		return err
 	}
-	edits, err := b.x.openMatters(ctx, found)
+	edits, err := b.x.openMatters(ctx, b.x.Vault, found)
 	if err != nil {
 		return err
 	}
@@ -317,7 +317,7 @@ func (b *reports) write(ctx context.Context, tx annona.Tx, ready []report, verdi
 		return nil
 	}
 	by := annona.Author{Client: b.caller.Client, Reason: "report"}
-	if err := b.x.putMatters(ctx, tx, by, changed); err != nil {
+	if err := b.x.putMatters(ctx, tx, b.x.Vault, by, changed); err != nil {
 		return err
 	}
 	return tx.AppendEntry(ctx, b.entry(changed))

@@ -89,7 +89,7 @@ type Config struct {
 type Vault interface {
 	annona.Vault
 	annona.EntryVault
-	annona.CellOpener
+	annona.CellVault
 }
 
 // Exchange is the gate. It is safe for concurrent use.

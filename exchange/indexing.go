@@ -66,7 +66,12 @@ func (w followingWriter) Update(ctx context.Context, fn func(annona.Tx) error) e
 }
 
 func (w followingWriter) Share(ctx context.Context, e annona.Errand) error {
-	e.Do = w.following(ctx, e.Do)
+	do, held := e.Do, annona.Cells(nil)
+	follow := w.following(ctx, func(tx annona.Tx) error { return do(tx, held) })
+	e.Do = func(tx annona.Tx, cells annona.Cells) error {
+		held = cells
+		return follow(tx)
+	}
 	return w.Writer.Share(ctx, e)
 }
 

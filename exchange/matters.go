@@ -131,13 +131,13 @@ type matterEdit struct {
 }
 
 // openMatters opens what matters say on file.
-func (x *Exchange) openMatters(ctx context.Context, matters []annona.Matter) ([]matterEdit, error) {
+func (x *Exchange) openMatters(ctx context.Context, with annona.Cells, matters []annona.Matter) ([]matterEdit, error) {
 	edits := make([]matterEdit, len(matters))
 	var cells []annona.Cell
 	for _, m := range matters {
 		cells = append(cells, annona.Cell{Dataset: m.Dataset, Number: m.Number, Version: m.Version, Part: annona.PartSealed, Image: slices.Clone(m.Sealed)})
 	}
-	if err := x.Vault.OpenCells(ctx, cells); err != nil {
+	if err := with.OpenCells(ctx, cells); err != nil {
 		return nil, err
 	}
 	for n, m := range matters {
@@ -154,7 +154,7 @@ func (x *Exchange) openMatters(ctx context.Context, matters []annona.Matter) ([]
 }
 
 // putMatters seals what is to be of matters and writes it, each as its next version.
-func (x *Exchange) putMatters(ctx context.Context, tx annona.Tx, by annona.Author, edits []matterEdit) error {
+func (x *Exchange) putMatters(ctx context.Context, tx annona.Tx, with annona.Cells, by annona.Author, edits []matterEdit) error {
 	var cells []annona.Cell
 	matters := make([]annona.Matter, len(edits))
 	for n := range edits {
@@ -172,7 +172,7 @@ func (x *Exchange) putMatters(ctx context.Context, tx annona.Tx, by annona.Autho
 		matters[n] = e.Matter
 		matters[n].Version, matters[n].Clear = e.Version+1, clear
 	}
-	if err := x.Vault.Seal(ctx, cells); err != nil {
+	if err := with.Seal(ctx, cells); err != nil {
 		return err
 	}
 	for n := range edits {

@@ -33,7 +33,7 @@ func (w sealingWriter) Update(ctx context.Context, fn func(annona.Tx) error) err
 
 func (w sealingWriter) Share(ctx context.Context, e annona.Errand) error {
 	do := e.Do
-	e.Do = func(tx annona.Tx) error { return do(sealingTx{tx, w.vault}) }
+	e.Do = func(tx annona.Tx, cells annona.Cells) error { return do(sealingTx{tx, w.vault}, cells) }
 	return w.Writer.Share(ctx, e)
 }
 

@@ -129,7 +129,7 @@ func (d *caseDesk) offer(ctx context.Context, tx annona.Tx, i *inquiry, number a
 	if err != nil {
 		return uid, err
 	}
-	if err := d.x.putMatters(ctx, tx, d.author("offer"), []matterEdit{e}); err != nil {
+	if err := d.x.putMatters(ctx, tx, d.cells, d.author("offer"), []matterEdit{e}); err != nil {
 		return uid, err
 	}
 	// Both see the transition itself, whoever has the case.
@@ -333,7 +333,7 @@ func (d *caseDesk) answer(ctx context.Context, tx annona.Tx, transitions *annona
 		edits = append([]matterEdit{of}, edits...)
 	}
 	for _, each := range edits { // a dataset each
-		if err := d.x.putMatters(ctx, tx, d.author(a.Answer), []matterEdit{each}); err != nil {
+		if err := d.x.putMatters(ctx, tx, d.cells, d.author(a.Answer), []matterEdit{each}); err != nil {
 			return done, err
 		}
 	}
@@ -351,7 +351,7 @@ func (d *caseDesk) holdBoth(ctx context.Context, tx annona.Tx, transitions *anno
 	if err != nil || len(cases) == 0 {
 		return e, of, orMissing(err)
 	}
-	edits, err := d.x.openMatters(ctx, append(peek, cases...))
+	edits, err := d.x.openMatters(ctx, d.cells, append(peek, cases...))
 	if err != nil {
 		return e, of, err
 	}

@@ -26,8 +26,13 @@ const sealedHead = 2
 // Seal seals images in place, each under the key of its subject. Keys of subjects that have none
 // are made, and durable, before it returns. An empty image stays empty.
 func (v *Vault) Seal(ctx context.Context, cells []annona.Cell) error {
+	return v.withKeys(ctx, cells, v.make, sealing())
+}
+
+// sealing returns what seals one cell after the other, each under its key.
+func sealing() useKey {
 	var k cellKey
-	return v.withKeys(ctx, cells, v.make, func(c *annona.Cell, key []byte) (err error) {
+	return func(c *annona.Cell, key []byte) (err error) {
 		k = cellKey{cell: c, aead: newCellAEAD(key), data: k.data}
 		if c.Part == annona.PartSealed {
 			c.Image, err = k.sealRecord()
@@ -35,7 +40,7 @@ func (v *Vault) Seal(ctx context.Context, cells []annona.Cell) error {
 			c.Image = k.seal(c.Part, c.Image)
 		}
 		return err
-	})
+	}
 }
 
 // OpenCell opens one sealed image in place: a before image of an event, for the most part. Its
@@ -49,22 +54,30 @@ func (v *Vault) OpenCell(ctx context.Context, c *annona.Cell) error {
 
 // OpenCells opens sealed images in place; an empty one stays empty. Its errors are those of Open.
 func (v *Vault) OpenCells(ctx context.Context, cells []annona.Cell) error {
-	absent := func(context.Context, string, []annona.Number, *subjectKeys) error { return nil }
-	return v.withKeys(ctx, cells, absent, func(one *annona.Cell, key []byte) (err error) {
-		k := cellKey{cell: one, aead: newCellAEAD(key)}
-		if one.Part == annona.PartSealed {
-			one.Image, err = k.openRecord()
-		} else {
-			one.Image, err = k.open(nil, one.Part, one.Image)
-		}
-		return err
-	})
+	return v.withKeys(ctx, cells, makeNone, openCell)
 }
 
-// withKeys calls use for each cell that has an image, with the key of its subject. Keys that are
-// not on file are asked of supply.
-func (v *Vault) withKeys(ctx context.Context, cells []annona.Cell,
-	supply func(context.Context, string, []annona.Number, *subjectKeys) error, use func(*annona.Cell, []byte) error) error {
+// openCell opens a cell in place.
+func openCell(c *annona.Cell, key []byte) (err error) {
+	k := cellKey{cell: c, aead: newCellAEAD(key)}
+	if c.Part == annona.PartSealed {
+		c.Image, err = k.openRecord()
+	} else {
+		c.Image, err = k.open(nil, c.Part, c.Image)
+	}
+	return err
+}
+
+// useKey does something with a cell under the key of its subject.
+type useKey func(c *annona.Cell, key []byte) error
+
+// supplyKeys supplies keys of a noun that are not on file.
+type supplyKeys func(ctx context.Context, noun string, numbers []annona.Number, keys *subjectKeys) error
+
+func makeNone(context.Context, string, []annona.Number, *subjectKeys) error { return nil }
+
+// withKeys calls use for each cell that has an image. Keys that are not on file are asked of supply.
+func (v *Vault) withKeys(ctx context.Context, cells []annona.Cell, supply supplyKeys, use useKey) error {
 	s := v.takeScratch()
 	defer v.putScratch(s)
 	for _, noun := range nounsOf(cells) {

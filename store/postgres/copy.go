@@ -79,12 +79,12 @@ func (c *conn) copyIn(r *newRows) error {
 }
 
 func (c *conn) copyFrom(r *newRows, data io.Reader) (copied int64, err error) {
-	p, ok := c.db.(pgx.Tx)
+	p, ok := c.db.(*pgx.Conn)
 	if !ok {
 		return 0, errOutside
 	}
 	sql := "COPY annona." + r.table + " (" + strings.Join(r.columns, ", ") + ") FROM STDIN (FORMAT binary)"
-	done, err := p.Conn().PgConn().CopyFrom(c.ctx, data, sql)
+	done, err := p.PgConn().CopyFrom(c.ctx, data, sql)
 	return done.RowsAffected(), err
 }
 

@@ -73,7 +73,7 @@ func (s *Store) Share(ctx context.Context, wanted annona.Errand) error {
 			if err := own.(*tx).find([]*errand{e}); err != nil {
 				return err
 			}
-			return wanted.Do(own)
+			return wanted.Alone(ctx, own)
 		})
 	}
 	return e.err
@@ -205,22 +205,18 @@ func (s *Store) doAll(ctx context.Context, group []*errand, behind func()) (sett
 	if err := s.refreshLines(ctx); err != nil {
 		return false, nil
 	}
-	var p pgx.Tx
-	begin := func(c *pgxpool.Conn) (err error) {
-		p, err = c.Begin(ctx)
-		return err
+	var t *tx
+	begin := func(c *pgxpool.Conn) error {
+		t = s.newTx(ctx, c.Conn())
+		return t.find(group, beginning)
 	}
-	err = s.writers.lend(ctx, begin, func(*pgxpool.Conn) error {
-		defer rollBack(p)
-		t := s.newTx(ctx, p)
+	err = s.writers.lend(ctx, begin, func(c *pgxpool.Conn) error {
+		defer abandon(c.Conn())
 		if err := t.doAll(group); err != nil {
 			return err
 		}
 		behind()
-		if err := t.finish(); err != nil {
-			return err
-		}
-		err := commit(p)
+		err := t.commit()
 		settled = !isRolledBack(err)
 		return err
 	})
@@ -236,14 +232,32 @@ func isRolledBack(err error) bool {
 	return errors.As(err, &server) || errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
-// doAll does each errand in its turn.
+// doAll does each errand in its turn. While what they are about is looked up, its keys are read.
 func (t *tx) doAll(group []*errand) error {
-	if err := t.foresee(group); err != nil {
-		return err
+	var found []*annona.Page
+	holding := func(_ context.Context, _ []*annona.Page, do func(annona.Cells) error) error { return do(nil) }
+	for _, e := range group {
+		if e.Find != nil && e.Holding != nil {
+			found, holding = append(found, e.Find.Page), e.Holding
+		}
 	}
+	looked := make(chan error, 1)
+	go func() { looked <- t.foresee(group) }()
+	foreseen := sync.OnceValue(func() error { return <-looked })
+	defer foreseen() // also when keys cannot be read: nobody else uses the connection meanwhile
+	return holding(t.conn.ctx, found, func(cells annona.Cells) error {
+		if err := foreseen(); err != nil {
+			return err
+		}
+		return t.doEach(group, cells)
+	})
+}
+
+// doEach does errands for which everything was looked up.
+func (t *tx) doEach(group []*errand, cells annona.Cells) error {
 	for _, e := range group {
 		mark := t.mark()
-		err := e.Do(t)
+		err := e.Do(t, cells)
 		switch {
 		case t.failed != nil:
 			return t.failed
@@ -284,11 +298,8 @@ type foreseen struct {
 	matters  map[annona.MatterRef]*annona.Matter // locked; nil: it is not on file
 }
 
-// foresee looks up what errands are about, and locks the matters, in the order of their numbers.
+// foresee looks up what errands are about, and locks the matters that they have found, in the order of their numbers.
 func (t *tx) foresee(group []*errand) error {
-	if err := t.find(group); err != nil {
-		return err
-	}
 	f := foreseen{requests: map[annona.UID]*annona.KeyedRequest{}, matters: map[annona.MatterRef]*annona.Matter{}}
 	var ids [][]byte
 	found := map[string]*annona.Page{}
@@ -329,8 +340,9 @@ func (t *tx) foresee(group []*errand) error {
 	return nil
 }
 
-// find asks for the matters that errands are about: for those of one scope by one statement.
-func (t *tx) find(group []*errand) error {
+// find asks for the matters that errands are about: for those of one scope by one statement. What is to be asked
+// before goes with it.
+func (t *tx) find(group []*errand, before ...question) error {
 	var all []*finding
 	for _, e := range group {
 		if e.Find == nil {
@@ -348,14 +360,15 @@ func (t *tx) find(group []*errand) error {
 		}
 		all[at].errands = append(all[at].errands, e)
 	}
-	asked := make([]question, len(all))
-	for i, f := range all {
+	asked := before
+	for _, f := range all {
 		f.Limit = len(f.errands)
 		for _, e := range f.errands {
 			f.Choice.UIDs = append(f.Choice.UIDs, e.matter())
 		}
 		r := newMatterReading(&f.MatterQuestion)
-		if asked[i] = r.question(); r.err != nil {
+		asked = append(asked, r.question())
+		if r.err != nil {
 			return r.err
 		}
 	}

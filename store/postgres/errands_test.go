@@ -48,7 +48,7 @@ func TestErrandsBesideALock(t *testing.T) {
 	edit := func(n annona.Number) {
 		err := s.Share(t.Context(), annona.Errand{
 			Find: find(n),
-			Do: func(tx annona.Tx) error {
+			Do: func(tx annona.Tx, _ annona.Cells) error {
 				held, err := tx.HoldMatters(t.Context(), cases, []annona.Number{n})
 				if err != nil {
 					return err

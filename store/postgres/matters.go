@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/annona-exchange/annona"
 )
 
@@ -144,9 +142,10 @@ const (
 	insertMatter = `INSERT INTO matters (dataset, number, version, subject_dataset, subject, parent, program, owner, worker, state, confidentiality, due,
 			clear, clear_groups, sealed, sealed_groups, updated_at, uid, source, source_key, registered_at, parent_dataset)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $17, $21)`
-	updateMatter = `UPDATE matters SET version = $3, subject_dataset = $4, subject = $5, parent = $6, program = $7, owner = $8, worker = $9, state = $10,
+	updateMatter = `WITH written AS (UPDATE matters SET version = $3, subject_dataset = $4, subject = $5, parent = $6, program = $7, owner = $8, worker = $9, state = $10,
 			confidentiality = $11, due = $12, clear = $13, clear_groups = $14, sealed = $15, sealed_groups = $16, updated_at = $17
-		WHERE dataset = $1 AND number = $2 AND version = $3 - 1`
+		WHERE dataset = $1 AND number = $2 AND version = $3 - 1 RETURNING 1)
+		SELECT expect_written(count(*)) FROM written`
 )
 
 // PutMatters writes matters with their events. See annona.MatterTx.
@@ -242,12 +241,7 @@ func (t *tx) putMatter(m *annona.Matter) error {
 	if m.Version == 1 {
 		sql, set = insertMatter, append(set, m.UID, m.Source, m.Key, m.Dataset.Parent)
 	}
-	t.later.Queue(sql, values(set)...).Exec(func(done pgconn.CommandTag) error {
-		if done.RowsAffected() == 0 {
-			return annona.Internal("write a matter", errNotFound)
-		}
-		return nil
-	})
+	t.later.Queue(sql, values(set)...)
 	return nil
 }
 

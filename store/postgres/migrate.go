@@ -307,7 +307,7 @@ func keyKeeper(c *conn, s Setup) (string, error) {
 }
 
 func appGrants(keys bool) []string {
-	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events, expect_areas, expect_indexes"}
+	rights := []string{"USAGE ON SCHEMA annona", "SELECT ON ALL TABLES IN SCHEMA annona", "USAGE, SELECT ON ALL SEQUENCES IN SCHEMA annona", "EXECUTE ON FUNCTION prune_events, expect_areas, expect_indexes, expect_written"}
 	for _, g := range grants {
 		if !strings.HasPrefix(g.tables, keysSchema+".") {
 			rights = append(rights, g.rights+" ON "+g.tables)

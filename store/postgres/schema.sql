@@ -239,6 +239,14 @@ BEGIN
 	END IF;
 END $$;
 
+-- Fails a transaction that would write the next version of something whose version is another one.
+CREATE FUNCTION expect_written(count bigint) RETURNS void LANGUAGE plpgsql SET search_path = annona, pg_temp AS $$
+BEGIN
+	IF count <> 1 THEN
+		RAISE EXCEPTION USING ERRCODE = 'P0002', MESSAGE = 'another version is on file';
+	END IF;
+END $$;
+
 -- Tokens of names, while they are kept, and whose are to be made anew.
 CREATE TABLE name_index (
 	token  bigint NOT NULL,

@@ -22,7 +22,7 @@ const (
 )
 
 const (
-	shortWait   = 4 * time.Millisecond   // between batches: what is committed meanwhile shares the next one
+	shortWait   = 12 * time.Millisecond  // between batches, unless somebody waits for one: what is committed meanwhile shares the next
 	longWait    = 20 * time.Millisecond  // of one who has none
 	leadWait    = 250 * time.Millisecond // between attempts to become the leader
 	batchTime   = 60 * time.Second       // for one batch; then the connection counts as dead
@@ -40,14 +40,15 @@ const Channel = "annona_log"
 // and readers see only what is numbered. Nobody waits for anybody.
 type sequencer struct {
 	config *pgxpool.Config
-	wake   chan struct{}
+	wake   chan struct{} // something was committed here
+	hurry  chan struct{} // somebody waits for its place
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
 func startSequencer(config *pgxpool.Config) *sequencer {
 	ctx, cancel := context.WithCancel(context.Background())
-	q := &sequencer{config: config, wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{})}
+	q := &sequencer{config: config, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{})}
 	go q.run(ctx)
 	return q
 }
@@ -58,9 +59,14 @@ func (q *sequencer) stop() {
 }
 
 // poke tells the sequencer of this process that there is work.
-func (q *sequencer) poke() {
+func (q *sequencer) poke() { signal(q.wake) }
+
+// press tells it that somebody waits.
+func (q *sequencer) press() { signal(q.hurry) }
+
+func signal(c chan struct{}) {
 	select {
-	case q.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -103,28 +109,45 @@ func (q *sequencer) live(ctx context.Context) error {
 
 // lead moves what is queued until the connection dies or the store is closed.
 func (q *sequencer) lead(ctx context.Context, l *leader) error {
-	wait := shortWait
+	wait, known := shortWait, false
 	for ctx.Err() == nil {
-		moved, err := l.batch(batchTime)
+		moved, err := l.batch(batchTime, known)
 		if err != nil {
 			return err
 		}
 		if moved >= manyQueued {
 			continue
 		}
-		wait = min(2*wait, longWait)
 		if moved > 0 {
 			wait = shortWait
-			sleep(ctx, shortWait)
-			continue
+			q.rest(ctx)
+		} else {
+			wait = min(2*wait, longWait)
 		}
-		select {
-		case <-q.wake:
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+		known = q.await(ctx, wait)
 	}
 	return l.drain()
+}
+
+// rest lets work gather behind a batch, until somebody waits.
+func (q *sequencer) rest(ctx context.Context) {
+	select {
+	case <-q.hurry:
+	case <-time.After(shortWait):
+	case <-ctx.Done():
+	}
+}
+
+// await waits for work of this process, or until it is time to look for that of others. known: there is some.
+func (q *sequencer) await(ctx context.Context, wait time.Duration) (known bool) {
+	select {
+	case <-q.wake:
+		return true
+	case <-q.hurry:
+	case <-time.After(wait):
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // sleep reports whether it slept to the end.
@@ -170,26 +193,26 @@ func (l *leader) elect(ctx context.Context) (leads bool, err error) {
 // drain moves what is left when the store is closed.
 func (l *leader) drain() error {
 	for {
-		if moved, err := l.batch(drainTime); err != nil || moved < manyQueued {
+		if moved, err := l.batch(drainTime, false); err != nil || moved < manyQueued {
 			return err
 		}
 	}
 }
 
-// batch moves what is committed out of the queues, in one transaction, and returns how much.
-func (l *leader) batch(limit time.Duration) (count int, err error) {
+// batch moves what is committed out of the queues, in one transaction, and returns how much. known: there is something.
+func (l *leader) batch(limit time.Duration, known bool) (count int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit) // a batch is finished also when the store is being closed
 	defer cancel()
-	if err := l.lookAtFloors(&conn{ctx: ctx, db: l.session}); err != nil {
+	c := &conn{ctx: ctx, db: l.session}
+	if err := l.lookAtFloors(c); err != nil {
 		return 0, err
 	}
-	var waiting bool
-	err = l.session.QueryRow(ctx, "SELECT EXISTS (SELECT FROM event_queue WHERE event > $1) OR EXISTS (SELECT FROM ledger_queue WHERE entry > $2)",
-		l.events.at, l.entries.at).Scan(&waiting)
-	if err != nil {
-		return 0, err
+	if !known {
+		if known, err = l.isWaiting(c); err != nil {
+			return 0, err
+		}
 	}
-	if !waiting {
+	if !known {
 		l.events.took(0, 0)
 		l.entries.took(0, 0)
 		return 0, nil
@@ -200,26 +223,32 @@ func (l *leader) batch(limit time.Duration) (count int, err error) {
 			l.edge = nil
 		}
 	}()
-	p, err := l.session.Begin(ctx)
+	defer abandon(l.session)
+	var events, entries moved
+	if err := c.askAll(beginning, events.events(l.events.at), entries.entries(l.entries.at)); err != nil {
+		return 0, err
+	}
+	last, err := l.grow(c, &entries)
 	if err != nil {
 		return 0, err
 	}
-	defer rollBack(p)
-	c := &conn{ctx: ctx, db: p}
-	var events, entries moved
-	if err := c.askAll(events.events(l.events.at), entries.entries(l.entries.at)); err != nil {
-		return 0, err
+	if events.count+entries.count > 0 {
+		last.Queue("SELECT pg_notify($1::text, '')", Channel)
 	}
-	if err := l.grow(c, &entries); err != nil {
-		return 0, err
-	}
-	if err := p.Commit(ctx); err != nil {
+	if err := commitBehind(ctx, l.session, last); err != nil {
 		return 0, err
 	}
 	kept = true
 	l.events.took(events.count, events.last)
 	l.entries.took(entries.count, entries.last)
 	return max(events.count, entries.count), nil
+}
+
+// isWaiting reports whether something is queued.
+func (l *leader) isWaiting(c *conn) (waiting bool, err error) {
+	_, err = c.one("SELECT EXISTS (SELECT FROM event_queue WHERE event > $1) OR EXISTS (SELECT FROM ledger_queue WHERE entry > $2)",
+		func(r row) { waiting = r.truth(0) }, l.events.at, l.entries.at)
+	return waiting, err
 }
 
 // moved is what was taken out of a queue.
@@ -257,29 +286,29 @@ func (m *moved) entries(floor int64) question {
 	}}
 }
 
-// grow gives entries their leaves, grows the tree, and notifies of the batch.
-func (l *leader) grow(c *conn, entries *moved) error {
-	var b pgx.Batch
-	if entries.count > 0 {
-		if err := l.readEdge(c); err != nil {
-			return err
-		}
-		first := int64(l.edge.End())
-		var levels, indexes []int64
-		var kept [][]byte
-		keep := func(id compact.NodeID, hash []byte) {
-			levels, indexes, kept = append(levels, int64(id.Level)), append(indexes, int64(id.Index)), append(kept, hash)
-		}
-		for _, hash := range entries.hashes {
-			if err := l.edge.Append(hash, keep); err != nil {
-				return err
-			}
-		}
-		b.Queue(`WITH leaves AS (INSERT INTO ledger_leaves (idx, entry) SELECT $1 + position - 1, entry FROM unnest($2::bigint[]) WITH ORDINALITY e (entry, position))
-			INSERT INTO ledger_nodes (level, idx, hash) SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bytea[])`, first, entries.numbers, levels, indexes, kept)
+// grow gives entries their leaves and makes the tree grow, by statements that it leaves to the end.
+func (l *leader) grow(c *conn, entries *moved) (*pgx.Batch, error) {
+	last := &pgx.Batch{}
+	if entries.count == 0 {
+		return last, nil
 	}
-	b.Queue("SELECT pg_notify($1::text, '')", Channel)
-	return c.send(&b)
+	if err := l.readEdge(c); err != nil {
+		return nil, err
+	}
+	first := int64(l.edge.End())
+	var levels, indexes []int64
+	var kept [][]byte
+	keep := func(id compact.NodeID, hash []byte) {
+		levels, indexes, kept = append(levels, int64(id.Level)), append(indexes, int64(id.Index)), append(kept, hash)
+	}
+	for _, hash := range entries.hashes {
+		if err := l.edge.Append(hash, keep); err != nil {
+			return nil, err
+		}
+	}
+	last.Queue(`WITH leaves AS (INSERT INTO ledger_leaves (idx, entry) SELECT $1 + position - 1, entry FROM unnest($2::bigint[]) WITH ORDINALITY e (entry, position))
+		INSERT INTO ledger_nodes (level, idx, hash) SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bytea[])`, first, entries.numbers, levels, indexes, kept)
+	return last, nil
 }
 
 // readEdge reads the edge of the tree, unless it is that of the leader's own last batch: while it has
@@ -314,7 +343,7 @@ func (s *Store) settle(ctx context.Context, of queues) error {
 		return err
 	})
 	for wait := time.Millisecond; err == nil && (event > 0 || entry > 0); wait = min(2*wait, longWait) {
-		s.sequencer.poke()
+		s.sequencer.press()
 		if !sleep(limited, wait) {
 			err = limited.Err()
 			break

@@ -15,7 +15,7 @@ import (
 type tx struct {
 	conn     *conn
 	now      time.Time
-	later    pgx.Batch          // statements that wait for the end, where they go at once
+	later    pgx.Batch          // statements that wait for the end, where they go at once, and their answers tell nothing anymore
 	entries  []annona.LedgerRow // that wait too
 	claims   []annona.KeyedRequest
 	foreseen foreseen
@@ -64,9 +64,9 @@ func (t *tx) fault(doing string, err error) error {
 	return err
 }
 
-// finish writes what was left to the end, in one go: the policy epoch last, because others wait
-// for its row.
-func (t *tx) finish() error {
+// commit writes what was left to the end and commits, all in one round trip: the policy epoch last, because others
+// wait for its row. It goes on when the request ends meanwhile: half a commit does not exist.
+func (t *tx) commit() error {
 	t.queueClaims()
 	t.queueEvents()
 	if len(t.entries) > 0 {
@@ -78,7 +78,9 @@ func (t *tx) finish() error {
 	if t.moves > 0 {
 		t.later.Queue("UPDATE counters SET value = value + $1 WHERE name = 'policy_epoch'", t.moves)
 	}
-	return t.sendLater()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.conn.ctx), commitTimeout)
+	defer cancel()
+	return commitBehind(ctx, t.conn.db, &t.later)
 }
 
 // sendLater sends the statements that wait.

@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annona-exchange/annona"
@@ -61,25 +63,56 @@ func (s *Store) transaction(ctx context.Context, fn func(*tx) error) error {
 
 // attempt runs the transaction once and reports whether it is worth another try.
 func (s *Store) attempt(ctx context.Context, fn func(*tx) error) (again bool, err error) {
-	var p pgx.Tx
-	begin := func(c *pgxpool.Conn) (err error) {
-		p, err = c.Begin(ctx)
+	begin := func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, begins)
 		return err
 	}
-	err = s.writers.lend(ctx, begin, func(*pgxpool.Conn) error {
-		defer rollBack(p)
-		t := s.newTx(ctx, p)
-		err := t.run(fn)
+	err = s.writers.lend(ctx, begin, func(c *pgxpool.Conn) error {
+		defer abandon(c.Conn())
+		t := s.newTx(ctx, c.Conn())
+		err := fn(t)
 		again = t.again
-		if err != nil {
+		if err = cmp.Or(err, t.failed, ctx.Err()); err != nil { // a failure of the database counts also when fn did not pass it on
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return commit(p)
+		return t.commit()
 	})
 	return again || isRepeatable(err), err
+}
+
+// begins is what begins a transaction of writing: alone, or in front of its first questions.
+const begins = "BEGIN"
+
+// beginning is that as a question.
+var beginning = question{begins, nil, func(row) error { return nil }}
+
+// commitBehind runs the last statements of a transaction and commits it, in one round trip.
+func commitBehind(ctx context.Context, db database, last *pgx.Batch) error {
+	last.Queue("COMMIT")
+	answers := db.SendBatch(ctx, last)
+	var done pgconn.CommandTag
+	for range last.Len() {
+		var err error
+		if done, err = answers.Exec(); err != nil {
+			return cmp.Or(err, answers.Close())
+		}
+	}
+	if err := answers.Close(); err != nil {
+		return err
+	}
+	if done.String() != "COMMIT" {
+		return pgx.ErrTxCommitRollback
+	}
+	return nil
+}
+
+// abandon rolls back what was begun and not committed. A connection that does not answer is not used again.
+func abandon(c *pgx.Conn) {
+	if status := c.PgConn().TxStatus(); status == 'T' || status == 'E' {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, _ = c.Exec(ctx, "ROLLBACK")
+	}
 }
 
 // commit commits, also when the request ends meanwhile: half a commit does not exist.
@@ -87,16 +120,4 @@ func commit(p pgx.Tx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	return p.Commit(ctx)
-}
-
-// run runs fn and writes what it has left to the end. A failure of the database that fn did
-// not pass on fails the transaction all the same.
-func (t *tx) run(fn func(*tx) error) error {
-	if err := fn(t); err != nil {
-		return err
-	}
-	if t.failed != nil {
-		return t.failed
-	}
-	return t.finish()
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,7 +37,7 @@ func (m *matters) count(n annona.Number, request annona.UID, then func(tx annona
 	find := &annona.MatterQuestion{Scope: scope, Choice: annona.MatterChoice{UIDs: []annona.UID{m.uids[n]}}, Limit: 1, Page: annona.NewPage(m.counted)}
 	return annona.Errand{
 		Request: request, Find: find,
-		Do: func(tx annona.Tx) error {
+		Do: func(tx annona.Tx, _ annona.Cells) error {
 			if !slices.Equal(find.Page.Numbers, []annona.Number{n}) || find.Page.Subjects[0] != (annona.SubjectRef{}) || find.Page.Epoch == 0 {
 				return fmt.Errorf("found is %v, about %v, at %d", find.Page.Numbers, find.Page.Subjects, find.Page.Epoch)
 			}
@@ -185,7 +186,7 @@ func testErrandsFindWhatTheirScopeShows(t *testing.T, r *registry) {
 			scope := annona.NewMatterScope(m.counted, annona.MatterTerms{Owner: owner, Said: terms()}, annona.Scope{}, annona.Scope{})
 			find := &annona.MatterQuestion{Scope: scope, Choice: annona.MatterChoice{UIDs: []annona.UID{m.uids[number]}}, Limit: 1, Page: annona.NewPage(m.counted)}
 			all.Go(func() {
-				err := r.Share(r.ctx, annona.Errand{Find: find, Do: func(annona.Tx) error {
+				err := r.Share(r.ctx, annona.Errand{Find: find, Do: func(annona.Tx, annona.Cells) error {
 					if got := find.Page.Count == 1; got != slices.Contains(shown, number) || got && find.Page.Numbers[0] != number {
 						return fmt.Errorf("%s finds %v in place of %d", owner, find.Page.Numbers, number)
 					}
@@ -202,7 +203,7 @@ func testErrandsFindWhatTheirScopeShows(t *testing.T, r *registry) {
 		}
 	}
 	all.Wait()
-	bad := annona.Errand{Find: &annona.MatterQuestion{Page: annona.NewPage(m.counted)}, Do: func(annona.Tx) error { t.Error("done without a scope"); return nil }}
+	bad := annona.Errand{Find: &annona.MatterQuestion{Page: annona.NewPage(m.counted)}, Do: func(annona.Tx, annona.Cells) error { t.Error("done without a scope"); return nil }}
 	if err := r.Share(r.ctx, bad); err == nil {
 		t.Error("an errand without a scope was done")
 	}
@@ -224,4 +225,59 @@ func testErrandOfAnExpiredKey(t *testing.T, r *registry) {
 		}
 	}
 	m.sameCounts("versions", map[annona.Number]int{of[0]: 2}, m.versions(of))
+}
+
+// heldCells are cells of the matters that were on pages.
+type heldCells struct {
+	annona.Cells
+	pages []*annona.Page
+}
+
+// testErrandsHoldKeys does errands whose keys are held: each is done under those of what it has found, once they are
+// there. When keys cannot be read, nothing is done, and whoever asks is told.
+func testErrandsHoldKeys(t *testing.T, r *registry) {
+	m := withMatters(t, r)
+	numbers := m.counters(6)
+	broken := annona.Unavailable("keys_gone", "the keys cannot be read")
+	var fails atomic.Bool
+	var all sync.WaitGroup
+	share := func(n annona.Number) error {
+		e := m.count(n, annona.NewUID(), func(annona.Tx) error { return nil })
+		counts := e.Do
+		e.Holding = func(_ context.Context, found []*annona.Page, do func(annona.Cells) error) error {
+			if fails.Load() {
+				return broken
+			}
+			return do(heldCells{pages: found})
+		}
+		e.Do = func(tx annona.Tx, cells annona.Cells) error {
+			if held, ok := cells.(heldCells); !ok || !slices.Contains(held.pages, e.Find.Page) {
+				return fmt.Errorf("done under %v", cells)
+			}
+			return counts(tx, cells)
+		}
+		return r.Share(r.ctx, e)
+	}
+	for range 20 {
+		for _, n := range numbers {
+			all.Go(func() {
+				if err := share(n); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	before := m.versions(numbers)
+	m.sameCounts("under keys", map[annona.Number]int{numbers[0]: 21, numbers[1]: 21, numbers[2]: 21, numbers[3]: 21, numbers[4]: 21, numbers[5]: 21}, before)
+	fails.Store(true)
+	for _, n := range numbers {
+		all.Go(func() {
+			if err := share(n); annona.CodeOf(err) != broken.Code {
+				t.Errorf("without keys: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	m.sameCounts("without keys", before, m.versions(numbers))
 }

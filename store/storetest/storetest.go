@@ -154,6 +154,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"a request is delivered a hundred times at once", testRequestsAtOnce},
 		{"errands at once", testErrands},
 		{"errands find what their scope shows", testErrandsFindWhatTheirScopeShows},
+		{"errands hold the keys of what they have found", testErrandsHoldKeys},
 		{"an errand under a key whose time is over", testErrandOfAnExpiredKey},
 		{"change requests", testChangeRequests},
 		{"what one record was", testFormersOf},
