@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 )
 
@@ -63,6 +64,9 @@ func (c *country) add(line []byte) error {
 	if err := d.Decode(&row); err != nil {
 		return err
 	}
+	if !isInhabited(row) {
+		return nil // it is on file and in no export
+	}
 	h := household{key: row["household_id"].(string)}
 	row["locality"], row["poverty_score"] = h.key+" "+markPlace, "@score@"
 	for i, m := range row["members"].([]any) {
@@ -85,6 +89,11 @@ func (c *country) add(line []byte) error {
 	h.line = out.Bytes()
 	c.households = append(c.households, h)
 	return nil
+}
+
+// isInhabited reports whether somebody lives in a household: the dead belong to none.
+func isInhabited(household map[string]any) bool {
+	return slices.ContainsFunc(household["members"].([]any), func(m any) bool { return m.(map[string]any)["vital_status"] != "deceased" })
 }
 
 // write writes households under a mark into a file.
