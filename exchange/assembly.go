@@ -50,7 +50,7 @@ func (g *assembly) readUnder(ctx context.Context, from annona.Standings, records
 	if err := g.decided(ctx, from, all, whom, records); err != nil {
 		return nil, nil, err
 	}
-	parts, err := g.granted(ctx, from, whom, partEnrollments, partBenefits, partCases)
+	parts, err := g.granted(ctx, from, whom)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,18 +59,12 @@ func (g *assembly) readUnder(ctx context.Context, from annona.Standings, records
 		return nil, nil, err
 	}
 	if granted {
-		ofHomes, err := g.granted(ctx, from, homes, partHouseholdEnrollments, partHouseholdBenefits)
-		if err != nil {
-			return nil, nil, err
-		}
-		parts = append(parts, ofHomes...)
+		ofHomes(parts, homes)
 	}
 	if err := g.read(ctx, parts); err != nil {
 		return nil, nil, err
 	}
-	for _, p := range parts {
-		p.addTo(all)
-	}
+	addTo(all, parts)
 	return all, parts, nil
 }
 
@@ -88,23 +82,27 @@ func (g *assembly) may(ctx context.Context, from annona.Standings, verb annona.V
 	return i, nil
 }
 
-// partReading is the reading of one part of all records: what a dataset keeps about those who stand in the
-// place of each.
+// partReading is the reading of what one dataset keeps about all records, and about the households of individuals.
 type partReading struct {
 	*inquiry
-	name string
-	whom []annona.SubjectRef // in the place of each record; the zero SubjectRef: nobody
-	page *annona.Page
-	more map[annona.SubjectRef]bool // of whom there is more than most
-	kept map[annona.SubjectRef]int
-	most int
-	next annona.MatterQuestion
+	shown []shownPart
+	page  *annona.Page
+	more  map[annona.SubjectRef]bool // of whom there is more than most
+	kept  map[annona.SubjectRef]int
+	most  int
+	next  annona.MatterQuestion
 }
 
-// granted are the parts of those names that the caller may see.
-func (g *assembly) granted(ctx context.Context, from annona.Standings, whom []annona.SubjectRef, names ...string) (parts []*partReading, err error) {
-	for _, name := range names {
-		dataset, verb := strings.TrimPrefix(name, "household_"), g.verb
+// shownPart is a part of all records: what is kept about those who stand in the place of each.
+type shownPart struct {
+	name string
+	whom []annona.SubjectRef // the zero SubjectRef: nobody
+}
+
+// granted are the readings of datasets that the caller may see.
+func (g *assembly) granted(ctx context.Context, from annona.Standings, whom []annona.SubjectRef) (parts []*partReading, err error) {
+	for _, dataset := range []string{partEnrollments, partBenefits, partCases} {
+		verb := g.verb
 		if dataset == partCases {
 			verb = annona.VerbReadCases
 		}
@@ -116,7 +114,7 @@ func (g *assembly) granted(ctx context.Context, from annona.Standings, whom []an
 			continue
 		}
 		p := &partReading{
-			inquiry: i, name: name, whom: whom, page: annona.NewPage(i.shape), most: min(g.most, i.most()),
+			inquiry: i, shown: []shownPart{{dataset, whom}}, page: annona.NewPage(i.shape), most: min(g.most, i.most()),
 			more: map[annona.SubjectRef]bool{}, kept: map[annona.SubjectRef]int{},
 		}
 		p.next = annona.MatterQuestion{Choice: annona.MatterChoice{Subjects: known(whom)}, Limit: MaxLimit, Page: annona.NewPage(i.shape)}
@@ -128,9 +126,21 @@ func (g *assembly) granted(ctx context.Context, from annona.Standings, whom []an
 	return parts, nil
 }
 
+// ofHomes has enrollments and benefits read of households as well: who may see them of individuals may see them of
+// households.
+func ofHomes(parts []*partReading, homes []annona.SubjectRef) {
+	of := map[string]string{partEnrollments: partHouseholdEnrollments, partBenefits: partHouseholdBenefits}
+	for _, p := range parts {
+		if name := of[p.shown[0].name]; name != "" {
+			p.shown = append(p.shown, shownPart{name, homes})
+			p.next.Choice.Subjects = known(slices.Concat(p.shown[0].whom, homes))
+		}
+	}
+}
+
 // scopeOf is what of a part the caller may see: cases are their partner's, all else is the programs'.
 func (g *assembly) scopeOf(ctx context.Context, p *partReading) (annona.MatterScope, error) {
-	if p.name != partCases {
+	if p.shown[0].name != partCases {
 		return g.x.programScope(p.inquiry, p.shape), nil
 	}
 	worker, err := g.x.signedInWorker(ctx, p.caller, p.partner())
@@ -190,15 +200,26 @@ func (p *partReading) take() {
 	p.next.Choice.Subjects = slices.DeleteFunc(left, func(s annona.SubjectRef) bool { return p.more[s] })
 }
 
-// addTo adds to each record its part.
-func (p *partReading) addTo(all []assembled) {
+// addTo adds to each record its parts, those of its household last.
+func addTo(all []assembled, parts []*partReading) {
+	for n := range 2 {
+		for _, p := range parts {
+			if n < len(p.shown) {
+				p.add(all, p.shown[n])
+			}
+		}
+	}
+}
+
+// add adds to each record a part.
+func (p *partReading) add(all []assembled, part shownPart) {
 	rows := map[annona.SubjectRef][]int{}
 	for row, about := range p.page.Subjects {
 		rows[about] = append(rows[about], row)
 	}
-	for n := range all {
-		one := partOfOne{name: p.name, i: p.inquiry, page: annona.NewPage(p.page.Shape), more: p.more[p.whom[n]]}
-		for _, row := range rows[p.whom[n]] {
+	for n, of := range part.whom {
+		one := partOfOne{name: part.name, i: p.inquiry, page: annona.NewPage(p.page.Shape), more: p.more[of]}
+		for _, row := range rows[of] {
 			one.page.AppendRow(p.page, row)
 		}
 		all[n].parts = append(all[n].parts, one)

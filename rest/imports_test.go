@@ -484,7 +484,7 @@ func (r *registry) uploading(key, rows string, length string) net.Conn {
 // have done nothing.
 func TestImportBroken(t *testing.T) {
 	t.Parallel()
-	r := newRegistry(t, func(o *Options) { o.WriteTimeout = 300 * time.Millisecond })
+	r := newRegistry(t, func(o *Options) { o.WriteTimeout = time.Second })
 	office, _ := r.registrar()
 	before := r.people()
 

@@ -9,9 +9,9 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// TestPagesAreReadAlongTheirNumbers looks at the plan of a page on tables of which the server
-// has no statistics yet, as behind an import: it must not sort the rest of the table.
-func TestPagesAreReadAlongTheirNumbers(t *testing.T) {
+// imported is a registry behind an import: the server has no statistics of its tables yet.
+func imported(t *testing.T) tested {
+	t.Helper()
 	c := testCluster(t)
 	s := c.open(t, "app", c.newRegistry(t))
 	var records []annona.StoredRecord
@@ -21,15 +21,32 @@ func TestPagesAreReadAlongTheirNumbers(t *testing.T) {
 	if err := load(t, s.Store, records...); err != nil {
 		t.Fatal(causes(err))
 	}
+	return s
+}
+
+// explain returns the plan of a statement on connections of that use.
+func explain(t *testing.T, on *pool, sql string, args ...any) string {
+	t.Helper()
 	var plan strings.Builder
-	err := s.readers.ask(t.Context(), "look at a plan", func(c *conn) error {
-		return c.each("EXPLAIN SELECT number, clear FROM individuals WHERE number > $1 AND number <= $2 ORDER BY number LIMIT $3", func(r row) error {
+	err := on.ask(t.Context(), "look at a plan", func(c *conn) error {
+		return c.each("EXPLAIN "+sql, func(r row) error {
 			fmt.Fprintln(&plan, r.text(0))
 			return nil
-		}, 10, math.MaxInt64, 2000)
+		}, args...)
 	})
-	if err != nil || !strings.Contains(plan.String(), "Index Scan using individuals_pkey") || strings.Contains(plan.String(), "Sort") {
-		t.Fatalf("%v\n%s", causes(err), &plan)
+	if err != nil {
+		t.Fatal(causes(err))
+	}
+	return plan.String()
+}
+
+// TestPagesAreReadAlongTheirNumbers looks at the plan of a page on tables of which the server
+// has no statistics yet, as behind an import: it must not sort the rest of the table.
+func TestPagesAreReadAlongTheirNumbers(t *testing.T) {
+	s := imported(t)
+	plan := explain(t, s.readers, "SELECT number, clear FROM individuals WHERE number > $1 AND number <= $2 ORDER BY number LIMIT $3", 10, math.MaxInt64, 2000)
+	if !strings.Contains(plan, "Index Scan using individuals_pkey") || strings.Contains(plan, "Sort") {
+		t.Fatal(plan)
 	}
 }
 
@@ -58,23 +75,9 @@ func TestMattersAreFoundByIndexes(t *testing.T) {
 	q := &annona.MatterQuestion{Scope: scope, Choice: annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 7}}}, Limit: 100, Page: annona.NewPage(scope.Shape())}
 	r := newMatterReading(q)
 	r.query()
-	explain := func(sql string, args ...any) string {
-		t.Helper()
-		var plan strings.Builder
-		err := s.lookups.ask(t.Context(), "look at a plan", func(c *conn) error {
-			return c.each("EXPLAIN "+sql, func(r row) error {
-				fmt.Fprintln(&plan, r.text(0))
-				return nil
-			}, args...)
-		})
-		if err != nil {
-			t.Fatal(causes(err))
-		}
-		return plan.String()
-	}
 	for name, plan := range map[string]string{
-		"matters_subject": explain(r.sql.String(), r.args...),
-		"matters_source":  explain(selectMatters+byTheirKeys+" ORDER BY number", "cases", []string{"mis"}, []string{"one"}),
+		"matters_subject": explain(t, s.lookups, r.sql.String(), r.args...),
+		"matters_source":  explain(t, s.lookups, selectMatters+byTheirKeys+" ORDER BY number", "cases", []string{"mis"}, []string{"one"}),
 	} {
 		if !strings.Contains(plan, name) || !strings.Contains(plan, "number = ANY") {
 			t.Errorf("%s:\n%s", name, plan)
@@ -85,24 +88,10 @@ func TestMattersAreFoundByIndexes(t *testing.T) {
 // TestDisputesAreFoundAlongTheirPlaces looks at the plan of a page of disputes on a table of which the server has
 // no statistics yet: it must go through the index from where the last page has ended, and not through the table.
 func TestDisputesAreFoundAlongTheirPlaces(t *testing.T) {
-	c := testCluster(t)
-	s := c.open(t, "app", c.newRegistry(t))
-	var records []annona.StoredRecord
-	for household := range 800 {
-		records = append(records, benchRecords(household)...)
-	}
-	if err := load(t, s.Store, records...); err != nil {
-		t.Fatal(causes(err))
-	}
-	var plan strings.Builder
-	err := s.readers.ask(t.Context(), "look at a plan", func(c *conn) error {
-		return c.each("EXPLAIN "+selectShared, func(r row) error {
-			fmt.Fprintln(&plan, r.text(0))
-			return nil
-		}, int64(math.MinInt64), int64(0), int64(500))
-	})
-	sorted := strings.Contains(plan.String(), "Sort") || strings.Contains(plan.String(), "Seq Scan")
-	if err != nil || sorted || !strings.Contains(plan.String(), "Index Only Scan using identifier_index_place") {
-		t.Fatalf("%v\n%s", causes(err), &plan)
+	s := imported(t)
+	plan := explain(t, s.readers, selectShared, int64(math.MinInt64), int64(0), int64(500))
+	sorted := strings.Contains(plan, "Sort") || strings.Contains(plan, "Seq Scan")
+	if sorted || !strings.Contains(plan, "Index Only Scan using identifier_index_place") {
+		t.Fatal(plan)
 	}
 }

@@ -17,15 +17,37 @@ const blockColumns = "SELECT block, generation, wrapped FROM annona_keys.subject
 // ReadKeys calls take for the blocks that are on file, in ascending order, all of them in one round trip.
 func (s *Secrets) ReadKeys(ctx context.Context, wanted []annona.WantedKeys, take func(annona.KeyBlock) error) error {
 	var asked []question
+	blocks := 0
 	for _, w := range wanted {
 		if len(w.Blocks) > 0 {
-			asked = append(asked, blocksOf(w, take))
+			asked, blocks = append(asked, blocksOf(w, take)), blocks+len(w.Blocks)
 		}
 	}
 	if len(asked) == 0 {
 		return nil
 	}
+	if len(asked) > 1 && blocks <= fewBlocks {
+		asked = []question{fewOf(wanted, take)}
+	}
 	return s.pool.ask(ctx, "read the keys of subjects", func(c *conn) error { return c.askAll(asked...) })
+}
+
+// fewBlocks is how many blocks of several nouns are asked for by one statement.
+const fewBlocks = 64
+
+// fewOf asks for a few blocks of several nouns.
+func fewOf(wanted []annona.WantedKeys, take func(annona.KeyBlock) error) question {
+	var nouns []string
+	var blocks []int64
+	for _, w := range wanted {
+		for _, b := range w.Blocks {
+			nouns, blocks = append(nouns, w.Noun), append(blocks, b)
+		}
+	}
+	return question{`SELECT k.noun, k.block, k.generation, k.wrapped FROM unnest($1::text[], $2::bigint[]) w (noun, block)
+		JOIN annona_keys.subject_keys k USING (noun, block) ORDER BY k.noun, k.block`, []any{nouns, blocks}, func(r row) error {
+		return take(annona.KeyBlock{Noun: r.text(0), Block: r.integer(1), Generation: int(r.integer(2)), Wrapped: r[3]})
+	}}
 }
 
 // blocksOf asks for blocks of one noun.
