@@ -31,6 +31,7 @@ type Records interface {
 type Tx interface {
 	RecordTx
 	LifeTx
+	RowTx
 	AreaTx
 	CodesTx
 	SpecTx
@@ -97,7 +98,8 @@ type RecordTx interface {
 	// of other ones (see LifeTx.PutKey). When nothing is on file under a key, the only record that
 	// holds one of its Match identifiers is what it finds. Two keys may find one record: it is
 	// written once. A record that differs from what is on file is locked, with the households that
-	// it joins; one that is the same is not: an import that repeats itself disturbs nobody.
+	// it joins; one that is the same is not: an import that repeats itself disturbs nobody. Where Found leads,
+	// it looks first.
 	Find(ctx context.Context, keys []RecordKey) ([]Known, error)
 	// Upsert writes records that Find has found new or changed, with their memberships,
 	// relationships and identifiers, appends their events and gives each its version. Households
@@ -282,6 +284,24 @@ type Loads interface {
 	// NumbersOfSource returns the numbers, behind after and at most limit, of the records on file
 	// that have a key of a source. They ascend.
 	NumbersOfSource(ctx context.Context, dataset *Dataset, source string, after Number, limit int) ([]Number, error)
+	KnownRows
+}
+
+// KnownRows keeps what rows of sources became, so that one that comes again is told from those that have
+// changed before anything is made of it. What it says is a hint, and may be lost at any time.
+type KnownRows interface {
+	// RowBlocks returns the ids of the blocks of a source, in the order in which they were written.
+	RowBlocks(ctx context.Context, source string) ([]int64, error)
+	// RowBlock returns the rows of a block; nil when it is gone.
+	RowBlock(ctx context.Context, id int64) ([]byte, error)
+}
+
+// RowTx writes what rows became. Erase removes the blocks between whose numbers the erased record lies.
+type RowTx interface {
+	// PutRowBlock writes a block and returns its id.
+	PutRowBlock(ctx context.Context, b RowBlock) (id int64, err error)
+	// DropRowBlocks removes blocks. One that is gone is left out.
+	DropRowBlocks(ctx context.Context, ids []int64) error
 }
 
 // SpecTx writes export specifications, within a transaction.

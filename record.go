@@ -71,6 +71,49 @@ type RecordKey struct {
 	AsOf time.Time
 	// Match are identifiers by which the record may be on file under the key of another source.
 	Match []IdentifierIndex
+	// Found is where the record was when the source reported the same the last time; 0: nobody knows. It
+	// is a hint: what lies there is compared with the key and the digest.
+	Found Number
+}
+
+// SourceRow is a row of a source: what it has become, or, of one that is known from an earlier load, what
+// it would become. Its records lie with whoever has read it.
+type SourceRow struct {
+	Sum                     [16]byte // keyed, of the row and of all that decides what becomes of it; zero: it is not to be remembered
+	Notes                   []byte   // what its reader wants to know when the row comes again
+	File, Line              int      // where it stands, as in Record
+	Households, Individuals []Record
+	// Known is what the row became in an earlier load; then it has no records, and Map makes them.
+	Known *KnownRow
+	Map   func() (households, individuals []Record, err error)
+}
+
+// KnownRow is what is kept of a row that a source has reported: nothing that the row says, only what
+// tells whether all its records are on file as it says them.
+type KnownRow struct {
+	Sum     [16]byte
+	Notes   []byte
+	Records []KnownRecord // households before individuals
+	Block   int64         // in which it is kept; 0: in none yet
+}
+
+// KnownRecord is a record of a row, as a source reported it.
+type KnownRecord struct {
+	Household bool     // otherwise an individual
+	Key       string   // as in RecordKey
+	Digest    [16]byte // as in RecordKey
+	Number    Number   // where it was found
+	Misfits   bool     // an identifier is not of the form of its declared type
+	Placeless bool     // it stands on several rows
+}
+
+// RowBlock is some rows of a source as they are kept, and between which numbers their records lie: 0 and
+// 0, when there are none of a dataset.
+type RowBlock struct {
+	Source                          string
+	FirstHousehold, LastHousehold   Number
+	FirstIndividual, LastIndividual Number
+	Rows                            []byte
 }
 
 // Known is what a store has on file under a RecordKey, or has set aside for it. Number and version

@@ -15,6 +15,8 @@ type prepared struct {
 	said   *annona.Record // what the source said
 	// misfits: an identifier is not of the form of its declared type.
 	misfits bool
+	// isUnmapped: it is of a row that is known, and has no content.
+	isUnmapped bool
 }
 
 // Batch is records that are ready to be written, each once.
@@ -26,6 +28,9 @@ type Batch struct {
 	again    []repeated    // rows that an earlier one of the same key contradicts
 	runs     int           // of the transaction that writes it
 	moves    int64         // of the indexes, when its hashes were made
+	rows     []batchRow    // which became the records; none: nobody keeps what becomes of rows
+	unfit    map[int]bool  // records of known rows that are not on file as these say; nil: none that is known of
+	parts    []*Batch      // of which it was joined; none: it is of one piece
 }
 
 // repeated is a row whose key an earlier one of the batch has.
@@ -50,19 +55,36 @@ func joinBatches(batches []*Batch) *Batch {
 		count += len(b.records)
 	}
 	all := newBatch(count)
+	all.parts = batches
 	for i, b := range batches {
 		if i == 0 || b.moves < all.moves {
 			all.moves = b.moves
 		}
-		for _, r := range b.records {
-			all.add(r)
+		places := make([]int, len(b.records))
+		for n, r := range b.records {
+			places[n] = all.add(r)
 		}
+		all.addRows(b.rows, places)
 		for _, again := range b.again {
 			all.add(again.row)
 		}
 		all.repeated = sum(all.repeated, b.repeated)
 	}
 	return all
+}
+
+// addRows adds the rows of another batch, whose records have those places in this one.
+func (b *Batch) addRows(rows []batchRow, places []int) {
+	for _, row := range rows {
+		of := row.places
+		row.places = make([]int, len(of))
+		for i, at := range of {
+			if row.places[i] = -1; at >= 0 {
+				row.places[i] = places[at]
+			}
+		}
+		b.rows = append(b.rows, row)
+	}
 }
 
 // misfits is how many records have an identifier that is not of the form of its declared type.
@@ -80,25 +102,26 @@ func (b *Batch) Records() int { return len(b.records) }
 
 // add adds a record. Of several rows of one key the first one counts, see repeats.go. Of several
 // records that have no place the last one does; those before it are counted as changed. What says the
-// same is counted as unchanged.
-func (b *Batch) add(r prepared) {
+// same is counted as unchanged. It returns the place of the record that counts; -1 when that says something else.
+func (b *Batch) add(r prepared) int {
 	k := batchKey{r.Dataset.Name, r.Source, r.Key}
 	at, twice := b.at[k]
 	if !twice {
 		b.at[k] = len(b.records)
 		b.records, b.keys = append(b.records, r), append(b.keys, r.RecordKey)
-		return
+		return b.at[k]
 	}
 	switch {
 	case b.keys[at].Digest == r.Digest:
 		b.repeated.Unchanged++
-		return
+		return at
 	case r.said.Line > 0 && b.records[at].said.Line > 0:
 		b.again = append(b.again, repeated{r, at})
-		return
+		return -1
 	}
 	b.repeated.Changed++
 	b.records[at], b.keys[at] = r, r.RecordKey
+	return at
 }
 
 // prepare splits a record as the dictionary says: the clear image, the one to be sealed, and the

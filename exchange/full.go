@@ -19,30 +19,85 @@ func errUndecided() error {
 // Name takes a batch of the first pass.
 func (l *Loading) Name(ctx context.Context, records ...[]annona.Record) error {
 	for _, some := range records {
-		keys := make([]annona.RecordKey, len(some))
 		for i := range some {
-			r := &some[i]
-			if r.Source == "" || r.Key == "" {
-				return annona.Invalid("record_without_key", "a record names its source and has a key there")
-			}
-			l.note(&l.first, r)
-			l.rows++
-			keys[i] = annona.RecordKey{Dataset: r.Dataset, Source: r.Source, Key: l.x.Vault.RecordKey(r.Dataset.Name, r.Source, r.Key)}
+			l.note(&l.first, &some[i])
 		}
-		if len(keys) == 0 {
-			continue
+		keys, err := l.keysOf(nil, some)
+		if err == nil {
+			err = l.name(ctx, keys)
 		}
-		numbers, err := l.x.Loads.Numbers(ctx, keys)
 		if err != nil {
 			return err
 		}
-		for i, n := range numbers {
-			if n != 0 {
-				l.named[keys[i].Dataset.Name].Add(uint64(n))
-			}
-		}
 	}
 	return nil
+}
+
+// NameRows takes rows of the first pass.
+func (l *Loading) NameRows(ctx context.Context, rows []annona.SourceRow) (err error) {
+	var keys []annona.RecordKey
+	for i := range rows {
+		row := &rows[i]
+		l.noteRow(&l.first, row)
+		if row.Known != nil {
+			for n := range row.Known.Records {
+				r := &row.Known.Records[n]
+				keys = append(keys, annona.RecordKey{Dataset: l.datasetOf(r), Source: l.order.Source, Key: r.Key})
+			}
+			continue
+		}
+		if keys, err = l.keysOf(keys, row.Households); err != nil {
+			return err
+		}
+		if keys, err = l.keysOf(keys, row.Individuals); err != nil {
+			return err
+		}
+	}
+	return l.name(ctx, keys)
+}
+
+// keysOf appends the keys of records.
+func (l *Loading) keysOf(keys []annona.RecordKey, records []annona.Record) ([]annona.RecordKey, error) {
+	for i := range records {
+		r := &records[i]
+		if r.Source == "" || r.Key == "" {
+			return nil, annona.Invalid("record_without_key", "a record names its source and has a key there")
+		}
+		keys = append(keys, annona.RecordKey{Dataset: r.Dataset, Source: r.Source, Key: l.x.Vault.RecordKey(r.Dataset.Name, r.Source, r.Key)})
+	}
+	return keys, nil
+}
+
+// name keeps the numbers of those that are on file.
+func (l *Loading) name(ctx context.Context, keys []annona.RecordKey) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	l.rows += len(keys)
+	numbers, err := l.x.Loads.Numbers(ctx, keys)
+	for i, n := range numbers {
+		if n != 0 {
+			l.named[keys[i].Dataset.Name].Add(uint64(n))
+		}
+	}
+	return err
+}
+
+// noteRow adds a row to the sum of a pass: its own, where it has one.
+func (l *Loading) noteRow(sum *maphash.Hash, row *annona.SourceRow) {
+	if l.order.Mode != ModeFull {
+		return
+	}
+	sum.Write(row.Sum[:])
+	if row.Sum != ([16]byte{}) {
+		return
+	}
+	for i := range row.Households {
+		l.note(sum, &row.Households[i])
+	}
+	for i := range row.Individuals {
+		l.note(sum, &row.Individuals[i])
+	}
 }
 
 // note adds what a row became to the sum of a pass, by which the second is compared with the first.

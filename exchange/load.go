@@ -28,7 +28,7 @@ type Loading struct {
 	done    annona.Loaded
 	report  LoadReport
 
-	mu   sync.Mutex // of load, done, report, told, seen, named and confirms: a heart beats beside the writes, of which two may go on
+	mu   sync.Mutex // of load, done, report, told, seen, named, learned, blocks, kept and confirms: a heart beats beside the writes, of which two may go on
 	load annona.Load
 	told time.Time // when the registry was last told that the load runs
 	stop func()    // of the heart
@@ -43,6 +43,11 @@ type Loading struct {
 
 	rejected int                   // rows that could not be read
 	seen     map[string]*sightings // of what has been written, by dataset
+
+	known   *KnownRows        // nil: it keeps nothing of rows
+	learned []annona.KnownRow // that are not in a block yet
+	blocks  []int64           // that it has written
+	kept    int               // rows in these
 
 	confirms confirmed // by this load
 	newer    confirmed // by loads of the source for later moments
@@ -132,7 +137,21 @@ func (l *Loading) begin(batches []*Batch) (write func(context.Context) (annona.L
 	}
 }
 
+// write writes a batch. Where a row that is known is not on file as it says, it is mapped, and written as
+// one that is not.
 func (l *Loading) write(ctx context.Context, b *Batch, before *turn) (outcome, error) {
+	for {
+		o, err := l.writeReady(ctx, b, before)
+		if !errors.Is(err, errUnmapped) {
+			return o, err
+		}
+		if b, err = l.mapped(b); err != nil {
+			return outcome{}, err
+		}
+	}
+}
+
+func (l *Loading) writeReady(ctx context.Context, b *Batch, before *turn) (outcome, error) {
 	if shared := l.isShared(b); shared || len(l.match) > 0 { // somebody whom the write before it brings may be matched
 		if err := before.await(ctx, 0); err != nil {
 			return outcome{}, err
@@ -227,6 +246,11 @@ type outcome struct {
 	repeats []Repeat
 	settled map[string][]annona.Number // records that were found unchanged, by dataset; of an undo, that were changed back
 	told    bool                       // the registry, that the load runs
+
+	learned  []annona.KnownRow // what became of rows
+	met      []int64           // blocks of rows that are as they were, one for each row
+	block    int64             // that was written
+	keptRows int               // in it
 }
 
 func (o *outcome) settle(dataset string, number annona.Number) {
@@ -262,6 +286,7 @@ func (l *Loading) add(o outcome) {
 			l.named[dataset].Add(uint64(n))
 		}
 	}
+	l.addRows(&o)
 }
 
 func sum(a, b annona.Loaded) annona.Loaded {
@@ -296,6 +321,7 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 		s.named = map[string][]annona.Number{}
 	}
 	var others []met
+	b.unfit = map[int]bool{}
 	for i, k := range known {
 		switch {
 		case k.Erased:
@@ -306,6 +332,9 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 		case k.Same:
 			s.Unchanged++
 			s.settle(b.keys[i].Dataset.Name, k.Number)
+		case b.records[i].isUnmapped:
+			b.unfit[i] = true
+			continue
 		case k.Version == 0:
 			r, err := l.bring(&b.records[i], k, &s.outcome)
 			if err != nil {
@@ -321,6 +350,10 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 		}
 		s.meet(b.keys[i].Dataset.Name, k.Number)
 	}
+	if len(b.unfit) > 0 {
+		return s, errUnmapped
+	}
+	l.learn(b, known, &s.outcome)
 	s.revisions = gather(others)
 	return s, nil
 }
@@ -333,6 +366,9 @@ func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, s *settling) 
 	}
 	s.Loaded = sum(sum(loaded, s.Loaded), b.repeated)
 	if err := l.settleHeads(ctx, tx, s); err != nil {
+		return err
+	}
+	if err := l.keepRows(ctx, tx, &s.outcome, rowsInBlock); err != nil {
 		return err
 	}
 	switch {

@@ -168,8 +168,9 @@ func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, end stri
 	for i, r := range rows {
 		records[i] = r.record(source)
 	}
+	known := w.known(ctx, l)
 	if mode == exchange.ModeFull {
-		check(w.rt, l.Name(ctx, records))
+		check(w.rt, l.NameRows(ctx, toldRows(known, records)))
 		check(w.rt, l.Decide(ctx))
 	}
 	half := len(records)
@@ -178,10 +179,13 @@ func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, end stri
 	}
 	cut := rapid.IntRange(0, half).Draw(w.rt, "batches")
 	for _, some := range [][]annona.Record{records[:cut], records[cut:half]} {
-		if len(some) > 0 {
-			_, err = l.Put(ctx, some)
-			check(w.rt, err)
+		if len(some) == 0 {
+			continue
 		}
+		batch, err := l.MakeReadyRows(toldRows(known, some))
+		check(w.rt, err)
+		_, err = l.Write(ctx, batch)
+		check(w.rt, err)
 	}
 	switch end {
 	case "whole":
@@ -194,6 +198,35 @@ func (w *lawOfLoads) load(source, mode string, day int, rows []saidRow, end stri
 		w.model.lost[l.ID()] = true
 	}
 	w.model.load(l.ID(), source, mode, day, rows[:half], end != "whole")
+}
+
+// known is what the load knows of rows of its source; nil: it does not ask.
+func (w *lawOfLoads) known(ctx context.Context, l *exchange.Loading) *exchange.KnownRows {
+	if rapid.IntRange(0, 4).Draw(w.rt, "forgetful") == 0 {
+		return nil
+	}
+	known, err := l.KnownRows(ctx)
+	check(w.rt, err)
+	return known
+}
+
+// toldRows are rows that say no more than a record, known ones without it.
+func toldRows(known *exchange.KnownRows, records []annona.Record) []annona.SourceRow {
+	rows := make([]annona.SourceRow, len(records))
+	for i, r := range records {
+		if rows[i].Individuals = []annona.Record{r}; known == nil {
+			continue
+		}
+		said := []string{r.Key}
+		for _, v := range r.Values {
+			said = append(said, v.Field.Code+"="+v.Text)
+		}
+		if rows[i].Sum, rows[i].Known = known.Recall(nil, []byte(strings.Join(said, "|"))); rows[i].Known != nil {
+			rows[i].Map = func() (households, individuals []annona.Record, err error) { return nil, []annona.Record{r}, nil }
+			rows[i].Individuals = nil
+		}
+	}
+	return rows
 }
 
 func (w *lawOfLoads) undo() {

@@ -481,6 +481,9 @@ func (l *Loading) end(ctx context.Context, state string, cause error) error {
 		if err := tx.PutLoad(ctx, &load); err != nil {
 			return err
 		}
+		if err := l.settleRows(ctx, tx, state == StateFinished); err != nil {
+			return err
+		}
 		return tx.AppendEntry(ctx, l.entry(state, l.done))
 	})
 }

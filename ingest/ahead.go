@@ -1,6 +1,10 @@
 package ingest
 
-import "io"
+import (
+	"io"
+
+	"github.com/annona-exchange/annona"
+)
 
 // Lines of NDJSON are parsed ahead of what becomes of them: parsing is a third of reading, and another
 // processor does it meanwhile. They are handed over in their order. What takes much memory is not read
@@ -30,10 +34,13 @@ type ndjsonRow struct {
 	parser *jsonParser
 }
 
-// readAhead begins to read. close ends it: before the source is closed.
-func readAhead(src io.Reader) *ndjsonAhead {
+// readAhead begins to read. close ends it: before the source is closed. A line that recall knows is not parsed;
+// recall may be nil.
+func readAhead(src io.Reader, recall func(line []byte) ([16]byte, *annona.KnownRow)) *ndjsonAhead {
+	lines := newNDJSONReader(src)
+	lines.recall = recall
 	a := &ndjsonAhead{
-		lines: newNDJSONReader(src), rows: make(chan *ndjsonRow, linesAhead), idle: make(chan *jsonParser, linesAhead+2),
+		lines: lines, rows: make(chan *ndjsonRow, linesAhead), idle: make(chan *jsonParser, linesAhead+2),
 		resume: make(chan struct{}), ended: make(chan struct{}),
 	}
 	for range cap(a.idle) {
@@ -107,6 +114,9 @@ func (a *ndjsonAhead) close() {
 	for range a.rows {
 	}
 }
+
+// parse parses the current line after all.
+func (a *ndjsonAhead) parse() { a.row = a.held.parse(a.raw) }
 
 // isLong reports whether nothing is read until the line has been dealt with.
 func (l *lineState) isLong() bool { return l.size == 0 || l.size > shortLine }

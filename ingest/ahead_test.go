@@ -53,7 +53,7 @@ func TestAheadReadsTheSame(t *testing.T) {
 	}
 	plain := newNDJSONReader(bytes.NewReader(file.Bytes()))
 	want := see(plain, &plain.lineState, func() int { return plain.line })
-	ahead := readAhead(bytes.NewReader(file.Bytes()))
+	ahead := readAhead(bytes.NewReader(file.Bytes()), nil)
 	defer ahead.close()
 	got := see(ahead, &ahead.lineState, func() int { return ahead.line })
 	if len(want) != 401 || !slices.Equal(got, want) {
@@ -72,7 +72,7 @@ func TestAheadEnds(t *testing.T) {
 	for _, text := range []string{short, long} {
 		for lines := range 4 {
 			var reads atomic.Int64
-			a := readAhead(counting{strings.NewReader(strings.Repeat(text, 1000)), &reads})
+			a := readAhead(counting{strings.NewReader(strings.Repeat(text, 1000)), &reads}, nil)
 			for range lines {
 				if !a.next() {
 					t.Fatal("a line is missing")

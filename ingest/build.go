@@ -32,6 +32,11 @@ type builder struct {
 	line     int // of the row that is being read
 	one      [1]member
 	err      error // of known
+
+	told   []toldRow                             // of the batch
+	noted  rowNotes                              // of the row that is being read
+	unsure bool                                  // what becomes of that row is not decided by its text alone
+	again  struct{ households, individuals int } // of the batch, of rows that are known
 }
 
 // flag is a doubt about a field.
@@ -58,9 +63,11 @@ func newBuilder(ctx context.Context, m *Mapping, known KnownAreas) *builder {
 // take hands the batch over and begins another of about the same size.
 func (b *builder) take() Batch {
 	full := b.batch
-	b.report.Individuals += len(full.Individuals)
-	b.report.Households += len(full.Households)
-	b.batch = Batch{}
+	b.report.Individuals += len(full.Individuals) + b.again.individuals
+	b.report.Households += len(full.Households) + b.again.households
+	full.Told = b.rowsTold(&full)
+	b.batch, b.told = Batch{}, b.told[:0]
+	b.again.households, b.again.individuals = 0, 0
 	b.values = make([]annona.Value, 0, len(b.values)+len(b.values)/8)
 	b.items = make([][]annona.Value, 0, len(b.items)+len(b.items)/8)
 	return full
@@ -77,6 +84,7 @@ func (b *builder) household(e *entity, f frame, key string, again, onMembersRows
 		for i := range b.batch.Households {
 			if b.batch.Households[i].Key == key {
 				b.batch.Households[i] = record
+				b.doubtRow(i)
 				return
 			}
 		}
@@ -129,6 +137,8 @@ func (b *builder) raise(code, field string) {
 	if !slices.Contains(b.flags, f) {
 		b.flags = append(b.flags, f)
 		b.flagged[f]++
+		b.noted.flags = append(b.noted.flags, f)
+		b.unsure = b.unsure || code == flagAreaUnknown
 	}
 }
 

@@ -37,6 +37,9 @@ type Source struct {
 type Batch struct {
 	Households, Individuals []annona.Record
 	Rows                    int // input rows, refused ones included
+	// Told are the rows that became records, in their order, and those that are known, of which there are
+	// none; nil when nobody remembers rows.
+	Told []annona.SourceRow
 }
 
 // KnownAreas reports whether an area is on file. It is asked once per code.
@@ -78,17 +81,5 @@ func Check(m *Mapping, source Source) error {
 // It returns what was read so far also on an error: one of yield, of the context, of a file,
 // or of a file that is not what the mapping describes.
 func Read(ctx context.Context, m *Mapping, sources []Source, known KnownAreas, rejects *Rejects, yield func(Batch) error) (Report, error) {
-	files, err := assign(m, sources)
-	if err != nil {
-		return Report{}, err
-	}
-	r := newReader(ctx, m, known, rejects, yield)
-	r.expectHouseholds(files)
-	for _, f := range files {
-		if err := r.readFile(f); err != nil {
-			return r.result(), err
-		}
-	}
-	err = r.flush()
-	return r.result(), err
+	return ReadAgain(ctx, m, sources, known, nil, rejects, yield)
 }

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"slices"
 
@@ -14,8 +16,9 @@ type Mapping struct {
 	source string
 	areas  []annona.Area
 	inputs []*input
-	bare   *entity // makes a household that only its members name
-	rules  int     // number of rules, each with its own number
+	bare   *entity           // makes a household that only its members name
+	rules  int               // number of rules, each with its own number
+	print  [sha256.Size]byte // of its text, and of the crosswalks of its source
 }
 
 // Source is the name of the source system that the records come from.
@@ -88,10 +91,21 @@ func (m *Mapping) Formats() []string {
 // crosswalks are those on file: a mapping may use those of its source.
 func ParseMapping(r io.Reader, d *annona.Dictionary, crosswalks ...annona.Crosswalk) (*Mapping, error) {
 	var doc mappingDoc
-	if err := decodeYAML(r, "mapping", &doc); err != nil {
+	text := sha256.New()
+	if err := decodeYAML(io.TeeReader(r, text), "mapping", &doc); err != nil {
 		return nil, err
 	}
-	return compile(&doc, d, crosswalks)
+	m, err := compile(&doc, d, crosswalks)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range crosswalks {
+		if c.Source == m.source {
+			fmt.Fprintf(text, "%q %d %q", c.List, c.Version, c.Codes) // a map is printed in order of its keys
+		}
+	}
+	text.Sum(m.print[:0])
+	return m, nil
 }
 
 // The mapping as it is written. Names of keys are those of docs/spec/mapping.md.

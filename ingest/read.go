@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"hash/maphash"
 	"io"
@@ -17,6 +18,8 @@ type reader struct {
 	mapping    *Mapping
 	rejects    *Rejects
 	yield      func(Batch) error
+	memory     Memory // nil: nobody remembers rows
+	hashed     []byte // memory that is used again
 	seed       maphash.Seed
 	households map[uint64]sighting // by hash of the key
 	stubs      bool                // a household that no row gave is made when a member names it
@@ -63,6 +66,7 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 		return err
 	}
 	var cells []string
+	about := r.aboutFile(f, head.raw)
 	empty, fills, read := allColumns(len(head.names))[head.own:], rows.fills, 0
 	for rows.next() {
 		if err := r.due(); err != nil {
@@ -77,7 +81,21 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 			if read++; len(empty) > 0 {
 				empty = empty.see(fills)
 			}
+			var sum [16]byte
+			if r.memory != nil {
+				var known *annona.KnownRow
+				raw := bytes.TrimRight(rows.rest()[:rows.size], "\r\n")
+				if sum, known = r.memory.Recall(about, raw); known != nil {
+					if _, told := r.tellAgain(f.in, known, string(raw), csvCells(f.in, head)); told {
+						continue
+					}
+				}
+			}
+			households, individuals := len(r.batch.Households), len(r.batch.Individuals)
 			refused, err = r.row(f.in, rowCells{cells: cells, mended: head.mended, refused: before})
+			if refused.reason == "" {
+				r.tell(sum, head.mended, nil, households, individuals)
+			}
 		} else if rows.column >= 0 && rows.column < len(head.names) {
 			refused.column = head.names[rows.column]
 		}
@@ -177,7 +195,7 @@ func (r *reader) guessKey(in *input, rows *csvReader, head csvHead) string {
 }
 
 func (r *reader) readNDJSON(f file, src io.Reader) error {
-	lines := readAhead(src)
+	lines := readAhead(src, r.recallIn(f))
 	defer lines.close()
 	empty, read := allColumns(len(f.in.root.columns)), 0
 	for lines.next() {
@@ -186,6 +204,14 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 		}
 		line := lines.line
 		r.line = line
+		if lines.known != nil {
+			if notes, told := r.tellAgain(f.in, lines.known, lines.raw, r.jsonRowCells(f.in)); told {
+				read++
+				empty = empty.see(notes.fills)
+				continue
+			}
+			lines.parse()
+		}
 		refused := fault{column: lines.column, reason: lines.fault}
 		if lines.fault == "" {
 			var err error
@@ -194,8 +220,12 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 			if read++; len(empty) > 0 {
 				empty = empty.see(func(column int) bool { return strings.TrimSpace(cells[column]) != "" })
 			}
+			households, individuals := len(r.batch.Households), len(r.batch.Individuals)
 			if refused, err = r.row(f.in, rowCells{cells: cells, node: lines.row, mended: lines.mended, refused: lines.reject}); err != nil {
 				return err
+			}
+			if refused.reason == "" {
+				r.tell(lines.sum, lines.mended, cells, households, individuals)
 			}
 		}
 		if refused.reason == "" {
@@ -218,9 +248,18 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 	return nil
 }
 
+// recallIn asks for what lines of a file became; nil when nobody remembers.
+func (r *reader) recallIn(f file) func(line []byte) ([16]byte, *annona.KnownRow) {
+	if r.memory == nil {
+		return nil
+	}
+	about := r.aboutFile(f, "")
+	return func(line []byte) ([16]byte, *annona.KnownRow) { return r.memory.Recall(about, line) }
+}
+
 // due counts a row that is about to be read and hands the batch over when it is full.
 func (r *reader) due() error {
-	if r.batch.Rows >= BatchRecords || len(r.batch.Households)+len(r.batch.Individuals) >= BatchRecords {
+	if r.batch.Rows >= BatchRecords || len(r.batch.Households)+len(r.batch.Individuals)+r.again.households+r.again.individuals >= BatchRecords {
 		if err := r.flush(); err != nil {
 			return err
 		}

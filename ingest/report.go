@@ -52,6 +52,7 @@ func (b *builder) doubt(r *rule, o *outcome) {
 		b.raise(o.flag, r.name)
 	}
 	if o.fault != "" {
+		b.unsure = true
 		b.faults[flag{o.fault, r.name}]++
 	}
 	for _, code := range o.unmapped {
@@ -62,6 +63,7 @@ func (b *builder) doubt(r *rule, o *outcome) {
 // count counts a code that the mapping does not have. Of each field so many different ones
 // are counted that the most frequent of a real code list are among them.
 func (b *builder) count(field, code string) {
+	b.unsure = true
 	if len(code) > maxUnmappedCode {
 		return
 	}

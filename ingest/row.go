@@ -37,6 +37,7 @@ type member struct {
 // row turns one input row into records. It looks at all keys first: a row loads whole or not
 // at all.
 func (r *reader) row(in *input, row rowCells) (fault, error) {
+	r.noted, r.unsure = rowNotes{flags: r.noted.flags[:0]}, false
 	outer := frame{cells: row.cells, node: row.node}
 	var household string
 	if slots := in.householdKey(); slots != nil {
@@ -131,10 +132,11 @@ func (r *reader) personKey(in *input, household string, row rowCells) (string, f
 // nextInHousehold returns the key of the next person of a household who has no key of the
 // source: the household's key and the place in it.
 func (r *reader) nextInHousehold(household string) string {
-	hash := maphash.String(r.seed, household)
+	hash := r.hash(household)
 	s := r.households[hash]
 	s.members++
 	r.households[hash] = s
+	r.noted.household, r.noted.ordinal = hash, int(s.members)
 	return household + "/" + strconv.Itoa(int(s.members))
 }
 
@@ -144,13 +146,17 @@ func (r *reader) putHousehold(in *input, f frame, key string) {
 	if in.household == nil && !r.stubs {
 		return
 	}
-	hash := maphash.String(r.seed, key)
+	hash := r.hash(key)
 	s := r.households[hash]
 	digest := uint64(1)
 	if in.repeats {
-		digest = r.digest(key, f.cells[:in.ofHousehold])
+		digest = r.hash(append([]string{key}, f.cells[:in.ofHousehold]...)...)
 	}
-	if in.household == nil && s.digest != 0 || in.repeats && s.digest == digest {
+	r.noted.household, r.noted.emitted = hash, r.emits(in, s, digest)
+	if in.repeats {
+		r.noted.cells = digest
+	}
+	if !r.noted.emitted {
 		return
 	}
 	again := s.digest != 0
@@ -166,13 +172,18 @@ func (r *reader) putHousehold(in *input, f frame, key string) {
 	r.household(in.household, f, key, again, in.repeats)
 }
 
-func (r *reader) digest(key string, cells []string) uint64 {
+// emits reports whether a row makes a record of its household, which was seen as that. digest is of its cells.
+func (r *reader) emits(in *input, s sighting, digest uint64) bool {
+	return (in.household != nil || s.digest == 0) && (!in.repeats || s.digest != digest)
+}
+
+// hashNow is a hash that is the same within this reading.
+func (r *reader) hashNow(parts []string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(r.seed)
-	h.WriteString(key)
-	for _, cell := range cells {
+	for _, part := range parts {
+		h.WriteString(part)
 		h.WriteByte(annona.ListSeparator)
-		h.WriteString(cell)
 	}
 	return h.Sum64() | 1
 }

@@ -115,13 +115,16 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 	if err != nil {
 		return report, err
 	}
-	readErr := w.FirstPass(ctx, i.Mode, func(yield func(ingest.Batch) error) error {
-		_, err := ingest.Read(ctx, m, sources, f.knownArea, nil, yield)
-		return err
-	})
+	memory, readErr := i.memory(ctx, w)
+	if readErr == nil {
+		readErr = w.FirstPass(ctx, i.Mode, func(yield func(ingest.Batch) error) error {
+			_, err := ingest.ReadAgain(ctx, m, sources, f.knownArea, memory, nil, yield)
+			return err
+		})
+	}
 	yield, findings := i.looking(m, w.Write)
 	if readErr == nil {
-		report.Report, readErr = ingest.Read(ctx, m, sources, f.knownArea, ingest.NewRejects(refused.open), yield)
+		report.Report, readErr = ingest.ReadAgain(ctx, m, sources, f.knownArea, memory, ingest.NewRejects(refused.open), yield)
 	}
 	report.Quality = findings(report.Report)
 	loaded, writeErr := w.Finish(ctx, report.Report, readErr)
@@ -141,6 +144,14 @@ func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest
 		readErr = nil // reading stopped because writing had
 	}
 	return report, errors.Join(readErr, writeErr, refused.close())
+}
+
+// memory is what is known of the rows of the source. Who asks for the quality of the data has all of it looked at.
+func (i importCommand) memory(ctx context.Context, w *intake.Writing) (ingest.Memory, error) {
+	if i.Report {
+		return nil, nil
+	}
+	return w.Memory(ctx)
 }
 
 // loadGC has the collector of garbage come seldom: a load leaves much behind and holds little.

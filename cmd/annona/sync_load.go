@@ -14,6 +14,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
 	"github.com/annona-exchange/annona/ingest"
+	"github.com/annona-exchange/annona/ingest/intake"
 )
 
 // syncLoad is one load of a source.
@@ -38,8 +39,12 @@ func (r *syncing) load(ctx context.Context, l syncLoad) (syncCount, error) {
 		return syncCount{}, err
 	}
 	r.state.Load = loading.ID().String()
+	memory, err := loading.KnownRows(ctx)
+	if err != nil {
+		return syncCount{}, cmp.Or(loading.Fail(ctx, err), err)
+	}
 	if l.mode == exchange.ModeFull {
-		_, err = r.read(ctx, l, nil, func(b ingest.Batch) error { return loading.Name(ctx, b.Households, b.Individuals) })
+		_, err = r.read(ctx, l, memory, nil, func(b ingest.Batch) error { return intake.Name(ctx, loading, b) })
 		if err == nil {
 			err = loading.Decide(ctx)
 		}
@@ -47,14 +52,14 @@ func (r *syncing) load(ctx context.Context, l syncLoad) (syncCount, error) {
 			return syncCount{}, cmp.Or(err, loading.Fail(ctx, err))
 		}
 	}
-	return r.write(ctx, l, loading)
+	return r.write(ctx, l, loading, memory)
 }
 
 // write writes what the sources say.
-func (r *syncing) write(ctx context.Context, l syncLoad, loading *exchange.Loading) (syncCount, error) {
+func (r *syncing) write(ctx context.Context, l syncLoad, loading *exchange.Loading, memory ingest.Memory) (syncCount, error) {
 	refused := &sealedRejects{files: rejectFiles{folder: filepath.Join(r.folder.path, "rejects", r.source.Name), started: time.Now()}, recipients: r.source.recipients}
 	w := r.folder.writeBehind(ctx, loading)
-	reports, err := r.read(ctx, l, ingest.NewRejects(refused.open), w.Write)
+	reports, err := r.read(ctx, l, memory, ingest.NewRejects(refused.open), w.Write)
 	read := countRead(reports)
 	err = cmp.Or(w.End(), err) // reading stops because writing has
 	err = cmp.Or(err, refused.close())
@@ -85,10 +90,10 @@ func countRead(reports []ingest.Report) (read syncCount) {
 }
 
 // read reads all readings of a load and returns what each of them was.
-func (r *syncing) read(ctx context.Context, l syncLoad, rejects *ingest.Rejects, yield func(ingest.Batch) error) ([]ingest.Report, error) {
+func (r *syncing) read(ctx context.Context, l syncLoad, memory ingest.Memory, rejects *ingest.Rejects, yield func(ingest.Batch) error) ([]ingest.Report, error) {
 	var reports []ingest.Report
 	for _, sources := range l.readings {
-		report, err := ingest.Read(ctx, l.mapping, sources, r.folder.knownArea, rejects, yield)
+		report, err := ingest.ReadAgain(ctx, l.mapping, sources, r.folder.knownArea, memory, rejects, yield)
 		reports = append(reports, report)
 		if err == nil {
 			continue

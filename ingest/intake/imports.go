@@ -225,13 +225,16 @@ func (l *living) Read(p []byte) (int, error) {
 // run reads the rows and writes them. What becomes of it is on file with the load.
 func (i *Imports) run(life context.Context, load *exchange.Loading, m *ingest.Mapping, source ingest.Source) {
 	w := WriteBehind(life, load, i.Turn)
+	memory, failed := w.Memory(life)
 	read := func(yield func(ingest.Batch) error) (ingest.Report, error) {
-		return ingest.Read(life, m, []ingest.Source{source}, i.Areas, nil, yield)
+		return ingest.ReadAgain(life, m, []ingest.Source{source}, i.Areas, memory, nil, yield)
 	}
-	failed := w.FirstPass(life, load.Mode(), func(yield func(ingest.Batch) error) error {
-		_, err := read(yield)
-		return err
-	})
+	if failed == nil {
+		failed = w.FirstPass(life, load.Mode(), func(yield func(ingest.Batch) error) error {
+			_, err := read(yield)
+			return err
+		})
+	}
 	var report ingest.Report
 	if failed == nil {
 		report, failed = read(w.Write)

@@ -81,13 +81,28 @@ func (w *Writing) makeReady() {
 		if w.load == nil || w.hasFailed() {
 			continue
 		}
-		ready, err := w.load.MakeReady(b.Households, b.Individuals)
+		ready, err := w.readyOf(b)
 		if err != nil {
 			w.fail(err)
 			continue
 		}
 		w.ready <- ready
 	}
+}
+
+func (w *Writing) readyOf(b ingest.Batch) (*exchange.Batch, error) {
+	if b.Told != nil {
+		return w.load.MakeReadyRows(b.Told)
+	}
+	return w.load.MakeReady(b.Households, b.Individuals)
+}
+
+// Memory returns what is known of the rows of the load's source; nil in a dry run.
+func (w *Writing) Memory(ctx context.Context) (ingest.Memory, error) {
+	if w.load == nil {
+		return nil, nil
+	}
+	return w.load.KnownRows(ctx)
 }
 
 // writeAll writes what is ready, as much in one transaction as the last one shows to fit in a turn. In
@@ -197,11 +212,19 @@ func (w *Writing) FirstPass(ctx context.Context, mode string, read func(yield fu
 	if w.load == nil || mode != exchange.ModeFull {
 		return nil
 	}
-	err := read(func(b ingest.Batch) error { return w.load.Name(ctx, b.Households, b.Individuals) })
+	err := read(func(b ingest.Batch) error { return Name(ctx, w.load, b) })
 	if err != nil {
 		return err
 	}
 	return w.load.Decide(ctx)
+}
+
+// Name takes a batch of the first pass of a full load.
+func Name(ctx context.Context, load *exchange.Loading, b ingest.Batch) error {
+	if b.Told != nil {
+		return load.NameRows(ctx, b.Told)
+	}
+	return load.Name(ctx, b.Households, b.Individuals)
 }
 
 // Finish waits for the last batch. A load that was read to its end is recorded as finished, any other

@@ -99,9 +99,10 @@ func (d *dumper) dump(begin func(annona.StoreState) (annona.TableSink, error)) e
 
 // forgotten are the tables that no backup has: a restore makes every position of the log void, and
 // with it what was remembered of followers; tokens live for minutes, whoever was signed in
-// signs in again, and lets applications act again, and export jobs read at positions.
+// signs in again, and lets applications act again, and export jobs read at positions. What rows became is
+// learned again by the next load.
 func forgotten() []string {
-	return []string{"followers", "follower_views", "follower_ranges", "tokens", "export_jobs", "export_parts", "delegations", "assertion_claims", "sessions", "attempts", "proof_claims", "proof_epoch", "buckets"}
+	return []string{"followers", "follower_views", "follower_ranges", "tokens", "export_jobs", "export_parts", "delegations", "assertion_claims", "sessions", "attempts", "proof_claims", "proof_epoch", "buckets", "row_blocks"}
 }
 
 // state says where the store stands in this snapshot.

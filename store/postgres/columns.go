@@ -86,6 +86,7 @@ type table struct {
 	at          map[string]int // position of each of them
 	columns     []string       // of a new record: those of its own, the image's, the line's, the index
 	find        string
+	same        string // of records, which are where they were found the last time
 	other       string // finds by keys that are not the records' first ones
 	lock        string
 	lockDeleted string
@@ -192,6 +193,8 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 			(SELECT EXISTS (SELECT FROM other_keys) OR EXISTS (SELECT FROM deleted_records))
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
 		LEFT JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`
+	tb.same = `SELECT k.position, r.version FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY k (number, source, key, digest, position)
+		JOIN ` + tb.dataset + ` r ON r.number = k.number AND r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C" AND r.digest = k.digest`
 	tb.other = `SELECT k.position, o.number, o.digest, o.as_of, r.version FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
 		JOIN other_keys o ON o.source = k.source COLLATE "C" AND o.source_key = k.key COLLATE "C" AND o.dataset = '` + tb.dataset + `'
 		LEFT JOIN ` + tb.dataset + ` r ON r.number = o.number`

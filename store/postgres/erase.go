@@ -80,6 +80,9 @@ func (t *tx) eraseRecord(tb table, number annona.Number) error {
 	if err := t.eraseMerges(tb.dataset, number); err != nil {
 		return err
 	}
+	if err := t.forgetRows(tb, number); err != nil {
+		return err
+	}
 	for _, from := range []string{"deleted_records", "successors", "other_keys"} {
 		if err := t.conn.exec("DELETE FROM "+from+" WHERE dataset = $1 AND number = $2", tb.dataset, number); err != nil {
 			return err

@@ -105,11 +105,9 @@ func errWithoutKey() error {
 // file or differ from what is. It takes no locks: an import that repeats itself disturbs nobody.
 func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.Known) (differing []*found, err error) {
 	var all, missing []*found
-	var sources, texts []string
 	for i := range keys {
 		if k := &keys[i]; k.Dataset.Name == dataset {
 			all = append(all, &found{of: k.Dataset, asked: k, known: &known[i]})
-			sources, texts = append(sources, k.Source), append(texts, k.Key)
 		}
 	}
 	if len(all) == 0 {
@@ -119,6 +117,10 @@ func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.K
 	if err != nil {
 		return nil, err
 	}
+	if all, err = t.lookWhereFound(tb, all); err != nil || len(all) == 0 {
+		return nil, err
+	}
+	sources, texts := keyList(all)
 	err = t.conn.each(tb.find, func(r row) error {
 		f := all[r.integer(0)-1]
 		f.number, f.version = r.number(2), r.integer(3)
@@ -138,6 +140,30 @@ func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.K
 	}
 	differing = slices.DeleteFunc(all, func(f *found) bool { return f.known.Same || f.known.Erased })
 	return differing, t.match(tb, differing)
+}
+
+// lookWhereFound looks at the records to which keys say that they lead, notes those that are the same, and
+// returns the others.
+func (t *tx) lookWhereFound(tb *table, all []*found) ([]*found, error) {
+	var hinted []*found
+	var numbers []int64
+	var sources, texts []string
+	var digests [][]byte
+	for _, f := range all {
+		if f.asked.Found > 0 {
+			hinted, numbers, sources = append(hinted, f), append(numbers, int64(f.asked.Found)), append(sources, f.asked.Source)
+			texts, digests = append(texts, f.asked.Key), append(digests, f.asked.Digest[:])
+		}
+	}
+	if len(hinted) == 0 {
+		return all, nil
+	}
+	err := t.conn.each(tb.same, func(r row) error {
+		f := hinted[r.integer(0)-1]
+		*f.known = annona.Known{Number: f.asked.Found, Version: int(r.integer(1)), Same: true}
+		return nil
+	}, numbers, sources, texts, digests)
+	return slices.DeleteFunc(all, func(f *found) bool { return f.known.Same }), err
 }
 
 // compare says whether the digest of what is reported is that of what is on file.

@@ -237,7 +237,7 @@ func errOutdated() error {
 var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE", "areas, reorganizations, indexes, unmapped_codes, clients, syncs, loads"},
 	{"INSERT, UPDATE, DELETE", "requests, change_requests, households, individuals, relationships, restrictions, consents, erasure_refusals, tombstones, other_keys, deleted_records, merges, candidates"},
-	{"INSERT, DELETE", "decisions, area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting, parts"},
+	{"INSERT, DELETE", "decisions, area_links, former_areas, memberships, identifier_index, successors, event_queue, ledger_queue, name_index, name_waiting, parts, row_blocks"},
 	{"UPDATE (dropped)", "mappings, export_specs"},
 	{"INSERT, UPDATE", "export_jobs"},
 	{"INSERT, UPDATE, DELETE", "export_parts"},

@@ -807,6 +807,20 @@ CREATE TABLE loads (
 	confirmed   bytea
 );
 
+-- What rows of sources became, in blocks: keyed digests and numbers, see exchange/rows.go. The records of a
+-- block lie between the numbers; a block goes when one of them is erased.
+CREATE TABLE row_blocks (
+	id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	source           text COLLATE "C" NOT NULL,
+	first_household  bigint NOT NULL,
+	last_household   bigint NOT NULL,
+	first_individual bigint NOT NULL,
+	last_individual  bigint NOT NULL,
+	rows             bytea NOT NULL
+);
+CREATE INDEX row_blocks_source ON row_blocks (source, id);
+ALTER TABLE row_blocks ALTER COLUMN rows SET STORAGE EXTERNAL;
+
 -- The ledger. Entries are written as they come; the sequencer gives them their leaves in the
 -- tree. What they say lies apart, sealed, so that it can be deleted. A field list lies in clear
 -- under its hash. node is the lock that the node which released holds as long as it runs.

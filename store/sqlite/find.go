@@ -39,13 +39,19 @@ func (t *tx) Find(ctx context.Context, keys []annona.RecordKey) ([]annona.Known,
 	if err := checkKeys(keys); err != nil {
 		return nil, err
 	}
-	under, err := t.underKeys(keys)
+	all := make([]annona.Known, len(keys))
+	if err := t.lookWhereFound(keys, all); err != nil {
+		return nil, fault("find a record", err)
+	}
+	under, err := t.underKeys(keys, all)
 	if err != nil {
 		return nil, fault("find a record", err)
 	}
-	all := make([]annona.Known, len(keys))
 	for i := range keys {
 		k := &keys[i]
+		if all[i].Same {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -76,20 +82,45 @@ func checkKeys(keys []annona.RecordKey) error {
 	return nil
 }
 
-// underKeys returns the numbers that the finder has under the hashes of keys. They may be those of
-// other records, by chance.
-func (t *tx) underKeys(keys []annona.RecordKey) (map[uint64][]annona.Number, error) {
-	under := map[uint64][]annona.Number{}
-	if len(keys) == 0 {
-		return under, nil
-	}
-	hashes := make([]uint64, len(keys))
+// lookWhereFound looks at the records to which keys say that they lead, and notes those that are the same:
+// these need no finder. They mostly lie one behind the other.
+func (t *tx) lookWhereFound(keys []annona.RecordKey, all []annona.Known) error {
 	for i := range keys {
+		k := &keys[i]
+		if k.Found == 0 {
+			continue
+		}
+		tb, err := t.table(k.Dataset)
+		if err != nil {
+			return err
+		}
+		_, err = t.conn.one(tb.same, func(s *sqlite.Stmt) {
+			all[i] = annona.Known{Number: k.Found, Version: int(s.ColumnInt64(0)), Same: true}
+		}, k.Found, k.Source, k.Key, k.Digest[:])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// underKeys returns the numbers that the finder has under the hashes of keys of which it is not known that
+// they are the same. They may be those of other records, by chance.
+func (t *tx) underKeys(keys []annona.RecordKey, all []annona.Known) (map[uint64][]annona.Number, error) {
+	under := map[uint64][]annona.Number{}
+	hashes := make([]uint64, 0, len(keys))
+	for i := range keys {
+		if all[i].Same {
+			continue
+		}
 		hash := keyHash(nameOf(&keys[i]))
-		hashes[i] = hash
+		hashes = append(hashes, hash)
 		if added := t.findable[hash]; len(added) > 0 {
 			under[hash] = slices.Clone(added)
 		}
+	}
+	if len(hashes) == 0 {
+		return under, nil
 	}
 	slices.Sort(hashes)
 	err := t.conn.lookUpAll(0, slices.Compact(hashes), func(hash uint64, n annona.Number) { under[hash] = append(under[hash], n) })

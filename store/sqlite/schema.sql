@@ -733,6 +733,19 @@ CREATE TABLE loads (
 	confirmed   BLOB
 ) STRICT;
 
+-- What rows of sources became, in blocks: keyed digests and numbers, see exchange/rows.go. The records of a
+-- block lie between the numbers; a block goes when one of them is erased.
+CREATE TABLE row_blocks (
+	id               INTEGER PRIMARY KEY,
+	source           TEXT NOT NULL,
+	first_household  INTEGER NOT NULL,
+	last_household   INTEGER NOT NULL,
+	first_individual INTEGER NOT NULL,
+	last_individual  INTEGER NOT NULL,
+	rows             BLOB NOT NULL
+) STRICT;
+CREATE INDEX row_blocks_source ON row_blocks (source, id);
+
 -- The ledger: entries, what they say (sealed; it can be deleted), the tree over their leaves
 -- and its signed checkpoints. A field list lies in clear under its hash.
 CREATE TABLE ledger (

@@ -18,6 +18,7 @@ type table struct {
 	indexed []string       // the same codes, in order
 	index   string
 	find    string
+	same    string // of a record, which is where it was found the last time
 	other   string // finds by a key that is not the record's first one
 	images  string
 	deleted string // images of deleted records
@@ -84,6 +85,7 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 	added := append(append([]string{}, set...), recordColumns[:]...)
 	tb.index = "SELECT f_" + strings.Join(tb.indexed, ", f_") + " FROM " + tb.dataset + " WHERE number = ?"
 	tb.find = "SELECT number, digest, version FROM " + tb.dataset + " WHERE number = ? AND source = ? AND source_key = ?"
+	tb.same = "SELECT version FROM " + tb.dataset + " WHERE number = ? AND source = ? AND source_key = ? AND digest = ?"
 	tb.other = "SELECT o.number, o.digest, o.as_of, r.version FROM other_keys o LEFT JOIN " + tb.dataset +
 		" r ON r.number = o.number WHERE o.source = ? AND o.source_key = ? AND o.dataset = '" + tb.dataset + "'"
 	const known = "SELECT clear, clear_groups, sealed, sealed_groups, source, source_key, digest, as_of, version, uid, received_at, "
