@@ -25,7 +25,7 @@ func TestLoadsKeepTheirRules(t *testing.T) {
 	for _, g := range grounds(t) {
 		t.Run(g.name, func(t *testing.T) {
 			law(t, func(rt *rapid.T) {
-				w := &lawOfLoads{rt: rt, model: newPlainRegistry(), sent: map[string][][]saidRow{}}
+				w := &lawOfLoads{rt: rt, model: newPlainRegistry(), sent: map[string][][]saidRow{}, blocks: map[string]bool{}}
 				p, err := g.open(t.Context())
 				check(rt, err)
 				defer func() { check(rt, p.store.Close()) }()
@@ -58,6 +58,7 @@ type lawOfLoads struct {
 	caller annona.Caller
 	loads  []annona.UID
 	sent   map[string][][]saidRow // by source
+	blocks map[string]bool        // of what rows became: all that there ever were
 	read   []readRecord           // by the partner
 }
 
@@ -205,9 +206,39 @@ func (w *lawOfLoads) known(ctx context.Context, l *exchange.Loading) *exchange.K
 	if rapid.IntRange(0, 4).Draw(w.rt, "forgetful") == 0 {
 		return nil
 	}
+	w.keepBlocks(l)
 	known, err := l.KnownRows(ctx)
 	check(w.rt, err)
 	return known
+}
+
+// keepBlocks puts all blocks on file again that the registry has let go: what an old one says of a row is
+// a hint that does no harm, whatever has happened to its records since.
+func (w *lawOfLoads) keepBlocks(l *exchange.Loading) {
+	info, err := l.Info(w.place.ctx)
+	check(w.rt, err)
+	ids, err := w.place.Loads.RowBlocks(w.place.ctx, info.Source)
+	check(w.rt, err)
+	for _, id := range ids {
+		rows, err := w.place.Loads.RowBlock(w.place.ctx, id)
+		check(w.rt, err)
+		w.blocks[info.Source+":"+string(rows)] = true
+	}
+	check(w.rt, w.place.Writer.Update(w.place.ctx, func(tx annona.Tx) error {
+		if err := tx.DropRowBlocks(w.place.ctx, ids); err != nil {
+			return err
+		}
+		for _, block := range slices.Sorted(maps.Keys(w.blocks)) {
+			source, rows, _ := strings.Cut(block, ":")
+			if source != info.Source {
+				continue
+			}
+			if _, err := tx.PutRowBlock(w.place.ctx, annona.RowBlock{Source: source, Rows: []byte(rows)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // toldRows are rows that say no more than a record, known ones without it.

@@ -92,10 +92,25 @@ func (k *KnownRows) Recall(about, row []byte) (sum [16]byte, known *annona.Known
 	for i, _ := slices.BinarySearch(k.places, place); i < len(k.places) && k.places[i]&^(1<<blockBits-1) == place; i++ {
 		rows := k.rowsOf(int(k.places[i] & (1<<blockBits - 1)))
 		if at := slices.IndexFunc(rows, func(r annona.KnownRow) bool { return r.Sum == sum }); at >= 0 {
-			return sum, &rows[at]
+			row := rows[at]
+			row.Notes = k.hide(sum, row.Notes)
+			return sum, &row
 		}
 	}
 	return sum, nil
+}
+
+// hide makes notes unreadable, or readable again: they say which columns a row fills. A row has keyed
+// digests of its own for that, and its notes are always the same.
+func (k *KnownRows) hide(sum [16]byte, notes []byte) []byte {
+	hidden := slices.Clone(notes)
+	for at := 0; at < len(hidden); at += len(sum) {
+		pad := k.x.Vault.Digest(binary.AppendUvarint(annona.AppendItem([]byte("row notes"), sum[:]), uint64(at)))
+		for i := range hidden[at:min(at+len(pad), len(hidden))] {
+			hidden[at+i] ^= pad[i]
+		}
+	}
+	return hidden
 }
 
 // Hash is a keyed hash of a text, the same in each load. It may be asked for by several at once.
@@ -156,7 +171,9 @@ func (l *Loading) readyRows(rows []annona.SourceRow) (*Batch, error) {
 	b.moves, b.rows = l.x.indexMoves(), make([]batchRow, len(rows))
 	for i := range rows {
 		b.rows[i].SourceRow = rows[i]
-		b.rows[i].said = annona.KnownRow{Sum: rows[i].Sum, Notes: rows[i].Notes}
+		if rows[i].Known == nil && rows[i].Sum != ([16]byte{}) && l.known != nil {
+			b.rows[i].said = annona.KnownRow{Sum: rows[i].Sum, Notes: l.known.hide(rows[i].Sum, rows[i].Notes)}
+		}
 	}
 	for _, households := range []bool{true, false} {
 		for i := range b.rows {
@@ -274,7 +291,7 @@ func (l *Loading) learn(b *Batch, known []annona.Known, o *outcome) {
 		switch row := &b.rows[i]; {
 		case row.Known != nil:
 			o.met = append(o.met, row.Known.Block)
-		case row.Sum != [16]byte{} && row.found(b, known):
+		case row.found(b, known):
 			o.learned = append(o.learned, row.said)
 		}
 	}

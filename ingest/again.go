@@ -152,7 +152,7 @@ func (r *reader) tellAgain(in *input, known *annona.KnownRow, raw string, cells 
 		}
 	}
 	stubs, line, file := r.stubs, r.line, r.file
-	r.told = append(r.told, toldRow{SourceRow: annona.SourceRow{
+	r.told = append(r.told, toldRow{notes: notes, SourceRow: annona.SourceRow{
 		Sum: known.Sum, Notes: known.Notes, Known: known, File: file, Line: line,
 		Map: func() (households, individuals []annona.Record, err error) {
 			alone := newReader(r.ctx, r.mapping, r.known, nil, nil)
@@ -206,15 +206,17 @@ func (r *reader) mapAlone(in *input, n *rowNotes, row rowCells) (households, ind
 // toldRow is a row of a batch that is being read.
 type toldRow struct {
 	annona.SourceRow
-	households, individuals int // of the batch, that it became
+	households, individuals int      // of the batch, that it became
+	notes                   rowNotes // of one that is known
 }
 
 // tell tells of a row that was mapped. Only what its own text says may be remembered of it: no word that
 // nobody knows, which is to be counted, and no area that may come on file.
-func (r *reader) tell(sum [16]byte, mended bool, cells []string, households, individuals int) {
+func (r *reader) tell(sum [16]byte, mended bool, cells []string) {
 	if r.memory == nil {
 		return
 	}
+	households, individuals := r.toldRecords(len(r.told))
 	row := toldRow{SourceRow: annona.SourceRow{Sum: sum, File: r.file, Line: r.line}, households: len(r.batch.Households) - households, individuals: len(r.batch.Individuals) - individuals}
 	if mended || r.unsure {
 		row.Sum = [16]byte{}
@@ -224,6 +226,37 @@ func (r *reader) tell(sum [16]byte, mended bool, cells []string, households, ind
 		row.Notes = r.noted.encode()
 	}
 	r.told = append(r.told, row)
+}
+
+// toldRecords counts the records of the first rows of a batch.
+func (b *builder) toldRecords(rows int) (households, individuals int) {
+	for i := range b.told[:rows] {
+		households += b.told[i].households
+		individuals += b.told[i].individuals
+	}
+	return households, individuals
+}
+
+// mapAgain maps the known row of the batch by which a household became a record: the row that is being read has a later word of it.
+func (r *reader) mapAgain(household uint64) {
+	at := slices.IndexFunc(r.told, func(t toldRow) bool {
+		return t.Known != nil && t.notes.household == household && t.notes.emitted
+	})
+	if at < 0 {
+		return
+	}
+	known := &r.told[at]
+	households, individuals, err := known.Map()
+	if err != nil {
+		r.err = err
+		return
+	}
+	h, i := r.toldRecords(at)
+	r.batch.Households = slices.Insert(r.batch.Households, h, households...)
+	r.batch.Individuals = slices.Insert(r.batch.Individuals, i, individuals...)
+	r.again.households -= len(households)
+	r.again.individuals -= len(individuals)
+	*known = toldRow{SourceRow: annona.SourceRow{File: known.File, Line: known.Line}, households: len(households), individuals: len(individuals)}
 }
 
 // doubtRow says that the row of a household of the batch is not to be remembered, because a later one has

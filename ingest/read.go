@@ -91,10 +91,9 @@ func (r *reader) readCSV(f file, src io.Reader) error {
 					}
 				}
 			}
-			households, individuals := len(r.batch.Households), len(r.batch.Individuals)
 			refused, err = r.row(f.in, rowCells{cells: cells, mended: head.mended, refused: before})
 			if refused.reason == "" {
-				r.tell(sum, head.mended, nil, households, individuals)
+				r.tell(sum, head.mended, nil)
 			}
 		} else if rows.column >= 0 && rows.column < len(head.names) {
 			refused.column = head.names[rows.column]
@@ -220,12 +219,11 @@ func (r *reader) readNDJSON(f file, src io.Reader) error {
 			if read++; len(empty) > 0 {
 				empty = empty.see(func(column int) bool { return strings.TrimSpace(cells[column]) != "" })
 			}
-			households, individuals := len(r.batch.Households), len(r.batch.Individuals)
 			if refused, err = r.row(f.in, rowCells{cells: cells, node: lines.row, mended: lines.mended, refused: lines.reject}); err != nil {
 				return err
 			}
 			if refused.reason == "" {
-				r.tell(lines.sum, lines.mended, cells, households, individuals)
+				r.tell(lines.sum, lines.mended, cells)
 			}
 		}
 		if refused.reason == "" {

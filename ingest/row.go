@@ -163,6 +163,9 @@ func (r *reader) putHousehold(in *input, f frame, key string) {
 	if again && in.household != nil && !in.repeats {
 		r.report.Repeated++
 	}
+	if again && in.repeats {
+		r.mapAgain(hash)
+	}
 	s.digest = digest
 	r.households[hash] = s
 	if in.household == nil {

@@ -95,6 +95,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"loads and what they did", testLoads},
 		{"what loads have confirmed", testConfirmed},
 		{"the records of a source", testNumbersOfSource},
+		{"what rows became", testRowBlocks},
+		{"records are looked for where they were", testFoundBefore},
 		{"somebody who is deleted is erased", testEraseDeleted},
 		{"a failed transaction deletes nothing", testLifeRollback},
 		{"two sources and a deletion at once", testLifeConcurrent},
