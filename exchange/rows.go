@@ -16,10 +16,6 @@ import (
 //
 // So what a block says is a hint. A wrong one costs time, and changes nothing.
 
-// rowForm is how rows are kept and what is made of them. It moves whenever a release makes something else
-// of the same row: then all rows are mapped anew.
-const rowForm = 1
-
 const (
 	rowsInBlock = 256
 	openBlocks  = 8
@@ -51,7 +47,7 @@ type openBlock struct {
 // KnownRows returns what is known of the rows of the load's source. From then on the load keeps what becomes of rows.
 func (l *Loading) KnownRows(ctx context.Context) (*KnownRows, error) {
 	k := &KnownRows{x: l.x, ctx: ctx}
-	k.prefix = annona.AppendItem(binary.AppendUvarint([]byte("row"), rowForm), annona.Image(l.order.Source))
+	k.prefix = annona.AppendItem([]byte("row"), annona.Image(l.order.Source))
 	k.prefix = binary.AppendUvarint(k.prefix, uint64(l.x.CurrentDictionary().Version))
 	ids, err := l.x.Loads.RowBlocks(ctx, l.order.Source)
 	if err != nil {

@@ -15,6 +15,10 @@ import (
 // What a row becomes may depend on rows before it: its person is the third one of the household, or
 // its household stood on another row already. Its notes say how that was. Where it is otherwise this time, the row is mapped.
 
+// RowForm is what is made of rows, and what is noted of them. It moves whenever a release makes something
+// else of the same row, here or where records are made ready: then all rows are mapped anew.
+const RowForm = 1
+
 // Memory keeps what rows became in earlier loads.
 type Memory interface {
 	// Recall returns the sum of a row, and what it became; nil when nobody knows. about is what decides what
@@ -113,7 +117,7 @@ func filledCells(cells []string) []byte {
 
 // aboutFile is what decides what becomes of a file's rows beside themselves. header is that of CSV.
 func (r *reader) aboutFile(f file, header string) []byte {
-	about := annona.AppendItem(nil, r.mapping.print[:])
+	about := annona.AppendItem(binary.AppendUvarint(nil, RowForm), r.mapping.print[:])
 	about = annona.AppendItem(about, annona.Image(f.in.name))
 	about = annona.AppendItem(about, annona.Image(header))
 	if r.stubs {

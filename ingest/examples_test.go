@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"maps"
@@ -38,6 +39,31 @@ func TestExamples(t *testing.T) {
 			checkCanonical(t, got)
 			golden(t, "testdata/"+example.name+".txt", dump(got, report))
 		})
+	}
+}
+
+// TestRowFormMoves has RowForm move when the examples become something else: rows that sources reported
+// before would stay what they were.
+func TestRowFormMoves(t *testing.T) {
+	sum := sha256.New()
+	for _, name := range []string{"ghana-glss", "two-files", "nested"} {
+		text, err := os.ReadFile("testdata/" + name + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Write(text)
+	}
+	const path = "testdata/row-form.txt"
+	want := fmt.Sprintf("%d %x\n", ingest.RowForm, sum.Sum(nil))
+	kept, err := os.ReadFile(path)
+	if form, _, _ := strings.Cut(string(kept), " "); *update && form != fmt.Sprint(ingest.RowForm) {
+		kept, err = []byte(want), os.WriteFile(path, []byte(want), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(kept) != want {
+		t.Errorf("the examples become something else than with row form %q; move RowForm, and then run the test with -update", kept)
 	}
 }
 
