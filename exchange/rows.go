@@ -17,9 +17,10 @@ import (
 // So what a block says is a hint. A wrong one costs time, and changes nothing.
 
 const (
-	rowsInBlock = 256
-	openBlocks  = 8
-	blockBits   = 24 // of a place; the others are of the sum
+	rowsInBlock  = 256
+	openBlocks   = 8
+	blocksForRow = 4
+	blockBits    = 24 // of a place; the others are of the sum
 )
 
 // KnownRows are the rows that a load's source has reported before. Recall is for one goroutine at a time.
@@ -27,6 +28,8 @@ type KnownRows struct {
 	x      *Exchange
 	ctx    context.Context // of the load
 	prefix []byte          // of what is digested
+	ids    []int64         // of the blocks on file; nil: they have been listed
+	asked  int             // rows
 	places []uint64        // of rows: bits of their sums and the place of their block in blocks, ascending
 	blocks []keptBlock
 	open   []openBlock // the last ones that were asked, the latest first
@@ -53,28 +56,38 @@ func (l *Loading) KnownRows(ctx context.Context) (*KnownRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range ids[:min(len(ids), 1<<blockBits)] {
-		if err := k.list(id); err != nil {
-			return nil, err
-		}
-	}
-	slices.Sort(k.places)
+	k.ids = ids[:min(len(ids), 1<<blockBits)]
 	l.known = k
 	return k, nil
 }
 
-// list adds the rows of a block to the places. One that does not decode is as one that is gone.
-func (k *KnownRows) list(id int64) error {
+// list lists the places of all rows, once the load has some for each few blocks: a small load does not read what
+// is known of a large source. A block that cannot be read is as one that is gone.
+func (k *KnownRows) list() {
+	if k.asked++; len(k.ids) == 0 || k.asked*blocksForRow < len(k.ids) {
+		return
+	}
+	for _, id := range k.ids {
+		rows := k.read(id)
+		for i := range rows {
+			k.places = append(k.places, placeOf(rows[i].Sum)|uint64(len(k.blocks)))
+		}
+		k.blocks = append(k.blocks, keptBlock{id: id, rows: len(rows)})
+	}
+	slices.Sort(k.places)
+	k.ids = nil
+}
+
+func (k *KnownRows) read(id int64) []annona.KnownRow {
 	b, err := k.x.Loads.RowBlock(k.ctx, id)
 	if err != nil {
-		return err
+		return nil
 	}
-	rows, _ := decodeRows(b)
-	for i := range rows {
-		k.places = append(k.places, placeOf(rows[i].Sum)|uint64(len(k.blocks)))
+	rows, err := decodeRows(b)
+	if err != nil {
+		return nil
 	}
-	k.blocks = append(k.blocks, keptBlock{id: id, rows: len(rows)})
-	return nil
+	return rows
 }
 
 func placeOf(sum [16]byte) uint64 { return binary.BigEndian.Uint64(sum[:]) &^ (1<<blockBits - 1) }
@@ -82,6 +95,7 @@ func placeOf(sum [16]byte) uint64 { return binary.BigEndian.Uint64(sum[:]) &^ (1
 // Recall returns the sum of a row, and what it became in an earlier load; nil when nobody knows. about is what
 // decides what becomes of it, beside the row itself.
 func (k *KnownRows) Recall(about, row []byte) (sum [16]byte, known *annona.KnownRow) {
+	k.list()
 	k.text = append(annona.AppendItem(append(k.text[:0], k.prefix...), about), row...)
 	sum = k.x.Vault.Digest(k.text)
 	place := placeOf(sum)
@@ -126,10 +140,7 @@ func (k *KnownRows) rowsOf(at int) []annona.KnownRow {
 		o = k.open[i]
 		k.open = slices.Delete(k.open, i, i+1)
 	} else {
-		o = openBlock{at: at}
-		if b, err := k.x.Loads.RowBlock(k.ctx, k.blocks[at].id); err == nil {
-			o.rows, _ = decodeRows(b)
-		}
+		o = openBlock{at, k.read(k.blocks[at].id)}
 		for n := range o.rows {
 			o.rows[n].Block = k.blocks[at].id
 		}
@@ -372,7 +383,7 @@ func (l *Loading) settleRows(ctx context.Context, tx annona.Tx, whole bool) erro
 			old = append(old, b.id)
 		}
 	}
-	if 2*(met+l.kept+len(l.learned)) < listed {
+	if len(l.known.ids) > 0 || 2*(met+l.kept+len(l.learned)) < listed {
 		return tx.DropRowBlocks(ctx, l.blocks)
 	}
 	for rows := range slices.Chunk(l.learned, rowsInBlock) {
