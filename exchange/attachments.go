@@ -215,7 +215,8 @@ func (x *Exchange) CaseAttachments(ctx context.Context, caller annona.Caller, pu
 	if err != nil {
 		return nil, err
 	}
-	return d.page(ctx, i, annona.MatterChoice{Parents: []annona.Number{number}}, after, limit, false, errCase)
+	i.chosen = id
+	return d.page(ctx, i, annona.MatterChoice{Parents: []annona.Number{number}}, after, limit)
 }
 
 // AttachmentContent is the content of an attachment. Whoever reads it to its end says with Sent how that
@@ -290,7 +291,7 @@ func (x *Exchange) findContent(ctx context.Context, a askedAttachment) (*inquiry
 		uid = annona.UID{} // nobody's: the query is made all the same
 	}
 	page := annona.NewPage(i.shape)
-	if _, err := x.readOwn(ctx, i, page, annona.MatterChoice{UIDs: []annona.UID{uid}, Parents: []annona.Number{number}}, 0, 1); err != nil {
+	if _, err := x.readOwn(ctx, i, d.worker, page, annona.MatterChoice{UIDs: []annona.UID{uid}, Parents: []annona.Number{number}}, 0, 1); err != nil {
 		return nil, nil, err
 	}
 	if page.Count == 0 {

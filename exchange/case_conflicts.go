@@ -96,38 +96,25 @@ func (d *caseDesk) clashed(ctx context.Context, e *matterEdit, version int, base
 // whoChanged finds the last event that changed each of the units since a version.
 func (d *caseDesk) whoChanged(ctx context.Context, e *matterEdit, version int, units []string) (map[string]annona.Event, error) {
 	last, now := map[string]annona.Event{}, e.was.units()
-	for after := int64(0); ; {
-		events, err := d.x.Matters.MatterEvents(ctx, e.Dataset, []annona.Number{e.Number}, after, pastEvents)
+	for former, err := range d.x.formers(ctx, &e.Matter) {
 		if err != nil {
 			return nil, err
 		}
-		for _, event := range events {
-			after = event.Seq
-			if len(event.Before) == 0 {
-				continue
-			}
-			former, err := annona.ParseFormer(event.Before)
-			if err != nil {
-				return nil, err
-			}
-			if former.Version < version {
-				continue
-			}
-			doc, err := d.x.formerDocument(ctx, &e.Matter, former)
-			if err != nil {
-				return nil, err
-			}
-			was := doc.units()
-			for _, name := range units {
-				if was[name] != now[name] {
-					last[name] = event
-				}
-			}
+		if former.Version < version {
+			continue
 		}
-		if len(events) < pastEvents {
-			return last, nil
+		doc, err := d.x.formerDocument(ctx, &e.Matter, former.Former)
+		if err != nil {
+			return nil, err
+		}
+		was := doc.units()
+		for _, name := range units {
+			if was[name] != now[name] {
+				last[name] = former.until
+			}
 		}
 	}
+	return last, nil
 }
 
 // keepClashes puts a conflict on file, and names it in the verdict.

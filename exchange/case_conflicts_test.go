@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -87,7 +88,7 @@ func TestAConflictOfACaseIsKept(t *testing.T) {
 				t.Errorf("approved: %s, %v", state, err)
 			}
 		}
-		if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "team", "priority", "version"); got[0] != "high west 3" {
+		if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "team", "priority"); got[0] != "high west" {
 			t.Errorf("behind it: %q", got)
 		}
 		_, err := o.resolve(t, o.town, c, "r2", false)
@@ -301,4 +302,46 @@ func TestTagsOfCasesAreCut(t *testing.T) {
 	}
 	_, err = o.edit(t, o.clinic, exchange.CaseVerdict{ID: shared, ETag: o.tagOf(t, o.town, v)}, "", said{"team": "x"})
 	refusal(t, "a tag of another agreement", err, "version_unknown")
+}
+
+// meanwhile lets others write while a case is read: between what it says and its history.
+type meanwhile struct {
+	annona.Matters
+	write func()
+}
+
+func (m *meanwhile) MatterEvents(ctx context.Context, dataset *annona.Dataset, numbers []annona.Number, after int64, limit int) ([]annona.Event, error) {
+	if write := m.write; write != nil {
+		m.write = nil
+		write()
+	}
+	return m.Matters.MatterEvents(ctx, dataset, numbers, after, limit)
+}
+
+// The tag that comes with a case names what came with it, also when others write in that moment: an edit of what was
+// read clashes with theirs.
+func TestATagIsOfWhatIsShown(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "north"})
+	o.share(t, v, exchange.Offer{Edit: true, FieldsShared: []string{"team"}})
+	usual := o.Matters
+	o.Matters = &meanwhile{Matters: usual, write: func() {
+		last := v
+		for _, team := range []string{"south", "west"} {
+			next, err := o.edit(t, o.town, last, "", said{"team": team})
+			check(t, err)
+			last = next
+		}
+	}}
+	answer, err := o.Cases(t.Context(), o.clinic, purpose, exchange.CaseChoice{ID: v.ID}, []string{"team"}, "", 1)
+	o.Matters = usual
+	check(t, err)
+	answer.Sent(1, nil)
+	if got := lines(answer); len(got) != 1 || got[0] != "north" {
+		t.Fatalf("%q", got)
+	}
+	mine, err := o.edit(t, o.clinic, exchange.CaseVerdict{ID: v.ID, ETag: answer.ETag}, "", said{"team": "hill"})
+	if check(t, err); mine.Verdict != exchange.VerdictConflict {
+		t.Errorf("an edit of what was read: %+v", mine)
+	}
 }

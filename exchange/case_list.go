@@ -15,7 +15,6 @@ type CaseChoice struct {
 	Status       string
 	Worker       string // as the partner names its workers
 	DueUntil     annona.Date
-	Changed      string // RFC 3339: since then
 }
 
 // Cases returns a page of the cases that the caller may see: those that its partner has, and those that are
@@ -24,28 +23,32 @@ func (x *Exchange) Cases(ctx context.Context, caller annona.Caller, purpose stri
 	if err := cmp.Or(checkLimit(limit, MaxLimit), x.checkStatus("cases", c.Status)); err != nil {
 		return nil, err
 	}
-	d, err := x.caseDesk(ctx, caller, annona.VerbReadCases, purpose)
+	d, err := x.readingDesk(ctx, caller, purpose, fields)
 	if err != nil {
 		return nil, err
 	}
-	i, err := x.inquireMatters(ctx, caller, annona.VerbReadCases, "cases", purpose, fields)
+	choice, err := d.choice(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	choice, err := d.choice(ctx, i, c)
-	if err != nil {
-		return nil, err
+	if c.ID != "" {
+		return d.one(ctx, choice)
 	}
-	return d.page(ctx, i, choice, after, limit, c.ID != "", errCase)
+	d.i.chosen = c.text()
+	return d.page(ctx, d.i, choice, after, limit)
 }
 
-func (d *caseDesk) choice(ctx context.Context, i *inquiry, c CaseChoice) (choice annona.MatterChoice, err error) {
-	choice = annona.MatterChoice{DueUntil: c.DueUntil, Worker: d.x.workerOf(i.partner(), c.Worker)}
+func (c CaseChoice) text() string {
+	return string(appendTexts(nil, c.IndividualID, c.HouseholdID, c.Status, c.Worker, string(c.DueUntil)))
+}
+
+func (d *caseDesk) choice(ctx context.Context, c CaseChoice) (choice annona.MatterChoice, err error) {
+	choice = annona.MatterChoice{DueUntil: c.DueUntil, Worker: d.x.workerOf(d.i.partner(), c.Worker)}
 	if c.Status != "" {
 		choice.States = []string{c.Status}
 	}
 	if c.ID != "" {
-		uid, ok := i.realm.ParseID(c.ID)
+		uid, ok := d.i.realm.ParseID(c.ID)
 		if !ok {
 			uid = annona.UID{}
 		}
@@ -64,7 +67,7 @@ func (d *caseDesk) choice(ctx context.Context, i *inquiry, c CaseChoice) (choice
 }
 
 // page reads a page of matters, and releases it.
-func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterChoice, after string, limit int, single bool, missing error) (*Answer, error) {
+func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterChoice, after string, limit int) (*Answer, error) {
 	from, err := d.x.openCursor(i, after)
 	if err != nil {
 		return nil, err
@@ -72,21 +75,26 @@ func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterCho
 	if ceiling := i.grant.RowCeiling; ceiling > 0 {
 		limit = int(min(int64(limit), ceiling))
 	}
-	var tag string
-	if single { // before the case itself: a tag names the version that is shown, or an earlier one
-		if tag, err = d.tagOf(ctx, choice); err != nil {
-			return nil, err
-		}
-	}
 	page := annona.NewPage(i.shape)
-	more, err := d.x.readOwn(ctx, i, page, choice, from, limit)
+	more, err := d.x.readOwn(ctx, i, d.worker, page, choice, from, limit)
 	if err != nil {
 		return nil, err
 	}
-	if single && page.Count == 0 {
-		return nil, missing
+	return d.x.answerPage(ctx, i, page, more)
+}
+
+// one reads a case, and releases it.
+func (d *caseDesk) one(ctx context.Context, choice annona.MatterChoice) (*Answer, error) {
+	page, tag, err := d.tagged(ctx, choice)
+	if err != nil {
+		return nil, err
 	}
-	answer, err := d.x.answerPage(ctx, i, page, more && !single)
+	if page.Count == 0 {
+		return nil, errCase
+	}
+	cutShared(page)
+	narrowTo(page, d.i.shape)
+	answer, err := d.x.answerPage(ctx, d.i, page, false)
 	if err == nil {
 		answer.ETag = tag
 	}

@@ -203,7 +203,8 @@ func (x *Exchange) CaseNotes(ctx context.Context, caller annona.Caller, purpose,
 	if err != nil {
 		return nil, err
 	}
-	return d.page(ctx, i, annona.MatterChoice{Parents: []annona.Number{number}}, after, limit, false, errCase)
+	i.chosen = id
+	return d.page(ctx, i, annona.MatterChoice{Parents: []annona.Number{number}}, after, limit)
 }
 
 // The parts of a case that a share names beside its fields.

@@ -109,7 +109,7 @@ func (d *caseDesk) write(ctx context.Context, tx annona.Tx, rows []caseRow, verd
 	if err != nil {
 		return err
 	}
-	var changed []matterEdit
+	var changed, linked []matterEdit
 	var about []annona.SubjectRef
 	for n := range edits {
 		e, v := &edits[n], &verdicts[rows[n].at]
@@ -130,6 +130,9 @@ func (d *caseDesk) write(ctx context.Context, tx annona.Tx, rows []caseRow, verd
 			continue
 		}
 		changed = append(changed, *e)
+		if e.Version > 0 && !rows[n].about.IsZero() {
+			linked = append(linked, *e)
+		}
 		if !e.Subject.IsZero() {
 			about = append(about, e.Subject)
 		}
@@ -139,6 +142,11 @@ func (d *caseDesk) write(ctx context.Context, tx annona.Tx, rows []caseRow, verd
 	}
 	if err := d.x.putMatters(ctx, tx, d.cells, d.author("reported"), changed); err != nil {
 		return err
+	}
+	for n := range linked {
+		if err := d.linkBelow(ctx, tx, &linked[n].Matter); err != nil {
+			return err
+		}
 	}
 	return tx.AppendEntry(ctx, d.entry("put_cases", "cases", nil, about...))
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// The entity tag of a case names a version, and shows no number. Whoever is shown the version of a case gets the tag
-// of that. To everybody else the tag is that of the version since which they are shown the same: it moves when
-// something moves that they see, and with nothing else.
+// The entity tag of a case names a version, and shows no number. Whoever is shown when a case last changed gets the tag
+// of the version that stands. To everybody else the tag is that of the version since which they are shown the same: it
+// moves when something moves that they see, and with nothing else.
 
 // tag is the entity tag of a version of a matter.
 func (d *caseDesk) tag(m *annona.Matter, version int) string {
@@ -58,37 +58,35 @@ func (d *caseDesk) versionOf(ctx context.Context, m *annona.Matter, stands docum
 // sameSince is the first version of a matter from which on the caller is shown what stands now.
 func (d *caseDesk) sameSince(ctx context.Context, m *annona.Matter, stands document) (int, error) {
 	s, err := d.sightOf(ctx, m)
-	if err != nil || s.each {
-		return m.Version, err
+	if err != nil {
+		return 0, err
 	}
+	return s.sameSince(ctx, m, stands)
+}
+
+// sameSince is the same of a matter that is seen in this way.
+func (s *sight) sameSince(ctx context.Context, m *annona.Matter, stands document) (int, error) {
+	if s.each {
+		return m.Version, nil
+	}
+	d := s.d
 	var run []byte
 	since, next := m.Version, 0
-	for after := int64(0); ; {
-		events, err := d.x.Matters.MatterEvents(ctx, m.Dataset, []annona.Number{m.Number}, after, pastEvents)
+	for was, err := range d.x.formers(ctx, m) {
 		if err != nil {
 			return 0, err
 		}
-		for _, e := range events {
-			after = e.Seq
-			if len(e.Before) == 0 {
-				continue
-			}
-			former, err := annona.ParseFormer(e.Before)
-			if err != nil {
-				return 0, err
-			}
-			doc, err := d.x.formerDocument(ctx, m, former)
-			if err != nil {
-				return 0, err
-			}
-			if seen := s.of(doc); next == 0 || !slices.Equal(seen, run) {
-				since, run = former.Version, seen
-			}
-			next = former.Version + 1
-		}
-		if len(events) < pastEvents {
+		if was.Version >= m.Version { // others have written since the matter was read
 			break
 		}
+		doc, err := d.x.formerDocument(ctx, m, was.Former)
+		if err != nil {
+			return 0, err
+		}
+		if seen := s.of(doc); next == 0 || !slices.Equal(seen, run) {
+			since, run = was.Version, seen
+		}
+		next = was.Version + 1
 	}
 	if next == 0 || slices.Equal(s.of(stands), run) {
 		return since, nil
@@ -99,25 +97,36 @@ func (d *caseDesk) sameSince(ctx context.Context, m *annona.Matter, stands docum
 // sight is what of a matter a caller is shown.
 type sight struct {
 	d      *caseDesk
-	each   bool     // its version, and with that each change
+	each   bool     // when it last changed, and with that each change
 	shared []string // the fields that are shared with the caller; nil: all of them
 }
 
-func (d *caseDesk) sightOf(ctx context.Context, m *annona.Matter) (s sight, err error) {
-	s = sight{d: d, each: d.passes("version")}
+// movesWithAll is the field that moves with each change of a case, also of what its reader does not see.
+const movesWithAll = "last_updated"
+
+func (d *caseDesk) sightOf(ctx context.Context, m *annona.Matter) (sight, error) {
 	if m.Owner == d.i.partner() {
-		return s, nil
+		return d.sightUnder(nil), nil
 	}
 	shares, err := d.x.Matters.MatterShares(ctx, m.Dataset, []annona.Number{m.Number}, d.i.partner(), d.today)
-	if slices.ContainsFunc(shares, func(of annona.Share) bool { return len(of.Fields) == 0 }) {
-		return s, err
+	if err == nil && len(shares) == 0 {
+		err = errCase
 	}
-	s.shared = []string{}
+	return d.sightUnder(shares), err
+}
+
+// sightUnder is what is shown of a matter under what is shared of it; none: it is the caller's own.
+func (d *caseDesk) sightUnder(shares []annona.Share) sight {
+	s := sight{d: d, each: d.passes(movesWithAll)}
+	whole := slices.ContainsFunc(shares, func(of annona.Share) bool { return len(of.Fields) == 0 })
+	if len(shares) == 0 || whole {
+		return s
+	}
 	for _, of := range shares {
 		s.shared = append(s.shared, of.Fields...)
 	}
-	s.each = s.each && slices.Contains(s.shared, "version")
-	return s, err
+	s.each = s.each && slices.Contains(s.shared, movesWithAll)
+	return s
 }
 
 // of is what a document shows, in one canonical form. Values that the agreement shows altered are compared as they are
@@ -140,7 +149,7 @@ func (s *sight) of(doc document) (seen []byte) {
 		seen = appendTexts(seen, f.Code, string(shown.Cell(c, 0)))
 	}
 	for code := range doc.values {
-		if strings.HasPrefix(code, "provisional_") { // it is linked to somebody on file when it has none
+		if isProvisional(code) { // it is linked to somebody on file when it has none
 			return appendTexts(seen, "provisional")
 		}
 	}
@@ -161,45 +170,68 @@ func (s *sight) appendItems(seen []byte, group *annona.Field, items []map[string
 	return seen
 }
 
-// tagOf is the entity tag of the one case that a choice picks; empty when there is none.
-func (d *caseDesk) tagOf(ctx context.Context, choice annona.MatterChoice) (string, error) {
-	cases := d.dataset("cases")
-	version, _ := cases.Field("version")
-	owner, _ := cases.Field("owner")
-	page := annona.NewPage(&annona.Shape{Dataset: cases, Columns: []*annona.Field{version, owner}})
-	if _, err := d.x.readMatters(ctx, d.i.ownScope(d.x, page.Shape, d.worker), choice, 0, 1, page); err != nil || page.Count == 0 {
-		return "", err
+// tagged reads the one case that a choice picks, with what its tag is made of, in one question: both are of one
+// moment. Only where a share shows less than the agreement is it asked once more, for all that the agreement grants.
+func (d *caseDesk) tagged(ctx context.Context, choice annona.MatterChoice) (page *annona.Page, tag string, err error) {
+	for whole := !d.passes(movesWithAll); ; whole = true {
+		shape, err := d.taggedShape(whole)
+		if err != nil {
+			return nil, "", err
+		}
+		page = annona.NewPage(shape)
+		if _, err := d.x.readOwnWhole(ctx, d.i, d.worker, page, choice, 0, 1); err != nil || page.Count == 0 {
+			return page, "", err
+		}
+		if seen := d.sightUnder(page.Shares); whole || seen.each {
+			tag, err = d.tagOn(ctx, &seen, page)
+			return page, tag, err
+		}
 	}
-	n, err := strconv.Atoi(string(page.Cell(0, 0)))
+}
+
+// taggedShape is the shape of what is asked for, with the version of the case; whole: and with all else that its tag
+// may depend on.
+func (d *caseDesk) taggedShape(whole bool) (*annona.Shape, error) {
+	version := &annona.Field{Code: versionColumn, Type: annona.TypeInt, Derived: true}
+	version.Base = version
+	shape := joinShapes(d.i.shape, &annona.Shape{Columns: []*annona.Field{version}})
+	if !whole {
+		return shape, nil
+	}
+	q := Question{Dataset: "cases", Purpose: d.i.question.Purpose, matters: true}
+	granted, err := d.x.questions.compile(d.x.CurrentDictionary(), d.i.grant, d.caller, q)
+	if err != nil {
+		return nil, err
+	}
+	provisional := &annona.Shape{}
+	for _, f := range d.i.shape.Dataset.Fields {
+		if isProvisional(f.Code) {
+			provisional.Columns = append(provisional.Columns, f)
+		}
+	}
+	return joinShapes(joinShapes(shape, granted.shape), provisional), nil
+}
+
+// isProvisional reports whether a field says who somebody is that is not on file.
+func isProvisional(code string) bool { return strings.HasPrefix(code, "provisional_") }
+
+// versionColumn is what stores call the version of a matter. No dictionary has it: nobody is shown it.
+const versionColumn = "version"
+
+// tagOn is the entity tag of the one case of a page that has the tagged shape.
+func (d *caseDesk) tagOn(ctx context.Context, seen *sight, page *annona.Page) (string, error) {
+	version, err := strconv.Atoi(string(page.Cell(page.Shape.Column(versionColumn), 0)))
 	if err != nil {
 		return "", annona.Internal("read the version of a matter", err)
 	}
-	m := annona.Matter{Dataset: cases, Number: page.Numbers[0], UID: page.UIDs[0], Version: n, Owner: string(page.Cell(1, 0))}
-	if s, err := d.sightOf(ctx, &m); err != nil || s.each {
-		return d.tag(&m, m.Version), err
-	}
-	stands, err := d.documentOf(ctx, choice)
-	if err != nil {
-		return "", err
-	}
-	return d.tagNow(ctx, &m, stands)
+	m := annona.Matter{Dataset: page.Shape.Dataset, Number: page.Numbers[0], UID: page.UIDs[0], Version: version}
+	since, err := seen.sameSince(ctx, &m, documentOn(page))
+	return d.tag(&m, since), err
 }
 
-// documentOf is what the one case that a choice picks says of all that the agreement grants; nothing when there is none.
-func (d *caseDesk) documentOf(ctx context.Context, choice annona.MatterChoice) (document, error) {
-	doc := newDocument(d.dataset("cases"))
-	i, err := d.x.inquireMatters(ctx, d.caller, d.i.verb, "cases", d.i.question.Purpose, nil)
-	if err != nil {
-		return doc, err
-	}
-	page := annona.NewPage(i.shape)
-	err = d.x.readOpen(ctx, page, func() error {
-		_, err := d.x.readMatters(ctx, d.i.ownScope(d.x, page.Shape, d.worker), choice, 0, 1, page)
-		return err
-	})
-	if err != nil || page.Count == 0 {
-		return doc, err
-	}
+// documentOn is what the one matter of a page says.
+func documentOn(page *annona.Page) document {
+	doc := newDocument(page.Shape.Dataset)
 	doc.values = textsAt(page, 0)
 	for g := range page.Groups {
 		rows := &page.Groups[g]
@@ -208,7 +240,38 @@ func (d *caseDesk) documentOf(ctx context.Context, choice annona.MatterChoice) (
 			doc.groups[code] = append(doc.groups[code], textsAt(rows.Page, row))
 		}
 	}
-	return doc, nil
+	return doc
+}
+
+// joinShapes is a shape with the columns and groups of two.
+func joinShapes(a, b *annona.Shape) *annona.Shape {
+	all := &annona.Shape{Dataset: a.Dataset, Columns: slices.Clone(a.Columns), Groups: slices.Clone(a.Groups)}
+	for _, f := range b.Columns {
+		if all.Column(f.Code) < 0 {
+			all.Columns = append(all.Columns, f)
+		}
+	}
+	for _, g := range b.Groups {
+		if at := all.Group(g.Field.Code); at >= 0 {
+			all.Groups[at].Shape = joinShapes(all.Groups[at].Shape, g.Shape)
+			continue
+		}
+		all.Groups = append(all.Groups, g)
+	}
+	return all
+}
+
+// narrowTo leaves of a page the columns and groups of a shape.
+func narrowTo(page *annona.Page, shape *annona.Shape) {
+	columns, groups := make([]annona.Column, len(shape.Columns)), make([]annona.Group, len(shape.Groups))
+	for n, f := range shape.Columns {
+		columns[n] = page.Columns[page.Shape.Column(f.Code)]
+	}
+	for n, g := range shape.Groups {
+		groups[n] = page.Groups[page.Shape.Group(g.Field.Code)]
+		narrowTo(groups[n].Page, g.Shape)
+	}
+	page.Shape, page.Columns, page.Groups = shape, columns, groups
 }
 
 // textsAt are the values of a row, by the names of their fields.

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,8 +70,22 @@ func (x *Exchange) caseDeskFrom(ctx context.Context, from annona.Standings, call
 		return nil, err
 	}
 	i.form = Form{Format: "json"}
-	d := &caseDesk{x: x, caller: caller, i: i, today: x.today(x.Clock()), people: map[string]*inquiry{}, cells: x.Vault}
-	d.worker, err = x.signedInWorker(ctx, caller, i.partner())
+	return x.deskOver(ctx, i)
+}
+
+// readingDesk is a desk for who reads cases: it is decided once, of what is asked for.
+func (x *Exchange) readingDesk(ctx context.Context, caller annona.Caller, purpose string, fields []string) (*caseDesk, error) {
+	i, err := x.inquireMatters(ctx, caller, annona.VerbReadCases, "cases", purpose, fields)
+	if err != nil {
+		return nil, err
+	}
+	return x.deskOver(ctx, i)
+}
+
+// deskOver is a desk for a request that is decided.
+func (x *Exchange) deskOver(ctx context.Context, i *inquiry) (d *caseDesk, err error) {
+	d = &caseDesk{x: x, caller: i.caller, i: i, today: x.today(x.Clock()), people: map[string]*inquiry{}, cells: x.Vault}
+	d.worker, err = x.signedInWorker(ctx, i.caller, i.partner())
 	return d, err
 }
 
@@ -252,9 +267,7 @@ func (d *caseDesk) index(e *matterEdit) {
 		e.Program = programs
 	}
 	if !e.Subject.IsZero() {
-		for _, code := range []string{"provisional_name", "provisional_scheme", "provisional_identifier", "provisional_description"} {
-			delete(said, code)
-		}
+		maps.DeleteFunc(said, func(code, _ string) bool { return isProvisional(code) })
 	}
 }
 

@@ -125,8 +125,8 @@ func TestCases(t *testing.T) {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
-	same("open", o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "case_id", "individual_id", "status", "phase", "owner", "version"),
-		v.ID+" "+o.people[0]+" open intake town 1")
+	same("open", o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "case_id", "individual_id", "status", "phase", "owner"),
+		v.ID+" "+o.people[0]+" open intake town")
 	if mistyped := o.open(t, said{"individual_id": o.people[0], "case_type": "violance"}); codeOf(mistyped.Reason) != "code_unknown" {
 		t.Errorf("of a type that is in no list: %+v", mistyped)
 	}
@@ -298,15 +298,19 @@ func TestCaseLessons(t *testing.T) {
 	})
 	t.Run("one effect of many deliveries", func(t *testing.T) {
 		v := o.open(t, said{"individual_id": o.people[3], "case_type": "other"})
+		var first exchange.CaseVerdict
 		for n := range 5 {
 			got, err := o.EditCase(t.Context(), o.town, purpose, exchange.CaseEdit{ID: v.ID, IfMatch: v.ETag, Patch: said{"team": "x"},
 				Keyed: &exchange.Keyed{Key: "k", Route: "PATCH /v1/cases/{id}", Asked: []byte("x")}})
 			if err != nil || (n == 0) != (got.Verdict == exchange.VerdictChanged) {
 				t.Errorf("%d: %+v, %v", n, got, err)
 			}
+			if n == 0 {
+				first = got
+			}
 		}
-		if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "version"); got[0] != "2" {
-			t.Errorf("version %q", got)
+		if now := o.tagOf(t, o.town, v); now != first.ETag { // of a reader to whom it moves with each change
+			t.Errorf("the tag is %s behind the last, %s behind the first", now, first.ETag)
 		}
 	})
 }
@@ -372,6 +376,27 @@ func TestProvisionalCases(t *testing.T) {
 	}
 	if kinds["case_notes"] != 1 || kinds["case_attachments"] != 1 {
 		t.Errorf("what belongs to a case that was linked goes with whom it is about: %v", kinds)
+	}
+}
+
+// A case that its system links by reporting it again takes what belongs to it along, as one that is linked by a patch.
+func TestAReportLinksWhatBelongsToACase(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"source_case_id": "P-1", "case_type": "emergency", "provisional_name": "a walk-in"})
+	_, err := o.AddCaseNote(t.Context(), o.town, purpose, v.ID, exchange.CaseNote{Kind: "visit", Text: "first"})
+	check(t, err)
+	o.attach(t, v, "a letter")
+	linked := o.open(t, said{"source_case_id": "P-1", "case_type": "emergency", "individual_id": o.people[0]})
+	if linked.ID != v.ID || linked.Verdict != exchange.VerdictChanged {
+		t.Fatalf("%+v", linked)
+	}
+	o.share(t, linked, exchange.Offer{FieldsShared: []string{"notes", "attachments"}})
+	notes, err := o.CaseNotes(t.Context(), o.clinic, purpose, v.ID, []string{"text"}, "", 10)
+	if check(t, err); !slices.Equal(lines(notes), []string{"first"}) {
+		t.Errorf("its note, where it is shared: %q", lines(notes))
+	}
+	if got := o.attached(t, o.clinic, v); got != "a letter" {
+		t.Errorf("its attachment, where it is shared: %q", got)
 	}
 }
 

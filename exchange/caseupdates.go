@@ -97,7 +97,11 @@ func (t *updateTelling) matters(ctx context.Context, choice annona.MatterChoice,
 // readMatters reads matters within the reader's scope.
 func (t *updateTelling) readMatters(ctx context.Context, choice annona.MatterChoice, most int, page *annona.Page) (more bool, err error) {
 	if t.shape.Dataset.Name == "cases" {
-		return t.x.readOwn(ctx, t.i, page, choice, 0, most)
+		worker, err := t.x.signedInWorker(ctx, t.i.caller, t.i.partner())
+		if err != nil {
+			return false, err
+		}
+		return t.x.readOwn(ctx, t.i, worker, page, choice, 0, most)
 	}
 	err = t.x.readOpen(ctx, page, func() (err error) {
 		more, err = t.x.readMatters(ctx, t.x.programScope(t.i, page.Shape), choice, 0, most, page)

@@ -202,18 +202,13 @@ type oneCase struct {
 }
 
 func (o oneCase) read(ctx context.Context, x *exchange.Exchange) (value, tag string, err error) {
-	for { // a tag may be that of an earlier version than what is shown with it: what stands between two equal ones is of it
-		answer, err := x.Cases(ctx, o.caller, lawPurpose, exchange.CaseChoice{ID: o.id}, []string{"case_id", "team"}, "", 1)
-		if err != nil {
-			return "", "", err
-		}
-		answer.Sent(1, nil)
-		if answer.ETag == tag {
-			return value, tag, nil
-		}
-		page := answer.Page.Page()
-		value, tag = string(page.Cell(page.Shape.Column("team"), 0)), answer.ETag
+	answer, err := x.Cases(ctx, o.caller, lawPurpose, exchange.CaseChoice{ID: o.id}, []string{"case_id", "team"}, "", 1)
+	if err != nil {
+		return "", "", err
 	}
+	defer answer.Sent(1, nil)
+	page := answer.Page.Page()
+	return string(page.Cell(page.Shape.Column("team"), 0)), answer.ETag, nil
 }
 
 func (o oneCase) patch(ctx context.Context, x *exchange.Exchange, tag, to, key string) (string, error) {

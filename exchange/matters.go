@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"iter"
 	"slices"
 
 	"github.com/annona-exchange/annona"
@@ -65,18 +66,19 @@ func (x *Exchange) readMatters(ctx context.Context, scope annona.MatterScope, ch
 
 // readOwn appends what the choice picks of the partner's own scope to a page, opened. Of what is shared
 // with the partner, the page keeps what the share names.
-func (x *Exchange) readOwn(ctx context.Context, i *inquiry, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
-	worker, err := x.signedInWorker(ctx, i.caller, i.partner())
-	if err != nil {
-		return false, err
+func (x *Exchange) readOwn(ctx context.Context, i *inquiry, worker string, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
+	if more, err = x.readOwnWhole(ctx, i, worker, page, choice, after, limit); err == nil {
+		cutShared(page)
 	}
+	return more, err
+}
+
+// readOwnWhole does so with all of what is shared, also what no share names.
+func (x *Exchange) readOwnWhole(ctx context.Context, i *inquiry, worker string, page *annona.Page, choice annona.MatterChoice, after annona.Number, limit int) (more bool, err error) {
 	err = x.readOpen(ctx, page, func() (err error) {
 		more, err = x.readMatters(ctx, i.ownScope(x, page.Shape, worker), choice, after, limit, page)
 		return err
 	})
-	if err == nil {
-		cutShared(page)
-	}
 	return more, err
 }
 
@@ -196,26 +198,43 @@ func (x *Exchange) matterAt(ctx context.Context, m *annona.Matter, version int) 
 	if version > m.Version || version < 1 || m.Version-version > oldestRead {
 		return document{}, stale
 	}
-	for after := int64(0); ; {
-		events, err := x.Matters.MatterEvents(ctx, m.Dataset, []annona.Number{m.Number}, after, pastEvents)
+	for was, err := range x.formers(ctx, m) {
 		if err != nil {
 			return document{}, err
 		}
-		for _, e := range events {
-			after = e.Seq
-			if len(e.Before) == 0 {
-				continue
-			}
-			former, err := annona.ParseFormer(e.Before)
-			if err != nil {
-				return document{}, err
-			}
-			if former.Version == version {
-				return x.formerDocument(ctx, m, former)
-			}
+		if was.Version == version {
+			return x.formerDocument(ctx, m, was.Former)
 		}
-		if len(events) < pastEvents {
-			return document{}, stale
+	}
+	return document{}, stale
+}
+
+// wasUntil is what a matter was, until an event.
+type wasUntil struct {
+	annona.Former
+	until annona.Event
+}
+
+// formers are what a matter has been, the oldest first, as far back as the log goes.
+func (x *Exchange) formers(ctx context.Context, m *annona.Matter) iter.Seq2[wasUntil, error] {
+	return func(yield func(wasUntil, error) bool) {
+		for after, more := int64(0), true; more; {
+			events, err := x.Matters.MatterEvents(ctx, m.Dataset, []annona.Number{m.Number}, after, pastEvents)
+			if err != nil {
+				yield(wasUntil{}, err)
+				return
+			}
+			more = len(events) == pastEvents
+			for _, e := range events {
+				after = e.Seq
+				if len(e.Before) == 0 {
+					continue
+				}
+				former, err := annona.ParseFormer(e.Before)
+				if !yield(wasUntil{former, e}, err) || err != nil {
+					return
+				}
+			}
 		}
 	}
 }

@@ -443,5 +443,6 @@ func (x *Exchange) Transitions(ctx context.Context, caller annona.Caller, purpos
 		}
 		choice.Parents = []annona.Number{number}
 	}
-	return d.page(ctx, i, choice, after, limit, false, errCase)
+	i.chosen = string(appendTexts(nil, id, status))
+	return d.page(ctx, i, choice, after, limit)
 }
