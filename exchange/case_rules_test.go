@@ -298,6 +298,10 @@ func TestCaseloads(t *testing.T) {
 	if err != nil || page.Page.Count() != 2 || page.Next == "" {
 		t.Errorf("under a ceiling: %v, %v", page, err)
 	}
+	for what, c := range map[string]exchange.CaseChoice{"status": {Status: "open"}, "worker": {Worker: "w1"}, "day": {DueUntil: "2031-12-31"}, "household": {HouseholdID: home}} {
+		_, err = o.Cases(t.Context(), o.town, purpose, c, []string{"team"}, page.Next, 100)
+		refusal(t, "the cursor of another list, by "+what, err, "cursor_invalid")
+	}
 }
 
 // A conflict shows both values as far as the agreement shows the field, is in the ledger, and leaves its key free.

@@ -33,21 +33,40 @@ func (v *revision) movedHeads(day annona.Date) (homes []annona.Number) {
 	return homes
 }
 
-// headedBy are the households of the batch that are on file, and that somebody joins as their head who comes on file.
-func (b *Batch) headedBy(r *prepared, known []annona.Known) (homes []annona.Number) {
+// headedBy adds the households that somebody joins as their head who comes on file: those of the batch that were on
+// file by their numbers, those that it does not have by their keys.
+func (s *settling) headedBy(b *Batch, r *prepared, known []annona.Known, households *annona.Dataset) {
 	for _, m := range r.Memberships {
-		at, reported := b.at[batchKey{"households", r.Source, m.HouseholdKey}]
-		if m.Role == roleHead && reported && known[at].Version > 0 {
-			homes = append(homes, known[at].Number)
+		at, reported := b.at[batchKey{households.Name, r.Source, m.HouseholdKey}]
+		switch {
+		case m.Role != roleHead:
+		case !reported:
+			s.joined = append(s.joined, annona.RecordKey{Dataset: households, Source: r.Source, Key: m.HouseholdKey})
+		case known[at].Version > 0:
+			s.homes = append(s.homes, known[at].Number)
 		}
 	}
-	return homes
+}
+
+// findJoined finds the households that a batch names by their keys alone. What nobody has said anything of before
+// cannot have lost its head: the first load of a source asks nothing.
+func (l *Loading) findJoined(ctx context.Context, s *settling) error {
+	if !l.follows || len(s.joined) == 0 {
+		return nil
+	}
+	numbers, err := l.x.Loads.Numbers(ctx, s.joined)
+	for _, number := range numbers {
+		if number != 0 {
+			s.homes = append(s.homes, number)
+		}
+	}
+	return err
 }
 
 // settleHeads settles who is head of those households of whose head a batch has said something, behind its records.
 func (l *Loading) settleHeads(ctx context.Context, tx annona.Tx, s *settling) error {
-	if len(s.homes) == 0 {
-		return nil
+	if err := l.findJoined(ctx, s); err != nil || len(s.homes) == 0 {
+		return err
 	}
 	e := l.x.newEdit(tx, l.caller, l.order.Source, Why{Day: annona.DateOf(l.load.AsOf.UTC())}, l.load.AsOf)
 	e.load.StartedAt, e.load.Author, e.load.Key = l.load.StartedAt, l.load.Author, l.load.Key

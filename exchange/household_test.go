@@ -467,6 +467,7 @@ func TestHeadsThatLoadsTellOf(t *testing.T) {
 			{"another head, at once", [][]annona.Record{{dead("p0", "h0", "head"), member("p1", "h0", "head")}}, nil, 2},
 			{"another head, later", [][]annona.Record{{dead("p0", "h0", "head")}, {member("p1", "h0", "head")}}, nil, 2},
 			{"a head who comes on file, with the household", [][]annona.Record{{dead("p0", "h0", "head")}, {home("12"), member("p8", "h0", "head")}}, nil, 2},
+			{"a head who comes on file alone", [][]annona.Record{{dead("p0", "h0", "head")}, {member("p8", "h0", "head")}}, nil, 1},
 		} {
 			t.Run(g.name+"/"+c.name, func(t *testing.T) {
 				p := hamlet(t, g)

@@ -34,6 +34,8 @@ type Loading struct {
 	stop func()    // of the heart
 	last *turn     // of the write that was begun last
 
+	follows bool // the source has loaded before
+
 	// of a full load:
 	named   map[string]*roaring64.Bitmap // numbers of the records that rows have named, by dataset
 	first   maphash.Hash                 // of the first pass
@@ -306,7 +308,8 @@ type settling struct {
 	writes
 	outcome
 	revisions []*revision
-	homes     []annona.Number // of whose head something was said
+	homes     []annona.Number    // of whose head something was said
+	joined    []annona.RecordKey // households of which the same holds, that the batch does not have
 }
 
 // settle decides what becomes of each record of a batch that was found. Of what the source reports as
@@ -320,6 +323,7 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 	if l.order.Mode == ModeFull {
 		s.named = map[string][]annona.Number{}
 	}
+	households, _ := l.x.CurrentDictionary().Dataset("households")
 	var others []met
 	b.unfit = map[int]bool{}
 	for i, k := range known {
@@ -344,7 +348,7 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 				return s, err
 			}
 			s.add(r.StoredRecord, versions{next: r.sealed})
-			s.homes = append(s.homes, b.headedBy(&r, known)...)
+			s.headedBy(b, &r, known, households)
 		default:
 			others = append(others, met{&b.records[i], k})
 		}

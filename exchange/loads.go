@@ -336,6 +336,7 @@ func (l *Loading) clearTheWay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.follows = len(loads) > 1 // one is this
 	for i := range loads {
 		other, err := l.x.infoOf(&loads[i])
 		if err != nil {
