@@ -8,9 +8,9 @@ import (
 	"github.com/annona-exchange/annona"
 )
 
-// A bulk is many operations on cases, enrollments, benefits and records in one request, in their order. Each has
-// a verdict of its own; or all are written, or none. What has a name of its own (a case, an enrollment, a
-// benefit) is known by that when it comes again, an edit, a note and an update by their key.
+// A bulk is many operations on cases, enrollments, benefits, payments and records in one request, in their order. Each
+// has a verdict of its own; or all are written, or none. What has a name of its own (a case, an enrollment, a
+// benefit, a payment) is known by that when it comes again, an edit, a note and an update by their key.
 
 // MaxOperations is how many operations one bulk has.
 const MaxOperations = 10_000
@@ -35,6 +35,7 @@ const (
 	DoUpdate     = "update"
 	DoEnrollment = "enrollment"
 	DoBenefit    = "benefit"
+	DoPayment    = "payment"
 )
 
 // kind is what is decided of an operation.
@@ -83,7 +84,7 @@ type bulk struct {
 }
 
 // datasetsOfReports are what operations report.
-var datasetsOfReports = map[string]string{DoEnrollment: "enrollments", DoBenefit: "benefits"}
+var datasetsOfReports = map[string]string{DoEnrollment: "enrollments", DoBenefit: "benefits", DoPayment: "benefits"}
 
 // admit decides each kind of operation that the rows name. It fails when the caller may do none of them.
 func (b *bulk) admit(ctx context.Context) error {
@@ -116,15 +117,16 @@ func (b *bulk) admitOne(ctx context.Context, do string) (err error) {
 			b.desk, err = b.x.caseDesk(ctx, b.caller, annona.VerbWriteCases, b.purpose)
 		}
 		return err
-	case DoEnrollment, DoBenefit:
-		r := &reports{x: b.x, caller: b.caller, purpose: b.purpose, people: map[string]*inquiry{}, programs: map[string]*annona.Program{}}
+	case DoEnrollment, DoBenefit, DoPayment:
+		r := b.x.newReports(b.caller, b.purpose)
+		r.pays = do == DoPayment
 		b.reports[do] = r
 		return r.admit(ctx, datasetsOfReports[do])
 	case DoUpdate + " individuals", DoUpdate + " households":
 		_, err := b.x.inquire(ctx, b.x.Standings, b.caller, annona.VerbUpdate, Question{Dataset: do[len(DoUpdate)+1:], Purpose: b.purpose})
 		return err
 	}
-	return annona.Invalid("operation_unknown", "an operation is case, patch, action, note, enrollment, benefit, or update of the dataset individuals or households").On("op")
+	return annona.Invalid("operation_unknown", "an operation is case, patch, action, note, enrollment, benefit, payment, or update of the dataset individuals or households").On("op")
 }
 
 // runs gathers the rows that may be done, in their order: such that follow each other and are written at once.
@@ -168,7 +170,7 @@ func (b *bulk) read(ctx context.Context, at []int) (*bulkRun, error) {
 	switch row := b.rows[at[0]]; row.Do {
 	case DoCase:
 		err = b.readCases(ctx, run)
-	case DoEnrollment, DoBenefit:
+	case DoEnrollment, DoBenefit, DoPayment:
 		err = b.readReports(ctx, b.reports[row.Do], run)
 	case DoNote:
 		var n readyNote

@@ -96,7 +96,7 @@ func (d *caseDesk) clashed(ctx context.Context, e *matterEdit, version int, base
 // whoChanged finds the last event that changed each of the units since a version.
 func (d *caseDesk) whoChanged(ctx context.Context, e *matterEdit, version int, units []string) (map[string]annona.Event, error) {
 	last, now := map[string]annona.Event{}, e.was.units()
-	for former, err := range d.x.formers(ctx, &e.Matter) {
+	for former, err := range d.formers(ctx, &e.Matter) {
 		if err != nil {
 			return nil, err
 		}

@@ -191,9 +191,11 @@ func (d *caseDesk) edit(ctx context.Context, tx annona.Tx, number annona.Number,
 	if edit.Action != "" {
 		act = edit.Action + "_case"
 	}
-	if err := d.x.putMatters(ctx, tx, d.cells, d.author(act), []matterEdit{e}); err != nil {
+	written := []matterEdit{e}
+	if err := d.x.putMatters(ctx, tx, d.cells, d.author(act), written); err != nil {
 		return v, 0, err
 	}
+	d.remember(&written[0], act)
 	if links {
 		if err := d.linkBelow(ctx, tx, &e.Matter); err != nil {
 			return v, 0, err
@@ -201,6 +203,15 @@ func (d *caseDesk) edit(ctx context.Context, tx annona.Tx, number annona.Number,
 	}
 	v.ETag = d.tag(&e.Matter, e.Version+1)
 	return v, e.Version + 1, tx.AppendEntry(ctx, d.entry(act, "cases", fieldsOf(changed), subjectsKnown(e.Subject)...))
+}
+
+// remember keeps what a case was before this request has written it.
+func (d *caseDesk) remember(e *matterEdit, act string) {
+	if d.wrote == nil {
+		d.wrote = map[annona.Number][]wasUntil{}
+	}
+	before := slices.DeleteFunc(d.wrote[e.Number], func(was wasUntil) bool { return was.Version >= e.former.Version }) // of an attempt that was undone
+	d.wrote[e.Number] = append(before, wasUntil{e.former, annona.Event{At: d.x.Clock(), Client: d.caller.Client, Reason: act}})
 }
 
 func subjectsKnown(s annona.SubjectRef) []annona.SubjectRef {
@@ -265,7 +276,7 @@ func (d *caseDesk) merge(ctx context.Context, e *matterEdit, edit CaseEdit) (nex
 	delete(patch, memberHousehold)
 	base := e.was
 	if version != e.Version {
-		if base, err = d.x.matterAt(ctx, &e.Matter, version); err != nil {
+		if base, err = d.matterAt(ctx, &e.Matter, version); err != nil {
 			return next, v, err
 		}
 	}

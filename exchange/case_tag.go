@@ -72,7 +72,7 @@ func (s *sight) sameSince(ctx context.Context, m *annona.Matter, stands document
 	d := s.d
 	var run []byte
 	since, next := m.Version, 0
-	for was, err := range d.x.formers(ctx, m) {
+	for was, err := range d.formers(ctx, m) {
 		if err != nil {
 			return 0, err
 		}

@@ -56,8 +56,9 @@ type caseDesk struct {
 	i      *inquiry // of the dataset cases
 	worker string   // who has signed in, as cases name workers
 	today  annona.Date
-	people map[string]*inquiry // by dataset, of those whom a case may be about
-	cells  annona.Cells        // by which cases are opened and sealed
+	people map[string]*inquiry          // by dataset, of those whom a case may be about
+	wrote  map[annona.Number][]wasUntil // what cases were before this request has written them
+	cells  annona.Cells                 // by which cases are opened and sealed
 }
 
 func (x *Exchange) caseDesk(ctx context.Context, caller annona.Caller, verb annona.Verb, purpose string) (*caseDesk, error) {

@@ -61,21 +61,26 @@ type reports struct {
 	people   map[string]*inquiry
 	programs map[string]*annona.Program
 	terms    *annona.Agreement
+	pays     bool // rows are payments of benefits
+}
+
+func (x *Exchange) newReports(caller annona.Caller, purpose string) *reports {
+	return &reports{x: x, caller: caller, purpose: purpose, people: map[string]*inquiry{}, programs: map[string]*annona.Program{}}
 }
 
 // ReportEnrollments puts enrollments on file, or moves them on, with a verdict for each. With whole, all
 // rows are written or none.
 func (x *Exchange) ReportEnrollments(ctx context.Context, caller annona.Caller, purpose string, rows []map[string]any, whole bool) ([]ReportVerdict, error) {
-	return x.reportAll(ctx, caller, "enrollments", purpose, rows, whole)
+	return x.newReports(caller, purpose).all(ctx, "enrollments", rows, whole)
 }
 
 // ReportBenefits does the same for benefits of enrollments that the caller has reported.
 func (x *Exchange) ReportBenefits(ctx context.Context, caller annona.Caller, purpose string, rows []map[string]any, whole bool) ([]ReportVerdict, error) {
-	return x.reportAll(ctx, caller, "benefits", purpose, rows, whole)
+	return x.newReports(caller, purpose).all(ctx, "benefits", rows, whole)
 }
 
-func (x *Exchange) reportAll(ctx context.Context, caller annona.Caller, dataset, purpose string, rows []map[string]any, whole bool) ([]ReportVerdict, error) {
-	b := &reports{x: x, caller: caller, purpose: purpose, people: map[string]*inquiry{}, programs: map[string]*annona.Program{}}
+// all decides for a dataset, and writes rows of it.
+func (b *reports) all(ctx context.Context, dataset string, rows []map[string]any, whole bool) ([]ReportVerdict, error) {
 	if err := b.admit(ctx, dataset); err != nil {
 		return nil, err
 	}
@@ -161,7 +166,7 @@ func (b *reports) readAll(ctx context.Context, rows []map[string]any, verdicts [
 	seen := map[annona.MatterKey]bool{}
 	for n, row := range rows {
 		r, err := b.read(ctx, row)
-		if err == nil && seen[r.key] {
+		if err == nil && seen[r.key] && !b.pays {
 			err = annona.Conflict("key_twice", "another row of this request has the same name; send them one after the other")
 		}
 		switch {
@@ -190,18 +195,12 @@ func refusedWhole(verdicts []ReportVerdict) []ReportVerdict {
 // read checks what a row names: itself, the program, and whom it is about, within what the caller may see.
 func (b *reports) read(ctx context.Context, row map[string]any) (r report, err error) {
 	r.said = maps.Clone(row)
-	take := func(member string) (text string, err error) {
-		said, there := r.said[member]
-		delete(r.said, member)
-		text, isText := said.(string)
-		if there && (!isText || len(text) > maxOwnName) {
-			return "", annona.Invalid("value_malformed", "the value is text of at most %d bytes", maxOwnName).On(member)
-		}
-		return text, nil
+	if b.pays {
+		return r, b.readPayment(&r)
 	}
 	names := map[string]string{}
 	for _, member := range []string{memberSourceEnrollment, memberSourceBenefit, memberPerson, memberHome} {
-		if names[member], err = take(member); err != nil {
+		if names[member], err = r.take(member); err != nil {
 			return r, err
 		}
 	}
@@ -231,6 +230,17 @@ func (b *reports) read(ctx context.Context, row map[string]any) (r report, err e
 	}
 	r.about, err = b.subject(ctx, r.program, names[memberPerson], names[memberHome])
 	return r, err
+}
+
+// take takes a member out of a row that is no field.
+func (r *report) take(member string) (text string, err error) {
+	said, there := r.said[member]
+	delete(r.said, member)
+	text, isText := said.(string)
+	if there && (!isText || len(text) > maxOwnName) {
+		return "", annona.Invalid("value_malformed", "the value is text of at most %d bytes", maxOwnName).On(member)
+	}
+	return text, nil
 }
 
 func (b *reports) key(dataset, own string) annona.MatterKey {
@@ -281,6 +291,9 @@ func (b *reports) subject(ctx context.Context, p *annona.Program, person, home s
 
 // write puts what is new or has changed on file, with one entry for all of it.
 func (b *reports) write(ctx context.Context, tx annona.Tx, ready []report, verdicts []ReportVerdict) error {
+	if b.pays {
+		return b.writePayments(ctx, tx, ready, verdicts)
+	}
 	if err := b.inherit(ctx, tx, ready, verdicts); err != nil {
 		return err
 	}
@@ -313,6 +326,11 @@ func (b *reports) write(ctx context.Context, tx annona.Tx, ready []report, verdi
 			changed = append(changed, *e)
 		}
 	}
+	return b.put(ctx, tx, changed)
+}
+
+// put writes what has changed, with its entry.
+func (b *reports) put(ctx context.Context, tx annona.Tx, changed []matterEdit) error {
 	if len(changed) == 0 {
 		return nil
 	}
@@ -366,7 +384,7 @@ func (b *reports) apply(ctx context.Context, tx annona.Tx, e *matterEdit, r *rep
 	if err != nil {
 		return err
 	}
-	if e.next, err = e.was.with(b.x.CurrentDictionary(), b.translated(r), ownByExchange...); err != nil {
+	if e.next, err = e.was.with(b.x.CurrentDictionary(), translated(r.program, b.i.shape.Dataset, r.said), ownByExchange...); err != nil {
 		return err
 	}
 	if err := checkCycle(r.program, e.next.values["cycle"]); err != nil {
@@ -374,6 +392,7 @@ func (b *reports) apply(ctx context.Context, tx annona.Tx, e *matterEdit, r *rep
 	}
 	state := "status"
 	if e.Dataset.Name == "benefits" {
+		inOrder(e.next.groups[groupPayments])
 		state, err = "entitlement_status", moveBenefit(e.was, e.next)
 		if err == nil && len(r.program.BenefitTypes) > 0 && !slices.Contains(r.program.BenefitTypes, e.next.values["benefit_type"]) {
 			err = annona.Invalid("benefit_type_unknown", "the program gives no benefits of this type").On("benefit_type")
@@ -407,13 +426,13 @@ func (b *reports) keepsSubject(ctx context.Context, tx annona.Tx, e *matterEdit,
 	return e.Subject, nil
 }
 
-// translated is a report with canonical codes in the place of the program's own.
-func (b *reports) translated(r *report) map[string]any {
-	said := maps.Clone(r.said)
+// translated is what is said of fields of a dataset, with canonical codes in the place of the program's own.
+func translated(p *annona.Program, of *annona.Dataset, row map[string]any) map[string]any {
+	said := maps.Clone(row)
 	for code, value := range said {
-		f, known := b.i.shape.Dataset.Field(code)
+		f, known := of.Field(code)
 		if text, isText := value.(string); known && isText && f.CodeList != "" {
-			said[code] = r.program.Canonical(f.CodeList, text)
+			said[code] = p.Canonical(f.CodeList, text)
 		}
 	}
 	return said

@@ -189,6 +189,85 @@ func TestBenefits(t *testing.T) {
 		a+" Child grant of March 50 fulfilled 2")
 }
 
+// Payments are reported by themselves, known by their attempt or by the payer's reference, and read a row for each.
+func TestPayments(t *testing.T) {
+	r := newReporter(t)
+	a, b := r.people[0], r.people[1]
+	r.report(false, enrolled("1", a), enrolled("2", b))
+	r.pay(paid("b1", "1"), paid("b2", "2"), paid("b3", "2"))
+	row := func(of ...any) map[string]any {
+		p := map[string]any{}
+		for i := 0; i < len(of); i += 2 {
+			p[of[i].(string)] = of[i+1]
+		}
+		return p
+	}
+	report := func(whole bool, rows ...map[string]any) []string {
+		t.Helper()
+		verdicts, err := r.ReportPayments(t.Context(), r.caller, purpose, rows, whole)
+		check(t, err)
+		return words(verdicts)
+	}
+	pending := row("source_benefit_id", "b1", "reference", "R-1", "status", "pending", "amount", "50")
+	r.same("new, two of one benefit", report(false, pending, row("source_benefit_id", "b1", "attempt", json.Number("2"), "reference", "R-2", "status", "processing"),
+		row("source_benefit_id", "b3", "reference", "R-3", "status", "paid", "paid_at", "2026-04-02T09:00:00Z")), "recorded", "recorded", "recorded")
+	r.same("the same again", report(false, pending), "unchanged")
+	r.same("moved on", report(false, row("source_benefit_id", "b1", "reference", "R-1", "status", "failed", "failure_code", "no_account"), row("source_benefit_id", "b1", "attempt", json.Number("2"), "status", "paid", "paid_at", "2026-04-03T09:00:00Z")),
+		"recorded", "recorded")
+	r.same("said wrongly", report(false,
+		row("reference", "R-1", "status", "paid"), row("source_benefit_id", "b1", "status", "paid"), row("source_benefit_id", "none", "reference", "R-1", "status", "pending"),
+		row("source_benefit_id", "b1", "reference", "R-9", "status", "paid"), row("source_benefit_id", "b1", "reference", "R-9"), row("source_benefit_id", "b1", "reference", "R-9", "status", "gone"),
+		row("source_benefit_id", "b1", "attempt", json.Number("0"), "status", "pending"), row("source_benefit_id", "b1", "reference", "R-9", "status", "pending", "payee", "x"),
+		row("source_benefit_id", "b1", "attempt", json.Number("2"), "collected_at", "2026-04-01T09:00:00Z")),
+		"refused field_required", "refused field_required", "refused not_found", "refused field_required", "refused field_required", "refused code_unknown", "refused value_malformed", "refused unknown_field", "refused dates_crossed")
+	r.same("as a whole", report(true, row("source_benefit_id", "b2", "reference", "R-4", "status", "pending"), row("source_benefit_id", "b2", "reference", "R-5")), "refused all_or_nothing", "refused field_required")
+	read := func(c exchange.PaymentChoice, limit int, fields ...string) (rows []string) {
+		t.Helper()
+		for after := ""; ; {
+			answer, err := r.Payments(t.Context(), r.caller, purpose, fields, c, limit, after)
+			check(t, err)
+			if answer.Next != "" && answer.Page.Count() != limit {
+				t.Errorf("a page of %d that is not the last", answer.Page.Count())
+			}
+			rows = append(rows, lines(answer)...)
+			answer.Sent(int64(answer.Page.Count()), nil)
+			if after = answer.Next; after == "" {
+				return rows
+			}
+		}
+	}
+	first, second, third := a+" child-grant GHS R-1 1 50 failed", a+" child-grant GHS R-2 2  paid", b+" child-grant GHS R-3 1  paid"
+	columns := []string{"individual_id", "program", "currency", "reference", "attempt", "amount", "status"}
+	for limit := range 4 {
+		r.same(fmt.Sprintf("pages of %d", limit+1), read(exchange.PaymentChoice{}, limit+1, columns...), first, second, third)
+	}
+	r.same("of somebody", read(exchange.PaymentChoice{Participation: exchange.Participation{Individual: b}}, 9, columns...), third)
+	r.same("of a program that pays none", read(exchange.PaymentChoice{Participation: exchange.Participation{Program: "pension"}}, 9, columns...))
+	page, err := r.Payments(t.Context(), r.caller, purpose, nil, exchange.PaymentChoice{}, 1, "")
+	check(t, err)
+	page.Sent(1, nil)
+	for code, ask := range map[string]func() (*exchange.Answer, error){
+		"cursor_invalid": func() (*exchange.Answer, error) {
+			return r.Payments(t.Context(), r.caller, purpose, nil, exchange.PaymentChoice{Participation: exchange.Participation{Individual: b}}, 1, page.Next)
+		},
+		"unknown_field": func() (*exchange.Answer, error) {
+			return r.Payments(t.Context(), r.caller, purpose, []string{"description"}, exchange.PaymentChoice{}, 1, "")
+		},
+		"limit_out_of_range": func() (*exchange.Answer, error) {
+			return r.Payments(t.Context(), r.caller, purpose, nil, exchange.PaymentChoice{}, 0, "")
+		},
+	} {
+		_, err := ask()
+		refusal(t, "a question that is none", err, code)
+	}
+	_, err = r.Restrict(t.Context(), operator, exchange.Subject{ID: a, Realm: "program"}, annona.Restriction{Kind: annona.KindRestriction, Ground: "contested"})
+	check(t, err)
+	r.same("of whom nobody may be told", read(exchange.PaymentChoice{}, 9, columns...), third)
+	r.partner(t, func(a *annona.Agreement) { r.terms(a); delete(a.Datasets, "payments") })
+	_, err = r.Payments(t.Context(), r.caller, purpose, nil, exchange.PaymentChoice{}, 1, "")
+	refusal(t, "not granted", err, "dataset_not_granted")
+}
+
 // Whoever is erased takes along what programs keep about them, with its keys.
 func TestErasureTakesEnrollments(t *testing.T) {
 	r := newReporter(t)

@@ -128,8 +128,9 @@ func cutShared(page *annona.Page) {
 // matterEdit is a matter that a transaction has found, held or set a number aside for, and what is to be of it.
 type matterEdit struct {
 	annona.Matter
-	was  document // what it says on file; nothing when it is new
-	next document
+	was    document // what it says on file; nothing when it is new
+	next   document
+	former annona.Former // what it was, once the next version is written
 }
 
 // openMatters opens what matters say on file.
@@ -155,7 +156,8 @@ func (x *Exchange) openMatters(ctx context.Context, with annona.Cells, matters [
 	return edits, nil
 }
 
-// putMatters seals what is to be of matters and writes it, each as its next version.
+// putMatters seals what is to be of matters and writes it, each as its next version. What it was stands in
+// the edit then.
 func (x *Exchange) putMatters(ctx context.Context, tx annona.Tx, with annona.Cells, by annona.Author, edits []matterEdit) error {
 	var cells []annona.Cell
 	matters := make([]annona.Matter, len(edits))
@@ -179,7 +181,8 @@ func (x *Exchange) putMatters(ctx context.Context, tx annona.Tx, with annona.Cel
 	}
 	for n := range edits {
 		if was := &edits[n].Matter; was.Version > 0 {
-			matters[n].Before = annona.Former{Version: was.Version, Clear: cells[2*n+1].Image, Sealed: was.Sealed}.Append(nil)
+			edits[n].former = annona.Former{Version: was.Version, Clear: cells[2*n+1].Image, Sealed: was.Sealed}
+			matters[n].Before = edits[n].former.Append(nil)
 		}
 		matters[n].Sealed = cells[2*n].Image
 	}
@@ -193,17 +196,17 @@ const (
 )
 
 // matterAt returns what a matter said at a version that somebody has read; stale when that is too long ago.
-func (x *Exchange) matterAt(ctx context.Context, m *annona.Matter, version int) (document, error) {
+func (d *caseDesk) matterAt(ctx context.Context, m *annona.Matter, version int) (document, error) {
 	stale := annona.Stale("version_too_old", "what you have read is too long ago to be merged; read it again").On("If-Match")
 	if version > m.Version || version < 1 || m.Version-version > oldestRead {
 		return document{}, stale
 	}
-	for was, err := range x.formers(ctx, m) {
+	for was, err := range d.formers(ctx, m) {
 		if err != nil {
 			return document{}, err
 		}
 		if was.Version == version {
-			return x.formerDocument(ctx, m, was.Former)
+			return d.x.formerDocument(ctx, m, was.Former)
 		}
 	}
 	return document{}, stale
@@ -215,11 +218,13 @@ type wasUntil struct {
 	until annona.Event
 }
 
-// formers are what a matter has been, the oldest first, as far back as the log goes.
-func (x *Exchange) formers(ctx context.Context, m *annona.Matter) iter.Seq2[wasUntil, error] {
+// formers are what a matter has been, the oldest first: as far back as the log goes, and what this request has
+// written itself, which is in no log before its end.
+func (d *caseDesk) formers(ctx context.Context, m *annona.Matter) iter.Seq2[wasUntil, error] {
 	return func(yield func(wasUntil, error) bool) {
+		newest := 0
 		for after, more := int64(0), true; more; {
-			events, err := x.Matters.MatterEvents(ctx, m.Dataset, []annona.Number{m.Number}, after, pastEvents)
+			events, err := d.x.Matters.MatterEvents(ctx, m.Dataset, []annona.Number{m.Number}, after, pastEvents)
 			if err != nil {
 				yield(wasUntil{}, err)
 				return
@@ -234,6 +239,12 @@ func (x *Exchange) formers(ctx context.Context, m *annona.Matter) iter.Seq2[wasU
 				if !yield(wasUntil{former, e}, err) || err != nil {
 					return
 				}
+				newest = former.Version
+			}
+		}
+		for _, was := range d.wrote[m.Number] {
+			if was.Version > newest && !yield(was, nil) {
+				return
 			}
 		}
 	}

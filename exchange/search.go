@@ -109,17 +109,22 @@ func (x *Exchange) sealCursor(i *inquiry, last annona.Number) string {
 	return x.Vault.SealPosition(i.cursorContext(), position)
 }
 
+var (
+	errCursor    = annona.Invalid("cursor_invalid", "after is a cursor of this client for the same dataset, purpose, fields, filter and as_of; start again without it").On("after")
+	errCursorAge = annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after")
+)
+
 func (x *Exchange) openCursor(i *inquiry, token string) (annona.Number, error) {
 	if token == "" {
 		return 0, nil
 	}
 	position, ok := x.Vault.OpenPosition(i.cursorContext(), token)
 	if !ok || len(position) != 16 {
-		return 0, annona.Invalid("cursor_invalid", "after is a cursor of this client for the same dataset, purpose, fields, filter and as_of; start again without it").On("after")
+		return 0, errCursor
 	}
 	made := time.Unix(int64(binary.BigEndian.Uint64(position[8:])), 0)
 	if x.Clock().Sub(made) > cursorLife {
-		return 0, annona.Gone("cursor_expired", "the cursor is older than a day; start again without it").On("after")
+		return 0, errCursorAge
 	}
 	return annona.Number(binary.BigEndian.Uint64(position)), nil
 }

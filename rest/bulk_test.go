@@ -79,11 +79,69 @@ func TestBulk(t *testing.T) {
 	same("as a whole", words, "created", "recorded", "changed")
 	words, _ = r.send("&whole=true", opened("D"), enrolled("E-2"))
 	same("as a whole, again", words, "unchanged", "unchanged")
+	tag := r.get(casesPath+"/"+first[0].ID+forCases, r.full).header.Get("ETag")
+	two := func(key, body string) string {
+		return fmt.Sprintf(`{"op":"patch","key":%q,"id":%q,"if_match":%q,"body":%s}`, key, first[0].ID, tag, body)
+	}
+	words, _ = r.send("&whole=true", two("two-1", `{"supervisor":"s"}`), two("two-2", `{"due_date":"2027-01-01"}`))
+	same("as a whole, one case twice", words, "changed", "merged")
+	words, _ = r.send("&whole=true", two("two-3", `{"worker":"w"}`), two("two-4", `{"worker":"v"}`))
+	same("as a whole, one field of it twice", words, "refused all_or_nothing", "conflict")
 	if many := r.ask(http.MethodPost, bulkPath+forCases, r.full, strings.Repeat("{}\n", maxRows+1), "Content-Type", "application/x-ndjson"); many.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("10,001 rows: %d", many.status)
 	}
 	if a := r.ask(http.MethodPost, bulkPath+forCases+"&whole=true", r.narrow, opened("A"), "Content-Type", "application/x-ndjson"); a.status != http.StatusForbidden {
 		t.Errorf("by one who may not: %d %s", a.status, a.body)
+	}
+}
+
+// What a system names itself is known by that name in every request, under whatever key: it comes on file once, says
+// the same again, moves on.
+func TestBulkUpsertsEachKind(t *testing.T) {
+	r := newRegistry(t)
+	r.caseworkers()
+	r.reporting()
+	id := r.somebody(r.full, "eligibility-assessment")
+	requests := 0
+	send := func(query string, lines ...string) (words []string, all []BulkLine) {
+		t.Helper()
+		requests++
+		a := r.ask(http.MethodPost, bulkPath+forCases+query, r.full, strings.Join(lines, "\n"), "Content-Type", "application/x-ndjson", "Idempotency-Key", fmt.Sprint("request-", requests))
+		var out struct{ Verdicts []BulkLine }
+		r.check(json.Unmarshal([]byte(a.body), &out))
+		for _, v := range out.Verdicts {
+			words = append(words, strings.TrimSpace(v.Verdict+" "+v.Code))
+		}
+		return words, out.Verdicts
+	}
+	_, first := send("", fmt.Sprintf(`{"op":"case","body":{"individual_id":%q,"case_type":"other","source_case_id":"A"}}`, id))
+	of := first[0].ID
+	for _, kind := range []struct {
+		op, first, next string
+		verdicts        []string // of the first, of the same again, of the next
+	}{
+		{"case", fmt.Sprintf(`{"individual_id":%q,"case_type":"other","source_case_id":"B"}`, id), fmt.Sprintf(`{"individual_id":%q,"case_type":"other","source_case_id":"B","team":"north"}`, id), []string{"created", "unchanged", "changed"}},
+		{"note", `{"kind":"call","text":"a word","source_note_id":"N-1"}`, `{"kind":"call","text":"a word","source_note_id":"N-1"}`, []string{"created", "unchanged", "unchanged"}},
+		{"enrollment", fmt.Sprintf(`{"source_enrollment_id":"E-1","individual_id":%q,"program":"child-grant","status":"active","status_date":"2026-01-15"}`, id),
+			fmt.Sprintf(`{"source_enrollment_id":"E-1","individual_id":%q,"program":"child-grant","status":"suspended","status_reason":"review","status_date":"2026-02-01"}`, id), []string{"recorded", "unchanged", "recorded"}},
+		{"benefit", `{"source_benefit_id":"B-1","source_enrollment_id":"E-1","benefit_type":"cash","entitlement_status":"approved","amount":5,"currency":"GHS"}`,
+			`{"source_benefit_id":"B-1","source_enrollment_id":"E-1","benefit_type":"cash","entitlement_status":"fulfilled"}`, []string{"recorded", "unchanged", "recorded"}},
+		{"payment", `{"source_benefit_id":"B-1","reference":"R-1","status":"pending","amount":5}`, `{"source_benefit_id":"B-1","reference":"R-1","status":"paid","paid_at":"2026-02-01T09:00:00Z"}`, []string{"recorded", "unchanged", "recorded"}},
+	} {
+		line := func(body string) string { return fmt.Sprintf(`{"op":%q,"id":%q,"body":%s}`, kind.op, of, body) }
+		once, a := send("", line(kind.first))
+		again, b := send("&whole=true", line(kind.first))
+		next, c := send("", line(kind.next))
+		if got := slices.Concat(once, again, next); !slices.Equal(got, kind.verdicts) {
+			t.Errorf("%s: %q, want %q", kind.op, got, kind.verdicts)
+			continue
+		}
+		if a[0].ID == "" || b[0].ID != a[0].ID || c[0].Code == "" && c[0].ID != a[0].ID {
+			t.Errorf("%s: on file as %q, %q and %q", kind.op, a[0].ID, b[0].ID, c[0].ID)
+		}
+	}
+	if got := r.get("/v1/payments"+forCases, r.full).body; strings.Count(got, `"reference":"R-1"`) != 1 || !strings.Contains(got, `"paid"`) {
+		t.Errorf("payments: %s", got)
 	}
 }
 

@@ -21,18 +21,34 @@ func (s *Server) registerParticipation() {
 	s.registerReports("benefits", "Benefits", s.Gate.ReportBenefits,
 		"source_benefit_id (your own name for it), source_enrollment_id (of an enrollment that you have reported), benefit_type and entitlement_status are needed; amount goes with currency. "+
 			"payments is the list of all attempts to deliver it, each with attempt (from 1) and status.")
+	s.registerReporting("payments", "Payments", s.Gate.ReportPayments,
+		"source_benefit_id (of a benefit that you have reported), attempt (from 1) or reference (the payer's own), and status are needed. One that is not known yet is the next attempt; what you leave out of one that is on file stays. "+
+			"paid needs paid_at, failed needs failure_code. Several payments of one benefit may come at once.")
+	huma.Register(s.api, tagged("programs", people(huma.Operation{
+		Method: http.MethodGet, Path: paymentsPath, OperationID: "searchPayments",
+		Summary:     "A page of payments",
+		Description: "A row for each payment of the benefits that GET /v1/benefits shows, with the ids, program, cycle and currency of its benefit. A page is full as long as there is more, but that it ends behind 5,000 benefits.",
+		Responses:   withCursor(answers("A page.", []string{"application/json", "application/x-ndjson"})),
+	}, http.StatusGone)), s.payments)
 }
 
-func (s *Server) registerReports(dataset, name string, report reporting, members string) {
-	path := "/v1/" + dataset
+const paymentsPath = "/v1/payments"
+
+// registerReporting registers the route by which rows of a dataset come.
+func (s *Server) registerReporting(dataset, name string, report reporting, members string) {
 	row := &huma.Schema{Type: huma.TypeString, Description: "On each line one of the " + dataset + ", as a JSON object: fields of the schema, of which null takes one away. " + members}
 	huma.Register(s.api, tagged("programs", people(huma.Operation{
-		Method: http.MethodPost, Path: path, OperationID: "report" + name,
+		Method: http.MethodPost, Path: "/v1/" + dataset, OperationID: "report" + name,
 		Summary: "Report " + dataset,
 		Description: "Up to 10,000 as NDJSON, one on a line. Each has a verdict of its own: recorded, unchanged (it says what is on file) or refused, with the reason. What is reported again under the same name moves it on. " +
 			"Refused rows stop no other, unless whole=true: then all are written or none.\n\nSend the same again when no answer reached you: what was recorded is then unchanged.",
 		RequestBody: &huma.RequestBody{Required: true, Description: "The " + dataset + ".", Content: map[string]*huma.MediaType{"application/x-ndjson": {Schema: row}}},
 	}, http.StatusConflict, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)), s.takeReports(report))
+}
+
+func (s *Server) registerReports(dataset, name string, report reporting, members string) {
+	path := "/v1/" + dataset
+	s.registerReporting(dataset, name, report, members)
 	huma.Register(s.api, tagged("programs", people(huma.Operation{
 		Method: http.MethodGet, Path: path, OperationID: "search" + name,
 		Summary:     "A page of " + dataset,
@@ -150,6 +166,36 @@ func (s *Server) participations(dataset string) func(context.Context, *participa
 		o.Schema, o.Next = schemaID(dataset, answer.Schema), answer.Next
 		return s.page(v, answer, o)
 	}
+}
+
+type paymentsInput struct {
+	Purpose    string   `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
+	Fields     []string `query:"fields" nullable:"false" doc:"The columns you want. Without it: everything that your agreement grants."`
+	Benefit    string   `query:"benefit_id" doc:"Of this benefit only."`
+	Program    string   `query:"program" doc:"Of this program only."`
+	Individual string   `query:"individual_id" doc:"About this individual only."`
+	Household  string   `query:"household_id" doc:"About this household only."`
+	Since      string   `query:"since" doc:"Of benefits that have changed then or later: an instant." example:"2026-01-31T12:00:00Z"`
+	Limit      int      `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Payments on a page."`
+	After      string   `query:"after" doc:"The cursor of the page before."`
+	Accepts
+}
+
+// payments answers with a page of payments.
+func (s *Server) payments(ctx context.Context, in *paymentsInput) (*reply, error) {
+	o, err := in.nested()
+	if err != nil {
+		return nil, err
+	}
+	c := exchange.PaymentChoice{Benefit: in.Benefit, Participation: exchange.Participation{Program: in.Program, Individual: in.Individual, Household: in.Household, Since: in.Since}}
+	v := visitOf(ctx)
+	answer, err := s.Gate.Payments(ctx, v.caller, in.Purpose, in.Fields, c, in.Limit, in.After)
+	if err != nil {
+		return nil, err
+	}
+	v.recognized(answer.Request, exchange.Question{Dataset: "payments", Purpose: in.Purpose})
+	o.Schema, o.Next = schemaID("payments", answer.Schema), answer.Next
+	return s.page(v, answer, o)
 }
 
 type participationInput struct {

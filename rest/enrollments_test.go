@@ -76,6 +76,19 @@ func TestParticipationOverHTTP(t *testing.T) {
 		page.Benefits[0]["enrollment_id"] != page.Enrollments[0]["enrollment_id"] || len(page.Benefits[0]["payments"].([]any)) != 1 {
 		t.Errorf("read again: %+v", page)
 	}
+	if said := send("/v1/payments"+purpose, `{"source_benefit_id":"B-1","reference":"R-2","status":"pending"}`, `{"source_benefit_id":"B-2","reference":"R-2","status":"pending"}`); said.Recorded != 1 || said.Verdicts[1].Code != "not_found" {
+		t.Errorf("payments: %+v", said)
+	}
+	var payments struct{ Payments []map[string]any }
+	paid := r.get("/v1/payments"+purpose+"&limit=1&benefit_id="+page.Benefits[0]["benefit_id"].(string), r.full)
+	r.check(json.Unmarshal([]byte(paid.body), &payments))
+	if len(payments.Payments) != 1 || payments.Payments[0]["individual_id"] != id || payments.Payments[0]["currency"] != "GHS" || payments.Payments[0]["paid_at"] == nil || paid.header.Get("Annona-Next") == "" {
+		t.Errorf("a payment: %s", paid.body)
+	}
+	r.check(json.Unmarshal([]byte(r.get("/v1/payments"+purpose+"&limit=1&benefit_id="+page.Benefits[0]["benefit_id"].(string)+"&after="+paid.header.Get("Annona-Next"), r.full).body), &payments))
+	if len(payments.Payments) != 1 || payments.Payments[0]["reference"] != "R-2" || payments.Payments[0]["attempt"] != 2.0 {
+		t.Errorf("the next one: %+v", payments)
+	}
 	one := r.get("/v1/enrollments/"+said.Verdicts[0].ID+purpose, r.full)
 	if one.status != http.StatusOK || one.header.Get("ETag") == "" || !strings.Contains(one.body, `"status_history"`) {
 		t.Errorf("one: %d %v %s", one.status, one.header, one.body)
@@ -89,6 +102,8 @@ func TestParticipationOverHTTP(t *testing.T) {
 		"since":  {"/v1/enrollments" + purpose + "&since=yesterday", "since_malformed"},
 		"cursor": {"/v1/enrollments" + purpose + "&after=x", "cursor_invalid"},
 		"field":  {"/v1/enrollments" + purpose + "&fields=shoe", "unknown_field"},
+
+		"a parameter": {"/v1/payments" + purpose + "&status=paid", "unknown_parameter"},
 	} {
 		if a := r.get(asked.path, r.full); a.problem(t).Code != asked.code {
 			t.Errorf("%s: %d %s", name, a.status, a.body)

@@ -53,6 +53,8 @@ var matrix = map[string]door{
 	"GET /v1/benefits":                                    {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
 	"GET /v1/benefits/{id}":                               {verb: annona.VerbGet, any: true},
 	"POST /v1/benefits":                                   {verb: annona.VerbReportEnrollments, body: "{}", head: ndjson},
+	"GET /v1/payments":                                    {verb: annona.VerbSearch, query: url.Values{"limit": {"1"}}},
+	"POST /v1/payments":                                   {verb: annona.VerbReportEnrollments, body: "{}", head: ndjson},
 	"GET /v1/cases":                                       {verb: annona.VerbReadCases},
 	"POST /v1/cases":                                      {verb: annona.VerbWriteCases, body: "{}", head: ndjson},
 	"GET /v1/cases/{id}":                                  {verb: annona.VerbReadCases, of: "cases"},

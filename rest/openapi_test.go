@@ -58,7 +58,7 @@ func TestOpenAPIListsEveryRoute(t *testing.T) {
 
 // forPartners are the paths under which only clients of partners are answered, beside those about people.
 var forPartners = []string{
-	"/v1/ledger/", "/v1/subjects/", "/v1/decisions/", "/v1/enrollments", "/v1/benefits",
+	"/v1/ledger/", "/v1/subjects/", "/v1/decisions/", "/v1/enrollments", "/v1/benefits", paymentsPath,
 	importsPath, specsPath, exportsPath, changeRequestsPath, conflictsPath, lifeEventsPath, updatesPath, casesPath, transitionsPath, bulkPath,
 }
 

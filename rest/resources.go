@@ -57,6 +57,7 @@ func resources() map[string]string {
 	for _, dataset := range []string{"enrollments", "benefits"} {
 		table["GET "+v1+dataset], table["GET "+v1+dataset+"/{id}"], table["POST "+v1+dataset] = "search", "get", "report_enrollments"
 	}
+	table["GET "+paymentsPath], table["POST "+paymentsPath] = "search", "report_enrollments"
 	for path, decide := range map[string]string{changeRequestsPath: "decision", conflictsPath: "resolution"} {
 		table["GET "+path], table["GET "+path+"/{id}"], table["POST "+path+"/{id}/"+decide] = "review update report_life_event", "review update report_life_event", "review update report_life_event"
 	}

@@ -17,6 +17,7 @@ import (
 type reportCommand struct {
 	Enrollments reportEnrollments `cmd:"" help:"Enrollments, each on a line, as POST /v1/enrollments takes them."`
 	Benefits    reportBenefits    `cmd:"" help:"Benefits with their payments, as POST /v1/benefits takes them."`
+	Payments    reportPayments    `cmd:"" help:"Payments of benefits that are on file, as POST /v1/payments takes them."`
 	Cases       reportCases       `cmd:"" help:"Cases, as POST /v1/cases takes them."`
 	CaseNotes   reportCaseNotes   `cmd:"" name:"case-notes" help:"Notes of cases, the oldest first: those of one case stand together, under its source_case_id."`
 }
@@ -33,6 +34,7 @@ type reportFlags struct {
 type (
 	reportEnrollments struct{ reportFlags }
 	reportBenefits    struct{ reportFlags }
+	reportPayments    struct{ reportFlags }
 	reportCases       struct{ reportFlags }
 	reportCaseNotes   struct{ reportFlags }
 )
@@ -42,6 +44,9 @@ func (r reportEnrollments) Run(ctx context.Context, c console) error {
 }
 func (r reportBenefits) Run(ctx context.Context, c console) error {
 	return r.report(ctx, c, "benefits")
+}
+func (r reportPayments) Run(ctx context.Context, c console) error {
+	return r.report(ctx, c, "payments")
 }
 func (r reportCases) Run(ctx context.Context, c console) error { return r.report(ctx, c, "cases") }
 func (r reportCaseNotes) Run(ctx context.Context, c console) error {
@@ -213,8 +218,11 @@ func (r *reporter) report(ctx context.Context) error {
 		return r.notes(ctx)
 	}
 	report := r.gate.ReportEnrollments
-	if r.dataset == "benefits" {
+	switch r.dataset {
+	case "benefits":
 		report = r.gate.ReportBenefits
+	case "payments":
+		report = r.gate.ReportPayments
 	}
 	verdicts, err := report(ctx, r.caller, r.purpose, r.rows, false)
 	for n, v := range verdicts {
