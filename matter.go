@@ -40,6 +40,14 @@ type Matter struct {
 	UpdatedAt    time.Time
 }
 
+// MatterVersion is the column of the version of matters. It is in no dictionary: the gate reads it, and nobody is
+// shown it.
+func MatterVersion() *Field {
+	f := &Field{Code: "version", Type: TypeInt, Derived: true}
+	f.Base = f
+	return f
+}
+
 // SubjectRef names whom a matter is about. The zero SubjectRef is nobody on file.
 type SubjectRef struct {
 	Dataset string // individuals or households

@@ -192,9 +192,7 @@ func (d *caseDesk) tagged(ctx context.Context, choice annona.MatterChoice) (page
 // taggedShape is the shape of what is asked for, with the version of the case; whole: and with all else that its tag
 // may depend on.
 func (d *caseDesk) taggedShape(whole bool) (*annona.Shape, error) {
-	version := &annona.Field{Code: versionColumn, Type: annona.TypeInt, Derived: true}
-	version.Base = version
-	shape := joinShapes(d.i.shape, &annona.Shape{Columns: []*annona.Field{version}})
+	shape := joinShapes(d.i.shape, &annona.Shape{Columns: []*annona.Field{annona.MatterVersion()}})
 	if !whole {
 		return shape, nil
 	}
@@ -215,12 +213,9 @@ func (d *caseDesk) taggedShape(whole bool) (*annona.Shape, error) {
 // isProvisional reports whether a field says who somebody is that is not on file.
 func isProvisional(code string) bool { return strings.HasPrefix(code, "provisional_") }
 
-// versionColumn is what stores call the version of a matter. No dictionary has it: nobody is shown it.
-const versionColumn = "version"
-
 // tagOn is the entity tag of the one case of a page that has the tagged shape.
 func (d *caseDesk) tagOn(ctx context.Context, seen *sight, page *annona.Page) (string, error) {
-	version, err := strconv.Atoi(string(page.Cell(page.Shape.Column(versionColumn), 0)))
+	version, err := strconv.Atoi(string(page.Cell(page.Shape.Column(annona.MatterVersion().Code), 0)))
 	if err != nil {
 		return "", annona.Internal("read the version of a matter", err)
 	}
