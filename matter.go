@@ -137,7 +137,7 @@ type MatterChoice struct {
 	UIDs     []UID
 	Subjects []SubjectRef
 	Parents  []Number
-	Programs []string
+	Programs []string // of one of these: a matter of none, or of several, is of none of them
 	States   []string
 	Owner    string
 	Worker   string

@@ -88,7 +88,7 @@ func arguments() map[string][]any {
 		"DecideEligibility":    {purpose, []exchange.EligibilityDecision{{Key: "1", IndividualID: "a", Program: "cash", Status: "eligible", DecisionDate: "2020-01-01"}}},
 		"EligibilityDecisions": {purpose, "individuals", "", 1}, "ReportEnrollments": {purpose, []map[string]any{row}}, "ReportBenefits": {purpose, []map[string]any{row}}, "ReportPayments": {purpose, []map[string]any{row}},
 		"Payments": {purpose, []string(nil), exchange.PaymentChoice{}, 1, ""},
-		"Cases": {purpose, exchange.CaseChoice{}, []string(nil), "", 1}, "CaseNotes": {purpose, "", []string(nil), "", 1}, "Transitions": {purpose, "", "", []string(nil), "", 1},
+		"Cases":    {purpose, exchange.CaseChoice{}, []string(nil), "", 1}, "CaseNotes": {purpose, "", []string(nil), "", 1}, "Transitions": {purpose, "", "", []string(nil), "", 1},
 		"PutCases": {purpose, []map[string]any{{}}}, "EditCase": {purpose}, "AddCaseNote": {purpose}, "CaseConflicts": {purpose, "", "", "", 1}, "ResolveCaseConflict": {purpose}, "Bulk": {purpose, []exchange.Operation{{Do: exchange.DoCase}}},
 		"AddAttachment": {purpose}, "RemoveAttachment": {purpose}, "CaseAttachments": {purpose, "", []string(nil), "", 10}, "OpenAttachment": {purpose}, "OfferTransition": {purpose}, "AnswerTransition": {purpose},
 		"ReceiveLoad": {exchange.LoadRequest{Mapping: "people"}}, "BeginReceived": {&exchange.Reception{}, []byte(nil), func(*exchange.LoadOrder) {}},

@@ -144,7 +144,7 @@ func TestARestrictedCaseIsNotThere(t *testing.T) {
 			answers = append(answers, fmt.Sprint(path, " ", a.status, " ", a.header.Get("ETag"), " ", a.header.Get("Annona-Next"), " ", strings.ReplaceAll(a.body, hidden, "")))
 		}
 		for _, query := range []string{"&limit=1", "&status=open", "&individual_id=" + id, "&worker=w", "&due_until=2999-01-01"} {
-			answers = append(answers, r.get(casesPath+forCases+"&fields=case_id,status,version"+query, desk).body)
+			answers = append(answers, r.get(casesPath+forCases+"&fields=case_id,status,last_updated"+query, desk).body)
 		}
 		for _, act := range []string{"PATCH ", "POST /actions", "POST /notes", "POST /transitions"} {
 			method, below, _ := strings.Cut(act, " ")

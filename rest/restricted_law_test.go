@@ -323,7 +323,7 @@ func (w *wall) calls(rt *rapid.T, tally map[string]int) (calls []asked) {
 	}
 	one := casesPath + "/" + w.cases[0]
 	doors := []call{
-		get(casesPath), get(casesPath, "limit", "1"), get(casesPath, "status", "open", "fields", "case_id,status,version,last_updated"), get(casesPath, "individual_id", of), get(casesPath, "worker", "somebody"),
+		get(casesPath), get(casesPath, "limit", "1"), get(casesPath, "status", "open", "fields", "case_id,status,last_updated"), get(casesPath, "individual_id", of), get(casesPath, "worker", "somebody"),
 		get(casesPath, "due_until", "2024-03-10"), get(one), get(one + "/notes"), get(one + "/updates"), get(casesPath + "/{hidden}"), get(casesPath + "/{hidden}/notes"), get(casesPath + "/{hidden}/updates"),
 		get(one + "/conflicts"), get(casesPath + "/{hidden}/conflicts"), get(conflictsPath, "dataset", "cases"), get(conflictsPath, "dataset", "cases", "limit", "1"),
 		get(transitionsPath), get(transitionsPath, "case_id", w.cases[0]), get(transitionsPath, "case_id", "{hidden}"), get(transitionsPath, "status", "pending"),
@@ -331,7 +331,7 @@ func (w *wall) calls(rt *rapid.T, tally map[string]int) (calls []asked) {
 		get(beneficiariesPath + "/" + of), get("/v1/individuals/" + of), get("/v1/individuals/" + of + "/updates"), get(beneficiariesPath + "/" + of + "/updates"), get(updatesPath, "dataset", "individuals"), get(updatesPath, "dataset", "cases"), get(updatesPath, "dataset", "enrollments"),
 		get("/v1/individuals"), get("/v1/households", "limit", "1"),
 		get("/v1/individuals/export", "format", "csv"), get("/v1/individuals/export", "format", "ndjson"), get(changesPath, "dataset", "individuals"), get("/v1/subjects/" + of + "/disclosures"),
-		get("/v1/enrollments"), get("/v1/enrollments", "individual_id", of), get("/v1/benefits"), get(decisionsPath, "dataset", "individuals"), get("/v1/programs"), get(changeRequestsPath, "dataset", "individuals"), get(exportsPath),
+		get("/v1/enrollments"), get("/v1/enrollments", "individual_id", of), get("/v1/benefits"), get(paymentsPath), get(decisionsPath, "dataset", "individuals"), get("/v1/programs"), get(changeRequestsPath, "dataset", "individuals"), get(exportsPath),
 		{method: http.MethodPost, path: checksPath, query: url.Values{"purpose": {lawPurpose}}, body: `{"identifiers":[{"type":"national_id_number","value":"A-1"}],"program":"cash"}`},
 		{method: http.MethodPost, path: "/v1/lookup", body: `{"dataset":"individuals","purpose":"` + lawPurpose + `","type":"national_id_number","value":"A-1"}`},
 	}
