@@ -56,6 +56,9 @@ kills: ## the worker of one export killed; KILLS=100
 handovers: ## hand-overs of cases killed, in both stores; KILLS=200
 	$(GO) test ./cmd/annona -run TestKilledHandOver -count=1 -v -timeout 1h -handovers=$(or $(KILLS),200)
 
+shapes: tools ## all records of a demo as linked data: the same statements in each form, and the published shapes hold
+	$(GO) test ./cmd/annona -run TestLinkedDataOfTheDemo -count=1 -v -timeout 1h -linked=0
+
 linear: ## random histories of patches at once, with crashes: linearizable? N=100
 	$(GO) test ./exchange -run TestPatchesAreLinearizable -count=1 -v -timeout 0 -histories=$(or $(N),100)
 
@@ -68,4 +71,4 @@ mutate-gate: ## each decision taken away: which test notices; ONLY=regexp of dec
 tools: ## what the tests need from the system
 	@scripts/tools
 
-.PHONY: help run build test laws lint check race fuzz bench outsider kills handovers linear crash mutate-gate tools
+.PHONY: help run build test laws lint check race fuzz bench outsider kills handovers shapes linear crash mutate-gate tools
