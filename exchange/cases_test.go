@@ -502,7 +502,9 @@ func (w *cutWriter) Update(ctx context.Context, fn func(annona.Tx) error) error 
 }
 
 func (w *cutWriter) Share(ctx context.Context, e annona.Errand) error {
-	return w.Update(ctx, func(tx annona.Tx) error { return e.Alone(ctx, tx) })
+	do := e.Do
+	e.Do = func(tx annona.Tx, cells annona.Cells) error { return do(&cutTx{tx, w}, cells) }
+	return w.Writer.Share(ctx, e)
 }
 
 type cutTx struct {

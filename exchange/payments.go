@@ -59,7 +59,7 @@ func (b *reports) writePayments(ctx context.Context, tx annona.Tx, ready []repor
 	if err != nil {
 		return err
 	}
-	edits, err := b.x.openMatters(ctx, found)
+	edits, err := b.x.openMatters(ctx, b.x.Vault, found)
 	if err != nil {
 		return err
 	}
