@@ -134,7 +134,7 @@ func TestTheMatrixOfRoutesAndRoles(t *testing.T) {
 // command line alone changes these.
 var changed = []string{
 	"approvals", "benefits", "break-glass", "bulk", "cases", "change-requests", "checks", "conflicts", "eligibility-decisions", "enrollments",
-	"export-specs", "exports", "households", "imports", "individuals", "life-events", "lookup", "name-search", "transitions",
+	"export-specs", "exports", "households", "imports", "individuals", "life-events", "lookup", "name-search", "payments", "transitions",
 }
 
 // AK-09: a key creates no keys, since there is no route for it.
@@ -150,7 +150,7 @@ func TestNoRouteMakesKeys(t *testing.T) {
 
 // aboutMatters reports whether a route is about what programs and case workers keep.
 func aboutMatters(path string) bool {
-	return slices.ContainsFunc([]string{"/v1/enrollments", "/v1/benefits", casesPath, transitionsPath, bulkPath}, func(of string) bool { return strings.HasPrefix(path, of) })
+	return slices.ContainsFunc([]string{"/v1/enrollments", "/v1/benefits", paymentsPath, casesPath, transitionsPath, bulkPath}, func(of string) bool { return strings.HasPrefix(path, of) })
 }
 
 func (s *swaps) tryDoor(t *testing.T, role annona.Role, pattern string, d door, own, foreign string) {

@@ -51,9 +51,16 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 	} {
 		table["GET "+path] = func(*rapid.T) call { return call{method: http.MethodGet, path: publicPath.Replace(path)} }
 	}
-	for _, name := range []string{"enrollments", "benefits"} {
+	for _, name := range []string{"enrollments", "benefits", "payments"} {
 		asked := url.Values{"purpose": {lawPurpose}}
 		table["GET /v1/"+name] = func(*rapid.T) call { return call{method: http.MethodGet, path: "/v1/" + name, query: asked} }
+		table["POST /v1/"+name] = func(*rapid.T) call {
+			row := `{"source_enrollment_id":"1","source_benefit_id":"1","program":"cash","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","status":"active","status_date":"2020-01-01"}`
+			return call{method: http.MethodPost, path: "/v1/" + name, query: asked, body: row, headers: map[string]string{"Content-Type": "application/x-ndjson"}}
+		}
+		if name == "payments" { // which have no ids
+			continue
+		}
 		table["GET /v1/"+name+"/{id}"] = func(rt *rapid.T) call {
 			c := d.get(rt, "individuals")
 			c.path, c.query = "/v1/"+name+"/{id}", asked
@@ -63,10 +70,6 @@ func doors(t lawTerms) map[string]func(*rapid.T) call {
 			c := d.get(rt, "individuals")
 			c.path, c.query = "/v1/"+name+"/{id}/updates", asked
 			return c
-		}
-		table["POST /v1/"+name] = func(*rapid.T) call {
-			row := `{"source_enrollment_id":"1","source_benefit_id":"1","program":"cash","individual_id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","status":"active","status_date":"2020-01-01"}`
-			return call{method: http.MethodPost, path: "/v1/" + name, query: asked, body: row, headers: map[string]string{"Content-Type": "application/x-ndjson"}}
 		}
 	}
 	table["GET "+beneficiariesPath] = func(rt *rapid.T) call {

@@ -114,6 +114,7 @@ var trials = map[string]trial{
 	"POST " + bulkPath:                                     {body: `{"op":"case","body":{"source_case_id":"1"}}` + "\n" + `{"op":"enrollment","body":{}}`, media: "application/x-ndjson"},
 	"POST /v1/enrollments":                                 {body: "{}", media: "application/x-ndjson"},
 	"POST /v1/benefits":                                    {body: "{}", media: "application/x-ndjson"},
+	"POST " + paymentsPath:                                 {body: "{}", media: "application/x-ndjson"},
 
 	"POST " + changeRequestsPath + "/{id}/decision": {body: `{"decision":"approve","reason":"seen"}`},
 	"POST " + conflictsPath + "/{id}/resolution":    {body: `{"decision":"approve","reason":"seen"}`},
