@@ -183,7 +183,7 @@ func (x *Exchange) buryAgain(ctx context.Context, caller annona.Caller, stone an
 		if err := tx.PutTombstone(ctx, stone); err != nil || dataset.Matter {
 			return err
 		}
-		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased_again"))
+		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased_again", nil))
 	})
 }
 

@@ -93,7 +93,7 @@ func (x *Exchange) bury(ctx context.Context, caller annona.Caller, s Subject, re
 				return err
 			}
 		}
-		if err := tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased")); err != nil {
+		if err := tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "erased", nil)); err != nil {
 			return err
 		}
 		for _, each := range stones {
@@ -225,7 +225,7 @@ func (x *Exchange) shred(ctx context.Context, caller annona.Caller, stone annona
 		if err := tx.PutTombstone(ctx, stone); err != nil || dataset.Matter {
 			return err // of a matter, the entry of its subject tells
 		}
-		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "key_destroyed"))
+		return tx.AppendEntry(ctx, x.erasureEntry(caller, dataset, stone, "key_destroyed", nil))
 	})
 }
 
@@ -265,13 +265,14 @@ func (x *Exchange) Erasures(ctx context.Context, caller annona.Caller) ([]annona
 	return x.Subjects.Tombstones(ctx)
 }
 
-func (x *Exchange) erasureEntry(caller annona.Caller, dataset *annona.Dataset, stone annona.Tombstone, act string) annona.LedgerRow {
-	facts := audit.Facts{Verb: annona.VerbSubjectRights, Dataset: dataset.Name, Reason: stone.Reason, Details: map[string]string{
-		"act": act, "record": stone.ID.String(),
-	}}
+// erasureEntry is the entry of an act that is about the erasure of one record; details are what more there is to
+// say of it.
+func (x *Exchange) erasureEntry(caller annona.Caller, dataset *annona.Dataset, stone annona.Tombstone, act string, details map[string]string) annona.LedgerRow {
+	details = withDetail(withDetail(details, "act", act), "record", stone.ID.String())
 	if !stone.CompleteAt.IsZero() {
-		facts.Details["complete_at"] = annona.Instant(stone.CompleteAt)
+		details["complete_at"] = annona.Instant(stone.CompleteAt)
 	}
+	facts := audit.Facts{Verb: annona.VerbSubjectRights, Dataset: dataset.Name, Reason: stone.Reason, Details: details}
 	subjects := []audit.Subjects{{Noun: dataset.Noun, Numbers: []annona.Number{stone.Number}}}
 	return audit.Change(x.Clock(), annona.NewUID(), facts, caller, subjects)
 }

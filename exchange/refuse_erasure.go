@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/annona-exchange/annona"
-	"github.com/annona-exchange/annona/audit"
 )
 
 // An erasure that was refused (GDPR Article 17(3)) stays refused until somebody takes that back: what a court
@@ -132,11 +131,8 @@ func (x *Exchange) standingRefusals(ctx context.Context, number annona.Number) (
 	return standing, err
 }
 
+// refusalEntry is the entry of a refusal that begins or ends, for a reason.
 func (x *Exchange) refusalEntry(caller annona.Caller, r annona.ErasureRefusal, act, reason string, details map[string]string) annona.LedgerRow {
-	dataset := x.subjectDataset(Subject{})
-	facts := audit.Facts{Verb: annona.VerbSubjectRights, Dataset: dataset.Name, Reason: reason, Details: map[string]string{"act": act, "record": r.ID.String()}}
-	for name, text := range details {
-		facts.Details[name] = text
-	}
-	return audit.Change(x.Clock(), annona.NewUID(), facts, caller, []audit.Subjects{{Noun: dataset.Noun, Numbers: []annona.Number{r.Subject}}})
+	refused := annona.Tombstone{ID: r.ID, Number: r.Subject, Reason: reason}
+	return x.erasureEntry(caller, x.subjectDataset(Subject{}), refused, act, details)
 }
