@@ -22,18 +22,21 @@ type matterReading struct {
 // ReadMatters appends matters of scopes to pages, all in one round trip. Each page is read by one statement,
 // with the policy epoch beside it: one statement is one moment. See annona.Matters.
 func (s *Store) ReadMatters(ctx context.Context, questions ...*annona.MatterQuestion) error {
-	read := s.lookups.ask
+	read, anew := s.lookups.ask, true
 	for _, q := range questions {
 		if err := checkMatterScope(q.Scope); err != nil {
 			return err
 		}
-		if q.Page.Count > 0 {
-			read = s.lookups.read
+		if q.Page.Count > 0 { // what is on it cannot be read again
+			read, anew = s.lookups.read, false
 		}
 	}
 	return read(ctx, "read pages of matters", func(c *conn) error {
 		asked := make([]question, len(questions))
 		for i, q := range questions {
+			if anew {
+				q.Page.Reset() // of what a connection that died has left
+			}
 			r := newMatterReading(q)
 			if asked[i] = r.question(); r.err != nil {
 				return r.err
@@ -44,9 +47,6 @@ func (s *Store) ReadMatters(ctx context.Context, questions ...*annona.MatterQues
 }
 
 func newMatterReading(q *annona.MatterQuestion) *matterReading {
-	if q.Page.Count == 0 {
-		q.Page.Reset() // of what a connection that died has left
-	}
 	said := q.Scope.Terms().Said
 	q.More = q.Limit <= 0
 	return &matterReading{lowering: &lowering{terms: said, day: said.Today, restricted: true}, MatterQuestion: q}

@@ -66,10 +66,13 @@ func (r *matterReading) read() error {
 		r.Page.Subjects = append(r.Page.Subjects, annona.SubjectRef{Number: annona.Number(stmt.ColumnInt64(at)), Dataset: stmt.ColumnText(at + 1)})
 		return plan.read(stmt, 0, r.Page)
 	}, r.args...)
-	r.More = r.Limit <= 0 || r.Page.Count-from == r.Limit
-	owner := r.Scope.Terms().Owner
-	if err != nil || owner == "" || r.Page.Count == from {
+	if err != nil {
 		return err
+	}
+	r.More = r.Page.Count-from == max(0, r.Limit)
+	owner := r.Scope.Terms().Owner
+	if owner == "" || r.Page.Count == from {
+		return nil
 	}
 	shares, err := r.conn.matterShares(shape.Dataset, r.Page.Numbers[from:], owner, r.terms.Today)
 	r.Page.Shares = append(r.Page.Shares, shares...)

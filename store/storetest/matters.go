@@ -188,6 +188,9 @@ func testMatters(t *testing.T, r *registry) {
 	if err := m.ReadMatters(r.ctx, &annona.MatterQuestion{Limit: 1, Page: annona.NewPage(Shape(m.enrollments))}); err == nil {
 		t.Error("matters were read without a scope")
 	}
+	if err := m.ReadMatters(r.ctx, &annona.MatterQuestion{Scope: m.scope(m.individuals, both), Limit: 1, Page: annona.NewPage(Shape(m.individuals))}); err == nil {
+		t.Error("individuals were read as matters")
+	}
 }
 
 // testMattersTogether asks for pages of several scopes at once: each is what it is alone, one that is appended to
