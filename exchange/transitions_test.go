@@ -325,6 +325,54 @@ func TestWhatWasSharedEndsWithATransfer(t *testing.T) {
 	}
 }
 
+// Whoever receives no cases any more when a transfer is accepted gets none.
+func TestATransferToOneWhoReceivesNoMore(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind = "transfer" })
+	check(t, err)
+	a, err := o.store.Agreement(t.Context(), "clinic")
+	check(t, err)
+	a.Cases.Receives = false
+	_, err = o.ApplyAgreement(t.Context(), operator, *a)
+	check(t, err)
+	refusal(t, "accepted", o.reply(t, o.clinic, id, "accept"), "partner_not_receiving")
+	if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "owner"); len(got) != 1 || got[0] != "town" {
+		t.Errorf("the town sees %q", got)
+	}
+}
+
+// An answer that gives the case to nobody leaves the case as it was read.
+func TestAnAnswerThatMovesNothing(t *testing.T) {
+	o := newOffices(t)
+	for kind, answer := range map[string]string{"referral": "accept", "transfer": "decline"} {
+		v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+		id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind = kind })
+		check(t, err)
+		check(t, o.reply(t, o.clinic, id, answer))
+		if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "version"); len(got) != 1 || got[0] != "1" {
+			t.Errorf("%s of a %s: the case has the version %q", answer, kind, got)
+		}
+	}
+}
+
+// A transition that is erased between the look at it and the answer is none.
+func TestATransitionThatIsErasedMeanwhile(t *testing.T) {
+	o := newOffices(t)
+	w := &between{Writer: o.Writer, matters: o.store}
+	o.Writer = w
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	id, err := o.begin(t, o.town, v, nil)
+	check(t, err)
+	w.act = func() {
+		check(t, o.store.Update(t.Context(), func(tx annona.Tx) error {
+			_, err := tx.EraseMatter(t.Context(), annona.Author{Operator: "tester"}, annona.MatterRef{Dataset: "transitions", Number: 1})
+			return err
+		}))
+	}
+	refusal(t, "accepted", o.reply(t, o.clinic, id, "accept"), "not_found")
+}
+
 // A request that is repeated under its key offers nothing twice, and answers nothing twice.
 func TestATransitionUnderItsKey(t *testing.T) {
 	o := newOffices(t)
@@ -364,6 +412,8 @@ func TestRolesOfThoseWhoHandOver(t *testing.T) {
 		check(t, o.SetRole(t.Context(), operator, o.town.Client, role))
 		_, err := o.begin(t, o.town, v, nil)
 		refusal(t, role, err, code)
+		_, err = o.Transitions(t.Context(), o.town, purpose, "", "", nil, "", 10)
+		refusal(t, "to read them: "+role, err, code)
 	}
 	check(t, o.SetRole(t.Context(), operator, o.town.Client, "both"))
 	for field, code := range map[string]string{"team": "", "supervisor": "field_not_granted"} {
