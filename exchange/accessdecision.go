@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,21 +22,25 @@ type DecisionRecord struct {
 	AgreementVersion int         `json:"agreement_version,omitempty"`
 	PolicyVersion    int         `json:"policy_version"` // 0: what Annona comes with
 	Role             string      `json:"role,omitempty"`
-	Rules            []string    `json:"rules,omitempty"`  // that held, in the order of the policy
-	Inputs           string      `json:"inputs,omitempty"` // SHA-256 of all that it was decided from
+	Rules            []string    `json:"rules,omitempty"`       // that held, in the order of the policy
+	Inputs           string      `json:"inputs,omitempty"`      // SHA-256 of all that it was decided from
+	Obligations      []string    `json:"obligations,omitempty"` // under which it was granted, as far as they are about what it shows
 	Raised           string      `json:"raised,omitempty"`
 	Rows             string      `json:"rows,omitempty"`         // that it was thought to release; where a rule asked and it was known
 	Risk             string      `json:"risk,omitempty"`         // low, medium or high; likewise
 	RiskFactors      []string    `json:"risk_factors,omitempty"` // of network, hour, sign_in and volume those that counted
 }
 
-// Decision returns why a request was granted: to the client that made it, and to the operator. Another
-// client's and an unknown one are the same answer.
+// Decision returns why a request was granted: to the client that made it, to the operator, and to people of the registry
+// who look after data protection or audit. Another client's and an unknown one are the same answer.
 func (x *Exchange) Decision(ctx context.Context, caller annona.Caller, id annona.UID) (*DecisionRecord, error) {
-	if !caller.IsOperator() {
+	own := caller.Client != (annona.UID{})
+	if own {
 		if err := x.recognize(ctx, caller); err != nil {
 			return nil, err
 		}
+	} else if err := x.mayOversee(ctx, caller, askingRoles); err != nil {
+		return nil, err
 	}
 	none := annona.NotFound("no decision with this id, or not one about a request of yours")
 	rows, err := x.History.EntriesOf(ctx, id, -1, 1)
@@ -50,15 +55,46 @@ func (x *Exchange) Decision(ctx context.Context, caller annona.Caller, id annona
 	if err != nil {
 		return nil, err
 	}
-	if e.Caller == nil || e.Facts == nil || !caller.IsOperator() && e.Caller.Client != caller.Client {
+	if e.Caller == nil || e.Facts == nil || own && e.Caller.Client != caller.Client {
 		return nil, none
 	}
 	f := e.Facts
 	return &DecisionRecord{
 		ID: id.String(), At: e.At, Verb: f.Verb, Dataset: f.Dataset, Purpose: f.Purpose, Agreement: f.Agreement, AgreementVersion: f.AgreementVersion,
-		PolicyVersion: f.PolicyVersion, Role: f.Role, Rules: f.Rules, Inputs: f.Inputs, Raised: f.Raised,
+		PolicyVersion: f.PolicyVersion, Role: f.Role, Rules: f.Rules, Inputs: f.Inputs, Obligations: strings.Fields(f.Details[detailObligations]), Raised: f.Raised,
 		Rows: f.Details[detailRows], Risk: f.Details[detailRisk], RiskFactors: strings.Fields(f.Details[detailFactors]),
 	}, nil
+}
+
+// detailObligations is the detail of an entry that says what a grant asked for.
+const detailObligations = "obligations"
+
+// obligations are those of a grant that are about what an inquiry shows, one word each:
+//
+//	row_ceiling=200                      at most so many rows of one answer
+//	step_up=phr/15m0s                    how a person signs in who begins it by hand; how long ago at most
+//	individuals.date_of_birth=year       how a field is altered before it leaves
+func (i *inquiry) obligations() (all []string) {
+	if n := i.grant.RowCeiling; n > 0 {
+		all = append(all, "row_ceiling="+strconv.FormatInt(n, 10))
+	}
+	if d := i.grant.StepUp; d != (annona.Demand{}) {
+		all = append(all, "step_up="+d.Assurance.String()+"/"+d.MaxAge.String())
+	}
+	return append(all, alterations(i.grant, i.shape)...)
+}
+
+// alterations are the fields of a shape that do not leave as they are.
+func alterations(grant *annona.Grant, shape *annona.Shape) (all []string) {
+	for _, f := range shape.Columns {
+		if g, granted := grant.Field(f); granted && g.Treatment != annona.TreatPass {
+			all = append(all, f.Dataset+"."+f.Code+"="+string(g.Treatment))
+		}
+	}
+	for _, group := range shape.Groups {
+		all = append(all, alterations(grant, group.Shape)...)
+	}
+	return all
 }
 
 // Explanation is a decision that says how it came about.

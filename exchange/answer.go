@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"strconv"
+	"strings"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
@@ -82,6 +83,9 @@ func (i *inquiry) facts() audit.Facts {
 	}
 	if glass := i.grant.BreakGlass; glass != (annona.UID{}) {
 		details = withDetail(details, "break_glass", glass.String())
+	}
+	if owed := i.obligations(); len(owed) > 0 {
+		details = withDetail(details, detailObligations, strings.Join(owed, " "))
 	}
 	if w := i.grant.Decision.Weighed; w != nil {
 		details = withWeighed(details, w)

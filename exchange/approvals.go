@@ -37,6 +37,7 @@ var freshProof = annona.Demand{Assurance: annona.AssuranceTwoFactors, MaxAge: 10
 var (
 	approvingRoles = []string{RoleAdministrator, RoleApprover}
 	readingRoles   = []string{RoleAdministrator, RoleApprover, "data-protection-officer", "auditor"}
+	askingRoles    = []string{"data-protection-officer", "auditor"} // why requests of others were granted
 	// changing are the kinds of what comes in force by an approval.
 	changing = []annona.ApprovalKind{
 		annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveClient, annona.ApproveRole, annona.ApproveUser, annona.ApproveProvider,
@@ -438,7 +439,7 @@ func (x *Exchange) decider(ctx context.Context, caller annona.Caller) (*annona.U
 	if err != nil {
 		return nil, err
 	}
-	if u == nil || !x.isReader(u) {
+	if u == nil || !x.isOverseer(u, readingRoles) {
 		return nil, errNotEntitled
 	}
 	if !caller.Acting.Meets(freshProof, x.Clock()) {
@@ -466,9 +467,15 @@ func (x *Exchange) mayDecide(ctx context.Context, u *annona.User, a *annona.Appr
 
 // maySeeApprovals refuses everybody but the operator and people with a role for it.
 func (x *Exchange) maySeeApprovals(ctx context.Context, caller annona.Caller) error {
-	switch {
-	case x.Approvals == nil:
+	if x.Approvals == nil {
 		return errNotEntitled
+	}
+	return x.mayOversee(ctx, caller, readingRoles)
+}
+
+// mayOversee refuses everybody but the operator and people of the registry with one of some roles.
+func (x *Exchange) mayOversee(ctx context.Context, caller annona.Caller, roles []string) error {
+	switch {
 	case caller.IsOperator():
 		return nil
 	case caller.Acting.Person == (annona.UID{}) || caller.Client != (annona.UID{}) || x.Users == nil:
@@ -478,16 +485,16 @@ func (x *Exchange) maySeeApprovals(ctx context.Context, caller annona.Caller) er
 	if err != nil {
 		return err
 	}
-	if u == nil || !x.isReader(u) {
+	if u == nil || !x.isOverseer(u, roles) {
 		return errNotEntitled
 	}
 	return nil
 }
 
-// isReader reports whether somebody is of the registry and has a role that decides or audits. What
-// another issuer says of somebody gives no such role.
-func (x *Exchange) isReader(u *annona.User) bool {
-	return u.Status == annona.UserActive && u.Partner == "" && u.Provider == "" && hasAny(x.rolesNow(u), readingRoles)
+// isOverseer reports whether somebody is of the registry and has one of some roles. What another issuer says
+// of somebody gives no such role.
+func (x *Exchange) isOverseer(u *annona.User, roles []string) bool {
+	return u.Status == annona.UserActive && u.Partner == "" && u.Provider == "" && hasAny(x.rolesNow(u), roles)
 }
 
 func (x *Exchange) approvalOf(ctx context.Context, id string) (annona.Approval, error) {

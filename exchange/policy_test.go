@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -317,4 +318,54 @@ func codeOf(err error) string {
 		return ""
 	}
 	return annona.CodeOf(err)
+}
+
+// Why something was granted, and with which obligations, is told to the client that asked, to the operator, and to people
+// of the registry who look after data protection or audit. Whoever else asks is told nothing.
+func TestWhoIsToldWhyARequestWasGranted(t *testing.T) {
+	f := newFactors(t, 30)
+	f.rules(func(r *annona.RoleRule) {
+		r.RowCeiling = 200
+		r.Datasets = map[string]annona.DatasetTerms{"individuals": {Fields: []string{"individual_id", "sex", "date_of_birth"}, Treatments: map[string]annona.Treatment{"date_of_birth": annona.TreatYear}}}
+	})
+	f.question.Fields = []string{"individual_id", "date_of_birth"}
+	answer, err := f.Get(t.Context(), f.caller, f.question, f.somebody, exchange.Form{})
+	f.must(err)
+	signedIn := func(change func(*annona.User)) annona.Caller {
+		u := annona.User{ID: annona.NewUID(), Status: annona.UserActive, Version: 1, CreatedAt: f.now}
+		u.Name = "p" + u.ID.String()
+		change(&u)
+		f.must(f.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), u) }))
+		return annona.Caller{Acting: annona.SignedIn{Person: u.ID, Assurance: annona.AssuranceTwoFactors, At: f.now}}
+	}
+	with := func(role string) annona.Caller { return signedIn(func(u *annona.User) { u.Roles = []string{role} }) }
+	second := annona.Client{ID: annona.NewUID(), KeyID: annona.NewUID().String(), Agreement: f.caller.Agreement, Hash: []byte{1}, CreatedAt: f.now, ExpiresAt: f.now.Add(time.Hour)}
+	f.must(f.CreateClient(t.Context(), operator, second))
+	for name, c := range map[string]struct {
+		asks annona.Caller
+		code string
+	}{
+		"the client itself":                {f.caller, ""},
+		"the operator":                     {operator, ""},
+		"who looks after data protection":  {with("data-protection-officer"), ""},
+		"who audits":                       {with("auditor"), ""},
+		"who administers":                  {with("administrator"), "approver_not_entitled"},
+		"who approves":                     {with("approver"), "approver_not_entitled"},
+		"an auditor of a partner":          {signedIn(func(u *annona.User) { u.Roles, u.Partner = []string{"auditor"}, "Program" }), "approver_not_entitled"},
+		"an auditor whom others vouch for": {signedIn(func(u *annona.User) { u.Roles, u.Provider = []string{"auditor"}, "ministry" }), "approver_not_entitled"},
+		"an auditor who is disabled":       {signedIn(func(u *annona.User) { u.Roles, u.Status = []string{"auditor"}, annona.UserDisabled }), "approver_not_entitled"},
+		"an auditor until yesterday":       {signedIn(func(u *annona.User) { u.Roles, u.RolesUntil = []string{"auditor"}, "2031-04-07" }), "approver_not_entitled"},
+		"nobody":                           {annona.Caller{}, "approver_is_a_machine"},
+		"another client":                   {annona.Caller{Client: second.ID, Agreement: f.caller.Agreement, Strength: annona.StrengthSenderConstrained}, "not_found"},
+		"a client that is not on file":     {annona.Caller{Client: annona.NewUID()}, "key_invalid"},
+	} {
+		d, err := f.Decision(t.Context(), c.asks, answer.Request)
+		if codeOf(err) != c.code {
+			t.Errorf("%s: %v, want %q", name, err, c.code)
+			continue
+		}
+		if want := []string{"row_ceiling=200", "step_up=phr/20m0s", "individuals.date_of_birth=year"}; c.code == "" && !slices.Equal(d.Obligations, want) {
+			t.Errorf("%s is told the obligations %q, want %q", name, d.Obligations, want)
+		}
+	}
 }

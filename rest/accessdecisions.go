@@ -11,12 +11,13 @@ import (
 )
 
 func (s *Server) registerAccessDecisions() {
-	huma.Register(s.api, accountable(huma.Operation{
+	huma.Register(s.api, alsoForPeople(accountable(huma.Operation{
 		Method: http.MethodGet, Path: "/v1/decisions/{id}", OperationID: "accessDecision",
 		Summary: "Why a request of yours was granted",
-		Description: "The agreement and the version of the policy under which it was decided, your role, the rules that held, and the hash of all that it was decided from. " +
-			"The id is that of the request: the header Annona-Release or Annona-Request of its answer. Another client's request is not found.",
-	}, http.StatusNotFound), s.accessDecision)
+		Description: "The agreement and the version of the policy under which it was decided, your role, the rules that held, the obligations that came with it, and the hash of all that it was decided from. " +
+			"The id is that of the request: the header Annona-Release or Annona-Request of its answer. Another client's request is not found. " +
+			"People of the registry with the role data-protection-officer or auditor, who have signed in here, may ask about every request.",
+	}, http.StatusForbidden, http.StatusNotFound)), s.accessDecision)
 }
 
 type accessDecisionInput struct {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/exchange"
@@ -34,6 +35,43 @@ func TestDecisionsExplainThemselves(t *testing.T) {
 		}
 	}
 	s.keepsToItself(planted)
+}
+
+// Whoever audits, and has signed in here, may ask why any request was granted; with cookies and a key it is the key that
+// counts.
+func TestAnAuditorAsksWhy(t *testing.T) {
+	s := newSwaps(t)
+	auditor := annona.User{ID: annona.NewUID(), Name: "esi", Roles: []string{"auditor"}, Status: annona.UserActive, Version: 1, CreatedAt: time.Now()}
+	s.check(s.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), auditor) }))
+	s.gate.Users = s.store
+	s.server.Session = func(r *http.Request) (in annona.SignedIn, err error) {
+		if r.Header.Get("Cookie") == "session=esi" {
+			in = annona.SignedIn{Person: auditor.ID, Assurance: annona.AssuranceTwoFactors, At: time.Now()}
+		}
+		return in, nil
+	}
+	id := s.get(onePage, s.full).header.Get("Annona-Request")
+	for name, c := range map[string]struct {
+		key, id, cookie string
+		status          int
+	}{
+		"the auditor":                      {"", id, "session=esi", http.StatusOK},
+		"the auditor, about nothing":       {"", annona.NewUID().String(), "session=esi", http.StatusNotFound},
+		"nobody":                           {"", id, "", http.StatusUnauthorized},
+		"a session that is none":           {"", id, "session=kofi", http.StatusUnauthorized},
+		"another partner with the session": {s.other, id, "session=esi", http.StatusNotFound},
+	} {
+		var headers []string
+		if c.cookie != "" {
+			headers = []string{"Cookie", c.cookie}
+		}
+		if a := s.ask(http.MethodGet, "/v1/decisions/"+c.id, c.key, "", headers...); a.status != c.status {
+			t.Errorf("%s: %d %s, want %d", name, a.status, a.body, c.status)
+		}
+	}
+	if a := s.ask(http.MethodGet, onePage, "", "", "Cookie", "session=esi"); a.status != http.StatusUnauthorized {
+		t.Errorf("the session reads people: %d", a.status)
+	}
 }
 
 // A role holds on every door: what it does not allow is refused alike, and what it withholds is no

@@ -61,9 +61,22 @@ func sessionSecurity() *huma.SecurityScheme {
 	}
 }
 
-// forPeople reports whether an operation is one for people who have signed in here.
-func forPeople(o *huma.Operation) bool {
-	return len(o.Security) == 1 && o.Security[0][sessionScheme] != nil
+// forPerson reports whether a request is that of a person who has signed in here: its operation is for nobody else, or
+// for them too and the request shows neither a key nor a token, only cookies.
+func forPerson(o *huma.Operation, r *http.Request) bool {
+	for _, scheme := range o.Security {
+		if scheme[sessionScheme] != nil {
+			shows := r.Header.Get("X-API-Key") != "" || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") == ""
+			return len(o.Security) == 1 || !shows
+		}
+	}
+	return false
+}
+
+// alsoForPeople lets people who have signed in here ask an operation of clients too.
+func alsoForPeople(o huma.Operation) huma.Operation {
+	o.Security = append(o.Security, map[string][]string{sessionScheme: {}})
+	return o
 }
 
 // authenticatePerson lets a request in that a signed-in person sends.

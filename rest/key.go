@@ -65,7 +65,7 @@ func (s *Server) authenticate(c huma.Context, next func(huma.Context)) {
 		return
 	}
 	r, w := humago.Unwrap(c)
-	if forPeople(c.Operation()) {
+	if forPerson(c.Operation(), r) {
 		s.authenticatePerson(w, r, func() { next(c) })
 		return
 	}

@@ -41,7 +41,7 @@ var wholly = []string{"policy/decide.go", "policy/narrow.go", "exchange/transiti
 
 // guards are the calls of the gate that refuse by an error alone.
 var guards = []string{
-	"operatorOnly", "mayDecide", "maySeeApprovals", "recognize", "knows", "mayLoad", "MayFetch", "mayHave", "signedInWell", "unchanged", "overCeiling", "checkLockOut", "checkPolicyHas",
+	"operatorOnly", "mayDecide", "maySeeApprovals", "mayOversee", "recognize", "knows", "mayLoad", "MayFetch", "mayHave", "signedInWell", "unchanged", "overCeiling", "checkLockOut", "checkPolicyHas",
 	"checkOffer", "onlyOne", "receives", "withinShare", "ownsCaseSource", "ownRequest", "isItself", "enoughAdministrators",
 }
 
