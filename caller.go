@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -667,6 +668,26 @@ func (g *Grant) Field(f *Field) (FieldGrant, bool) {
 		}
 	}
 	return FieldGrant{}, false
+}
+
+// Obligations are what the grant asks for beside letting pass, as far as it is about some fields, one word each:
+//
+//	row_ceiling=200                  at most so many rows of one answer
+//	step_up=phr/15m0s                how a person signs in who begins it by hand, and how long ago at most
+//	individuals.date_of_birth=year   how a field is altered before it leaves
+func (g *Grant) Obligations(fields []FieldGrant) (all []string) {
+	if g.RowCeiling > 0 {
+		all = append(all, "row_ceiling="+strconv.FormatInt(g.RowCeiling, 10))
+	}
+	if g.StepUp != (Demand{}) {
+		all = append(all, "step_up="+g.StepUp.Assurance.String()+"/"+g.StepUp.MaxAge.String())
+	}
+	for _, f := range fields {
+		if f.Treatment != TreatPass {
+			all = append(all, f.Field.Dataset+"."+f.Field.Code+"="+string(f.Treatment))
+		}
+	}
+	return all
 }
 
 // Derives reports whether a derived column may be computed from a field: it passes unaltered, or is

@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"time"
 
@@ -69,30 +68,18 @@ func (x *Exchange) Decision(ctx context.Context, caller annona.Caller, id annona
 // detailObligations is the detail of an entry that says what a grant asked for.
 const detailObligations = "obligations"
 
-// obligations are those of a grant that are about what an inquiry shows, one word each:
-//
-//	row_ceiling=200                      at most so many rows of one answer
-//	step_up=phr/15m0s                    how a person signs in who begins it by hand; how long ago at most
-//	individuals.date_of_birth=year       how a field is altered before it leaves
-func (i *inquiry) obligations() (all []string) {
-	if n := i.grant.RowCeiling; n > 0 {
-		all = append(all, "row_ceiling="+strconv.FormatInt(n, 10))
-	}
-	if d := i.grant.StepUp; d != (annona.Demand{}) {
-		all = append(all, "step_up="+d.Assurance.String()+"/"+d.MaxAge.String())
-	}
-	return append(all, alterations(i.grant, i.shape)...)
-}
+// obligations are those of the grant that are about what an inquiry shows.
+func (i *inquiry) obligations() []string { return i.grant.Obligations(grantsOf(i.grant, i.shape)) }
 
-// alterations are the fields of a shape that do not leave as they are.
-func alterations(grant *annona.Grant, shape *annona.Shape) (all []string) {
+// grantsOf is what a grant says of the fields of a shape.
+func grantsOf(grant *annona.Grant, shape *annona.Shape) (all []annona.FieldGrant) {
 	for _, f := range shape.Columns {
-		if g, granted := grant.Field(f); granted && g.Treatment != annona.TreatPass {
-			all = append(all, f.Dataset+"."+f.Code+"="+string(g.Treatment))
+		if g, granted := grant.Field(f); granted {
+			all = append(all, g)
 		}
 	}
 	for _, group := range shape.Groups {
-		all = append(all, alterations(grant, group.Shape)...)
+		all = append(all, grantsOf(grant, group.Shape)...)
 	}
 	return all
 }

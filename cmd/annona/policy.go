@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -214,11 +216,14 @@ func printExplanation(c console, e *exchange.Explanation) error {
 		_, err := fmt.Fprintf(c.out, "denied: %s: %s\n", annona.CodeOf(e.Refusal), e.Refusal)
 		return err
 	}
-	granted := 0
-	for _, fields := range e.Granted.Fields {
-		granted += len(fields)
+	var granted []annona.FieldGrant
+	for _, dataset := range slices.Sorted(maps.Keys(e.Granted.Fields)) {
+		granted = append(granted, e.Granted.Fields[dataset]...)
 	}
-	_, err := fmt.Fprintf(c.out, "granted: %d columns, at most %d rows of one answer (0: no ceiling)\n", granted, e.Granted.RowCeiling)
+	for _, obligation := range e.Granted.Obligations(granted) {
+		fmt.Fprintln(c.out, "obligation:", obligation)
+	}
+	_, err := fmt.Fprintf(c.out, "granted: %d columns, at most %d rows of one answer (0: no ceiling)\n", len(granted), e.Granted.RowCeiling)
 	return err
 }
 

@@ -42,14 +42,14 @@ func TestPolicyCommands(t *testing.T) {
 	if a.status != http.StatusOK || !strings.Contains(string(a.body), `"sex"`) || strings.Contains(string(a.body), "full_name") {
 		t.Errorf("a page in the role: %d %s", a.status, a.body)
 	}
-	if out := must(t, "policy", "decision", "--data", data, a.header.Get("Annona-Request")); !strings.Contains(out, `"role": "desk"`) || !strings.Contains(out, `"reads"`) {
+	if out := must(t, "policy", "decision", "--data", data, a.header.Get("Annona-Request")); !strings.Contains(out, `"role": "desk"`) || !strings.Contains(out, `"reads"`) || !strings.Contains(out, `"row_ceiling=3"`) {
 		t.Errorf("the decision: %s", out)
 	}
 	explain := func(verb string) string {
 		t.Helper()
 		return must(t, "policy", "explain", "--data", data, "--client", key.ID, "--verb", verb, "--purpose", "eligibility-assessment")
 	}
-	if out := explain("search"); !strings.Contains(out, "granted: 3 columns, at most 3 rows") {
+	if out := explain("search"); !strings.Contains(out, "obligation: row_ceiling=3\ngranted: 3 columns, at most 3 rows") {
 		t.Errorf("explained: %s", out)
 	}
 	if out := explain("export"); !strings.Contains(out, "does not hold: verb") || !strings.Contains(out, "denied: role_not_granted") {
