@@ -8,6 +8,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/policy"
 )
 
 func (r *reporter) beneficiary(id string) *exchange.Beneficiary {
@@ -399,5 +400,21 @@ func TestAMemberShowsWhatTheirHouseholdHas(t *testing.T) {
 				t.Errorf("%s: what the household has is shown", what)
 			}
 		}
+	}
+}
+
+// Who lists those who take part may search people and enrollments.
+func TestRolesOfThoseWhoListBeneficiaries(t *testing.T) {
+	r := newReporter(t)
+	p := policy.Shipped()
+	for name, datasets := range map[string]map[string]annona.DatasetTerms{"both": nil, "people-alone": {"individuals": {}}, "enrollments-alone": {"enrollments": {}}} {
+		p.Roles = append(p.Roles, annona.Role{Name: name, Rules: []annona.RoleRule{{Name: "lists", Verbs: []annona.Verb{annona.VerbSearch}, Datasets: datasets}}})
+	}
+	_, err := r.ApplyPolicy(t.Context(), operator, p)
+	check(t, err)
+	for role, code := range map[string]string{"both": "", "people-alone": "role_not_granted", "enrollments-alone": "role_not_granted"} {
+		check(t, r.SetRole(t.Context(), operator, r.caller.Client, role))
+		_, err := r.Beneficiaries(t.Context(), r.caller, exchange.Question{Dataset: "individuals", Purpose: purpose, Fields: []string{"individual_id"}}, exchange.BeneficiaryChoice{}, 10, "", exchange.Form{Format: "json"})
+		refusal(t, role, err, code)
 	}
 }

@@ -217,3 +217,33 @@ func TestEmergenciesThatAreRefused(t *testing.T) {
 		f.refuses("an emergency role that "+name, err, "policy_malformed")
 	}
 }
+
+// An emergency that is over between the decision and the release shows nobody.
+func TestAnEmergencyThatIsOverMeanwhile(t *testing.T) {
+	f, _ := newEmergency(t)
+	_, err := f.breaks()
+	f.must(err)
+	f.must(f.ask())
+	f.Writer = hooked{f.Writer, func() { f.now = f.now.Add(time.Hour) }}
+	f.refuses("meanwhile", f.ask(), "role_not_granted")
+}
+
+// Who ends an emergency of somebody else sees all of them, and who reviews it looks after data protection or approves.
+func TestWhoEndsAndReviewsAnEmergency(t *testing.T) {
+	f, officer := newEmergency(t)
+	g, err := f.breaks()
+	f.must(err)
+	with := func(role string) annona.Caller {
+		u := annona.User{ID: annona.NewUID(), Name: role, Roles: []string{role}, Status: annona.UserActive, Version: 1, CreatedAt: f.now}
+		f.must(f.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), u) }))
+		return annona.Caller{Acting: annona.SignedIn{Person: u.ID, Assurance: annona.AssuranceTwoFactors, At: f.now}}
+	}
+	_, err = f.EndBreakGlass(t.Context(), with("case-worker"), g.ID.String())
+	f.refuses("the end by a case worker", err, "approver_not_entitled")
+	for _, role := range []string{"administrator", "auditor"} {
+		_, err = f.ReviewBreakGlass(t.Context(), with(role), g.ID.String(), annona.GlassJustified, "seen")
+		f.refuses("the review of who is "+role, err, "approver_not_entitled")
+	}
+	_, err = f.ReviewBreakGlass(t.Context(), officer, g.ID.String(), annona.GlassJustified, "seen")
+	f.must(err)
+}

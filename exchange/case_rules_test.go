@@ -11,6 +11,7 @@ import (
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/audit"
 	"github.com/annona-exchange/annona/exchange"
+	"github.com/annona-exchange/annona/policy"
 )
 
 // Each rule of cases by itself: what it lets pass, and what it stops.
@@ -476,4 +477,95 @@ func TestNotesAndOffersThatAreSaidWrongly(t *testing.T) {
 	home := o.open(t, said{"household_id": lines(lives)[0], "case_type": "social_support"})
 	_, err = o.OfferTransition(t.Context(), o.town, purpose, home.ID, exchange.Offer{Kind: "referral", ToPartner: "clinic", Basis: "consent", ExpiresOn: tomorrow()})
 	refusal(t, "the consent of a household", err, "consent_missing")
+}
+
+// Whoever reads notes, or writes them, may do so with cases and with notes.
+func TestRolesOfThoseWhoNote(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	whole := annona.DatasetTerms{}
+	p := policy.Shipped()
+	for name, datasets := range map[string]map[string]annona.DatasetTerms{"both": {"cases": whole, "case_notes": whole}, "cases-alone": {"cases": whole}, "notes-alone": {"case_notes": whole}} {
+		p.Roles = append(p.Roles, annona.Role{Name: name, Rules: []annona.RoleRule{{Name: "all", Verbs: []annona.Verb{annona.VerbReadCases, annona.VerbWriteCases}, Datasets: datasets}}})
+	}
+	_, err := o.ApplyPolicy(t.Context(), operator, p)
+	check(t, err)
+	for role, code := range map[string]string{"cases-alone": "role_not_granted", "notes-alone": "role_not_granted", "both": ""} {
+		check(t, o.SetRole(t.Context(), operator, o.town.Client, role))
+		_, err := o.CaseNotes(t.Context(), o.town, purpose, v.ID, nil, "", 10)
+		refusal(t, "to read: "+role, err, code)
+		_, err = o.AddCaseNote(t.Context(), o.town, purpose, v.ID, exchange.CaseNote{Kind: "call", Text: "x"})
+		refusal(t, "to write: "+role, err, code)
+	}
+}
+
+// The view of a beneficiary has cases only for who may read cases.
+func TestABeneficiaryWithoutItsCases(t *testing.T) {
+	o := newOffices(t)
+	o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	_, err := o.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{Name: "reads", Verbs: []annona.Verb{annona.VerbGet}}))
+	check(t, err)
+	for role, sees := range map[string]bool{"partner": true, "desk": false} {
+		check(t, o.SetRole(t.Context(), operator, o.town.Client, role))
+		b, err := o.Beneficiary(t.Context(), o.town, exchange.Question{Purpose: purpose}, o.people[0], exchange.Form{Format: "json"})
+		check(t, err)
+		shown := slices.ContainsFunc(b.Parts, func(p exchange.BeneficiaryPart) bool { return strings.HasSuffix(p.Name, "cases") })
+		if shown != sees {
+			t.Errorf("in the role %s cases are shown: %v", role, shown)
+		}
+	}
+}
+
+// The updates of cases are for who keeps cases.
+func TestUpdatesOfCasesAreForWhoKeepsThem(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	a, err := o.store.Agreement(t.Context(), "town")
+	check(t, err)
+	a.Cases = nil
+	_, err = o.ApplyAgreement(t.Context(), operator, *a)
+	check(t, err)
+	_, err = o.MatterUpdates(t.Context(), o.town, purpose, "cases", v.ID, "", 10)
+	refusal(t, "without cases", err, "cases_not_granted")
+}
+
+// The content of an attachment leaves where all that is said of it may be seen unaltered.
+func TestAnAttachmentThatIsSeenAltered(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	letter := o.attach(t, v, "a letter")
+	a, err := o.store.Agreement(t.Context(), "town")
+	check(t, err)
+	terms := a.Datasets["case_attachments"]
+	terms.Treatments = map[string]annona.Treatment{"sha256": annona.TreatMask}
+	a.Datasets["case_attachments"] = terms
+	_, err = o.ApplyAgreement(t.Context(), operator, *a)
+	check(t, err)
+	_, err = o.OpenAttachment(t.Context(), o.town, purpose, v.ID, letter.ID)
+	refusal(t, "with a masked hash", err, "content_not_granted")
+}
+
+// The system in which cases are kept is that of one partner, with one confidentiality.
+func TestASourceOfCasesIsOfOnePartner(t *testing.T) {
+	o := newOffices(t)
+	a, err := o.store.Agreement(t.Context(), "town")
+	check(t, err)
+	for what, c := range map[string]struct {
+		partner string
+		cleared []string
+		code    string
+	}{
+		"the same partner":    {"town", []string{"restricted"}, ""},
+		"with less clearance": {"town", nil, "case_source_taken"},
+		"another partner":     {"school", []string{"restricted"}, "case_source_taken"},
+	} {
+		next, terms := *a, *a.Cases
+		terms.Confidentiality = c.cleared
+		next.Name, next.Partner.Name, next.Cases = "another", c.partner, &terms
+		_, err := o.ApplyAgreement(t.Context(), operator, next)
+		refusal(t, what, err, c.code)
+		next.Cases = nil
+		_, err = o.ApplyAgreement(t.Context(), operator, next)
+		check(t, err)
+	}
 }

@@ -148,3 +148,16 @@ func TestChecksAreBounded(t *testing.T) {
 		t.Errorf("too many rows: %v", err)
 	}
 }
+
+// A role bounds how many are asked about at once.
+func TestTheCeilingOfChecks(t *testing.T) {
+	r := newChecker(t)
+	_, err := r.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{Name: "one", RowCeiling: 1}))
+	check(t, err)
+	check(t, r.SetRole(t.Context(), operator, r.caller.Client, "desk"))
+	row := exchange.EnrolledCheck{Identifiers: card("C1"), Program: "child-grant"}
+	r.same("two", r.check(row, row), "row_ceiling")
+	if got := r.check(row); len(got) != 1 || got[0] == "row_ceiling" {
+		t.Errorf("one: %q", got)
+	}
+}

@@ -171,3 +171,14 @@ func TestDecisionsNeedAGrant(t *testing.T) {
 		t.Errorf("none yet: %+v, %v", page, err)
 	}
 }
+
+// A decision about a household needs an agreement that shows the ids of households.
+func TestADecisionAboutWhatIsNotGranted(t *testing.T) {
+	r := newRegistry(t, 10)
+	r.partner(t, func(a *annona.Agreement) { deciding(a); delete(a.Datasets, "households") })
+	d := decision("1", "")
+	d.HouseholdID = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	if got := r.decide(t, d); len(got) != 1 || got[0] != exchange.VerdictRefused+" dataset_not_granted" {
+		t.Errorf("verdicts %q", got)
+	}
+}

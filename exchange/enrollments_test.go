@@ -294,3 +294,22 @@ func TestErasureTakesEnrollments(t *testing.T) {
 	}
 	r.same("reported again", r.report(false, enrolled("1", a)), "refused not_found")
 }
+
+// A report about a household needs an agreement that shows the ids of households.
+func TestAReportAboutWhatIsNotGranted(t *testing.T) {
+	r := newReporter(t)
+	p := cashTransfer()
+	p.Code, p.AssistanceUnit = "home-grant", "household"
+	_, _, err := r.ApplyProgram(t.Context(), operator, p)
+	check(t, err)
+	r.partner(t, func(a *annona.Agreement) {
+		r.terms(a)
+		a.Programs = append(a.Programs, annona.ProgramTerms{Program: "home-grant", See: true, Report: true})
+		delete(a.Datasets, "households")
+	})
+	row := enrolled("1", "", "program", "home-grant", "household_id", "aaaaaaaaaaaaaaaaaaaaaaaaaa")
+	delete(row, "individual_id")
+	if got := r.report(false, row); len(got) != 1 || !strings.Contains(got[0], "dataset_not_granted") {
+		t.Errorf("verdicts %q", got)
+	}
+}

@@ -485,3 +485,19 @@ func TestPoliciesTheGateRefuses(t *testing.T) {
 		t.Errorf("rows by a special field: %v", err)
 	}
 }
+
+// agreementless has lost an agreement.
+type agreementless struct{ annona.Standings }
+
+func (agreementless) Agreement(context.Context, string) (*annona.Agreement, error) { return nil, nil }
+
+// A client whose agreement is not on file may do nothing.
+func TestAClientWithoutItsAgreement(t *testing.T) {
+	f := newFactors(t, 10)
+	f.must(f.ask())
+	f.Standings = agreementless{f.store}
+	f.Remembered = exchange.Remember(f.Standings)
+	if err := f.ask(); codeOf(err) != "agreement_not_active" {
+		t.Errorf("got %v", err)
+	}
+}

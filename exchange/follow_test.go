@@ -548,3 +548,12 @@ func recordOf(changes *exchange.Changes, c exchange.Change) string {
 	_, text := rowText(changes.Records, c.Row)
 	return text
 }
+
+// Changes are told by the ids of their records, so that a follower is granted them.
+func TestWhoFollowsIsGrantedIds(t *testing.T) {
+	r := newRegistry(t, 10)
+	r.partner(t, except("individual_id"))
+	if _, err := r.Follow(t.Context(), r.caller, exchange.Question{Dataset: "individuals", Purpose: purpose}, "", 10, 0, exchange.Form{}); codeOf(err) != "field_not_granted" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -230,3 +230,36 @@ func (r *doors) denies(t *testing.T, name, verbs string) {
 		t.Errorf("%s: the ledger has denials of %q, want %q", name, entered, want)
 	}
 }
+
+// A bulk is decided by each kind of what it does, before any row is looked at.
+func TestABulkIsDecidedByWhatItDoes(t *testing.T) {
+	r := newOperations(t)
+	_, err := r.Bulk(t.Context(), r.caller, purpose, []exchange.Operation{{Do: exchange.DoUpdate, Update: exchange.Update{Question: exchange.Question{Dataset: "individuals"}}}}, false)
+	if annona.CodeOf(err) != "role_not_granted" {
+		t.Errorf("an update in a bulk: %v", err)
+	}
+}
+
+// A client that is revoked is told nothing of an export that it has asked for before.
+func TestARepeatedRequestOfARevokedClient(t *testing.T) {
+	r := newOperations(t)
+	check(t, r.SetRole(t.Context(), operator, r.caller.Client, annona.RolePartner))
+	asks := func() error {
+		_, _, err := r.StartExport(t.Context(), r.caller, exchange.ExportRequest{Spec: "everybody", Key: "once"})
+		return err
+	}
+	check(t, asks())
+	check(t, asks())
+	check(t, r.RevokeClient(t.Context(), operator, r.caller.Client))
+	if err := asks(); codeOf(err) != "key_invalid" {
+		t.Errorf("repeated: %v", err)
+	}
+}
+
+// A registry in which nothing waits for a second person has no list of what waits.
+func TestNothingWaitsWhereNobodyApproves(t *testing.T) {
+	r := newRegistry(t, 1)
+	if _, err := r.ListApprovals(t.Context(), operator, ""); codeOf(err) != "approver_not_entitled" {
+		t.Errorf("got %v", err)
+	}
+}
