@@ -263,3 +263,31 @@ func TestNothingWaitsWhereNobodyApproves(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Loads over the wire are for clients; the command line has its own way.
+func TestTheOperatorIsNoRegistrar(t *testing.T) {
+	r := newOperations(t)
+	if _, err := r.ReceiveLoad(t.Context(), operator, exchange.LoadRequest{Mapping: "people"}); codeOf(err) != "clients_only" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Who changes records reads them too: an update is held against what the caller has seen.
+func TestWhoUpdatesMayRead(t *testing.T) {
+	r := newOperations(t)
+	_, err := r.ApplyPolicy(t.Context(), operator, narrower("writes", annona.RoleRule{Name: "all", Verbs: []annona.Verb{annona.VerbUpdate}}))
+	check(t, err)
+	check(t, r.SetRole(t.Context(), operator, r.caller.Client, "writes"))
+	if err := r.try(t, "Update", r.caller); codeOf(err) != "role_not_granted" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Where nobody signs in, no client acts for a person.
+func TestNobodyIsActedForWhereNobodySignsIn(t *testing.T) {
+	r := newRegistry(t, 1)
+	r.caller.Acting = annona.SignedIn{Person: annona.NewUID(), Assurance: annona.AssurancePasskey, At: time.Now()}
+	if _, err := r.Search(t.Context(), r.caller, everybody, 1, "", exchange.Form{}); codeOf(err) != "invalid_token" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -96,6 +96,7 @@ func TestAChangeRequestIsReviewed(t *testing.T) {
 	withdraw := func(key string) answer {
 		return w.ask(http.MethodDelete, changeRequestsPath+"/"+second+"?purpose="+purposeOf["full"], w.full, "", "Idempotency-Key", key)
 	}
+	w.wants("withdrawn by the reviewer", w.ask(http.MethodDelete, changeRequestsPath+"/"+second+"?purpose="+purposeOf["other"], w.other, "", "Idempotency-Key", "w"), http.StatusForbidden, "request_of_others")
 	if a := withdraw("w"); a.status != http.StatusOK || !strings.Contains(a.body, "withdrawn") {
 		t.Errorf("withdrawn: %d %s", a.status, a.body)
 	}
@@ -114,6 +115,24 @@ func TestAChangeRequestIsReviewed(t *testing.T) {
 	}
 	if strings.Contains(w.logged(), "Nyaboke") {
 		t.Error("the log has a name")
+	}
+}
+
+// Who approves a change sees all that it asks for, unaltered.
+func TestAReviewerSeesAllOfAChange(t *testing.T) {
+	w := newWorkbench(t, func(a *annona.Agreement) {
+		individuals, seen := a.Updates["individuals"], a.Datasets["individuals"]
+		individuals.Review = a.Name == "full"
+		a.Updates["individuals"], a.Reviews = individuals, a.Name == "other"
+		if a.Name == "other" {
+			seen.Except = append(seen.Except, "marital_status")
+			a.Datasets["individuals"] = seen
+		}
+	})
+	id := w.queue("full", `{"marital_status":"married","full_name":"Moraa Nyaboke"}`)
+	w.wants("approved", w.decide("other", changeRequestsPath, id, "decision", "approve"), http.StatusForbidden, "review_not_granted")
+	if record, _ := w.read("full", w.path("full", "individuals", w.somebodyOf("full"))); record["full_name"] == "Moraa Nyaboke" {
+		t.Error("it has taken effect")
 	}
 }
 
