@@ -274,6 +274,30 @@ func TestTheAuthorityOfAnExportIsItsInitiators(t *testing.T) {
 	}
 }
 
+// An export that would hold more rows than its client may have is refused, of all rows and of changes. A file of one that
+// is complete is given out to nobody who may have fewer by now.
+func TestAnExportStaysBelowItsCeiling(t *testing.T) {
+	r := newRegistry(t, 250)
+	r.spec("all", nil)
+	r.spec("changes", func(s *annona.ExportSpec) { s.Mode = annona.SpecDelta })
+	complete := r.finish(r.worker(), r.start("all", "").ID)
+	r.finish(r.worker(), r.start("changes", "").ID)
+	p, err := r.gate.PolicyVersion(r.Context(), operator, 0)
+	r.must(err)
+	p.Roles = append(p.Roles, annona.Role{Name: "desk", Rules: []annona.RoleRule{{Name: "few", RowCeiling: 200}}})
+	_, err = r.gate.ApplyPolicy(r.Context(), operator, *p)
+	r.must(err)
+	r.must(r.gate.SetRole(r.Context(), operator, r.caller.Client, "desk"))
+	for _, spec := range []string{"all", "changes"} {
+		if _, _, err := r.gate.StartExport(r.Context(), r.caller, exchange.ExportRequest{Spec: spec}); annona.CodeOf(err) != "row_ceiling" {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	if _, err := r.open(complete.ID, r.manifest(complete).Files[0].Name); annona.CodeOf(err) != "regenerate" {
+		t.Errorf("a file of before: %v", err)
+	}
+}
+
 // TestWhatEndsADownload: a download that has begun is asked about again, and ends with what it was allowed by.
 func TestWhatEndsADownload(t *testing.T) {
 	for code, change := range map[string]func(r *registry, job annona.UID){
