@@ -328,6 +328,21 @@ func TestWhatEndsADownload(t *testing.T) {
 	}
 }
 
+// A download ends with the day on which its agreement ends, though nothing is written then.
+func TestADownloadEndsWithItsAgreement(t *testing.T) {
+	r := newRegistry(t, 30)
+	r.caller = r.partner("program", func(a *annona.Agreement) { a.ValidUntil = annona.DateOf(r.clock()).AddDays(1) })
+	r.spec("all", nil)
+	job := r.finish(r.worker(), r.start("all", "").ID)
+	fetch, err := r.gate.OpenExport(r.Context(), r.caller, job.ID.String(), r.manifest(job).Files[0].Name, "all")
+	r.must(err)
+	r.must(fetch.Ask(r.Context()))
+	r.move(48 * time.Hour)
+	if err := fetch.Ask(r.Context()); annona.CodeOf(err) != "agreement_not_active" {
+		t.Errorf("behind its last day: %v", err)
+	}
+}
+
 func TestAPartnerSeesItsOwnExportsOnly(t *testing.T) {
 	r := newRegistry(t, 20)
 	r.spec("all", nil)
