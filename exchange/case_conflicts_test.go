@@ -345,3 +345,19 @@ func TestATagIsOfWhatIsShown(t *testing.T) {
 		t.Errorf("an edit of what was read: %+v", mine)
 	}
 }
+
+// Who approves a conflict sees all that it asks for.
+func TestAConflictOfWhichAPartIsSeen(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "north"})
+	_, err := o.edit(t, o.town, v, "", said{"team": "south"})
+	check(t, err)
+	c := o.clash(t, o.town, v, "a", said{"team": "west", "priority": "high"})
+	_, err = o.ApplyPolicy(t.Context(), operator, narrower("desk", annona.RoleRule{
+		Name: "teams", Verbs: []annona.Verb{annona.VerbReadCases, annona.VerbWriteCases}, Datasets: map[string]annona.DatasetTerms{"cases": {Fields: []string{"case_id", "team"}}},
+	}))
+	check(t, err)
+	check(t, o.SetRole(t.Context(), operator, o.town.Client, "desk"))
+	_, err = o.resolve(t, o.town, exchange.CaseVerdict{ID: v.ID, Conflict: c.Conflict}, "b", true)
+	refusal(t, "approved", err, "review_not_granted")
+}

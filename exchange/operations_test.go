@@ -291,3 +291,27 @@ func TestNobodyIsActedForWhereNobodySignsIn(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What runs by a schedule runs for a client that is on file, and of the same agreement.
+func TestAScheduleOfNobody(t *testing.T) {
+	r := newOperations(t)
+	for what, spec := range map[string]annona.ExportSpec{
+		"a client that is not on file":  {Agreement: "program", Schedule: &annona.Schedule{Client: nobody.String()}},
+		"a client of another agreement": {Agreement: "another", Schedule: &annona.Schedule{Client: r.caller.Client.String()}},
+	} {
+		spec.Name = "everybody"
+		if _, err := r.StartScheduled(t.Context(), &spec, time.Now()); codeOf(err) != "schedule_client" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A specification names only what the agreement grants.
+func TestASpecificationOfWhatIsNotGranted(t *testing.T) {
+	r := newRegistry(t, 1)
+	r.partner(t, except("full_name"))
+	spec := annona.ExportSpec{Name: "names", Agreement: "program", Purpose: purpose, Dataset: "individuals", Format: "csv", Fields: []annona.SpecField{{Field: "full_name"}}}
+	if _, _, err := r.PutExportSpec(t.Context(), operator, spec); codeOf(err) != "field_not_granted" {
+		t.Errorf("got %v", err)
+	}
+}
