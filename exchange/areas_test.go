@@ -295,6 +295,9 @@ func TestReorganizationDue(t *testing.T) {
 		}
 	}
 	for day, want := range []string{"XA-2", "XB", "XC"} {
+		if _, _, err := p.ApplyDue(p.ctx, annona.Caller{}); codeOf(err) != "operator_only" {
+			t.Errorf("day %d: by nobody: %v", day, err)
+		}
 		applied, moved, err := p.ApplyDue(p.ctx, operator)
 		if check(t, err); applied != min(day, 1) || moved.Moved != min(day, 1) {
 			t.Errorf("day %d: applied %d, moved %+v", day, applied, moved)
