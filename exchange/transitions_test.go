@@ -345,13 +345,16 @@ func TestATransferToOneWhoReceivesNoMore(t *testing.T) {
 // An answer that gives the case to nobody leaves the case as it was read.
 func TestAnAnswerThatMovesNothing(t *testing.T) {
 	o := newOffices(t)
+	cases, _ := annona.Standard().Dataset("cases")
+	number := annona.Number(0)
 	for kind, answer := range map[string]string{"referral": "accept", "transfer": "decline"} {
+		number++
 		v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
 		id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind = kind })
 		check(t, err)
 		check(t, o.reply(t, o.clinic, id, answer))
-		if got := o.cases(t, o.town, exchange.CaseChoice{ID: v.ID}, "version"); len(got) != 1 || got[0] != "1" {
-			t.Errorf("%s of a %s: the case has the version %q", answer, kind, got)
+		if events, err := o.store.MatterEvents(t.Context(), cases, []annona.Number{number}, 0, 10); err != nil || len(events) != 1 {
+			t.Errorf("%s of a %s: the case has the events %+v, %v", answer, kind, events, err)
 		}
 	}
 }
