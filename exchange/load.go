@@ -28,11 +28,13 @@ type Loading struct {
 	done    annona.Loaded
 	report  LoadReport
 
-	mu   sync.Mutex // of load, done, report, told, seen, named, learned, blocks, kept and confirms: a heart beats beside the writes, of which two may go on
+	mu   sync.Mutex // of load, done, report, told, seen, named, learned, blocks, kept, confirms and apart: a heart beats beside the writes, of which two may go on
 	load annona.Load
 	told time.Time // when the registry was last told that the load runs
 	stop func()    // of the heart
 	last *turn     // of the write that was begun last
+
+	apart spacing // of its writes
 
 	follows bool // the source has loaded before
 
@@ -154,13 +156,14 @@ func (l *Loading) write(ctx context.Context, b *Batch, before *turn) (outcome, e
 }
 
 func (l *Loading) writeReady(ctx context.Context, b *Batch, before *turn) (outcome, error) {
-	if shared := l.isShared(b); shared || len(l.match) > 0 { // somebody whom the write before it brings may be matched
+	if shared := l.isShared(b); shared || len(l.match) > 0 || l.keepsApart() { // somebody whom the write before it brings may be matched
 		if err := before.await(ctx, 0); err != nil {
 			return outcome{}, err
 		}
 		if shared {
 			return l.writeShared(ctx, b)
 		}
+		before = nil
 	}
 	return l.writeAlone(ctx, b, before)
 }
@@ -170,6 +173,7 @@ func (l *Loading) writeReady(ctx context.Context, b *Batch, before *turn) (outco
 func (l *Loading) writeAlone(ctx context.Context, b *Batch, before *turn) (outcome, error) {
 	s := &share{load: l, batch: b, before: before}
 	err := group{s}.commit(ctx)
+	l.space(s, err)
 	if errors.Is(err, errTooEarly) {
 		if err := before.await(ctx, 0); err != nil {
 			return outcome{}, err

@@ -37,6 +37,7 @@ type share struct {
 	alone bool          // it is to be written by itself
 	// before is the turn of the load's write before it; nil: that has ended, or there is none.
 	before *turn
+	runs   int // of the transaction
 	settling
 	err error
 }
@@ -164,6 +165,9 @@ func (g group) commit(ctx context.Context) error {
 	}
 	x, all := g[0].load.x, joinBatches(batches)
 	return x.Writer.Update(ctx, func(tx annona.Tx) error {
+		for _, s := range g {
+			s.runs++
+		}
 		if all.moves != x.indexMoves() {
 			all = g.rehash(batches, all.runs)
 		}

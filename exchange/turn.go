@@ -74,3 +74,45 @@ func (s *share) takeTurn(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Two writes meet when the later one holds what the earlier one wants: a household that somebody leaves, or
+// one whose head somebody becomes. Until the later one gives way, both wait. Where two meet, more will: a source
+// that moves many people moves them to their neighbors. So behind a meeting some writes are kept apart: each is
+// begun when the one before it has ended.
+
+// spacing says how many of the next writes are kept apart.
+type spacing struct{ left, wide int }
+
+// fewest and most writes that are kept apart behind a meeting: twice as many as behind the last one, half as
+// many for each write since then that was begun beside another one and met nobody.
+const (
+	fewestApart = 8
+	mostApart   = 256
+)
+
+// keepsApart reports whether the next write begins only behind the one before it.
+func (l *Loading) keepsApart() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.apart.left == 0 {
+		return false
+	}
+	l.apart.left--
+	return true
+}
+
+// space says how the writes behind one that was begun beside another are to be kept apart. A transaction that
+// ran more than once has met somebody as well: the database has ended it.
+func (l *Loading) space(s *share, err error) {
+	if s.before == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !errors.Is(err, errTooEarly) && s.runs < 2 {
+		l.apart.wide /= 2
+		return
+	}
+	l.apart.wide = min(max(2*l.apart.wide, fewestApart), mostApart)
+	l.apart.left = l.apart.wide
+}

@@ -149,3 +149,86 @@ func TestAWriteBehindOneThatFails(t *testing.T) {
 		})
 	}
 }
+
+// hurriedWriter counts the transactions of a load that ran again because they were begun too early.
+type hurriedWriter struct {
+	annona.Writer
+	early atomic.Int64
+}
+
+func (w *hurriedWriter) Update(ctx context.Context, fn func(annona.Tx) error) error {
+	runs := 0
+	err := w.Writer.Update(ctx, func(tx annona.Tx) error {
+		runs++
+		return fn(tx)
+	})
+	if err != nil || runs > 1 {
+		w.early.Add(1)
+	}
+	return err
+}
+
+// moved are rows of households of two, in batches of ten households. Everybody lives so many households away from
+// where they live with none, and what is said of each household says so as well.
+func moved(t *testing.T, batches, away int) (all [][2][]annona.Record) {
+	t.Helper()
+	all = make([][2][]annona.Record, batches)
+	households := 10 * batches
+	for i := range households {
+		home := (i + away) % households
+		r := row(t, "households", fmt.Sprint("h", i), "poverty_score", fmt.Sprint(10+away))
+		r.File, r.Line = 1, i+1
+		all[i/10][0] = append(all[i/10][0], r)
+		for n, role := range []string{"head", "child"} {
+			m := member(fmt.Sprint("p", 2*i+n), fmt.Sprint("h", home), role)
+			m.Source, m.File, m.Line = "survey", 2, 2*i+n+1
+			all[home/10][1] = append(all[home/10][1], m)
+		}
+	}
+	return all
+}
+
+// write writes batches as an import does: each is begun beside the one before it.
+func (p *place) write(t *testing.T, batches [][2][]annona.Record) (loaded annona.Loaded) {
+	t.Helper()
+	load, err := p.BeginLoad(t.Context(), operator, exchange.LoadOrder{Source: "survey"})
+	check(t, err)
+	wait := func() error { return nil }
+	for _, some := range batches {
+		b, err := load.MakeReady(some[0], some[1])
+		check(t, err)
+		next := load.WriteBehind(t.Context(), b)
+		check(t, wait())
+		wait = next
+	}
+	check(t, wait())
+	loaded, err = load.Finish(t.Context())
+	check(t, err)
+	return loaded
+}
+
+// TestWritesThatMeetKeepApart moves everybody into a household of the batch before. Each batch wants households that
+// the next one holds; nearly none waits for another one to give way.
+func TestWritesThatMeetKeepApart(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p, err := g.open(t.Context())
+			check(t, err)
+			defer func() { check(t, p.store.Close()) }()
+			const batches = 12
+			p.write(t, moved(t, batches, 0))
+			p.now = p.now.AddDate(0, 1, 0)
+			usual := p.Writer
+			w := &hurriedWriter{Writer: usual}
+			p.Writer = w
+			defer func() { p.Writer = usual }()
+			loaded := p.write(t, moved(t, batches, 3))
+			if loaded.Changed != 30*batches {
+				t.Errorf("%+v", loaded)
+			}
+			if early := w.early.Load(); early > 2 {
+				t.Errorf("%d of %d transactions were begun too early", early, batches)
+			}
+		})
+	}
+}
