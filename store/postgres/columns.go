@@ -188,8 +188,8 @@ func (t *tx) prepareTable(tb table) (*table, error) {
 		}
 	}
 	tb.columns = append(slices.Clone(recordColumns), set...)
-	tb.find = `SELECT k.position, r.digest, r.number, r.version, coalesce((SELECT true FROM tombstones s
-			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3 LIMIT 1), false),
+	tb.find = `SELECT k.position, r.digest, r.number, r.version, CASE WHEN (SELECT EXISTS (SELECT FROM tombstones)) THEN coalesce((SELECT true FROM tombstones s
+			WHERE s.source = k.source COLLATE "C" AND s.source_key = k.key COLLATE "C" AND s.dataset = '` + tb.dataset + `' AND s.expires_at > $3 LIMIT 1), false) ELSE false END,
 			(SELECT EXISTS (SELECT FROM other_keys) OR EXISTS (SELECT FROM deleted_records))
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (source, key, position)
 		LEFT JOIN ` + tb.dataset + ` r ON r.source = k.source COLLATE "C" AND r.source_key = k.key COLLATE "C"`

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"sort"
 
 	"github.com/annona-exchange/annona"
 )
@@ -52,6 +53,13 @@ func (t *tx) identifiersOf(tb table, number annona.Number) (all []annona.Identif
 // entries are entries of the index of places.
 type entries struct{ places, numbers []int64 }
 
+func (e *entries) Len() int           { return len(e.places) }
+func (e *entries) Less(i, j int) bool { return e.places[i] < e.places[j] }
+func (e *entries) Swap(i, j int) {
+	e.places[i], e.places[j] = e.places[j], e.places[i]
+	e.numbers[i], e.numbers[j] = e.numbers[j], e.numbers[i]
+}
+
 func (e *entries) add(number annona.Number, places ...int64) {
 	for _, place := range places {
 		e.places, e.numbers = append(e.places, place), append(e.numbers, int64(number))
@@ -93,6 +101,7 @@ func (t *tx) writeIdentifiers(noun string, changes []*written) error {
 	if err := t.sendLater(); err != nil {
 		return err
 	}
+	sort.Sort(&added) // neighbors of a tree are put there one behind the other
 	rows := rowsFor("identifier_index", []string{"place", "number"})
 	for i, place := range added.places {
 		rows.add(place, added.numbers[i])

@@ -154,7 +154,7 @@ func (k *keyChange) write() error {
 	}
 	if len(k.rewritten.blocks) > 0 {
 		if err := k.exec(`UPDATE annona_keys.subject_keys k SET generation = $2, wrapped = n.wrapped
-			FROM unnest($3::bigint[], $4::bytea[]) AS n (block, wrapped) WHERE k.noun = $1 AND k.block = n.block`,
+			FROM unnest($3::bigint[], $4::bytea[]) AS n (block, wrapped) WHERE k.noun = $1 AND k.block = n.block AND k.block = ANY ($3)`, // by the index, also while the server knows nothing of the table
 			k.noun, k.generation, k.rewritten.blocks, k.rewritten.wrapped); err != nil {
 			return err
 		}
