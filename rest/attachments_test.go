@@ -128,7 +128,7 @@ func TestWhatEndsADownloadOfAnAttachment(t *testing.T) {
 			slow := &http.Transport{DisableCompression: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
 				conn, err := net.Dial(network, address)
 				if err == nil {
-					err = conn.(*net.TCPConn).SetReadBuffer(4096) // so that the server waits for its reader
+					err = conn.(*net.TCPConn).SetReadBuffer(64 << 10) // so that the server waits for its reader
 				}
 				return conn, err
 			}}
