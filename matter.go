@@ -141,6 +141,7 @@ type MatterChoice struct {
 	States   []string
 	Owner    string
 	Worker   string
+	DueFrom  Date
 	DueUntil Date
 	Since    time.Time // changed then or later
 }
@@ -228,14 +229,23 @@ type MatterTx interface {
 	// PutMatters writes matters that this transaction has found, held or got, each as the version after
 	// that, which it names, with an event. Its subject is not touched: no page of it shows matters.
 	PutMatters(ctx context.Context, by Author, matters []Matter) error
-	// PutShare writes what a transition lets a partner see of a matter, EndShare takes it back. Both move
-	// the policy epoch.
-	PutShare(ctx context.Context, s Share) error
-	EndShare(ctx context.Context, s Share) error
 	// EraseMatters removes the matters about somebody with those that belong to them, their shares, and
 	// the images that their events keep; an erased event follows each. It returns whose keys are to be
 	// destroyed.
 	EraseMatters(ctx context.Context, by Author, subject SubjectRef) ([]MatterRef, error)
+}
+
+// ShareTx writes what is shared of matters, within a transaction. What it writes of shares moves the policy epoch.
+type ShareTx interface {
+	// PutShare writes what a transition lets a partner see of a matter, EndShare takes it back.
+	PutShare(ctx context.Context, s Share) error
+	EndShare(ctx context.Context, s Share) error
+	// EndShares takes back all that is shared of a matter, whoever it is shared with.
+	EndShares(ctx context.Context, matter MatterRef) error
+	// HoldWithParent locks the matter to which one belongs, and then all of its dataset that belong to that one:
+	// the parent stands first, the others behind it in order of number. None are returned when the matter, or its
+	// parent, is not on file.
+	HoldWithParent(ctx context.Context, parents, dataset *Dataset, number Number) ([]Matter, error)
 }
 
 // AttachmentTx writes what attachments of cases contain, within a transaction.

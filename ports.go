@@ -38,6 +38,7 @@ type Tx interface {
 	ExportTx
 	DecisionTx
 	MatterTx
+	ShareTx
 	AttachmentTx
 	ProgramTx
 	RequestTx

@@ -68,19 +68,24 @@ func (d *caseDesk) choice(ctx context.Context, c CaseChoice) (choice annona.Matt
 
 // page reads a page of matters, and releases it.
 func (d *caseDesk) page(ctx context.Context, i *inquiry, choice annona.MatterChoice, after string, limit int) (*Answer, error) {
-	from, err := d.x.openCursor(i, after)
-	if err != nil {
-		return nil, err
-	}
-	if ceiling := i.grant.RowCeiling; ceiling > 0 {
-		limit = int(min(int64(limit), ceiling))
-	}
 	page := annona.NewPage(i.shape)
-	more, err := d.x.readOwn(ctx, i, d.worker, page, choice, from, limit)
+	more, err := d.readPage(ctx, i, choice, after, limit, page)
 	if err != nil {
 		return nil, err
 	}
 	return d.x.answerPage(ctx, i, page, more)
+}
+
+// readPage appends the matters behind a cursor to a page, within the ceiling of the grant.
+func (d *caseDesk) readPage(ctx context.Context, i *inquiry, choice annona.MatterChoice, after string, limit int, page *annona.Page) (more bool, err error) {
+	from, err := d.x.openCursor(i, after)
+	if err != nil {
+		return false, err
+	}
+	if ceiling := i.grant.RowCeiling; ceiling > 0 {
+		limit = int(min(int64(limit), ceiling))
+	}
+	return d.x.readOwn(ctx, i, d.worker, page, choice, from, limit)
 }
 
 // one reads a case, and releases it.

@@ -421,7 +421,7 @@ func TestRulesOfTransitions(t *testing.T) {
 	usual := o.Clock
 	o.Clock = func() time.Time { return usual().AddDate(0, 0, 2) }
 	refusal(t, "two days later", answer(o.town, request, "accept"), "transition_expired")
-	check(t, answer(o.clinic, request, "cancel"))
+	refusal(t, "to cancel what has ended by itself", answer(o.clinic, request, "cancel"), "transition_expired")
 	o.Clock = usual
 	_, err = o.edit(t, o.town, exchange.CaseVerdict{ID: v.ID, ETag: o.tagOf(t, o.town, v)}, "close", said{"closure_reason": "goals_met", "outcome": "improved"})
 	check(t, err)

@@ -533,6 +533,13 @@ func (t *cutTx) EndShare(ctx context.Context, s annona.Share) error {
 	return t.Tx.EndShare(ctx, s)
 }
 
+func (t *cutTx) EndShares(ctx context.Context, m annona.MatterRef) error {
+	if err := t.cut(); err != nil {
+		return err
+	}
+	return t.Tx.EndShares(ctx, m)
+}
+
 func (t *cutTx) PutShare(ctx context.Context, s annona.Share) error {
 	if err := t.cut(); err != nil {
 		return err
@@ -629,14 +636,14 @@ func TestTransfersThatCross(t *testing.T) {
 	answer(o.clinic, referral, "accept", "")
 	request, transfer := begin(o.clinic, "transfer_request", ""), begin(o.town, "transfer", "clinic")
 	answer(o.clinic, transfer, "accept", "")
-	answer(o.town, request, "accept", "case_moved_on")
+	answer(o.town, request, "accept", "transition_status")
 	answer(o.town, transfer, "cancel", "transition_status")
-	answer(o.clinic, referral, "complete", "")
+	answer(o.clinic, referral, "complete", "transition_status")
 	back, late := begin(o.clinic, "transfer", "town"), begin(o.clinic, "referral", "town")
 	answer(o.town, back, "accept", "")
-	answer(o.town, late, "accept", "case_moved_on")
+	answer(o.town, late, "accept", "transition_status")
 	answer(o.clinic, begin(o.town, "transfer", "clinic"), "accept", "")
-	answer(o.town, late, "accept", "") // the clinic has it again, and has not taken the offer back
+	answer(o.town, late, "accept", "transition_status") // the clinic has it again, and has not offered it anew
 	if got := o.cases(t, o.clinic, exchange.CaseChoice{ID: v.ID}, "owner"); len(got) != 1 || got[0] != "clinic" {
 		t.Errorf("in the end: %q", got)
 	}

@@ -10,10 +10,9 @@ import (
 )
 
 // A case is shared or handed over in two steps: one partner offers, the other one answers. Each step is one
-// transaction, in which the case is held, so that it has one owner at every instant. What a referral
-// shows ends by itself on its last day.
+// transaction, in which the case is held, so that it has one owner at every instant.
 
-// The kinds of transitions, and where they stand.
+// The kinds of transitions, and where they stand. Nothing writes that one has expired: its last day does.
 const (
 	kindReferral = "referral"
 	kindTransfer = "transfer"
@@ -24,48 +23,11 @@ const (
 	transitionDeclined  = "declined"
 	transitionCompleted = "completed"
 	transitionCancelled = "cancelled"
+	transitionExpired   = "expired"
 )
 
-// answerRule is one line of what may be answered: by whom, of which kind, standing where, and what then.
-type answerRule struct {
-	answer string
-	kinds  []string
-	at     []string
-	byTo   bool // the partner that was asked or offered; otherwise the one that began it
-	to     map[string]string
-}
-
-var answerRules = []answerRule{
-	{"accept", []string{kindReferral, kindTransfer, kindRequest}, []string{transitionPending}, true,
-		map[string]string{kindReferral: transitionAccepted, kindTransfer: transitionCompleted, kindRequest: transitionCompleted}},
-	{"decline", []string{kindReferral, kindTransfer, kindRequest}, []string{transitionPending}, true,
-		map[string]string{kindReferral: transitionDeclined, kindTransfer: transitionDeclined, kindRequest: transitionDeclined}},
-	{"cancel", []string{kindReferral, kindTransfer, kindRequest}, []string{transitionPending, transitionAccepted}, false,
-		map[string]string{kindReferral: transitionCancelled, kindTransfer: transitionCancelled, kindRequest: transitionCancelled}},
-	{"complete", []string{kindReferral}, []string{transitionAccepted}, true, map[string]string{kindReferral: transitionCompleted}},
-}
-
-// answered returns where a transition stands behind an answer.
-func answered(said map[string]string, answer, partner string, today annona.Date) (string, error) {
-	at := slices.IndexFunc(answerRules, func(r answerRule) bool { return r.answer == answer })
-	if at < 0 {
-		return "", annona.Invalid("answer_unknown", "an answer is accept, decline, cancel or complete").On("answer")
-	}
-	r := answerRules[at]
-	begun, asked := said["from_partner"], said["to_partner"]
-	if said["kind"] == kindRequest {
-		begun, asked = asked, begun
-	}
-	switch {
-	case !slices.Contains(r.kinds, said["kind"]) || !slices.Contains(r.at, said["status"]):
-		return "", annona.Conflict("transition_status", "the transition does not stand where this can be answered").On("answer")
-	case r.byTo && partner != asked, !r.byTo && partner != begun:
-		return "", annona.Forbidden("transition_not_yours", "the other partner answers this").On("answer")
-	case today > annona.Date(said["expires_on"]) && answer != "cancel":
-		return "", annona.Conflict("transition_expired", "the transition has ended by itself; begin another one").On("answer")
-	}
-	return r.to[said["kind"]], nil
-}
+// openTransitions is where a transition stands that still shows something, or may.
+var openTransitions = []string{transitionPending, transitionAccepted}
 
 // Offer is a transition as it is begun.
 type Offer struct {
@@ -228,7 +190,7 @@ func (d *caseDesk) consented(ctx context.Context, of *matterEdit, o Offer) error
 func (d *caseDesk) onlyOne(ctx context.Context, of *matterEdit, o Offer) error {
 	transitions := d.dataset("transitions")
 	shape := &annona.Shape{Dataset: transitions}
-	for _, code := range []string{"kind", "to_partner", "expires_on"} {
+	for _, code := range []string{"kind", "to_partner"} {
 		f, _ := transitions.Field(code)
 		shape.Columns = append(shape.Columns, f)
 	}
@@ -236,13 +198,13 @@ func (d *caseDesk) onlyOne(ctx context.Context, of *matterEdit, o Offer) error {
 	terms := scope.Terms()
 	terms.Owner = of.Owner
 	page := annona.NewPage(shape)
-	choice := annona.MatterChoice{Parents: []annona.Number{of.Number}, States: []string{transitionPending}}
+	choice := annona.MatterChoice{Parents: []annona.Number{of.Number}, States: []string{transitionPending}, DueFrom: d.today}
 	if _, err := d.x.readMatters(ctx, annona.NewMatterScope(shape, terms, annona.Scope{}, annona.Scope{}), choice, 0, atOnce, page); err != nil {
 		return err
 	}
 	for row := range page.Count {
-		kind, to, until := string(page.Cell(0, row)), string(page.Cell(1, row)), annona.Date(page.Cell(2, row))
-		if until >= d.today && kind == o.Kind && (kind == kindTransfer || to == o.ToPartner) {
+		kind, to := string(page.Cell(0, row)), string(page.Cell(1, row))
+		if kind == o.Kind && (kind == kindTransfer || to == o.ToPartner) {
 			return annona.Conflict("transition_pending", "another one of this kind waits for its answer; cancel it first").On("kind")
 		}
 	}
@@ -277,147 +239,6 @@ func (d *caseDesk) offered(ctx context.Context, tx annona.Tx, i *inquiry, of *ma
 	return e, err
 }
 
-// TransitionAnswer is what a partner says to a transition.
-type TransitionAnswer struct {
-	Answer string // accept, decline, cancel or complete
-	Why    string // it is declined
-	Keyed  *Keyed // what the request is known by; nil: a repetition is another answer
-}
-
-// AnswerTransition accepts, declines, cancels or completes a transition. What that means for the case
-// happens in the same transaction.
-func (x *Exchange) AnswerTransition(ctx context.Context, caller annona.Caller, purpose, id string, a TransitionAnswer) (v CaseVerdict, err error) {
-	d, i, err := x.transitionDesk(ctx, caller, purpose)
-	if err != nil {
-		return v, err
-	}
-	missing := annona.NotFound("no such transition, or not one of yours")
-	number, about, err := d.findIn(ctx, i, id, missing)
-	if err != nil {
-		return v, err
-	}
-	err = x.Writer.Update(ctx, func(tx annona.Tx) error {
-		done, err := d.onceIfKeyed(ctx, tx, a.Keyed, func() (Done, error) { return d.answer(ctx, tx, i.shape.Dataset, number, about, a) })
-		v = CaseVerdict{Verdict: VerdictChanged, ID: id, ETag: d.tag(&annona.Matter{UID: done.Record}, int(done.Version))}
-		if done.Replayed {
-			v.Verdict = VerdictUnchanged
-		}
-		return err
-	})
-	return v, err
-}
-
-// answer writes what is said to a transition, with its effect on the case.
-func (d *caseDesk) answer(ctx context.Context, tx annona.Tx, transitions *annona.Dataset, number annona.Number, about annona.SubjectRef, a TransitionAnswer) (done Done, err error) {
-	e, of, err := d.holdBoth(ctx, tx, transitions, number)
-	if err != nil {
-		return done, err
-	}
-	status, err := answered(e.was.values, a.Answer, d.i.partner(), d.today)
-	if err != nil {
-		return done, err
-	}
-	edits := []matterEdit{e}
-	t := &edits[0]
-	t.next.values["status"], t.next.values["responded_at"], t.State = status, annona.Instant(d.x.Clock()), status
-	if a.Answer == "decline" && a.Why != "" {
-		if t.next, err = t.next.with(d.x.CurrentDictionary(), map[string]any{"decline_reason": a.Why}); err != nil {
-			return done, err
-		}
-	}
-	moved, err := d.settle(ctx, tx, t, &of, a.Answer)
-	if err != nil {
-		return done, err
-	}
-	if moved {
-		edits = append([]matterEdit{of}, edits...)
-	}
-	for _, each := range edits { // a dataset each
-		if err := d.x.putMatters(ctx, tx, d.cells, d.author(a.Answer), []matterEdit{each}); err != nil {
-			return done, err
-		}
-	}
-	done = Done{Status: statusDone, Noun: "transitions", Record: e.UID, Version: int64(e.Version + 1)}
-	return done, tx.AppendEntry(ctx, d.entry(a.Answer+"_"+e.was.values["kind"], "transitions", nil, about))
-}
-
-// holdBoth locks the case of a transition, and then the transition.
-func (d *caseDesk) holdBoth(ctx context.Context, tx annona.Tx, transitions *annona.Dataset, number annona.Number) (e, of matterEdit, err error) {
-	peek, err := tx.HoldMatters(ctx, transitions, []annona.Number{number})
-	if err != nil || len(peek) == 0 {
-		return e, of, orMissing(err)
-	}
-	cases, err := tx.HoldMatters(ctx, d.dataset("cases"), []annona.Number{peek[0].Parent})
-	if err != nil || len(cases) == 0 {
-		return e, of, orMissing(err)
-	}
-	edits, err := d.x.openMatters(ctx, d.cells, append(peek, cases...))
-	if err != nil {
-		return e, of, err
-	}
-	return edits[0], edits[1], nil
-}
-
-func orMissing(err error) error {
-	if err != nil {
-		return err
-	}
-	return errCase
-}
-
-// settle lets a transition have its effect on the case, and reports whether the case changes by it.
-func (d *caseDesk) settle(ctx context.Context, tx annona.Tx, t, of *matterEdit, answer string) (moved bool, err error) {
-	said := t.next.values
-	share := annona.Share{Dataset: "cases", Number: of.Number, Partner: said["to_partner"], By: t.UID}
-	switch {
-	case said["kind"] == kindReferral && answer == "accept":
-		if of.Owner != said["from_partner"] {
-			return false, errMovedOn
-		}
-		share.Until, share.Edit = annona.Date(said["expires_on"]), said["edit"] == "true"
-		if list := said["fields_shared"]; list != "" {
-			share.Fields = strings.Split(list, string(rune(annona.ListSeparator)))
-		}
-		return false, tx.PutShare(ctx, share)
-	case said["kind"] == kindReferral:
-		return false, tx.EndShare(ctx, share)
-	case answer != "accept":
-		return false, nil
-	}
-	if of.Owner != said["from_partner"] {
-		return false, errMovedOn
-	}
-	return true, d.handOver(ctx, tx, of, said, share)
-}
-
-var errMovedOn = annona.Conflict("case_moved_on", "the case belongs to another partner by now")
-
-// everyDay is before the last day of every share.
-const everyDay = annona.Date("0001-01-01")
-
-// handOver makes the other partner the owner. What was shared with it ends: it sees the whole case.
-func (d *caseDesk) handOver(ctx context.Context, tx annona.Tx, of *matterEdit, said map[string]string, share annona.Share) error {
-	if err := d.receives(ctx, share.Partner, of); err != nil {
-		return err
-	}
-	of.Owner = share.Partner
-	for _, code := range []string{"team", "worker", "supervisor"} {
-		delete(of.next.values, code)
-	}
-	set(of.next.values, "worker", said["to_worker"])
-	d.index(of)
-	shares, err := d.x.Matters.MatterShares(ctx, of.Dataset, []annona.Number{of.Number}, share.Partner, everyDay)
-	if err != nil {
-		return err
-	}
-	for _, s := range append(shares, share) { // also where there is none: whoever reads the case by its owner reads it again
-		if err := tx.EndShare(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Transitions returns a page of the transitions that the caller's partner has begun or is to answer; those
 // of one case when it is named, of one status when that is.
 func (x *Exchange) Transitions(ctx context.Context, caller annona.Caller, purpose, id, status string, fields []string, after string, limit int) (*Answer, error) {
@@ -432,10 +253,7 @@ func (x *Exchange) Transitions(ctx context.Context, caller annona.Caller, purpos
 	if err != nil {
 		return nil, err
 	}
-	var choice annona.MatterChoice
-	if status != "" {
-		choice.States = []string{status}
-	}
+	choice := d.standing(status)
 	if id != "" {
 		number, _, err := d.find(ctx, id)
 		if err != nil {
@@ -444,5 +262,63 @@ func (x *Exchange) Transitions(ctx context.Context, caller annona.Caller, purpos
 		choice.Parents = []annona.Number{number}
 	}
 	i.chosen = string(appendTexts(nil, id, status))
-	return d.page(ctx, i, choice, after, limit)
+	return d.transitionsPage(ctx, i, choice, after, limit)
+}
+
+// standing picks the transitions that stand there today.
+func (d *caseDesk) standing(status string) annona.MatterChoice {
+	switch status {
+	case "":
+		return annona.MatterChoice{}
+	case transitionExpired:
+		return annona.MatterChoice{States: openTransitions, DueUntil: d.today.AddDays(-1)}
+	case transitionPending, transitionAccepted:
+		return annona.MatterChoice{States: []string{status}, DueFrom: d.today}
+	}
+	return annona.MatterChoice{States: []string{status}}
+}
+
+// transitionsPage reads a page of transitions, says of each where it stands today, and releases it.
+func (d *caseDesk) transitionsPage(ctx context.Context, i *inquiry, choice annona.MatterChoice, after string, limit int) (*Answer, error) {
+	page := annona.NewPage(withLastDay(i.shape))
+	more, err := d.readPage(ctx, i, choice, after, limit, page)
+	if err != nil {
+		return nil, err
+	}
+	d.endByThemselves(page)
+	narrowTo(page, i.shape)
+	return d.x.answerPage(ctx, i, page, more)
+}
+
+// withLastDay is a shape of transitions with what it takes to say where one stands today.
+func withLastDay(shape *annona.Shape) *annona.Shape {
+	if shape.Column("expires_on") >= 0 {
+		return shape
+	}
+	wide := *shape
+	until, _ := shape.Dataset.Field("expires_on")
+	wide.Columns = append(slices.Clone(shape.Columns), until)
+	return &wide
+}
+
+// endByThemselves says of the transitions of a page that have had their last day that they have expired.
+func (d *caseDesk) endByThemselves(page *annona.Page) {
+	status, until := page.Shape.Column("status"), page.Shape.Column("expires_on")
+	if status < 0 {
+		return
+	}
+	var told annona.Column
+	for row := range page.Count {
+		stands := page.Cell(status, row)
+		if over(string(stands), annona.Date(page.Cell(until, row)), d.today) {
+			stands = []byte(transitionExpired)
+		}
+		told.Append(stands)
+	}
+	page.Columns[status] = told
+}
+
+// over reports whether a transition has ended by itself.
+func over(status string, until, today annona.Date) bool {
+	return today > until && slices.Contains(openTransitions, status)
 }

@@ -1,6 +1,8 @@
 package exchange_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -322,6 +324,120 @@ func TestWhatWasSharedEndsWithATransfer(t *testing.T) {
 		if sees != "transfer" {
 			t.Errorf("completed: %q", sees)
 		}
+	}
+}
+
+// Who sees a case is for its owner to say. What the former one has shared or offered ends with a hand-over, in whatever
+// way it came about, and a new owner who hands the case back brings nothing of it back.
+func TestAHandOverEndsWhatTheFormerOwnerHasShared(t *testing.T) {
+	for _, way := range []string{"transfer", "transfer_request"} {
+		o := newOffices(t)
+		clinic, err := o.store.Agreement(t.Context(), "clinic")
+		check(t, err)
+		o.partner(t, func(a *annona.Agreement) {
+			a.Name, a.Realm, a.Partner.Name, a.Datasets = "school", "offices", "school", clinic.Datasets
+			a.APIKey.SpecialFields, a.Cases = true, &annona.CaseTerms{Source: "school-mis", Receives: true}
+		})
+		school := o.caller
+		v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "a"})
+		other := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+		shared := map[string]string{}
+		for what, of := range map[string]exchange.CaseVerdict{"accepted": v, "of another case": other} {
+			id, err := o.begin(t, o.town, of, func(x *exchange.Offer) { x.ToPartner = "school" })
+			check(t, err)
+			check(t, o.reply(t, school, id, "accept"))
+			shared[what] = id
+		}
+		declined, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.ToPartner = "school" })
+		check(t, err)
+		check(t, o.reply(t, school, declined, "decline"))
+		offered, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.ToPartner = "school" })
+		check(t, err)
+		o.share(t, v, exchange.Offer{})
+		asker, giver := o.town, o.clinic
+		if way == "transfer_request" {
+			asker, giver = o.clinic, o.town
+		}
+		id, err := o.begin(t, asker, v, func(x *exchange.Offer) { x.Kind = way })
+		check(t, err)
+		check(t, o.reply(t, giver, id, "accept"))
+		if got := o.cases(t, school, exchange.CaseChoice{}, "case_id"); !slices.Equal(got, []string{other.ID}) {
+			t.Errorf("by a %s: the school sees %q", way, got)
+		}
+		for want, ids := range map[string][]string{"cancelled": {shared["accepted"], offered}, "declined": {declined}, "accepted": {shared["of another case"]}} {
+			got := o.transitions(t, school, "", want, "transition_id")
+			if slices.Sort(ids); !slices.Equal(slices.Sorted(slices.Values(got)), ids) {
+				t.Errorf("by a %s: %s are %q, want %q", way, want, got, ids)
+			}
+		}
+		refusal(t, "an offer of the former owner", o.reply(t, school, offered, "accept"), "transition_status")
+		back, err := o.begin(t, o.clinic, v, func(x *exchange.Offer) { x.Kind, x.ToPartner = "transfer", "town" })
+		check(t, err)
+		check(t, o.reply(t, o.town, back, "accept"))
+		if got := o.cases(t, school, exchange.CaseChoice{}, "case_id"); !slices.Equal(got, []string{other.ID}) {
+			t.Errorf("handed back, the school sees %q", got)
+		}
+	}
+}
+
+// A transition that has had its last day reads expired, wherever it stood, and is listed as that alone; one that has
+// come to its end before stays what it is.
+func TestTransitionsEndByThemselves(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	ids := map[string]string{}
+	for _, stands := range []string{"accepted", "declined", "cancelled", "completed", "pending"} {
+		id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.ExpiresOn = in(2) })
+		check(t, err)
+		if ids[stands] = id; stands == "accepted" || stands == "completed" {
+			check(t, o.reply(t, o.clinic, id, "accept"))
+		}
+		switch stands {
+		case "declined":
+			check(t, o.reply(t, o.clinic, id, "decline"))
+		case "cancelled":
+			check(t, o.reply(t, o.town, id, "cancel"))
+		case "completed":
+			check(t, o.reply(t, o.clinic, id, "complete"))
+		}
+	}
+	usual := o.Clock
+	for days, ended := range map[int]bool{2: false, 3: true} {
+		o.Clock = func() time.Time { return usual().AddDate(0, 0, days) }
+		want := map[string][]string{}
+		for stands, id := range ids {
+			if ended && (stands == "accepted" || stands == "pending") {
+				stands = "expired"
+			}
+			want[stands] = append(want[stands], id+" "+stands)
+		}
+		var all []string
+		for _, status := range []string{"pending", "accepted", "declined", "cancelled", "completed", "expired"} {
+			slices.Sort(want[status])
+			got := o.transitions(t, o.clinic, "", status, "transition_id", "status")
+			if slices.Sort(got); !slices.Equal(got, want[status]) {
+				t.Errorf("after %d days %s are %q, want %q", days, status, got, want[status])
+			}
+			all = append(all, want[status]...)
+		}
+		got := o.transitions(t, o.town, v.ID, "", "transition_id", "status")
+		if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(all))) {
+			t.Errorf("after %d days: %q, want %q", days, got, all)
+		}
+		got = o.transitions(t, o.town, v.ID, "", "transition_id")
+		if slices.Sort(got); !slices.Equal(got, slices.Sorted(maps.Values(ids))) {
+			t.Errorf("without status and last day: %q", got)
+		}
+	}
+	o.Clock = func() time.Time { return usual().AddDate(0, 0, 3) }
+	for answer, by := range map[string]annona.Caller{"cancel": o.town, "complete": o.clinic} {
+		refusal(t, answer, o.reply(t, by, ids["accepted"], answer), "transition_expired")
+	}
+	over, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind, x.ExpiresOn = "transfer", in(9) })
+	check(t, err)
+	check(t, o.reply(t, o.clinic, over, "accept"))
+	if got := o.transitions(t, o.town, "", "expired", "transition_id"); len(got) != 2 {
+		t.Errorf("what had ended before the hand-over: %q", got)
 	}
 }
 

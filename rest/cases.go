@@ -355,7 +355,7 @@ func (s *Server) readNotes(ctx context.Context, in *readNotesInput) (*reply, err
 type listTransitionsInput struct {
 	CasePage
 	Case   string `query:"case_id" doc:"Those of one case."`
-	Status string `query:"status" enum:"pending,accepted,declined,completed,cancelled" doc:"Where they stand."`
+	Status string `query:"status" enum:"pending,accepted,declined,completed,cancelled,expired" doc:"Where they stand today."`
 }
 
 func (s *Server) listTransitions(ctx context.Context, in *listTransitionsInput) (*reply, error) {

@@ -37,7 +37,7 @@ type source struct {
 
 // wholly are the files in which each part of each condition is taken away: what is granted, who sees a matter,
 // and how cases are referred and handed over, is decided there by much that refuses nothing.
-var wholly = []string{"policy/decide.go", "policy/narrow.go", "exchange/transitions.go", "store/sqlite/matterscope.go", "store/postgres/matterscope.go"}
+var wholly = []string{"policy/decide.go", "policy/narrow.go", "exchange/transitions.go", "exchange/transition_answers.go", "store/sqlite/matterscope.go", "store/postgres/matterscope.go"}
 
 // guards are the calls of the gate that refuse by an error alone.
 var guards = []string{

@@ -94,6 +94,20 @@ func (t *tx) HoldMatters(ctx context.Context, dataset *annona.Dataset, numbers [
 	return held, err
 }
 
+// HoldWithParent locks a matter's parent, and then all that belong to that. See annona.ShareTx.
+func (t *tx) HoldWithParent(ctx context.Context, parents, dataset *annona.Dataset, number annona.Number) (held []annona.Matter, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	take := func(m annona.Matter) { held = append(held, m) }
+	err = t.lockMatters(parents, take, "number = (SELECT parent FROM matters WHERE dataset = $2 AND number = $3)", dataset.Name, number)
+	if err != nil || len(held) == 0 {
+		return nil, err
+	}
+	err = t.lockMatters(dataset, take, "parent = $2 AND parent_dataset = $3", held[0].Number, parents.Name)
+	return held, err
+}
+
 // inOrder locks matters one by one, by their numbers, as everybody does.
 const inOrder = " ORDER BY number FOR NO KEY UPDATE"
 
@@ -252,16 +266,21 @@ func numberOrNull(n annona.Number) any {
 	return int64(n)
 }
 
-// PutShare writes what a partner is let see. See annona.MatterTx.
+// PutShare writes what a partner is let see. See annona.ShareTx.
 func (t *tx) PutShare(ctx context.Context, s annona.Share) error {
 	return t.share(ctx, `INSERT INTO matter_shares (dataset, number, partner, transition, until, fields, edit) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (dataset, number, partner, transition) DO UPDATE SET until = excluded.until, fields = excluded.fields, edit = excluded.edit`,
 		s.Dataset, s.Number, s.Partner, s.By, s.Until, joinList(s.Fields), s.Edit)
 }
 
-// EndShare takes it back. See annona.MatterTx.
+// EndShare takes it back. See annona.ShareTx.
 func (t *tx) EndShare(ctx context.Context, s annona.Share) error {
 	return t.share(ctx, "DELETE FROM matter_shares WHERE dataset = $1 AND number = $2 AND partner = $3 AND transition = $4", s.Dataset, s.Number, s.Partner, s.By)
+}
+
+// EndShares takes back all that is shared of a matter. See annona.ShareTx.
+func (t *tx) EndShares(ctx context.Context, matter annona.MatterRef) error {
+	return t.share(ctx, "DELETE FROM matter_shares WHERE dataset = $1 AND number = $2", matter.Dataset, matter.Number)
 }
 
 func (t *tx) share(ctx context.Context, sql string, args ...any) error {

@@ -150,7 +150,7 @@ func (r *matterReading) choose(c annona.MatterChoice) {
 	r.anyOf("m.parent", len(c.Parents), integers(c.Parents))
 	r.anyOf("m.program", len(c.Programs), c.Programs)
 	r.anyOf("m.state", len(c.States), c.States)
-	for _, of := range []struct{ column, value string }{{"m.owner = ", c.Owner}, {"m.worker = ", c.Worker}, {"m.due <= ", string(c.DueUntil)}} {
+	for _, of := range []struct{ column, value string }{{"m.owner = ", c.Owner}, {"m.worker = ", c.Worker}, {"m.due >= ", string(c.DueFrom)}, {"m.due <= ", string(c.DueUntil)}} {
 		if of.value != "" {
 			r.write(" AND ", of.column)
 			r.bind(of.value)

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -93,6 +94,19 @@ func (t *tx) HoldMatters(ctx context.Context, dataset *annona.Dataset, numbers [
 	}
 	held, err := t.matters(dataset, "number IN (SELECT value FROM json_each(?2)) ORDER BY number", numberList(numbers))
 	return held, fault("find a matter", err)
+}
+
+// HoldWithParent returns a matter's parent and all that belong to that. See annona.ShareTx.
+func (t *tx) HoldWithParent(ctx context.Context, parents, dataset *annona.Dataset, number annona.Number) ([]annona.Matter, error) {
+	if err := cmp.Or(ctx.Err(), checkMatters(parents), checkMatters(dataset)); err != nil {
+		return nil, err
+	}
+	held, err := t.matters(parents, "number = (SELECT parent FROM matters WHERE dataset = ?2 AND number = ?3)", dataset.Name, number)
+	if err != nil || len(held) == 0 {
+		return nil, fault("find a matter", err)
+	}
+	kin, err := t.matters(dataset, "parent = ?2 AND parent_dataset = ?3 ORDER BY number", held[0].Number, parents.Name)
+	return append(held, kin...), fault("find a matter", err)
 }
 
 func (t *tx) matters(dataset *annona.Dataset, where string, args ...any) (all []annona.Matter, err error) {
@@ -214,15 +228,20 @@ func numberOrNull(n annona.Number) any {
 	return n
 }
 
-// PutShare writes what a partner is let see. See annona.MatterTx.
+// PutShare writes what a partner is let see. See annona.ShareTx.
 func (t *tx) PutShare(ctx context.Context, s annona.Share) error {
 	return t.share(ctx, `INSERT OR REPLACE INTO matter_shares (dataset, number, partner, transition, until, fields, edit) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		s.Dataset, s.Number, s.Partner, s.By, s.Until, joinList(s.Fields), s.Edit)
 }
 
-// EndShare takes it back. See annona.MatterTx.
+// EndShare takes it back. See annona.ShareTx.
 func (t *tx) EndShare(ctx context.Context, s annona.Share) error {
 	return t.share(ctx, "DELETE FROM matter_shares WHERE dataset = ? AND number = ? AND partner = ? AND transition = ?", s.Dataset, s.Number, s.Partner, s.By)
+}
+
+// EndShares takes back all that is shared of a matter. See annona.ShareTx.
+func (t *tx) EndShares(ctx context.Context, matter annona.MatterRef) error {
+	return t.share(ctx, "DELETE FROM matter_shares WHERE dataset = ? AND number = ?", matter.Dataset, matter.Number)
 }
 
 func (t *tx) share(ctx context.Context, sql string, args ...any) error {

@@ -119,7 +119,7 @@ func (r *matterReading) choose(c annona.MatterChoice) {
 	r.anyOf("m.parent", len(c.Parents), numberList(c.Parents))
 	r.anyOf("m.program", len(c.Programs), textList(c.Programs))
 	r.anyOf("m.state", len(c.States), textList(c.States))
-	for _, of := range []struct{ column, value string }{{"m.owner = ", c.Owner}, {"m.worker = ", c.Worker}, {"m.due <= ", string(c.DueUntil)}} {
+	for _, of := range []struct{ column, value string }{{"m.owner = ", c.Owner}, {"m.worker = ", c.Worker}, {"m.due >= ", string(c.DueFrom)}, {"m.due <= ", string(c.DueUntil)}} {
 		if of.value != "" {
 			r.write(" AND ", of.column)
 			r.bind(of.value)

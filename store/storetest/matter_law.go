@@ -132,7 +132,7 @@ func (w *matterWorld) glance(dice *rand.Rand) glance {
 		annona.MatterChoice{Subjects: []annona.SubjectRef{person(w.registry, "a")}}, annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 2}, {Dataset: "households", Number: 1}}},
 		annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "households", Number: 3}}},
 		annona.MatterChoice{Parents: some}, annona.MatterChoice{Programs: []string{"school"}}, annona.MatterChoice{States: []string{"open"}}, annona.MatterChoice{Owner: "them"},
-		annona.MatterChoice{Worker: "other"}, annona.MatterChoice{DueUntil: Today}, annona.MatterChoice{Since: Clock()}, annona.MatterChoice{Since: Clock().AddDate(0, 0, 1)},
+		annona.MatterChoice{Worker: "other"}, annona.MatterChoice{DueUntil: Today}, annona.MatterChoice{DueFrom: Today}, annona.MatterChoice{DueFrom: Today, DueUntil: Today}, annona.MatterChoice{Since: Clock()}, annona.MatterChoice{Since: Clock().AddDate(0, 0, 1)},
 		annona.MatterChoice{States: []string{"open", "closed"}, Worker: "worker", Programs: []string{"cash", "school"}})
 	return g
 }
@@ -314,7 +314,7 @@ func (w *matterWorld) chosen(m *annona.Matter, c annona.MatterChoice) bool {
 	}
 	return among(c.Numbers, m.Number) && among(c.UIDs, m.UID) && among(c.Parents, m.Parent) && among(c.Programs, m.Program) && among(c.States, m.State) &&
 		(len(c.Subjects) == 0 || slices.ContainsFunc(c.Subjects, about)) && (c.Owner == "" || m.Owner == c.Owner) && (c.Worker == "" || m.Worker == c.Worker) &&
-		(c.DueUntil == "" || m.Due != "" && m.Due <= c.DueUntil) && !c.Since.After(Clock())
+		(c.DueFrom == "" || m.Due >= c.DueFrom) && (c.DueUntil == "" || m.Due != "" && m.Due <= c.DueUntil) && !c.Since.After(Clock())
 }
 
 func among[V comparable](some []V, v V) bool { return len(some) == 0 || slices.Contains(some, v) }

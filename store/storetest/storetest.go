@@ -146,6 +146,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"matters of several scopes are read together", testMattersTogether},
 		{"matters are seen by whom they may be", testMattersWalled},
 		{"matters of parents", testMattersOfParents},
+		{"shares end", testSharesEnd},
+		{"kin is held together", testKinIsHeldTogether},
 		{"matters are seen as a reading of their rules says", testMattersLaw},
 		{"matters change", testMattersChange},
 		{"matters are erased", testMattersErased},
