@@ -100,7 +100,8 @@ type RecordTx interface {
 	// holds one of its Match identifiers is what it finds. Two keys may find one record: it is
 	// written once. A record that differs from what is on file is locked, with the households that
 	// it joins; one that is the same is not: an import that repeats itself disturbs nobody. Where Found leads,
-	// it looks first.
+	// it looks first. It need not look for keys with the hint First, where that is wrong the transaction runs again:
+	// whoever gives the hint leaves it out then.
 	Find(ctx context.Context, keys []RecordKey) ([]Known, error)
 	// Upsert writes records that Find has found new or changed, with their memberships,
 	// relationships and identifiers, appends their events and gives each its version. Households

@@ -74,6 +74,8 @@ type RecordKey struct {
 	// Found is where the record was when the source reported the same the last time; 0: nobody knows. It
 	// is a hint: what lies there is compared with the key and the digest.
 	Found Number
+	// First says that the source is believed to report the record for the first time. It is a hint: see RecordTx.
+	First bool
 }
 
 // SourceRow is a row of a source: what it has become, or, of one that is known from an earlier load, what

@@ -28,7 +28,7 @@ type Loading struct {
 	done    annona.Loaded
 	report  LoadReport
 
-	mu   sync.Mutex // of load, done, report, told, seen, named, learned, blocks, kept, confirms and apart: a heart beats beside the writes, of which two may go on
+	mu   sync.Mutex // of load, done, report, told, seen, named, learned, blocks, kept, confirms, apart and unheard: a heart beats beside the writes, of which two may go on
 	load annona.Load
 	told time.Time // when the registry was last told that the load runs
 	stop func()    // of the heart
@@ -37,6 +37,7 @@ type Loading struct {
 	apart spacing // of its writes
 
 	follows bool // the source has loaded before
+	unheard int  // above 0, nothing of the source is believed to be on file but what the load has brought: see comesFirst
 
 	// of a full load:
 	named   map[string]*roaring64.Bitmap // numbers of the records that rows have named, by dataset
@@ -184,6 +185,22 @@ func (l *Loading) writeAlone(ctx context.Context, b *Batch, before *turn) (outco
 	return s.outcome, err
 }
 
+// mostDoubts is how many transactions of a load may run again until the source is not believed any more to report
+// everything for the first time: most run again for other reasons.
+const mostDoubts = 3
+
+// comesFirst reports whether all keys of a transaction are believed to come for the first time: the source has never
+// loaded before, and a key that stands on two rows is seldom.
+func (l *Loading) comesFirst(runs int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if runs == 1 {
+		return l.unheard > 0
+	}
+	l.unheard = max(l.unheard-1, 0)
+	return false
+}
+
 // Alone reports whether nobody else wants to write to the registry, so that nobody waits for a long
 // transaction.
 func (l *Loading) Alone() bool { return l.x.Writer.Alone() }
@@ -255,8 +272,8 @@ type outcome struct {
 
 	learned  []annona.KnownRow // what became of rows
 	met      []int64           // blocks of rows that are as they were, one for each row
-	block    int64             // that was written
-	keptRows int               // in it
+	blocks   []int64           // that were written
+	keptRows int               // in these
 }
 
 func (o *outcome) settle(dataset string, number annona.Number) {
@@ -376,7 +393,7 @@ func (l *Loading) put(ctx context.Context, tx annona.Tx, b *Batch, s *settling) 
 	if err := l.settleHeads(ctx, tx, s); err != nil {
 		return err
 	}
-	if err := l.keepRows(ctx, tx, &s.outcome, rowsInBlock); err != nil {
+	if err := l.keepRows(ctx, tx, &s.outcome); err != nil {
 		return err
 	}
 	switch {

@@ -337,6 +337,9 @@ func (l *Loading) clearTheWay(ctx context.Context) error {
 		return err
 	}
 	l.follows = len(loads) > 1 // one is this
+	if !l.follows {
+		l.unheard = mostDoubts
+	}
 	for i := range loads {
 		other, err := l.x.infoOf(&loads[i])
 		if err != nil {

@@ -320,17 +320,20 @@ func (r *batchRow) found(b *Batch, known []annona.Known) bool {
 	return true
 }
 
-// keepRows writes the next block of what became of rows, when there are enough for one, or at the end.
-func (l *Loading) keepRows(ctx context.Context, tx annona.Tx, o *outcome, least int) error {
+// keepRows writes what became of rows, as many as fill blocks.
+func (l *Loading) keepRows(ctx context.Context, tx annona.Tx, o *outcome) error {
 	l.mu.Lock()
-	rows := l.learned[:min(len(l.learned), rowsInBlock)]
+	rows := l.learned[:len(l.learned)-len(l.learned)%rowsInBlock]
 	l.mu.Unlock()
-	if o.keptRows = 0; len(rows) < least {
-		return nil
+	o.blocks, o.keptRows = nil, len(rows)
+	for some := range slices.Chunk(rows, rowsInBlock) {
+		id, err := tx.PutRowBlock(ctx, l.blockOf(some))
+		if err != nil {
+			return err
+		}
+		o.blocks = append(o.blocks, id)
 	}
-	id, err := tx.PutRowBlock(ctx, l.blockOf(rows))
-	o.block, o.keptRows = id, len(rows)
-	return err
+	return nil
 }
 
 func (l *Loading) blockOf(rows []annona.KnownRow) annona.RowBlock {
@@ -357,7 +360,7 @@ func (l *Loading) addRows(o *outcome) {
 	}
 	if o.keptRows > 0 {
 		l.learned = slices.Delete(l.learned, 0, o.keptRows)
-		l.blocks = append(l.blocks, o.block)
+		l.blocks = append(l.blocks, o.blocks...)
 		l.kept += o.keptRows
 	}
 	l.learned = append(l.learned, o.learned...)

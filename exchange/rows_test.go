@@ -120,3 +120,35 @@ func TestRowsAreToldApartByDigestsAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestALoadKeepsRowsInBlocks writes many rows in one transaction: the next one puts all of them in blocks that are full, so that
+// a load holds few.
+func TestALoadKeepsRowsInBlocks(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p, err := g.open(t.Context())
+			check(t, err)
+			defer func() { check(t, p.store.Close()) }()
+			l, err := p.BeginLoad(t.Context(), operator, exchange.LoadOrder{Source: "survey"})
+			check(t, err)
+			known, err := l.KnownRows(t.Context())
+			check(t, err)
+			night, none := make(rowsNight, 620), 0
+			rows := night.rows(t, known, &none)
+			for _, some := range [][]annona.SourceRow{rows[:600], rows[600:]} {
+				batch, err := l.MakeReadyRows(some)
+				check(t, err)
+				_, err = l.Write(t.Context(), batch)
+				check(t, err)
+			}
+			if blocks, err := p.Loads.RowBlocks(t.Context(), "survey"); err != nil || len(blocks) != 2 {
+				t.Errorf("%d blocks are on file, %v; want 2", len(blocks), err)
+			}
+			_, err = l.Finish(t.Context())
+			check(t, err)
+			if blocks, err := p.Loads.RowBlocks(t.Context(), "survey"); err != nil || len(blocks) != 3 {
+				t.Errorf("%d blocks are on file in the end, %v; want 3", len(blocks), err)
+			}
+		})
+	}
+}

@@ -193,6 +193,7 @@ func (g group) write(ctx context.Context, tx annona.Tx, all *Batch) error {
 	if err != nil {
 		return err
 	}
+	g.hint(all)
 	known, err := tx.Find(ctx, all.keys)
 	if err != nil {
 		return err
@@ -217,6 +218,15 @@ func (g group) write(ctx context.Context, tx annona.Tx, all *Batch) error {
 		}
 	}
 	return nil
+}
+
+// hint says of the keys of a load whether its source is believed to report them for the first time: until a
+// transaction runs again, perhaps because it was wrong.
+func (g group) hint(all *Batch) {
+	first := len(g) == 1 && g[0].load.comesFirst(g[0].runs)
+	for i := range all.keys {
+		all.keys[i].First = first
+	}
 }
 
 // settle lets each load say what becomes of its own records. Those on file are opened at once.

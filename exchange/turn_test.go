@@ -232,3 +232,35 @@ func TestWritesThatMeetKeepApart(t *testing.T) {
 		})
 	}
 }
+
+// TestAKeyTwiceInAFirstLoad has a source that never loaded before report a key on two rows of different transactions.
+// It is one person, and the first row counts.
+func TestAKeyTwiceInAFirstLoad(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p, err := g.open(t.Context())
+			check(t, err)
+			defer func() { check(t, p.store.Close()) }()
+			load, err := p.BeginLoad(t.Context(), operator, exchange.LoadOrder{Source: "survey"})
+			check(t, err)
+			all := files(t)
+			var waits [2]func() error
+			for i, records := range all {
+				b, err := load.MakeReady(records)
+				check(t, err)
+				waits[i] = load.WriteBehind(t.Context(), b)
+			}
+			for _, wait := range waits {
+				check(t, wait())
+			}
+			loaded, err := load.Finish(t.Context())
+			check(t, err)
+			if count, places := load.Repeats(); loaded.Created != 39 || loaded.Changed != 0 || count != 1 || places[0].Line != 41 || places[0].First.Line != 9 {
+				t.Errorf("%+v, %d repeats, %+v", loaded, count, places)
+			}
+			if waiting := p.waiting(t); waiting != 0 {
+				t.Errorf("%d relationships lead nowhere", waiting)
+			}
+		})
+	}
+}

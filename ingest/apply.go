@@ -85,6 +85,8 @@ func (r *rule) text(cells []string) string {
 type keptOutcomes struct {
 	last *keptOutcome // asked for: in many columns most rows say the same
 	all  map[string]*keptOutcome
+	hits int  // texts that were among them
+	rare bool // texts seldom are: nothing is kept
 }
 
 type keptOutcome struct {
@@ -95,27 +97,39 @@ type keptOutcome struct {
 // outcome converts a cell, or remembers what became of the same text before. The result is good until
 // the next call.
 func (b *builder) outcome(r *rule, text string) *outcome {
-	if r.field.Type == annona.TypeText || len(text) > maxKeptText {
-		b.unkept = r.convert(text)
-		return &b.unkept
-	}
 	k := &b.kept[r.id]
+	if k.rare || r.field.Type == annona.TypeText || len(text) > maxKeptText {
+		return b.convert(r, text)
+	}
 	if k.last != nil && k.last.text == text {
+		k.hits++
 		return &k.last.outcome
 	}
-	o, known := k.all[text]
-	if !known {
-		text = strings.Clone(text) // a substring would keep its whole row
-		o = &keptOutcome{text, r.convert(text)}
-		if k.all == nil {
-			k.all = map[string]*keptOutcome{}
-		}
-		if len(k.all) < maxKept {
-			k.all[text] = o
-		}
+	if o, known := k.all[text]; known {
+		k.hits, k.last = k.hits+1, o
+		return &o.outcome
 	}
-	k.last = o
-	return &o.outcome
+	switch {
+	case k.all == nil:
+		k.all = map[string]*keptOutcome{}
+	case len(k.all) < maxKept:
+	case k.hits < maxKept:
+		*k = keptOutcomes{rare: true}
+		return b.convert(r, text)
+	default: // others repeat by now
+		clear(k.all)
+		k.hits = 0
+	}
+	text = strings.Clone(text) // a substring would keep its whole row
+	k.last = &keptOutcome{text, r.convert(text)}
+	k.all[text] = k.last
+	return &k.last.outcome
+}
+
+// convert converts a cell whose outcome is not kept.
+func (b *builder) convert(r *rule, text string) *outcome {
+	b.unkept = r.convert(text)
+	return &b.unkept
 }
 
 // dateOfBirth puts a date of birth with how exact it is; without a date, the middle of the

@@ -69,7 +69,9 @@ func (t *tx) lockVersion(tb table, number annona.Number) (version int64, err err
 // eraseRecord removes the row of a record, wherever it lies, its other keys, the index of its
 // identifiers and what its events keep of it.
 func (t *tx) eraseRecord(tb table, number annona.Number) error {
-	t.queueEvents()
+	if err := t.writeEvents(); err != nil {
+		return err
+	}
 	if err := t.sendLater(); err != nil {
 		return err
 	}

@@ -27,8 +27,7 @@ func (t *tx) event(e annona.Event) error {
 	if len(t.events) < manyEvents {
 		return nil
 	}
-	t.queueEvents()
-	return t.sendLater()
+	return t.writeEvents()
 }
 
 const insertEvents = `WITH added AS (
@@ -47,8 +46,20 @@ const (
 	fewEvents = 16
 )
 
-// queueEvents has the events written that wait. Their records are locked by now, so that their
+// copiedEvents and more are copied, which takes questions of its own. Fewer go with the statements that wait.
+const copiedEvents = 256
+
+// writeEvents has the events written that wait. Their records are locked by now, so that their
 // numbers ascend in the order in which each record changes.
+func (t *tx) writeEvents() error {
+	defer func() { t.events = t.events[:0] }()
+	if len(t.events) >= copiedEvents {
+		return t.copyEvents()
+	}
+	t.queueEvents()
+	return nil
+}
+
 func (t *tx) queueEvents() {
 	n := len(t.events)
 	if n == 0 {
@@ -62,12 +73,41 @@ func (t *tx) queueEvents() {
 		records[i], versions[i], kinds[i], reasons[i] = int64(e.Record), int64(e.Version), string(e.Kind), e.Reason
 		clients[i], loads[i] = uidOrNull(e.Client), e.Load
 	}
-	t.events = t.events[:0]
 	sql := insertEvents + queueRuns
 	if n <= fewEvents {
 		sql = insertEvents + queueEach
 	}
 	t.later.Queue(sql, t.now.UnixNano(), ids, actors, datasets, records, versions, kinds, reasons, befores, clients, loads)
+}
+
+var eventColumns = []string{"id", "at", "actor", "dataset", "record", "version", "kind", "reason", "before", "client", "load"}
+
+const queueCopied = `WITH added AS (SELECT event FROM events WHERE event > $1 AND xmin = pg_current_xact_id()::xid)
+	INSERT INTO event_queue (event, last) ` + queueRuns
+
+// copyEvents writes many events. Their numbers are greater than all that can be seen before: those have been drawn.
+func (t *tx) copyEvents() error {
+	behind, err := t.conn.integer("SELECT coalesce(max(event), 0) FROM events")
+	if err != nil {
+		return err
+	}
+	rows := rowsFor("events", eventColumns)
+	for i := range t.events {
+		e := &t.events[i]
+		rows.add(e.ID[:], t.now.UnixNano(), orNull(e.Actor), e.Dataset, int64(e.Record), int64(e.Version), string(e.Kind), orNull(e.Reason),
+			bytesOrNull(e.Before), bytesOrNull(uidOrNull(e.Client)), loadOrNull(e.Load))
+	}
+	if err := t.conn.copyIn(rows); err != nil {
+		return err
+	}
+	return t.conn.exec(queueCopied, behind)
+}
+
+func loadOrNull(key int64) any {
+	if key == 0 {
+		return nil
+	}
+	return key
 }
 
 // touches are the records that a transaction touches without changing them, and why.

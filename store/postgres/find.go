@@ -104,7 +104,7 @@ func errWithoutKey() error {
 // differing fills what is known of the records of a dataset and returns those that are not on
 // file or differ from what is. It takes no locks: an import that repeats itself disturbs nobody.
 func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.Known) (differing []*found, err error) {
-	var all, missing []*found
+	var all []*found
 	for i := range keys {
 		if k := &keys[i]; k.Dataset.Name == dataset {
 			all = append(all, &found{of: k.Dataset, asked: k, known: &known[i]})
@@ -120,8 +120,25 @@ func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.K
 	if all, err = t.lookWhereFound(tb, all); err != nil || len(all) == 0 {
 		return nil, err
 	}
+	asked, err := t.withoutFirst(all)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.look(tb, asked); err != nil {
+		return nil, err
+	}
+	differing = slices.DeleteFunc(all, func(f *found) bool { return f.known.Same || f.known.Erased })
+	return differing, t.match(tb, differing)
+}
+
+// look looks for the records of keys.
+func (t *tx) look(tb *table, all []*found) error {
+	if len(all) == 0 {
+		return nil
+	}
+	var missing []*found
 	sources, texts := keyList(all)
-	err = t.conn.each(tb.find, func(r row) error {
+	err := t.conn.each(tb.find, func(r row) error {
 		f := all[r.integer(0)-1]
 		f.number, f.version = r.number(2), r.integer(3)
 		f.known.Erased, t.beside = r.truth(4), t.beside || r.truth(5)
@@ -133,13 +150,43 @@ func (t *tx) differing(dataset string, keys []annona.RecordKey, known []annona.K
 		return nil
 	}, sources, texts, t.now)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := t.findBeside(tb, missing); err != nil {
-		return nil, err
+	return t.findBeside(tb, missing)
+}
+
+// withoutFirst leaves out the keys that are believed to come for the first time, where no key leads to anything but
+// the record that came on file under it: if one of them does, the index of first keys refuses a second record.
+func (t *tx) withoutFirst(all []*found) ([]*found, error) {
+	if !slices.ContainsFunc(all, func(f *found) bool { return f.asked.First }) {
+		return all, nil
 	}
-	differing = slices.DeleteFunc(all, func(f *found) bool { return f.known.Same || f.known.Erased })
-	return differing, t.match(tb, differing)
+	if plain, err := t.isPlain(); err != nil || !plain {
+		return all, err
+	}
+	t.believes = true
+	return slices.DeleteFunc(slices.Clone(all), func(f *found) bool { return f.asked.First }), nil
+}
+
+// isPlain reports whether no key leads to anything but a record that came on file under it, and none is kept away.
+func (t *tx) isPlain() (plain bool, err error) {
+	_, err = t.conn.one("SELECT NOT EXISTS (SELECT FROM tombstones) AND NOT EXISTS (SELECT FROM other_keys) AND NOT EXISTS (SELECT FROM deleted_records)",
+		func(r row) { plain = r.truth(0) })
+	return plain, err
+}
+
+// confirmBelief fails a transaction that has believed records to come for the first time when keys are not plain any more:
+// somebody may have been erased between the look and the writing.
+func (t *tx) confirmBelief() error {
+	if !t.believes {
+		return nil
+	}
+	plain, err := t.isPlain()
+	if err == nil && !plain {
+		t.again = true
+		err = errBusy()
+	}
+	return err
 }
 
 // lookWhereFound looks at the records to which keys say that they lead, notes those that are the same, and

@@ -183,3 +183,33 @@ func TestUnchangedWaitsForNobody(t *testing.T) {
 		t.Error(causes(err))
 	}
 }
+
+// TestErasedWhileItIsBelievedToComeFirst erases somebody between the look at the registry and the writing, in an import that does
+// not look for who its source is believed to report for the first time.
+func TestErasedWhileItIsBelievedToComeFirst(t *testing.T) {
+	c := testCluster(t)
+	s := c.open(t, "app", c.newRegistry(t))
+	p := storetest.Person("p", map[string]string{"sex": "female"})
+	onFile(t, s, p)
+	runs := 0
+	var known []annona.Known
+	err := s.Update(t.Context(), func(x annona.Tx) (err error) {
+		runs++
+		p.First = runs == 1
+		if known, err = x.Find(t.Context(), []annona.RecordKey{p.RecordKey}); err != nil || known[0].Erased {
+			return err
+		}
+		if err := s.Update(t.Context(), erasing(t, p, 1)); err != nil {
+			return err
+		}
+		p.Number, p.Version = known[0].Number, known[0].Version+1
+		_, err = x.Upsert(t.Context(), annona.Author{Operator: "tester"}, []annona.StoredRecord{p})
+		return err
+	})
+	if err != nil {
+		t.Fatal(causes(err))
+	}
+	if runs != 2 || !known[0].Erased {
+		t.Errorf("after %d runs somebody who was erased is %+v", runs, known[0])
+	}
+}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -59,8 +60,7 @@ func TestLateCommit(t *testing.T) {
 				return err
 			}
 			t := x.(*tx)
-			t.queueEvents()
-			err := t.sendLater()
+			err := errors.Join(t.writeEvents(), t.sendLater())
 			close(queued)
 			<-finish
 			return err
@@ -192,7 +192,7 @@ func TestRunsOfEvents(t *testing.T) {
 	var count int64
 	for _, step := range []int{1, 2} { // of the numbers
 		mustExec(t, session, "ALTER SEQUENCE annona.events_event_seq INCREMENT BY "+itoa(step))
-		for _, events := range []int{fewEvents, 3 * fewEvents} {
+		for _, events := range []int{fewEvents, 3 * fewEvents, copiedEvents, 2*copiedEvents + 5} {
 			err := s.Update(t.Context(), func(x annona.Tx) error {
 				for range events {
 					if err := x.(*tx).event(annona.Event{Dataset: "individuals", Record: annona.Number(step*1000 + events), Version: int(count) + 1, Kind: annona.EventTouched}); err != nil {

@@ -38,6 +38,7 @@ type tx struct {
 	due      map[annona.Number]bool // whose names are to be
 	failed   error                  // the first failure of the database
 	again    bool                   // the transaction has lost against another one
+	believes bool                   // it has not looked for records that are believed to come for the first time
 }
 
 // subject is a record of a root dataset.
@@ -67,8 +68,13 @@ func (t *tx) fault(doing string, err error) error {
 // commit writes what was left to the end and commits, all in one round trip: the policy epoch last, because others
 // wait for its row. It goes on when the request ends meanwhile: half a commit does not exist.
 func (t *tx) commit() error {
+	if err := t.confirmBelief(); err != nil {
+		return err
+	}
 	t.queueClaims()
-	t.queueEvents()
+	if err := t.writeEvents(); err != nil {
+		return err
+	}
 	if len(t.entries) > 0 {
 		t.later.Queue(insertEntries, entryColumns(t.entries, noneKnown, 0)...)
 		t.entries = nil

@@ -71,7 +71,7 @@ func (s *Store) attempt(ctx context.Context, fn func(*tx) error) (again bool, er
 		defer abandon(c.Conn())
 		t := s.newTx(ctx, c.Conn())
 		err := fn(t)
-		again = t.again
+		defer func() { again = t.again }()
 		if err = cmp.Or(err, t.failed, ctx.Err()); err != nil { // a failure of the database counts also when fn did not pass it on
 			return err
 		}

@@ -81,3 +81,53 @@ func (r *registry) isDeletedFound(of annona.StoredRecord) bool {
 	known := r.find(of)
 	return known.Deleted && !known.Same
 }
+
+// testFirst believes of records that their source reports them for the first time. Where that is wrong, the transaction
+// runs again, and they are what they are without the hint.
+func testFirst(t *testing.T, r *registry) {
+	a, b, c := r.person("a", values{"nationality": "a"}), r.person("b", values{"nationality": "b"}), r.person("c", values{"nationality": "c"})
+	r.load(a, b, c)
+	other := annona.RecordKey{Dataset: r.individuals, Source: source, Key: "other"}
+	changed := func(key, to string) annona.StoredRecord { return digested(r.person(key, values{"nationality": to})) }
+	for _, step := range []struct {
+		name   string
+		before func()
+		of     annona.StoredRecord
+		want   annona.Known
+	}{
+		{"somebody new", nil, changed("d", "d"), annona.Known{Number: 4}},
+		{"somebody who is on file", nil, changed("a", "A"), annona.Known{Number: 1, Version: 1}},
+		{"under another key", func() { r.putKey(other, 2) }, changed("other", "B"), annona.Known{Number: 2, Version: 1}},
+		{"somebody who is deleted", func() { r.putKey(other, 0); r.delete(r.individuals, 3) }, changed("c", "C"), annona.Known{Number: 3, Version: 2, Deleted: true}},
+		{"somebody who was erased", func() { r.erase(a, 1) }, changed("a", "a"), annona.Known{Erased: true}},
+	} {
+		if step.before != nil {
+			step.before()
+		}
+		if got := r.first(step.of); got.Version != step.want.Version || got.Deleted != step.want.Deleted || got.Erased != step.want.Erased ||
+			!got.Erased && got.Number != step.want.Number {
+			t.Errorf("%s: number %d, version %d, deleted %v, erased %v; want %+v", step.name, got.Number, got.Version, got.Deleted, got.Erased, step.want)
+		}
+	}
+	r.same("who is on file", r.people(nil, terms()), []string{"B", "C", "d"})
+}
+
+// first writes a record that is believed to come for the first time, until the transaction runs again, and returns as
+// what it was found.
+func (r *registry) first(of annona.StoredRecord) (known annona.Known) {
+	of.First = true
+	r.update(func(tx annona.Tx) error {
+		all, err := tx.Find(r.ctx, []annona.RecordKey{of.RecordKey})
+		if err != nil {
+			return err
+		}
+		of.First = false
+		if known = all[0]; known.Same || known.Erased {
+			return nil
+		}
+		of.Number, of.Version = known.Number, known.Version+1
+		_, err = tx.Upsert(r.ctx, tester, []annona.StoredRecord{of})
+		return err
+	})
+	return known
+}

@@ -97,6 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"the records of a source", testNumbersOfSource},
 		{"what rows became", testRowBlocks},
 		{"records are looked for where they were", testFoundBefore},
+		{"records that are believed to come first", testFirst},
 		{"somebody who is deleted is erased", testEraseDeleted},
 		{"a failed transaction deletes nothing", testLifeRollback},
 		{"two sources and a deletion at once", testLifeConcurrent},
