@@ -5,9 +5,11 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -459,6 +461,43 @@ code_lists:
 		}
 		if !slices.Equal(got, want) || report.Flags["code_deprecated:religion"] != 2 {
 			t.Errorf("%s: %q, want %q, flags %v", rule, got, want, report.Flags)
+		}
+	}
+}
+
+// TestTextsThatSeldomRepeat reads more different dates than are kept, and each of them again later: of all alike, and where
+// most rows say the same.
+func TestTextsThatSeldomRepeat(t *testing.T) {
+	const form = `
+source: test
+inputs:
+  - name: people
+    format: csv
+    individual: {key: id, fields: {date_of_birth: born, registration_date: day}}
+`
+	first := annona.Date("1950-01-01")
+	born := func(i int) string { return string(first.AddDays(i % 3000)) }
+	var text strings.Builder
+	text.WriteString("id,born,day\n")
+	for i := range 6000 {
+		day := "2024-02-01"
+		if i%2 == 0 {
+			day = born(i / 2)
+		}
+		fmt.Fprintf(&text, "%d,%s,%s\n", i, born(i), day)
+	}
+	all, _, _ := run(t, parse(t, form), text.String())
+	if len(all.individuals) != 6000 {
+		t.Fatalf("%d individuals", len(all.individuals))
+	}
+	for _, r := range all.individuals {
+		i, _ := strconv.Atoi(r.Key)
+		day := "2024-02-01"
+		if i%2 == 0 {
+			day = born(i / 2)
+		}
+		if v := values(r.Values); v["date_of_birth"] != born(i) || v["registration_date"] != day {
+			t.Fatalf("row %d: %v", i, v)
 		}
 	}
 }
