@@ -201,8 +201,8 @@ func (g group) write(ctx context.Context, tx annona.Tx, all *Batch) error {
 	if err := g.settle(ctx, all, known, areas); err != nil {
 		return err
 	}
-	var w writes
-	for _, s := range g {
+	w := g[0].writes
+	for _, s := range g[1:] {
 		w.records, w.images = append(w.records, s.records...), append(w.images, s.images...)
 	}
 	if err := x.seal(ctx, w.records, w.images); err != nil {
