@@ -138,6 +138,24 @@ func (r row) integer(column int) int64 {
 	return 0
 }
 
+// arrayHead is how long the head of an array of one dimension is: how many dimensions, whether something is absent, the
+// type, the length and the first place.
+const arrayHead = 5 * 4
+
+// integers returns an array of numbers of which none is absent.
+func (r row) integers(column int) []int64 {
+	b := r[column]
+	if len(b) < arrayHead {
+		return nil
+	}
+	b = b[arrayHead:]
+	all := make([]int64, 0, len(b)/12)
+	for ; len(b) >= 12; b = b[12:] { // each behind its length
+		all = append(all, int64(binary.BigEndian.Uint64(b[4:])))
+	}
+	return all
+}
+
 func (r row) number(column int) annona.Number { return annona.Number(r.integer(column)) }
 
 // piece returns the bytes of a column that may not have been asked for: -1.

@@ -232,6 +232,9 @@ func (t *tx) hold(dataset string, differing []*found) error {
 	}
 	var joined []householdKey
 	for _, f := range differing {
+		if t.believes && f.asked.First {
+			continue // its household is held when it is written
+		}
 		for _, key := range f.asked.Joins {
 			joined = append(joined, householdKey{f.asked.Source, key})
 		}

@@ -101,8 +101,8 @@ func (t *tx) next(sequence string, count int) (numbers []int64, err error) {
 	if count == 0 {
 		return nil, nil
 	}
-	err = t.conn.each("SELECT nextval('"+sequence+"') FROM generate_series(1, $1)", func(r row) error { // a sequence in a parameter is looked up for each number
-		numbers = append(numbers, r.integer(0))
+	err = t.conn.each("SELECT array_agg(nextval('"+sequence+"')) FROM generate_series(1, $1)", func(r row) error { // a sequence in a parameter is looked up for each number
+		numbers = r.integers(0)
 		return nil
 	}, count)
 	return numbers, err
