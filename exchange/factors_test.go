@@ -125,7 +125,7 @@ func (f *factors) put() {
 // shows puts another token into the request.
 func (f *factors) shows(change func(*annona.Token)) {
 	next := f.token
-	next.Hash[1] = 1
+	next.Hash[1]++
 	change(&next)
 	f.must(f.store.PutToken(f.t.Context(), next, nil, nil, annona.UID{}))
 	f.caller.Token = next.Hash
@@ -162,7 +162,7 @@ func TestOneFactorFlipsTheGate(t *testing.T) {
 		"the client has expired":        {func(f *factors) { f.until(f.now) }, "key_expired"},
 		"the client is not on file":     {func(f *factors) { f.caller.Client = annona.NewUID() }, "key_invalid"},
 		"the token is revoked":          {func(f *factors) { f.must(f.store.RevokeToken(t.Context(), f.token.Hash, f.caller.Client, f.now)) }, "invalid_token"},
-		"the token is not on file":      {func(f *factors) { f.caller.Token[7] = 1 }, "invalid_token"},
+		"the token is not on file":      {func(f *factors) { f.caller.Token[7]++ }, "invalid_token"},
 		"the token is for less":         {func(f *factors) { f.shows(func(t *annona.Token) { t.Within.Datasets = []string{"households"} }) }, "dataset_not_authorized"},
 		"the token is for other things": {func(f *factors) { f.shows(func(t *annona.Token) { t.Within.Purpose = "asked" }) }, "purpose_not_authorized"},
 		"the token is bound to nothing": {func(f *factors) { f.shows(func(t *annona.Token) { t.Key = nil }) }, "role_not_granted"},
