@@ -148,7 +148,7 @@ func (e *edit) look(ctx context.Context, dataset string, numbers ...annona.Numbe
 		some[i].keys = []annona.RecordKey{k.Key}
 		held[k.Number] = some[i]
 	}
-	if err := e.x.recall(ctx, some); err != nil {
+	if err := e.x.recall(ctx, e.x.Vault, some); err != nil {
 		return nil, err
 	}
 	all := make([]*revision, len(numbers))

@@ -315,7 +315,7 @@ func (l *Loading) takeBack(ctx context.Context, tx annona.Tx, left []*revision, 
 	if len(left) == 0 {
 		return nil
 	}
-	if err := l.x.recall(ctx, left); err != nil {
+	if err := l.x.recall(ctx, l.x.Vault, left); err != nil {
 		return err
 	}
 	var w writes

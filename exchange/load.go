@@ -456,7 +456,7 @@ func (v *versions) former() []byte {
 }
 
 // seal seals the new images of records and what the former ones were, all at once.
-func (x *Exchange) seal(ctx context.Context, records []annona.StoredRecord, images []versions) error {
+func seal(ctx context.Context, by annona.Cells, records []annona.StoredRecord, images []versions) error {
 	cells := make([]annona.Cell, 0, 2*len(records))
 	for i := range records {
 		r, v := &records[i], &images[i]
@@ -466,7 +466,7 @@ func (x *Exchange) seal(ctx context.Context, records []annona.StoredRecord, imag
 		cell.Version, cell.Part, cell.Image = v.known.Version, annona.PartBefore, v.former()
 		cells = append(cells, cell)
 	}
-	if err := x.Vault.Seal(ctx, cells); err != nil {
+	if err := by.Seal(ctx, cells); err != nil {
 		return err
 	}
 	for i := range records {

@@ -21,12 +21,26 @@ type watchedVault struct {
 }
 
 func (v *watchedVault) Seal(ctx context.Context, cells []annona.Cell) error {
+	return watchedCells{v.Vault, v}.Seal(ctx, cells)
+}
+
+func (v *watchedVault) Holding(ctx context.Context, pages []*annona.Page, do func(annona.Cells) error) error {
+	return v.Vault.Holding(ctx, pages, func(cells annona.Cells) error { return do(watchedCells{cells, v}) })
+}
+
+// watchedCells notes what is sealed under keys that are held, too.
+type watchedCells struct {
+	annona.Cells
+	vault *watchedVault
+}
+
+func (c watchedCells) Seal(ctx context.Context, cells []annona.Cell) error {
 	kept := slices.DeleteFunc(slices.Clone(cells), func(c annona.Cell) bool { return len(c.Image) == 0 })
 	for i := range kept {
 		kept[i].Image = bytes.Clone(kept[i].Image)
 	}
-	v.sealed = append(v.sealed, kept)
-	return v.Vault.Seal(ctx, cells)
+	c.vault.sealed = append(c.vault.sealed, kept)
+	return c.Cells.Seal(ctx, cells)
 }
 
 func (v *watchedVault) Open(ctx context.Context, pages ...*annona.Page) error {

@@ -327,7 +327,7 @@ func (x *Exchange) holdTwo(ctx context.Context, tx annona.Tx, dataset *annona.Da
 		}
 		two[i] = &revision{known: known[i]}
 	}
-	return two, x.recall(ctx, two[:])
+	return two, x.recall(ctx, x.Vault, two[:])
 }
 
 // mergeable finds a record that is about to be merged.

@@ -40,7 +40,7 @@ func parseOwn(plain []byte) (w was, sealed annona.Image, err error) {
 }
 
 // openParts opens what records consist of, of those that others were merged into.
-func (x *Exchange) openParts(ctx context.Context, revisions []*revision) error {
+func (x *Exchange) openParts(ctx context.Context, by annona.Cells, revisions []*revision) error {
 	var cells []annona.Cell
 	for _, v := range revisions {
 		for _, p := range v.known.Parts {
@@ -50,7 +50,7 @@ func (x *Exchange) openParts(ctx context.Context, revisions []*revision) error {
 	if len(cells) == 0 {
 		return nil
 	}
-	if err := x.Vault.OpenCells(ctx, cells); err != nil {
+	if err := by.OpenCells(ctx, cells); err != nil {
 		return err
 	}
 	for _, v := range revisions {

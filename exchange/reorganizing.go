@@ -271,7 +271,7 @@ func (x *Exchange) move(ctx context.Context, tx annona.Tx, caller annona.Caller,
 	if err := x.openSealed(ctx, p.households, images); err != nil {
 		return 0, err
 	}
-	if err := x.seal(ctx, records, images); err != nil {
+	if err := seal(ctx, x.Vault, records, images); err != nil {
 		return 0, err
 	}
 	return len(records), tx.MoveHouseholds(ctx, caller.Operator, records)

@@ -59,7 +59,7 @@ func (w *writes) add(r annona.StoredRecord, image versions) {
 
 // put seals and writes.
 func (w *writes) put(ctx context.Context, x *Exchange, tx annona.Tx, by annona.Author) (annona.Loaded, error) {
-	if err := x.seal(ctx, w.records, w.images); err != nil {
+	if err := seal(ctx, x.Vault, w.records, w.images); err != nil {
 		return annona.Loaded{}, err
 	}
 	return w.upsert(ctx, x, tx, by)
@@ -141,7 +141,7 @@ func gather(all []met) []*revision {
 }
 
 // recall opens what is on file of records, or what was kept of those that were deleted.
-func (x *Exchange) recall(ctx context.Context, revisions []*revision) error {
+func (x *Exchange) recall(ctx context.Context, by annona.Cells, revisions []*revision) error {
 	if len(revisions) == 0 {
 		return nil
 	}
@@ -161,7 +161,7 @@ func (x *Exchange) recall(ctx context.Context, revisions []*revision) error {
 		}
 		cells = append(cells, clear, sealed)
 	}
-	if err := x.Vault.OpenCells(ctx, cells); err != nil {
+	if err := by.OpenCells(ctx, cells); err != nil {
 		return err
 	}
 	for i, v := range revisions {
@@ -175,7 +175,7 @@ func (x *Exchange) recall(ctx context.Context, revisions []*revision) error {
 			return err
 		}
 	}
-	if err := x.openParts(ctx, revisions); err != nil {
+	if err := x.openParts(ctx, by, revisions); err != nil {
 		return err
 	}
 	return x.portray(revisions)

@@ -198,14 +198,18 @@ func (g group) write(ctx context.Context, tx annona.Tx, all *Batch) error {
 	if err != nil {
 		return err
 	}
-	if err := g.settle(ctx, all, known, areas); err != nil {
-		return err
-	}
-	w := g[0].writes
-	for _, s := range g[1:] {
-		w.records, w.images = append(w.records, s.records...), append(w.images, s.images...)
-	}
-	if err := x.seal(ctx, w.records, w.images); err != nil {
+	var w writes
+	err = x.Vault.Holding(ctx, revised(all.keys, known), func(cells annona.Cells) error {
+		if err := g.settle(ctx, cells, all, known, areas); err != nil {
+			return err
+		}
+		w = g[0].writes
+		for _, s := range g[1:] {
+			w.records, w.images = append(w.records, s.records...), append(w.images, s.images...)
+		}
+		return seal(ctx, cells, w.records, w.images)
+	})
+	if err != nil {
 		return err
 	}
 	for _, s := range g {
@@ -229,8 +233,26 @@ func (g group) hint(all *Batch) {
 	}
 }
 
+// revised returns the records on file that differ from what is reported of them, of each dataset on a page.
+func revised(keys []annona.RecordKey, known []annona.Known) (pages []*annona.Page) {
+	of := map[*annona.Dataset]*annona.Page{}
+	for i := range known {
+		k, dataset := &known[i], keys[i].Dataset
+		if k.Version == 0 || k.Same || k.Erased {
+			continue
+		}
+		page := of[dataset]
+		if page == nil {
+			page = &annona.Page{Shape: &annona.Shape{Dataset: dataset}}
+			of[dataset], pages = page, append(pages, page)
+		}
+		page.Numbers, page.Count = append(page.Numbers, k.Number), page.Count+1
+	}
+	return pages
+}
+
 // settle lets each load say what becomes of its own records. Those on file are opened at once.
-func (g group) settle(ctx context.Context, all *Batch, known []annona.Known, areas *areas) (err error) {
+func (g group) settle(ctx context.Context, cells annona.Cells, all *Batch, known []annona.Known, areas *areas) (err error) {
 	if len(g) > 1 && !apart(all.keys, known) {
 		return errOneRecord
 	}
@@ -243,7 +265,7 @@ func (g group) settle(ctx context.Context, all *Batch, known []annona.Known, are
 		rest = rest[len(s.batch.keys):]
 		revisions = append(revisions, s.revisions...)
 	}
-	if err := g[0].load.x.recall(ctx, revisions); err != nil {
+	if err := g[0].load.x.recall(ctx, cells, revisions); err != nil {
 		return err
 	}
 	for _, s := range g {

@@ -111,6 +111,50 @@ func TestSmallWritesShare(t *testing.T) {
 	}
 }
 
+// askedVault counts how often keys were asked for: to hold them, and to open or seal by themselves.
+type askedVault struct {
+	exchange.Vault
+	held, opened, sealed int
+}
+
+func (v *askedVault) Holding(ctx context.Context, pages []*annona.Page, do func(annona.Cells) error) error {
+	v.held++
+	return v.Vault.Holding(ctx, pages, do)
+}
+
+func (v *askedVault) OpenCells(ctx context.Context, cells []annona.Cell) error {
+	v.opened++
+	return v.Vault.OpenCells(ctx, cells)
+}
+
+func (v *askedVault) Seal(ctx context.Context, cells []annona.Cell) error {
+	v.sealed++
+	return v.Vault.Seal(ctx, cells)
+}
+
+// TestAWriteAsksForKeysOnce changes records: what opens what they were seals what they become.
+func TestAWriteAsksForKeysOnce(t *testing.T) {
+	for _, g := range grounds(t) {
+		t.Run(g.name, func(t *testing.T) {
+			p, err := g.open(t.Context())
+			check(t, err)
+			defer func() { check(t, p.store.Close()) }()
+			asked := &askedVault{Vault: p.Vault}
+			p.Vault = asked
+			for _, name := range []string{"Ama", "Afia"} {
+				*asked = askedVault{Vault: asked.Vault}
+				l, err := p.StartLoad(t.Context(), operator, "civil", nil)
+				check(t, err)
+				_, err = l.Put(t.Context(), []annona.Record{row(t, "individuals", "a", "full_name", name), row(t, "individuals", "b", "full_name", name)})
+				check(t, err)
+			}
+			if asked.held != 1 || asked.opened != 0 || asked.sealed != 0 {
+				t.Errorf("keys were held %d times, and asked for %d times to open and %d times to seal", asked.held, asked.opened, asked.sealed)
+			}
+		})
+	}
+}
+
 // TestOneOfManyFails writes many records at once, one of which cannot be written: the others are, and
 // only whoever reported it is told.
 func TestOneOfManyFails(t *testing.T) {

@@ -274,7 +274,7 @@ func (u *undoing) restore(ctx context.Context, tx annona.Tx, back []*revision, o
 	if err := u.x.Vault.OpenCells(ctx, cells); err != nil {
 		return err
 	}
-	if err := u.x.openParts(ctx, back); err != nil {
+	if err := u.x.openParts(ctx, u.x.Vault, back); err != nil {
 		return err
 	}
 	var w writes

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // newRows are rows for a table in the binary form of COPY (see copySignature), made while nothing has been
@@ -79,9 +77,12 @@ func (c *conn) copyIn(r *newRows) error {
 }
 
 func (c *conn) copyFrom(r *newRows, data io.Reader) (copied int64, err error) {
-	p, ok := c.db.(*pgx.Conn)
+	p, ok := c.db.(*opening)
 	if !ok {
 		return 0, errOutside
+	}
+	if err := p.begin(c.ctx); err != nil {
+		return 0, err
 	}
 	sql := "COPY annona." + r.table + " (" + strings.Join(r.columns, ", ") + ") FROM STDIN (FORMAT binary)"
 	done, err := p.PgConn().CopyFrom(c.ctx, data, sql)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -217,6 +218,46 @@ func TestServerRestarts(t *testing.T) {
 		t.Errorf("append after the restart: %v", causes(err))
 	}
 	checkLog(t, s, 2)
+	storetest.CheckTree(t, s, 1)
+}
+
+// TestAWriteWhoseConnectionIsDead writes over connections whose server has gone away meanwhile: another one is taken.
+func TestAWriteWhoseConnectionIsDead(t *testing.T) {
+	c := testCluster(t)
+	database := c.newRegistry(t)
+	s := c.open(t, "app", database)
+	var all sync.WaitGroup
+	begun, end := make(chan struct{}), make(chan struct{})
+	for i := range 3 {
+		all.Go(func() {
+			err := s.Update(t.Context(), func(x annona.Tx) error {
+				err := upsert(fmt.Sprint("before ", i), "1")(x)
+				begun <- struct{}{}
+				<-end
+				return err
+			})
+			if err != nil {
+				t.Error(causes(err))
+			}
+		})
+	}
+	for range 3 {
+		<-begun
+	}
+	close(end)
+	all.Wait()
+	cut := c.session(t, "postgres", database)
+	const everyone = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+	mustExec(t, cut, everyone)
+	put(t, s.Store, "after", "1")
+	checkLog(t, s, 4)
+	mustExec(t, cut, everyone)
+	err := s.Update(t.Context(), func(x annona.Tx) error { // asks nothing before it commits
+		return x.AppendEntry(t.Context(), storetest.Entry(annona.EntryChange, annona.NewUID()))
+	})
+	if err != nil {
+		t.Error(causes(err))
+	}
 	storetest.CheckTree(t, s, 1)
 }
 

@@ -61,18 +61,24 @@ func (s *Store) transaction(ctx context.Context, fn func(*tx) error) error {
 	}
 }
 
-// attempt runs the transaction once and reports whether it is worth another try.
+// attempt runs the transaction once and reports whether it is worth another try: also on another connection,
+// when this one turns out to be dead before anything has begun.
 func (s *Store) attempt(ctx context.Context, fn func(*tx) error) (again bool, err error) {
-	begin := func(c *pgxpool.Conn) error {
-		_, err := c.Exec(ctx, begins)
-		return err
-	}
-	err = s.writers.lend(ctx, begin, func(c *pgxpool.Conn) error {
+	atOnce := func(*pgxpool.Conn) error { return nil }
+	err = s.writers.lend(ctx, atOnce, func(c *pgxpool.Conn) error {
 		defer abandon(c.Conn())
-		t := s.newTx(ctx, c.Conn())
+		o := &opening{Conn: c.Conn()}
+		t := s.newTx(ctx, o)
 		err := fn(t)
-		defer func() { again = t.again }()
-		if err = cmp.Or(err, t.failed, ctx.Err()); err != nil { // a failure of the database counts also when fn did not pass it on
+		if err = cmp.Or(err, t.failed); err == nil { // a failure of the database counts also when fn did not pass it on
+			err = o.begin(ctx) // whoever has asked nothing learns here that the connection is dead, and not when it is committed
+		}
+		dead := !o.begun && o.IsClosed()
+		if dead {
+			s.writers.Reset() // the others have lost their server too
+		}
+		defer func() { again = t.again || dead }()
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
 		return t.commit()
@@ -85,6 +91,85 @@ const begins = "BEGIN"
 
 // beginning is that as a question.
 var beginning = question{begins, nil, func(row) error { return nil }}
+
+// opening is a connection whose transaction begins with its first statements, in the same round trip.
+type opening struct {
+	*pgx.Conn
+	begun bool
+}
+
+// SendBatch sends statements, the first ones behind BEGIN.
+func (o *opening) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if o.begun {
+		return o.Conn.SendBatch(ctx, b)
+	}
+	var all pgx.Batch
+	all.Queue(begins)
+	all.QueuedQueries = append(all.QueuedQueries, b.QueuedQueries...)
+	answers := o.Conn.SendBatch(ctx, &all)
+	_, err := answers.Exec() // whoever asks for the next answer is told why there is none
+	o.begun = err == nil
+	return answers
+}
+
+func (o *opening) Exec(ctx context.Context, sql string, args ...any) (done pgconn.CommandTag, err error) {
+	if o.begun {
+		return o.Conn.Exec(ctx, sql, args...)
+	}
+	var b pgx.Batch
+	b.Queue(sql, args...)
+	answers := o.SendBatch(ctx, &b)
+	done, err = answers.Exec()
+	return done, cmp.Or(err, answers.Close())
+}
+
+func (o *opening) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if o.begun {
+		return o.Conn.Query(ctx, sql, args...)
+	}
+	var b pgx.Batch
+	b.Queue(sql, args...)
+	answers := o.SendBatch(ctx, &b)
+	rows, err := answers.Query()
+	if err != nil {
+		return nil, cmp.Or(err, answers.Close())
+	}
+	return &lastRows{Rows: rows, answers: answers}, nil
+}
+
+// begin begins the transaction by itself: for those who do not send statements.
+func (o *opening) begin(ctx context.Context) error {
+	if o.begun {
+		return nil
+	}
+	_, err := o.Conn.Exec(ctx, begins)
+	o.begun = err == nil
+	return err
+}
+
+// lastRows are the rows of the last answer: behind them the connection is free again.
+type lastRows struct {
+	pgx.Rows
+	answers pgx.BatchResults
+	ended   error
+}
+
+func (r *lastRows) Next() bool {
+	if r.Rows.Next() {
+		return true
+	}
+	r.Close()
+	return false
+}
+
+func (r *lastRows) Close() {
+	r.Rows.Close()
+	if r.answers != nil {
+		r.ended, r.answers = r.answers.Close(), nil
+	}
+}
+
+func (r *lastRows) Err() error { return cmp.Or(r.Rows.Err(), r.ended) }
 
 // commitBehind runs the last statements of a transaction and commits it, in one round trip.
 func commitBehind(ctx context.Context, db database, last *pgx.Batch) error {
