@@ -20,7 +20,7 @@ type Matter struct {
 	// Parent is the matter of Dataset.Parent that it belongs to, the
 	// enrollment of a benefit, the case of a note. 0: it stands by itself.
 	Parent  Number
-	Program string // code of the program; empty: of none, or of several
+	Program string // code of the program; of a case, codes of all that it names, joined by ListSeparator; empty: none
 	// Owner is the name of the partner that answers for it. There is one at every instant. Empty: it
 	// belongs to whoever its parent belongs to, and is seen by nobody who may not see that.
 	Owner string
@@ -138,12 +138,16 @@ type MatterChoice struct {
 	Subjects []SubjectRef
 	Parents  []Number
 	Programs []string // of one of these: a matter of none, or of several, is of none of them
+	Concerns string   // a program that it names, alone or among others
 	States   []string
 	Owner    string
 	Worker   string
 	DueFrom  Date
 	DueUntil Date
 	Since    time.Time // changed then or later
+	// Asked are the fields by which the others pick. A matter that is another partner's is picked only where what is
+	// shared of it shows each of them: otherwise a choice would tell what no row does.
+	Asked []string
 }
 
 // Participating is what it takes to take part: an enrollment in one of the programs, in one of the states, of

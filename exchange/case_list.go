@@ -3,6 +3,7 @@ package exchange
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/annona-exchange/annona"
 )
@@ -15,6 +16,7 @@ type CaseChoice struct {
 	Status       string
 	Worker       string // as the partner names its workers
 	DueUntil     annona.Date
+	Program      string // code of one that the case names, alone or among others
 }
 
 // Cases returns a page of the cases that the caller may see: those that its partner has, and those that are
@@ -39,11 +41,32 @@ func (x *Exchange) Cases(ctx context.Context, caller annona.Caller, purpose stri
 }
 
 func (c CaseChoice) text() string {
-	return string(appendTexts(nil, c.IndividualID, c.HouseholdID, c.Status, c.Worker, string(c.DueUntil)))
+	return string(appendTexts(nil, c.IndividualID, c.HouseholdID, c.Status, c.Worker, string(c.DueUntil), c.Program))
+}
+
+// asked are the fields of a case by which one picks.
+func (c CaseChoice) asked() (fields []string) {
+	for _, by := range []struct {
+		value  string
+		fields []string
+	}{
+		{c.Status, []string{"status"}}, {c.Worker, []string{"worker"}}, {string(c.DueUntil), []string{"due_date", "next_review_date"}}, {c.Program, []string{"programs"}},
+	} {
+		if by.value != "" {
+			fields = append(fields, by.fields...)
+		}
+	}
+	return fields
 }
 
 func (d *caseDesk) choice(ctx context.Context, c CaseChoice) (choice annona.MatterChoice, err error) {
-	choice = annona.MatterChoice{DueUntil: c.DueUntil, Worker: d.x.workerOf(d.i.partner(), c.Worker)}
+	choice = annona.MatterChoice{DueUntil: c.DueUntil, Worker: d.x.workerOf(d.i.partner(), c.Worker), Concerns: c.Program, Asked: c.asked()}
+	if at := slices.IndexFunc(choice.Asked, func(field string) bool { return !d.passes(field) }); at >= 0 {
+		return choice, annona.Forbidden("filter_not_granted", "you pick cases by a field that the agreement does not grant unaltered").On(choice.Asked[at])
+	}
+	if list, _ := d.x.CurrentDictionary().CodeList("program"); c.Program != "" && !list.Has(c.Program) {
+		return choice, annona.Invalid("unknown_code", "the code is not in the list program").On("program")
+	}
 	if c.Status != "" {
 		choice.States = []string{c.Status}
 	}

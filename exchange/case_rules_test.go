@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -265,10 +266,18 @@ func TestCaseloads(t *testing.T) {
 			t.Fatal(v.Reason)
 		}
 	}
+	for team, programs := range map[string][]any{"4": {"child-grant"}, "5": {"child-grants", "school-meals"}, "6": {"school-meals", "child-grant"}} {
+		if v := o.open(t, said{"individual_id": o.people[3], "case_type": "other", "team": team, "programs": programs}); v.Reason != nil {
+			t.Fatal(v.Reason)
+		}
+	}
 	for name, c := range map[string]struct {
 		choice exchange.CaseChoice
 		want   string
 	}{
+		"of a program":           {exchange.CaseChoice{Program: "child-grant"}, "4 6"},
+		"of another one":         {exchange.CaseChoice{Program: "school-meals"}, "5 6"},
+		"of a program of none":   {exchange.CaseChoice{Program: "grant"}, ""},
 		"to be reviewed or due":  {exchange.CaseChoice{DueUntil: "2030-12-31"}, "1 3"},
 		"a year later":           {exchange.CaseChoice{DueUntil: "2031-12-31"}, "1 2 3"},
 		"of the household":       {exchange.CaseChoice{HouseholdID: home}, "1"},
@@ -276,7 +285,8 @@ func TestCaseloads(t *testing.T) {
 		"an id that is none":     {exchange.CaseChoice{ID: "x"}, ""},
 		"of nobody, by their id": {exchange.CaseChoice{IndividualID: o.people[2]}, ""},
 	} {
-		if got := strings.Join(o.cases(t, o.town, c.choice, "team"), " "); got != c.want {
+		got := o.cases(t, o.town, c.choice, "team")
+		if slices.Sort(got); strings.Join(got, " ") != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
@@ -299,9 +309,54 @@ func TestCaseloads(t *testing.T) {
 	if err != nil || page.Page.Count() != 2 || page.Next == "" {
 		t.Errorf("under a ceiling: %v, %v", page, err)
 	}
-	for what, c := range map[string]exchange.CaseChoice{"status": {Status: "open"}, "worker": {Worker: "w1"}, "day": {DueUntil: "2031-12-31"}, "household": {HouseholdID: home}} {
+	for what, c := range map[string]exchange.CaseChoice{"status": {Status: "open"}, "worker": {Worker: "w1"}, "day": {DueUntil: "2031-12-31"}, "household": {HouseholdID: home}, "program": {Program: "child-grant"}} {
 		_, err = o.Cases(t.Context(), o.town, purpose, c, []string{"team"}, page.Next, 100)
 		refusal(t, "the cursor of another list, by "+what, err, "cursor_invalid")
+	}
+}
+
+// A caseload is asked for by what its reader sees: by a field that the agreement grants unaltered, and of a case that is
+// shared, by one that the share names. What is not seen is not found either.
+func TestCaseloadsAreAskedByWhatIsSeen(t *testing.T) {
+	o := newOffices(t)
+	of := said{"individual_id": o.people[0], "case_type": "other", "team": "a", "worker": "w", "due_date": "2031-01-01", "next_review_date": "2032-01-01", "programs": []any{"child-grant"}}
+	choices := map[string]exchange.CaseChoice{"status": {Status: "open"}, "programs": {Program: "child-grant"}, "due_date next_review_date": {DueUntil: "2033-01-01"}}
+	whole, none := o.open(t, of), o.open(t, of)
+	o.share(t, whole, exchange.Offer{})
+	o.share(t, none, exchange.Offer{FieldsShared: []string{"team"}})
+	for fields, choice := range choices {
+		if got := o.cases(t, o.clinic, choice, "case_id"); !slices.Equal(got, []string{whole.ID}) {
+			t.Errorf("by %s: %q", fields, got)
+		}
+		part := o.open(t, of)
+		o.share(t, part, exchange.Offer{FieldsShared: strings.Fields(fields)})
+		for by, choice := range choices {
+			want := []string{whole.ID}
+			if by == fields {
+				want = append(want, part.ID)
+			}
+			if got := o.cases(t, o.clinic, choice, "case_id"); !slices.Equal(got, want) {
+				t.Errorf("of one of which %s is shared, by %s: %q, want %q", fields, by, got, want)
+			}
+		}
+		check(t, o.reply(t, o.town, o.transitions(t, o.clinic, "", "accepted", "transition_id")[2], "cancel"))
+	}
+	usual, err := o.store.Agreement(t.Context(), "town")
+	check(t, err)
+	for field, choice := range map[string]exchange.CaseChoice{
+		"status": {Status: "open"}, "worker": {Worker: "w"}, "due_date": {DueUntil: "2033-01-01"}, "next_review_date": {DueUntil: "2033-01-01"}, "programs": {Program: "child-grant"},
+	} {
+		town := *usual
+		terms := town.Datasets["cases"]
+		terms.Fields = slices.DeleteFunc(slices.Clone(terms.Fields), func(f string) bool { return f == field })
+		town.Datasets = maps.Clone(town.Datasets)
+		town.Datasets["cases"] = terms
+		_, err := o.ApplyAgreement(t.Context(), operator, town)
+		check(t, err)
+		_, err = o.Cases(t.Context(), o.town, purpose, choice, []string{"team"}, "", 10)
+		refusal(t, "by "+field+", which is not granted", err, "filter_not_granted")
+		_, err = o.Cases(t.Context(), o.town, purpose, exchange.CaseChoice{IndividualID: o.people[0]}, []string{"team"}, "", 10)
+		check(t, err)
 	}
 }
 

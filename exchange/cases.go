@@ -263,10 +263,7 @@ func (d *caseDesk) index(e *matterEdit) {
 		e.Due = review
 	}
 	e.Worker = d.x.workerOf(e.Owner, said["worker"])
-	e.Program = ""
-	if programs := said["programs"]; programs != "" && !slices.Contains([]byte(programs), annona.ListSeparator) {
-		e.Program = programs
-	}
+	e.Program = said["programs"]
 	if !e.Subject.IsZero() {
 		maps.DeleteFunc(said, func(code, _ string) bool { return isProvisional(code) })
 	}

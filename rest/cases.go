@@ -289,12 +289,13 @@ type listCasesInput struct {
 	Status       string `query:"status" enum:"open,closed" doc:"Those that are open, or closed."`
 	Worker       string `query:"worker" doc:"Those of a worker, by the reference that you have given."`
 	DueUntil     string `query:"due_until" doc:"Those that are due or to be reviewed until that day." example:"2026-01-31"`
+	Program      string `query:"program" doc:"Those that name this program, alone or among others." example:"child-grant"`
 	IndividualID string `query:"individual_id" doc:"Those about an individual."`
 	HouseholdID  string `query:"household_id" doc:"Those about a household."`
 }
 
 func (s *Server) listCases(ctx context.Context, in *listCasesInput) (*reply, error) {
-	choice := exchange.CaseChoice{Status: in.Status, Worker: in.Worker, DueUntil: annona.Date(in.DueUntil), IndividualID: in.IndividualID, HouseholdID: in.HouseholdID}
+	choice := exchange.CaseChoice{Status: in.Status, Worker: in.Worker, DueUntil: annona.Date(in.DueUntil), Program: in.Program, IndividualID: in.IndividualID, HouseholdID: in.HouseholdID}
 	if in.DueUntil != "" {
 		if _, err := annona.ParseDate(in.DueUntil); err != nil {
 			return nil, err

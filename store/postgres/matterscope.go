@@ -156,6 +156,18 @@ func (r *matterReading) choose(c annona.MatterChoice) {
 			r.bind(of.value)
 		}
 	}
+	if c.Concerns != "" {
+		r.write(" AND strpos(")
+		r.bind(listSeparator)
+		r.write(" || m.program || ")
+		r.bind(listSeparator)
+		r.write(", ")
+		r.bind(joinList([]string{c.Concerns}))
+		r.write(") > 0")
+	}
+	for _, field := range c.Asked {
+		r.shows(field)
+	}
 	if !c.Since.IsZero() {
 		r.write(" AND m.updated_at >= ")
 		r.bind(annona.Instant(c.Since))
@@ -304,6 +316,17 @@ func (r *matterReading) sharedToday(share string) {
 	r.write(" AND (", share, ".until IS NULL OR ", share, ".until >= ")
 	r.bind(r.terms.Today)
 	r.write(")")
+}
+
+// shows writes that the partner has the matter, or that a field of it is shared with it today.
+func (r *matterReading) shows(field string) {
+	r.write(" AND (")
+	r.ownedBy("m")
+	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", r.Scope.Shape().Dataset.Name, "' AND s.number = m.number")
+	r.sharedToday("s")
+	r.write(" AND (s.fields IS NULL OR strpos(s.fields, ")
+	r.bind(joinList([]string{field}))
+	r.write(") > 0)))")
 }
 
 // cleared writes that the caller may see a matter of that confidentiality.

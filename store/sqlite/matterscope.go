@@ -125,6 +125,18 @@ func (r *matterReading) choose(c annona.MatterChoice) {
 			r.bind(of.value)
 		}
 	}
+	if c.Concerns != "" {
+		r.write(" AND instr(")
+		r.bind(listSeparator)
+		r.write(" || m.program || ")
+		r.bind(listSeparator)
+		r.write(", ")
+		r.bind(joinList([]string{c.Concerns}))
+		r.write(") > 0")
+	}
+	for _, field := range c.Asked {
+		r.shows(field)
+	}
 	if !c.Since.IsZero() {
 		r.write(" AND m.updated_at >= ")
 		r.bind(annona.Instant(c.Since))
@@ -272,11 +284,29 @@ func (r *matterReading) ownedBy(alias string) {
 // held writes that the partner has a matter, or that it is shared with it today.
 func (r *matterReading) held(alias, dataset string) {
 	r.ownedBy(alias)
-	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number AND s.partner = ")
+	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number")
+	r.sharedToday("s")
+	r.write(")")
+}
+
+// sharedToday writes that a share is the partner's and has not ended.
+func (r *matterReading) sharedToday(share string) {
+	r.write(" AND ", share, ".partner = ")
 	r.bind(r.Scope.Terms().Owner)
-	r.write(" AND (s.until IS NULL OR s.until >= ")
+	r.write(" AND (", share, ".until IS NULL OR ", share, ".until >= ")
 	r.bind(r.terms.Today)
-	r.write("))")
+	r.write(")")
+}
+
+// shows writes that the partner has the matter, or that a field of it is shared with it today.
+func (r *matterReading) shows(field string) {
+	r.write(" AND (")
+	r.ownedBy("m")
+	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", r.Scope.Shape().Dataset.Name, "' AND s.number = m.number")
+	r.sharedToday("s")
+	r.write(" AND (s.fields IS NULL OR instr(s.fields, ")
+	r.bind(joinList([]string{field}))
+	r.write(") > 0)))")
 }
 
 // cleared writes that the caller may see a matter of that confidentiality.

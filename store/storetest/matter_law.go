@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/annona-exchange/annona"
@@ -53,6 +54,9 @@ func (w *matterWorld) people() {
 	})
 }
 
+// list stands between the programs of a case.
+const list = string(rune(annona.ListSeparator))
+
 // one is one of some values.
 func one[V any](dice *rand.Rand, of ...V) V { return of[dice.IntN(len(of))] }
 
@@ -72,7 +76,7 @@ func (w *matterWorld) write(dice *rand.Rand) {
 			for i := range fresh {
 				m := &fresh[i]
 				m.Version, m.Subject, m.Owner, m.Worker = 1, one(dice, subjects...), one(dice, "us", "us", "them"), one(dice, "", "worker", "other")
-				m.Confidentiality, m.Program = one(dice, "", "normal", "restricted", "named_persons"), one(dice, "", "cash", "school")
+				m.Confidentiality, m.Program = one(dice, "", "normal", "restricted", "named_persons"), one(dice, "", "cash", "school", "cash"+list+"school", "cashew")
 				m.State, m.Due = one(dice, "open", "closed"), one(dice, "", Today.AddDays(-1), Today, Today.AddDays(1))
 				if d == w.notes {
 					m.Parent, m.Owner = one(dice, annona.Number(0), 1, 1, 1)*w.on["cases"][dice.IntN(160)].Number, one(dice, "", "", m.Owner)
@@ -85,7 +89,7 @@ func (w *matterWorld) write(dice *rand.Rand) {
 	}
 	for range 160 {
 		s := annona.Share{Dataset: one(dice, "cases", "case_notes"), Number: annona.Number(1 + dice.IntN(160)), Partner: one(dice, "us", "them"), By: annona.NewUID(),
-			Until: one(dice, "", Today.AddDays(-1), Today, Today.AddDays(1))}
+			Until: one(dice, "", Today.AddDays(-1), Today, Today.AddDays(1)), Fields: one(dice, nil, []string{"programs"}, []string{"status"}, []string{"team", "due_date", "status"}, []string{"programs_of_others"})}
 		w.shares = append(w.shares, s)
 	}
 	w.update(func(tx annona.Tx) error {
@@ -132,6 +136,7 @@ func (w *matterWorld) glance(dice *rand.Rand) glance {
 		annona.MatterChoice{Subjects: []annona.SubjectRef{person(w.registry, "a")}}, annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "individuals", Number: 2}, {Dataset: "households", Number: 1}}},
 		annona.MatterChoice{Subjects: []annona.SubjectRef{{Dataset: "households", Number: 3}}},
 		annona.MatterChoice{Parents: some}, annona.MatterChoice{Programs: []string{"school"}}, annona.MatterChoice{States: []string{"open"}}, annona.MatterChoice{Owner: "them"},
+		annona.MatterChoice{Concerns: "cash"}, annona.MatterChoice{Concerns: "cash", Asked: []string{"programs"}}, annona.MatterChoice{Asked: []string{"status", "due_date"}},
 		annona.MatterChoice{Worker: "other"}, annona.MatterChoice{DueUntil: Today}, annona.MatterChoice{DueFrom: Today}, annona.MatterChoice{DueFrom: Today, DueUntil: Today}, annona.MatterChoice{Since: Clock()}, annona.MatterChoice{Since: Clock().AddDate(0, 0, 1)},
 		annona.MatterChoice{States: []string{"open", "closed"}, Worker: "worker", Programs: []string{"cash", "school"}})
 	return g
@@ -143,7 +148,7 @@ func (w *matterWorld) compare(dice *rand.Rand) int {
 	g, d := w.glance(dice), one(dice, w.cases, w.notes)
 	var want []annona.Number
 	for i := range w.on[d.Name] {
-		if m := &w.on[d.Name][i]; w.chosen(m, g.choice) && (w.bySubject(m, g) || w.byOwner(m, g)) {
+		if m := &w.on[d.Name][i]; w.chosen(m, g.choice) && w.shows(m, g) && (w.bySubject(m, g) || w.byOwner(m, g)) {
 			want = append(want, m.Number)
 		}
 	}
@@ -314,7 +319,18 @@ func (w *matterWorld) chosen(m *annona.Matter, c annona.MatterChoice) bool {
 	}
 	return among(c.Numbers, m.Number) && among(c.UIDs, m.UID) && among(c.Parents, m.Parent) && among(c.Programs, m.Program) && among(c.States, m.State) &&
 		(len(c.Subjects) == 0 || slices.ContainsFunc(c.Subjects, about)) && (c.Owner == "" || m.Owner == c.Owner) && (c.Worker == "" || m.Worker == c.Worker) &&
-		(c.DueFrom == "" || m.Due >= c.DueFrom) && (c.DueUntil == "" || m.Due != "" && m.Due <= c.DueUntil) && !c.Since.After(Clock())
+		(c.DueFrom == "" || m.Due >= c.DueFrom) && (c.DueUntil == "" || m.Due != "" && m.Due <= c.DueUntil) && !c.Since.After(Clock()) &&
+		(c.Concerns == "" || slices.Contains(strings.Split(m.Program, list), c.Concerns))
+}
+
+// shows reports whether the partner has a matter, or is let see each field by which it picks.
+func (w *matterWorld) shows(m *annona.Matter, g glance) bool {
+	owns := g.terms.Owner != "" && m.Owner == g.terms.Owner
+	return owns || !slices.ContainsFunc(g.choice.Asked, func(field string) bool {
+		return !slices.ContainsFunc(w.shares, func(s annona.Share) bool {
+			return s.Number == m.Number && holds(s, m.Dataset, g) && (len(s.Fields) == 0 || slices.Contains(s.Fields, field))
+		})
+	})
 }
 
 func among[V comparable](some []V, v V) bool { return len(some) == 0 || slices.Contains(some, v) }
