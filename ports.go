@@ -483,8 +483,8 @@ type Errand struct {
 	Do      func(tx Tx, cells Cells) error // may run again, behind Find
 }
 
-// Alone does an errand whose matter was found by itself.
-func (e *Errand) Alone(ctx context.Context, tx Tx) error {
+// ByItself does an errand whose matter was found, and nobody else's.
+func (e *Errand) ByItself(ctx context.Context, tx Tx) error {
 	do := func(cells Cells) error { return e.Do(tx, cells) }
 	if e.Holding == nil || e.Find == nil {
 		return do(nil)

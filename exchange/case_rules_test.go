@@ -38,7 +38,7 @@ func (w *between) Share(ctx context.Context, e annona.Errand) error {
 	if err := w.matters.ReadMatters(ctx, e.Find); err != nil {
 		return err
 	}
-	return w.Update(ctx, func(tx annona.Tx) error { return e.Alone(ctx, tx) })
+	return w.Update(ctx, func(tx annona.Tx) error { return e.ByItself(ctx, tx) })
 }
 
 // signIn is a caller of the town for whom a person acts who has signed in here.

@@ -3,11 +3,9 @@ package exchange
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/annona-exchange/annona"
 )
@@ -188,7 +186,7 @@ func (x *Exchange) Payments(ctx context.Context, caller annona.Caller, purpose s
 	}
 	next := ""
 	if w.more {
-		next = w.position()
+		next = x.sealPlace(i, uint64(w.benefit), uint64(w.taken)) // behind the last row
 	}
 	i.question.Dataset = groupPayments // what leaves is no benefit
 	answer, err := x.answerPage(ctx, i, w.rows, false)
@@ -248,7 +246,11 @@ func (x *Exchange) newPaymentWalk(ctx context.Context, i *inquiry, c PaymentChoi
 	if w.choice, err = x.choiceOf(ctx, i, c.Benefit, c.Participation); err != nil || after == "" {
 		return w, err
 	}
-	return w, w.goOn(after)
+	place, err := x.openPlace(i, after, 2)
+	if err == nil {
+		w.benefit, w.taken = annona.Number(place[0]), int(place[1])
+	}
+	return w, err
 }
 
 // walk fills the page, and returns the policy epoch under which all of it was read; 0: it moved meanwhile.
@@ -315,25 +317,4 @@ func (w *paymentWalk) add(page *annona.Page, row, inner int) {
 	for c := range payment.Columns {
 		r.Columns[len(page.Columns)+c].Append(payment.Cell(c, inner))
 	}
-}
-
-// position is a cursor behind the last row.
-func (w *paymentWalk) position() string {
-	at := binary.BigEndian.AppendUint64(nil, uint64(w.benefit))
-	at = binary.BigEndian.AppendUint64(at, uint64(w.taken))
-	at = binary.BigEndian.AppendUint64(at, uint64(w.x.Clock().Unix()))
-	return w.x.Vault.SealPosition(w.i.cursorContext(), at)
-}
-
-// goOn begins behind a cursor.
-func (w *paymentWalk) goOn(after string) error {
-	at, ok := w.x.Vault.OpenPosition(w.i.cursorContext(), after)
-	if !ok || len(at) != 24 {
-		return errCursor
-	}
-	if w.x.Clock().Sub(time.Unix(int64(binary.BigEndian.Uint64(at[16:])), 0)) > cursorLife {
-		return errCursorAge
-	}
-	w.benefit, w.taken = annona.Number(binary.BigEndian.Uint64(at)), int(binary.BigEndian.Uint64(at[8:]))
-	return nil
 }

@@ -104,8 +104,15 @@ func (i *inquiry) cursorContext() []byte {
 }
 
 func (x *Exchange) sealCursor(i *inquiry, last annona.Number) string {
-	position := binary.BigEndian.AppendUint64(nil, uint64(last))
-	position = binary.BigEndian.AppendUint64(position, uint64(x.Clock().Unix()))
+	return x.sealPlace(i, uint64(last))
+}
+
+// sealPlace is a cursor that names a place by numbers, and when it was made.
+func (x *Exchange) sealPlace(i *inquiry, at ...uint64) string {
+	var position []byte
+	for _, n := range append(at, uint64(x.Clock().Unix())) {
+		position = binary.BigEndian.AppendUint64(position, n)
+	}
 	return x.Vault.SealPosition(i.cursorContext(), position)
 }
 
@@ -118,13 +125,24 @@ func (x *Exchange) openCursor(i *inquiry, token string) (annona.Number, error) {
 	if token == "" {
 		return 0, nil
 	}
+	at, err := x.openPlace(i, token, 1)
+	if err != nil {
+		return 0, err
+	}
+	return annona.Number(at[0]), nil
+}
+
+// openPlace opens a cursor that names a place by so many numbers.
+func (x *Exchange) openPlace(i *inquiry, token string, count int) (at []uint64, err error) {
 	position, ok := x.Vault.OpenPosition(i.cursorContext(), token)
-	if !ok || len(position) != 16 {
-		return 0, errCursor
+	if !ok || len(position) != 8*(count+1) {
+		return nil, errCursor
 	}
-	made := time.Unix(int64(binary.BigEndian.Uint64(position[8:])), 0)
-	if x.Clock().Sub(made) > cursorLife {
-		return 0, errCursorAge
+	for ; len(position) > 0; position = position[8:] {
+		at = append(at, binary.BigEndian.Uint64(position))
 	}
-	return annona.Number(binary.BigEndian.Uint64(position)), nil
+	if x.Clock().Sub(time.Unix(int64(at[count]), 0)) > cursorLife {
+		return nil, errCursorAge
+	}
+	return at[:count], nil
 }

@@ -135,17 +135,26 @@ func rowVerdict(line int, v exchange.ReportVerdict) RowVerdict {
 	return said
 }
 
-type participationsInput struct {
+// ParticipationPage is what lists of what programs report are asked by.
+type ParticipationPage struct {
 	Purpose    string   `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
 	Fields     []string `query:"fields" nullable:"false" doc:"The columns you want. Without it: everything that your agreement grants."`
 	Program    string   `query:"program" doc:"Of this program only."`
-	Status     string   `query:"status" doc:"Standing there only: enrollment_status, or entitlement_status of benefits."`
 	Individual string   `query:"individual_id" doc:"About this individual only."`
 	Household  string   `query:"household_id" doc:"About this household only."`
-	Since      string   `query:"since" doc:"Changed then or later: an instant." example:"2026-01-31T12:00:00Z"`
-	Limit      int      `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Records on a page."`
+	Since      string   `query:"since" doc:"Changed then or later: an instant. Of payments: those of benefits that have changed." example:"2026-01-31T12:00:00Z"`
+	Limit      int      `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Rows on a page."`
 	After      string   `query:"after" doc:"The cursor of the page before."`
 	Accepts
+}
+
+func (in *ParticipationPage) chosen() exchange.Participation {
+	return exchange.Participation{Program: in.Program, Individual: in.Individual, Household: in.Household, Since: in.Since}
+}
+
+type participationsInput struct {
+	ParticipationPage
+	Status string `query:"status" doc:"Standing there only: enrollment_status, or entitlement_status of benefits."`
 }
 
 // participations answers with a page of enrollments or benefits.
@@ -156,7 +165,8 @@ func (s *Server) participations(dataset string) func(context.Context, *participa
 			return nil, err
 		}
 		q := exchange.Question{Dataset: dataset, Purpose: in.Purpose, Fields: in.Fields}
-		p := exchange.Participation{Program: in.Program, Status: in.Status, Individual: in.Individual, Household: in.Household, Since: in.Since}
+		p := in.chosen()
+		p.Status = in.Status
 		v := visitOf(ctx)
 		answer, err := s.Gate.Participations(ctx, v.caller, q, "", p, in.Limit, in.After)
 		if err != nil {
@@ -169,16 +179,8 @@ func (s *Server) participations(dataset string) func(context.Context, *participa
 }
 
 type paymentsInput struct {
-	Purpose    string   `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
-	Fields     []string `query:"fields" nullable:"false" doc:"The columns you want. Without it: everything that your agreement grants."`
-	Benefit    string   `query:"benefit_id" doc:"Of this benefit only."`
-	Program    string   `query:"program" doc:"Of this program only."`
-	Individual string   `query:"individual_id" doc:"About this individual only."`
-	Household  string   `query:"household_id" doc:"About this household only."`
-	Since      string   `query:"since" doc:"Of benefits that have changed then or later: an instant." example:"2026-01-31T12:00:00Z"`
-	Limit      int      `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Payments on a page."`
-	After      string   `query:"after" doc:"The cursor of the page before."`
-	Accepts
+	ParticipationPage
+	Benefit string `query:"benefit_id" doc:"Of this benefit only."`
 }
 
 // payments answers with a page of payments.
@@ -187,7 +189,7 @@ func (s *Server) payments(ctx context.Context, in *paymentsInput) (*reply, error
 	if err != nil {
 		return nil, err
 	}
-	c := exchange.PaymentChoice{Benefit: in.Benefit, Participation: exchange.Participation{Program: in.Program, Individual: in.Individual, Household: in.Household, Since: in.Since}}
+	c := exchange.PaymentChoice{Benefit: in.Benefit, Participation: in.chosen()}
 	v := visitOf(ctx)
 	answer, err := s.Gate.Payments(ctx, v.caller, in.Purpose, in.Fields, c, in.Limit, in.After)
 	if err != nil {

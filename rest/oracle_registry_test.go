@@ -1,11 +1,11 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,19 +19,26 @@ import (
 	"github.com/annona-exchange/annona/ingest/intake"
 	"github.com/annona-exchange/annona/store/sqlite"
 	"github.com/annona-exchange/annona/vault"
-	database "zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// keep is what all registries of the law share: the vault, and an empty registry to copy.
+// keep is what all registries of the law share: the vault, and a registry to copy.
 type keep struct {
 	*testing.T
+	shelf
 	vault *vault.Vault
-	empty []byte
 	tally map[string]int // of what was tried
 }
 
 func newKeep(t *testing.T) *keep {
+	shelf, err := newSQLiteShelf(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keepOn(t, shelf)
+}
+
+// keepOn keeps registries on a shelf. The keys of all of them lie in one file.
+func keepOn(t *testing.T, on shelf) *keep {
 	dir := t.TempDir()
 	secrets, err := sqlite.OpenSecrets(dir, true)
 	if err != nil {
@@ -42,18 +49,17 @@ func newKeep(t *testing.T) *keep {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &keep{T: t, vault: v, tally: map[string]int{}}
-	s, err := sqlite.Open(dir, sqlite.Options{Create: true, Dictionary: annona.Standard()})
+	k := &keep{T: t, shelf: on, vault: v, tally: map[string]int{}}
+	s, name, err := k.copy(nil)
 	k.check(err)
 	k.searchNames(s)
 	k.check(s.Close())
-	k.empty, err = os.ReadFile(filepath.Join(dir, sqlite.FileName))
-	k.check(err)
+	k.check(k.keep(name))
 	return k
 }
 
 // searchNames switches the search by names on, in every registry of the law.
-func (k *keep) searchNames(s *sqlite.Store) {
+func (k *keep) searchNames(s lawStore) {
 	now := lawToday.Time()
 	gate := exchange.New(exchange.Config{
 		Dictionary: annona.Standard(), Records: s, Writer: s, Ledger: s, Standings: s, Roster: s, Subjects: s, Reference: s, Log: s, Views: s, Loads: s, Indexes: s,
@@ -77,8 +83,8 @@ func (k *keep) check(err error) {
 // installation is a registry that holds one world and answers in memory.
 type installation struct {
 	*keep
-	file    string // of the store
-	store   *sqlite.Store
+	name    string // on the shelf
+	store   lawStore
 	gate    *exchange.Exchange
 	server  *Server
 	now     time.Time
@@ -117,10 +123,8 @@ func (k *keep) start() *installation {
 	in := &installation{keep: k, ids: map[string]annona.UID{}, ordinal: map[string]string{}, now: lawToday.Time().Add(12 * time.Hour)}
 	clock := func() time.Time { return in.now }
 	dir := k.TempDir()
-	in.file = filepath.Join(dir, sqlite.FileName)
-	k.check(os.WriteFile(in.file, k.empty, 0o600))
 	var err error
-	in.store, err = sqlite.Open(dir, sqlite.Options{Dictionary: annona.Standard(), Clock: clock, Readers: 1})
+	in.store, in.name, err = k.copy(clock)
 	in.check(err)
 	keys := identity.NewKeys(in.store, k.vault.KeyHash, clock, false)
 	in.gate = exchange.New(exchange.Config{
@@ -133,7 +137,14 @@ func (k *keep) start() *installation {
 	return in
 }
 
-func (in *installation) close() { in.check(in.store.Close()) }
+func (in *installation) close() { in.check(errors.Join(in.store.Close(), in.drop(in.name))) }
+
+// settle waits until what was written stands in the log: PostgreSQL numbers it a moment later.
+func (in *installation) settle() {
+	if s, ok := in.store.(interface{ Settle(context.Context) error }); ok {
+		in.check(s.Settle(in.Context()))
+	}
+}
 
 // admit puts an agreement in force and mints a key of it.
 func (in *installation) admit(a annona.Agreement, role string) (key string) {
@@ -188,19 +199,12 @@ func (in *installation) learnIDs(w *world) {
 	in.readIDs("SELECT uid FROM individuals ORDER BY number", in.people)
 }
 
-// readIDs reads ids from the file itself: no scope shows those of people who may not be seen.
 func (in *installation) readIDs(query string, keys []string) {
-	file, err := database.OpenConn(in.file, database.OpenReadOnly)
+	uids, err := in.uids(in.name, query)
 	in.check(err)
-	row := 0
-	err = sqlitex.ExecuteTransient(file, query, &sqlitex.ExecOptions{ResultFunc: func(stmt *database.Stmt) error {
-		var uid annona.UID
-		stmt.ColumnBytes(0, uid[:])
-		in.ids[keys[row]] = uid
-		row++
-		return nil
-	}})
-	in.check(errors.Join(err, file.Close()))
+	for n, uid := range uids {
+		in.ids[keys[n]] = uid
+	}
 }
 
 // putRights makes the rights on file those of the world; each kind has one record.
@@ -251,6 +255,7 @@ func (in *installation) serve(method, target, body string, headers map[string]st
 				a.err = errAborted
 			}
 		}()
+		in.settle()
 		in.server.ServeHTTP(w, r)
 	}()
 	result := w.Result()

@@ -214,7 +214,7 @@ func TestKnownSecrets(t *testing.T) {
 			if !slices.Equal(known(sightOf(a, terms).seen()), known(sightOf(b, terms).seen())) {
 				t.Fatalf("the worlds differ in who is seen: %v and %v", sightOf(a, terms).seen(), sightOf(b, terms).seen())
 			}
-			(&keep{T: t, vault: k.vault, empty: k.empty, tally: k.tally}).compare(t, terms, a, b, s.calls(), []string{s.name})
+			(&keep{T: t, shelf: k.shelf, vault: k.vault, tally: k.tally}).compare(t, terms, a, b, s.calls(), []string{s.name})
 		})
 	}
 }

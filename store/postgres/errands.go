@@ -73,7 +73,7 @@ func (s *Store) Share(ctx context.Context, wanted annona.Errand) error {
 			if err := own.(*tx).find([]*errand{e}); err != nil {
 				return err
 			}
-			return wanted.Alone(ctx, own)
+			return wanted.ByItself(ctx, own)
 		})
 	}
 	return e.err

@@ -122,7 +122,7 @@ func (s *Store) Update(ctx context.Context, fn func(annona.Tx) error) error {
 // Share does an errand. See annona.Writer.
 func (s *Store) Share(ctx context.Context, e annona.Errand) error {
 	if e.Find == nil {
-		return s.Update(ctx, func(own annona.Tx) error { return e.Alone(ctx, own) })
+		return s.Update(ctx, func(own annona.Tx) error { return e.ByItself(ctx, own) })
 	}
 	if err := checkMatterQuestions(e.Find); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (s *Store) Share(ctx context.Context, e annona.Errand) error {
 		if err := own.(*tx).conn.readMatters(e.Find); err != nil {
 			return fault("look up what is asked for", err)
 		}
-		return e.Alone(ctx, own)
+		return e.ByItself(ctx, own)
 	})
 }
 
