@@ -64,8 +64,8 @@ func (d *caseDesk) choice(ctx context.Context, c CaseChoice) (choice annona.Matt
 	if at := slices.IndexFunc(choice.Asked, func(field string) bool { return !d.passes(field) }); at >= 0 {
 		return choice, annona.Forbidden("filter_not_granted", "you pick cases by a field that the agreement does not grant unaltered").On(choice.Asked[at])
 	}
-	if list, _ := d.x.CurrentDictionary().CodeList("program"); c.Program != "" && !list.Has(c.Program) {
-		return choice, annona.Invalid("unknown_code", "the code is not in the list program").On("program")
+	if err := d.x.checkProgramAsked(c.Program); err != nil {
+		return choice, err
 	}
 	if c.Status != "" {
 		choice.States = []string{c.Status}

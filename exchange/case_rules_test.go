@@ -290,6 +290,10 @@ func TestCaseloads(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
+	for _, code := range []string{"child-grant\x1fschool-meals", "\x00"} {
+		_, err := o.Cases(t.Context(), o.town, purpose, exchange.CaseChoice{Program: code}, []string{"team"}, "", 10)
+		refusal(t, "what is no code", err, "unknown_code")
+	}
 	for _, limit := range []int{0, exchange.MaxLimit + 1} {
 		_, err := o.Cases(t.Context(), o.town, purpose, exchange.CaseChoice{}, nil, "", limit)
 		refusal(t, "a page", err, "limit_out_of_range")

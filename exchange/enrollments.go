@@ -528,6 +528,9 @@ func (x *Exchange) choiceOf(ctx context.Context, i *inquiry, id string, p Partic
 		uid, _ := i.realm.ParseID(id)
 		c.UIDs = []annona.UID{uid}
 	}
+	if err := x.checkProgramAsked(p.Program); err != nil {
+		return c, err
+	}
 	if p.Program != "" {
 		c.Programs = []string{p.Program}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/annona-exchange/annona"
 )
@@ -44,6 +45,15 @@ func (x *Exchange) checkStatus(dataset, status string) error {
 		}
 	}
 	return nil
+}
+
+// checkProgramAsked refuses what is no code of a program, also while the list of them is open for a country to fill.
+func (x *Exchange) checkProgramAsked(code string) error {
+	list, _ := x.CurrentDictionary().CodeList("program")
+	if code == "" || list.Has(code) && !strings.ContainsFunc(code, unicode.IsControl) {
+		return nil
+	}
+	return annona.Invalid("unknown_code", "the code is not in the list program").On("program")
 }
 
 // Search returns a page of the records in the caller's scope, in the order in which they came
