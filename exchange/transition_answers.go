@@ -49,6 +49,11 @@ func (d *caseDesk) answer(ctx context.Context, tx annona.Tx, transitions *annona
 	if err != nil {
 		return done, err
 	}
+	if a.Answer == "accept" {
+		if err := d.consented(ctx, &of, Offer{Basis: t.was.values["basis"], ToPartner: t.was.values["to_partner"]}); err != nil {
+			return done, err
+		}
+	}
 	d.stand(&t, status)
 	if a.Answer == "decline" && a.Why != "" {
 		if t.next, err = t.next.with(d.x.CurrentDictionary(), map[string]any{"decline_reason": a.Why}); err != nil {

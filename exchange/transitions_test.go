@@ -139,6 +139,32 @@ func TestATransitionByConsent(t *testing.T) {
 	}
 }
 
+// A consent that is withdrawn before the answer lets nobody accept; whoever has it may still decline.
+func TestAConsentIsLookedUpAgainWhenATransitionIsAccepted(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support"})
+	consent := annona.Consent{ID: annona.NewUID(), Subject: o.subjectOf(t, 1), Purposes: []string{purpose}, Recipients: []string{"clinic"}, Status: "given", EffectiveDate: in(0), RecordedAt: time.Now()}
+	for _, kind := range []string{"referral", "transfer"} {
+		for _, withdrawn := range []bool{true, false} {
+			consent.WithdrawnAt = time.Time{}
+			check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutConsent(t.Context(), consent) }))
+			id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Kind, x.Basis = kind, "consent" })
+			check(t, err)
+			if !withdrawn {
+				check(t, o.reply(t, o.clinic, id, "accept"))
+				continue
+			}
+			consent.WithdrawnAt = time.Now()
+			check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutConsent(t.Context(), consent) }))
+			refusal(t, kind, o.reply(t, o.clinic, id, "accept"), "consent_missing")
+			if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"); kind == "transfer" && len(got) != 1 || kind == "referral" && len(got) != 0 {
+				t.Errorf("%s: the clinic sees %q", kind, got)
+			}
+			check(t, o.reply(t, o.clinic, id, "decline"))
+		}
+	}
+}
+
 // A household has given no consent, whoever of the same number among individuals has.
 func TestAHouseholdHasGivenNoConsent(t *testing.T) {
 	o := newOffices(t)
