@@ -502,6 +502,8 @@ const (
 	TreatYear  Treatment = "year"  // a date becomes the first of January of its year
 	TreatMonth Treatment = "month" // a date becomes the first of its month
 	TreatBand  Treatment = "band"  // a number becomes the lower end of its band, see FieldGrant.Band
+	// TreatPseudonym makes of a text a name that stands for it: the same in one realm, another one in each other.
+	TreatPseudonym Treatment = "pseudonym"
 	// These three stand in export specifications only.
 	TreatRound Treatment = "round" // a number becomes the nearest multiple of a width
 	TreatAge   Treatment = "age"   // a date becomes the completed years since then, in bands of a width
@@ -520,7 +522,7 @@ func (t Treatment) Fits(f *Field, width int64) error {
 	switch t {
 	case TreatPass:
 		fits = true
-	case TreatMask:
+	case TreatMask, TreatPseudonym:
 		fits = f.Type == TypeText && !f.Many
 	case TreatYear, TreatMonth:
 		fits = f.Type == TypeDate && !f.Many
@@ -531,7 +533,7 @@ func (t Treatment) Fits(f *Field, width int64) error {
 	}
 	if !fits || width < 0 || wide != (width > 0) {
 		return Invalid("treatment_misplaced",
-			"mask is for text, year and month for dates, age with its band for dates, band and round with their width for numbers; a field of many values is not altered").On(f.Dataset + "." + f.Code)
+			"mask and pseudonym are for text, year and month for dates, age with its band for dates, band and round with their width for numbers; a field of many values is not altered").On(f.Dataset + "." + f.Code)
 	}
 	return nil
 }

@@ -17,8 +17,10 @@ var (
 		annona.BasisConsent, annona.BasisContract, annona.BasisLegalObligation,
 		annona.BasisVitalInterest, annona.BasisPublicInterest, annona.BasisLegitimateInterest,
 	}
-	treatments = []annona.Treatment{annona.TreatPass, annona.TreatMask, annona.TreatYear, annona.TreatMonth, annona.TreatBand}
-	classes    = []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}
+	treatments = []annona.Treatment{
+		annona.TreatPass, annona.TreatMask, annona.TreatPseudonym, annona.TreatYear, annona.TreatMonth, annona.TreatBand, annona.TreatDerive,
+	}
+	classes = []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}
 )
 
 // ParseAgreement reads a data sharing agreement. It checks the form only: that its fields,

@@ -48,8 +48,17 @@ identifier_types:
 	}
 }
 
-func TestAgreementFaults(t *testing.T) {
-	const base = `name: a
+// A file may name each treatment that agreements have.
+func TestTreatmentsOfAFile(t *testing.T) {
+	for _, treatment := range []string{"pass", "mask", "pseudonym", "year", "month", "derive"} {
+		file := strings.Replace(agreementFile, "treatments: {}", "treatments: {sex: "+treatment+"}", 1)
+		if _, err := ingest.ParseAgreement(strings.NewReader(file)); err != nil {
+			t.Errorf("%s: %v", treatment, err)
+		}
+	}
+}
+
+const agreementFile = `name: a
 partner: {name: P, organization_type: ngo, country: GH}
 recipient_role: processor
 purposes: [{code: p, legal_basis: consent}]
@@ -62,6 +71,8 @@ valid_from: 2026-01-01
 valid_until: 2026-12-31
 status: active
 `
+
+func TestAgreementFaults(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
 		"unknown key":            {"floor: api_key", "floor: api_key\nflor: x", "line 9"},
 		"a table for a list":     {"[{code: p, legal_basis: consent}]", "{code: p}", "not of the kind that this key takes"},
@@ -86,13 +97,13 @@ status: active
 		"a version is not given": {"name: a\n", "name: a\nversion: 3\n", "version"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := ingest.ParseAgreement(strings.NewReader(strings.Replace(base, test.old, test.new, 1)))
+			_, err := ingest.ParseAgreement(strings.NewReader(strings.Replace(agreementFile, test.old, test.new, 1)))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 		})
 	}
-	if _, err := ingest.ParseAgreement(strings.NewReader(base)); err != nil {
+	if _, err := ingest.ParseAgreement(strings.NewReader(agreementFile)); err != nil {
 		t.Error(err)
 	}
 }

@@ -195,7 +195,7 @@ func TestTheRowsOfAnAgreementHoldInARole(t *testing.T) {
 // Of two treatments of a field the stricter one holds; where neither hides all that the other does, the
 // field does not leave.
 func TestTheStricterOfTwoTreatments(t *testing.T) {
-	const born, income, pass, derive = "date_of_birth", "income_amount", annona.TreatPass, annona.TreatDerive
+	const born, income, name, pass, derive = "date_of_birth", "income_amount", "full_name", annona.TreatPass, annona.TreatDerive
 	for _, c := range []struct {
 		field        string
 		agreed, role annona.Treatment
@@ -207,6 +207,9 @@ func TestTheStricterOfTwoTreatments(t *testing.T) {
 		{born, annona.TreatYear, annona.TreatMonth, [2]int64{}, annona.TreatYear, 0}, {born, annona.TreatMonth, annona.TreatYear, [2]int64{}, annona.TreatYear, 0},
 		{born, annona.TreatMonth, annona.TreatMonth, [2]int64{}, annona.TreatMonth, 0}, {born, derive, pass, [2]int64{}, derive, 0}, {born, pass, derive, [2]int64{}, derive, 0},
 		{born, annona.TreatYear, derive, [2]int64{}, "", 0}, {born, annona.TreatMonth, derive, [2]int64{}, "", 0}, {born, derive, annona.TreatYear, [2]int64{}, "", 0}, {born, derive, annona.TreatMonth, [2]int64{}, "", 0},
+		{name, pass, annona.TreatPseudonym, [2]int64{}, annona.TreatPseudonym, 0}, {name, annona.TreatPseudonym, pass, [2]int64{}, annona.TreatPseudonym, 0},
+		{name, annona.TreatPseudonym, annona.TreatPseudonym, [2]int64{}, annona.TreatPseudonym, 0}, {name, annona.TreatPseudonym, annona.TreatMask, [2]int64{}, "", 0},
+		{name, annona.TreatMask, annona.TreatPseudonym, [2]int64{}, "", 0},
 		{income, annona.TreatBand, pass, [2]int64{10, 0}, annona.TreatBand, 10}, {income, annona.TreatBand, annona.TreatBand, [2]int64{10, 10}, annona.TreatBand, 10},
 		{income, annona.TreatBand, annona.TreatBand, [2]int64{10, 20}, annona.TreatBand, 20}, {income, annona.TreatBand, annona.TreatBand, [2]int64{20, 10}, annona.TreatBand, 20},
 		{income, annona.TreatBand, annona.TreatBand, [2]int64{10, 15}, "", 0}, {income, annona.TreatBand, annona.TreatBand, [2]int64{15, 10}, "", 0}, {income, derive, annona.TreatBand, [2]int64{0, 10}, "", 0},

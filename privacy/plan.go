@@ -17,7 +17,8 @@ type Plan struct {
 	mask     []string
 	scratch  annona.Column
 	shown    *annona.Shape // of the pages that come out; nil: that of those which go in
-	identify bool          // rows are people or households, or point to people: they count as subjects
+	realm    annona.Realm
+	identify bool // rows are people or households, or point to people: they count as subjects
 }
 
 type groupPlan struct {
@@ -33,6 +34,7 @@ func Compile(shape *annona.Shape, grant *annona.Grant, realm annona.Realm) *Plan
 	p := &Plan{
 		columns:  make([]transform, len(shape.Columns)),
 		noun:     shape.Dataset.Noun,
+		realm:    realm,
 		identify: shape.Dataset.Root,
 	}
 	for i, f := range shape.Columns {
@@ -78,6 +80,9 @@ func transformOf(f *annona.Field, grant *annona.Grant, realm annona.Realm) trans
 			}
 			return realm.AppendID(dst, cell)
 		}
+	}
+	if granted.Treatment == annona.TreatPseudonym {
+		return pseudonym(f, realm)
 	}
 	return treatmentOf(granted.Treatment, granted.Band)
 }

@@ -3,6 +3,7 @@ package privacy_test
 import (
 	"encoding/hex"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/annona-exchange/annona"
@@ -209,5 +210,28 @@ func TestAPlanServesPageAfterPage(t *testing.T) {
 	plan.Redact(again)
 	if id := string(first.Page().Cell(0, 0)); id != "abcd" {
 		t.Errorf("the first page changed to %q when the second was redacted", id)
+	}
+}
+
+// A pseudonym is the same for the same value of a field, and tells neither the value nor that another field has it.
+// What is absent stays absent. A specification can ask for it, too.
+func TestPseudonyms(t *testing.T) {
+	as := func(code, value string) string {
+		return shown(t, code, value, annona.FieldGrant{Treatment: annona.TreatPseudonym}, privacy.Change{Treatment: annona.TreatPass})
+	}
+	ama := as("full_name", "Ama")
+	for _, c := range []struct {
+		name string
+		same bool
+	}{
+		{as("full_name", "Ama"), true}, {as("full_name", "Esi"), false}, {as("full_name", "Ama "), false}, {as("given_name", "Ama"), false},
+		{shown(t, "full_name", "Ama", annona.FieldGrant{Treatment: annona.TreatPass}, privacy.Change{Treatment: annona.TreatPseudonym}), true},
+	} {
+		if (c.name == ama) != c.same || len(c.name) != 32 || strings.Contains(c.name, hex.EncodeToString([]byte("Ama"))) {
+			t.Errorf("got %q beside %q, the same: %t", c.name, ama, c.same)
+		}
+	}
+	if none := as("full_name", ""); none != "" {
+		t.Errorf("what is absent is %q", none)
 	}
 }

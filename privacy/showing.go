@@ -22,7 +22,7 @@ func (p *Plan) Show(shape *annona.Shape, changes map[*annona.Field]Change) {
 	p.shown = shape
 	for i, f := range shape.Columns {
 		if change, ok := changes[f]; ok {
-			p.columns[i] = both(p.columns[i], change.transform())
+			p.columns[i] = both(p.columns[i], change.transform(f.Shows(), p.realm))
 		}
 	}
 	for i, g := range shape.Groups {
@@ -30,11 +30,13 @@ func (p *Plan) Show(shape *annona.Shape, changes map[*annona.Field]Change) {
 	}
 }
 
-func (c Change) transform() transform {
+func (c Change) transform(f *annona.Field, realm annona.Realm) transform {
 	if c.Codes != nil {
 		return c.recode
 	}
 	switch c.Treatment {
+	case annona.TreatPseudonym:
+		return pseudonym(f, realm)
 	case annona.TreatRound:
 		return toMultiple(c.Band)
 	case annona.TreatAge:

@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -25,6 +26,19 @@ func mask(dst, cell []byte) []byte {
 	}
 	dst = append(dst, "****"...)
 	return append(dst, cell[shown:]...)
+}
+
+// pseudonym shows a name that stands for a value: what the realm makes of its hash. The key of the realm keeps
+// others from trying values; the field is hashed too, so that two fields with one value do not look alike.
+func pseudonym(f *annona.Field, realm annona.Realm) transform {
+	about := annona.AppendItem(annona.AppendItem(nil, annona.Image(f.Dataset)), annona.Image(f.Code))
+	return func(dst, cell []byte) []byte {
+		if len(cell) == 0 {
+			return dst
+		}
+		sum := sha256.Sum256(annona.AppendItem(about, cell))
+		return realm.AppendID(dst, sum[:len(annona.UID{})])
+	}
 }
 
 func toYear(dst, cell []byte) []byte {

@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -102,4 +103,76 @@ func TestARoleHoldsOnEveryDoor(t *testing.T) {
 	s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, "auditor"))
 	s.refuses(t, "a role that reads nobody", scenario{path: onePage, status: 403, code: "role_not_granted"}, s.full)
 	s.keepsToItself(nil)
+}
+
+// A pseudonym that a role asks for leaves on every door: one for each value of a field, the same wherever the value
+// stands, and another one for another realm.
+func TestAPseudonymOfARoleLeavesOnEveryDoor(t *testing.T) {
+	s := newSwaps(t)
+	classes := []annona.Sensitivity{annona.Public, annona.Personal, annona.Identifies}
+	p := policy.Shipped()
+	p.Roles = append(p.Roles, annona.Role{Name: "linking", Rules: []annona.RoleRule{{Name: "links", Datasets: map[string]annona.DatasetTerms{
+		"individuals": {Sensitivities: classes, Treatments: map[string]annona.Treatment{"full_name": annona.TreatPseudonym}},
+		"identifiers": {Sensitivities: classes, Treatments: map[string]annona.Treatment{"value": annona.TreatPseudonym}},
+		"households":  {}, "memberships": {},
+	}}}})
+	_, err := s.gate.ApplyPolicy(t.Context(), operator, p)
+	s.check(err)
+	const fields = "&fields=individual_id,full_name,identifiers"
+	before := s.get(onePage+fields, s.full).body
+	s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, "linking"))
+
+	page := s.get(onePage+fields, s.full)
+	names := namesOf(t, page.body)
+	if len(names) != 5 || len(namesOf(t, before)) != 5 {
+		t.Fatalf("%d %s", page.status, page.body)
+	}
+	for id, name := range names {
+		if !regexp.MustCompile(`^[a-z2-7]{26}$`).MatchString(name) || name == id {
+			t.Errorf("a pseudonym is %q", name)
+		}
+		for door, path := range map[string]string{
+			"a record": "/v1/individuals/" + id + "?purpose=eligibility-assessment" + fields, "a file": wholeFile + "&format=csv&fields=individual_id,full_name", "a file of groups": wholeFile + "&format=ndjson" + fields,
+			"changes": "/v1/changes?dataset=individuals&purpose=eligibility-assessment" + fields, "in a household": "/v1/households?purpose=eligibility-assessment&fields=household_id,members.full_name",
+		} {
+			if a := s.get(path, s.full); a.status != http.StatusOK || !strings.Contains(a.body, name) {
+				t.Errorf("%s: %d %s lacks %s", door, a.status, a.body, name)
+			} else if door, hidden := door, namesOf(t, before)[id]; strings.Contains(a.body, hidden) || strings.Contains(a.body, "GHA-0012345") {
+				t.Errorf("%s shows what the pseudonym stands for", door)
+			}
+		}
+	}
+	s.refuses(t, "a look-up by it", scenario{
+		method: http.MethodPost, path: "/v1/lookup", body: `{"type":"national_id_number","value":"GHA-0012345","purpose":"eligibility-assessment"}`, status: 403,
+	}, s.full)
+
+	d := s.get("/v1/decisions/"+page.header.Get("Annona-Request"), s.full)
+	if !strings.Contains(d.body, "individuals.full_name=pseudonym") {
+		t.Errorf("the decision says %s", d.body)
+	}
+	s.amend("full", func(a *annona.Agreement) { a.Realm = "another" })
+	for _, name := range namesOf(t, s.get(onePage+fields, s.full).body) {
+		if strings.Contains(page.body, name) {
+			t.Errorf("%s stands for somebody in two realms", name)
+		}
+	}
+}
+
+// namesOf returns the names on a page of individuals, by their ids.
+func namesOf(t *testing.T, body string) map[string]string {
+	t.Helper()
+	var page struct {
+		Items []struct {
+			ID   string `json:"individual_id"`
+			Name string `json:"full_name"`
+		} `json:"individuals"`
+	}
+	if err := json.Unmarshal([]byte(body), &page); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]string{}
+	for _, i := range page.Items {
+		names[i.ID] = i.Name
+	}
+	return names
 }

@@ -111,7 +111,7 @@ func drawDatasetTerms(rt *rapid.T, s *annona.Dataset, wide bool, withheld []stri
 	}
 	treat("date_of_birth", annona.TreatYear, annona.TreatMonth)
 	treat("poverty_score", annona.TreatBand)
-	treat("full_name", annona.TreatMask)
+	treat("full_name", annona.TreatMask, annona.TreatPseudonym)
 	if s.Name == "identifiers" {
 		treat("value", annona.TreatMask, annona.TreatPass, annona.TreatPass, annona.TreatPass, annona.TreatPass)
 	}
