@@ -355,6 +355,7 @@ const (
 	ApproveUser      ApprovalKind = "user"   // who is given a role
 	ApproveProvider  ApprovalKind = "identity_provider"
 	ApproveErasure   ApprovalKind = "erasure" // of somebody to whom it was refused
+	ApproveRequest   ApprovalKind = "request" // of a client whose role asks for a second person
 )
 
 // ApprovalState is how far it has come.
@@ -582,6 +583,8 @@ type RoleRule struct {
 	ValidUntil Date                    `json:"valid_until,omitempty" yaml:"valid_until,omitempty"` // last day
 	RowCeiling int64                   `json:"row_ceiling,omitempty" yaml:"row_ceiling,omitempty"` // rows of one answer; 0: none
 	StepUp     *StepUp                 `json:"step_up,omitempty" yaml:"step_up,omitempty"`
+	// SecondPerson lets each request wait until a second person has approved it, see ApproveRequest.
+	SecondPerson bool `json:"second_person,omitempty" yaml:"second_person,omitempty"`
 }
 
 // StepUp is how a person for whom a client acts must have signed in for what a rule allows.
@@ -658,8 +661,11 @@ type Grant struct {
 	Within     Authorization           // of the access token, when it narrows the fields
 	Raised     string                  // the reason why a cap of this credential was raised; empty: not raised
 	StepUp     Demand                  // how a person for whom the client acts must have signed in when the request begins
-	BreakGlass UID                     // the emergency in which the grant holds; zero: none
-	Decision   Decision
+	// SecondPerson says that a request waits for a second person, and Approval which approval it has; zero: none.
+	SecondPerson bool
+	Approval     UID
+	BreakGlass   UID // the emergency in which the grant holds; zero: none
+	Decision     Decision
 }
 
 // Field returns the grant of a field.
@@ -675,11 +681,19 @@ func (g *Grant) Field(f *Field) (FieldGrant, bool) {
 // Obligations are what the grant asks for beside letting pass, as far as it is about some fields, one word each:
 //
 //	row_ceiling=200                  at most so many rows of one answer
+//	second_person=0123…              which approval a request has that waits for a second person; needed: none
 //	step_up=phr/15m0s                how a person signs in who begins it by hand, and how long ago at most
 //	individuals.date_of_birth=year   how a field is altered before it leaves
 func (g *Grant) Obligations(fields []FieldGrant) (all []string) {
 	if g.RowCeiling > 0 {
 		all = append(all, "row_ceiling="+strconv.FormatInt(g.RowCeiling, 10))
+	}
+	if g.SecondPerson {
+		approval := "needed"
+		if g.Approval != (UID{}) {
+			approval = g.Approval.String()
+		}
+		all = append(all, "second_person="+approval)
 	}
 	if g.StepUp != (Demand{}) {
 		all = append(all, "step_up="+g.StepUp.Assurance.String()+"/"+g.StepUp.MaxAge.String())

@@ -105,8 +105,8 @@ func (x *Exchange) request(ctx context.Context, caller annona.Caller, p proposal
 		ID: annona.NewUID(), Kind: p.kind, Object: p.object, Shows: p.shows, Agreement: p.agreement, Base: p.base,
 		By: caller.Actor(), AskedAt: now, Until: now.Add(approvalLife), State: annona.ApprovalWaiting,
 	}
-	if a.Body, err = json.Marshal(p.body); err != nil {
-		return a, annona.Internal("write what waits for a second person", err)
+	if a.Body, err = encodeBody(p.body); err != nil {
+		return a, err
 	}
 	waiting, err := x.Approvals.Approvals(ctx, p.kind, annona.ApprovalWaiting, maxApprovals)
 	if err != nil {
@@ -128,6 +128,14 @@ func (x *Exchange) request(ctx context.Context, caller annona.Caller, p proposal
 		return tx.AppendEntry(ctx, x.aboutApproval(caller, &a, "requested"))
 	})
 	return a, err
+}
+
+func encodeBody(of any) ([]byte, error) {
+	body, err := json.Marshal(of)
+	if err != nil {
+		return nil, annona.Internal("write what waits for a second person", err)
+	}
+	return body, nil
 }
 
 // hashOf is what an approval is given to: the object, what it becomes, and the versions that it was made for.
@@ -269,7 +277,7 @@ func (x *Exchange) ListApprovals(ctx context.Context, caller annona.Caller, stat
 
 func (x *Exchange) shown(ctx context.Context, a annona.Approval) (Approval, error) {
 	s := Approval{Approval: a}
-	if slices.Contains([]annona.ApprovalKind{annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveProvider}, a.Kind) {
+	if slices.Contains([]annona.ApprovalKind{annona.ApprovePolicy, annona.ApproveAgreement, annona.ApproveSpec, annona.ApproveProvider, annona.ApproveRequest}, a.Kind) {
 		s.Becomes = a.Body
 	}
 	if a.State != annona.ApprovalWaiting {

@@ -3,6 +3,7 @@ package exchange
 import (
 	"cmp"
 	"context"
+	"strconv"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/filter"
@@ -57,7 +58,10 @@ func (x *Exchange) decideAndNarrow(ctx context.Context, from annona.Standings, c
 		return nil, err
 	}
 	i.question.weighed = cmp.Or(grant.Decision.Weighed, &annona.Weighed{}) // what nobody asked about then is not known later
-	return i, x.signedInWell(i)
+	if err := x.signedInWell(i); err != nil || q.spec {
+		return i, err // the columns of a specification are not known yet
+	}
+	return i, x.approved(ctx, i, "")
 }
 
 // narrow takes the second step under a grant.
@@ -117,7 +121,10 @@ func (x *Exchange) showBySpec(ctx context.Context, i *inquiry, spec *annona.Expo
 	i.shape = i.spec.read(i.spec.shown)
 	i.fields = fieldNames(i.shape)
 	i.compiled = &compiled{shape: i.shape, fields: i.fields}
-	if err := x.signedInWell(i); err != nil {
+	if err = x.signedInWell(i); err == nil {
+		err = x.approved(ctx, i, spec.Name+"@"+strconv.Itoa(spec.Version))
+	}
+	if err != nil {
 		x.denied(x.Standings, i.caller, i.verb, i.question.Dataset, err)
 		return err
 	}

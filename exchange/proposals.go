@@ -53,6 +53,12 @@ func (x *Exchange) proposed(ctx context.Context, a *annona.Approval) (proposal, 
 			return proposal{}, err
 		}
 		return x.liftProposal(ctx, body)
+	case annona.ApproveRequest:
+		var body awaited
+		if err := readBody(a, &body); err != nil {
+			return proposal{}, err
+		}
+		return x.awaitedProposal(ctx, body)
 	}
 	return proposal{base: -1}, nil // a newer version has asked for it
 }

@@ -99,11 +99,11 @@ func (x *Exchange) TryExport(ctx context.Context, caller annona.Caller, name str
 
 // mayExport reports whether the caller may read the rows themselves, at this moment.
 func (x *Exchange) mayExport(ctx context.Context, caller annona.Caller, q Question) (bool, error) {
-	_, err := x.decideAndNarrow(ctx, x.Standings, caller, annona.VerbExport, q)
+	i, err := x.decideAndNarrow(ctx, x.Standings, caller, annona.VerbExport, q)
 	if isFailure(err) {
 		return false, err
 	}
-	return err == nil, nil
+	return err == nil && !i.grant.SecondPerson, nil // a trial asks nobody
 }
 
 // drawTrial counts a trial: many of them, with other specifications, would tell people apart.

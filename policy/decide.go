@@ -94,7 +94,7 @@ func Decide(t *Terms, p *Roles, r Request) (*annona.Grant, error) {
 		weighed := r.Weighed
 		g.Decision.Weighed = &weighed
 	}
-	g.StepUp = n.stepUp
+	g.StepUp, g.SecondPerson = n.stepUp, n.second
 	if len(r.Within.Datasets) > 0 {
 		g.Fields, g.Derivable, g.Within = t.only(g.Fields, r.Within.Datasets), t.only(g.Derivable, r.Within.Datasets), r.Within
 	}

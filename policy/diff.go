@@ -26,9 +26,11 @@ type Change struct {
 	// Kind says how it comes that this is allowed. What a rule denied or limited before is allowed as far
 	// as the role's other rules allow it.
 	Kind ChangeKind
-	// Of a limit that is gone: rows of one answer, 0 none; and how a person must have signed in.
-	Ceiling int64
-	StepUp  annona.Demand
+	// Of a limit that is gone: rows of one answer, 0 none; how a person must have signed in; whether a second person
+	// looked at each request.
+	Ceiling      int64
+	StepUp       annona.Demand
+	SecondPerson bool
 }
 
 // ChangeKind is a way in which a policy widens.
@@ -84,19 +86,20 @@ type claim struct {
 	from, until annona.Date
 	ceiling     int64
 	stepUp      annona.Demand
+	second      bool // each request waits for a second person
 }
 
 // claims takes apart the rules of a role that allow, those that deny, or those that limit.
 func (r *role) claims(in *Roles, kind ChangeKind) (all []claim) {
 	for i := range r.rules {
 		a := &r.rules[i]
-		limits := a.RowCeiling > 0 || a.demand != annona.Demand{}
+		limits := a.RowCeiling > 0 || a.demand != annona.Demand{} || a.SecondPerson
 		if a.Deny != (kind == NoMoreDenied) || kind == NoMoreLimited && !limits {
 			continue
 		}
 		about := claim{when: a.When, networks: in.networksNamed(a.when), from: a.ValidFrom, until: a.ValidUntil}
 		if kind == NoMoreLimited {
-			about.ceiling, about.stepUp = a.RowCeiling, a.demand
+			about.ceiling, about.stepUp, about.second = a.RowCeiling, a.demand, a.SecondPerson
 		}
 		for _, verb := range orAll(a.Verbs) {
 			for _, purpose := range orAll(a.Purposes) {
@@ -168,7 +171,7 @@ func (o claim) covers(c claim) bool {
 	name, _, _ := strings.Cut(c.field, ":")
 	return (o.verb == "" || o.verb == c.verb) && (o.purpose == "" || o.purpose == c.purpose) &&
 		(o.dataset == "" || o.dataset == c.dataset && (o.field == "" || o.field == c.field || o.field == name)) &&
-		(o.rows == "" || o.rows == c.rows) && (o.when == "" || o.when == c.when && o.networks == c.networks) && (c.ceiling == 0 || o.ceiling != 0 && o.ceiling <= c.ceiling) && o.stepUp.And(c.stepUp) == o.stepUp &&
+		(o.rows == "" || o.rows == c.rows) && (o.when == "" || o.when == c.when && o.networks == c.networks) && (c.ceiling == 0 || o.ceiling != 0 && o.ceiling <= c.ceiling) && o.stepUp.And(c.stepUp) == o.stepUp && (o.second || !c.second) &&
 		o.from <= c.from && (o.until == "" || c.until != "" && c.until <= o.until)
 }
 
@@ -179,6 +182,7 @@ func gather(role string, claims []claim, kind ChangeKind) (changes []Change) {
 		from, until         annona.Date
 		ceiling             int64
 		stepUp              annona.Demand
+		second              bool
 	}
 	slices.SortFunc(claims, func(a, b claim) int {
 		return cmp.Or(cmp.Compare(a.dataset, b.dataset), cmp.Compare(a.rows, b.rows), cmp.Compare(a.when, b.when), cmp.Compare(a.from, b.from), cmp.Compare(a.until, b.until), cmp.Compare(a.ceiling, b.ceiling),
@@ -192,7 +196,7 @@ func gather(role string, claims []claim, kind ChangeKind) (changes []Change) {
 	var order []heading
 	fields := map[heading][]string{}
 	for _, c := range claims {
-		h := heading{rest{c.dataset, c.rows, c.when, c.from, c.until, c.ceiling, c.stepUp}, c.verb, c.purpose}
+		h := heading{rest{c.dataset, c.rows, c.when, c.from, c.until, c.ceiling, c.stepUp, c.second}, c.verb, c.purpose}
 		if fields[h] == nil {
 			order = append(order, h)
 			fields[h] = []string{}
@@ -202,7 +206,7 @@ func gather(role string, claims []claim, kind ChangeKind) (changes []Change) {
 		}
 	}
 	for _, h := range order {
-		next := Change{Role: role, Dataset: h.dataset, Fields: fields[h], Rows: h.rows, When: h.when, From: h.from, Until: h.until, Ceiling: h.ceiling, StepUp: h.stepUp, Kind: kind}
+		next := Change{Role: role, Dataset: h.dataset, Fields: fields[h], Rows: h.rows, When: h.when, From: h.from, Until: h.until, Ceiling: h.ceiling, StepUp: h.stepUp, SecondPerson: h.second, Kind: kind}
 		if h.purpose != "" {
 			next.Purposes = []string{h.purpose}
 		}
@@ -219,7 +223,7 @@ func gather(role string, claims []claim, kind ChangeKind) (changes []Change) {
 }
 
 func (c Change) sameButVerbs(o Change) bool {
-	return len(c.Verbs) > 0 && len(o.Verbs) > 0 && c.Dataset == o.Dataset && c.Rows == o.Rows && c.When == o.When && c.From == o.From && c.Until == o.Until && c.Ceiling == o.Ceiling && c.StepUp == o.StepUp &&
+	return len(c.Verbs) > 0 && len(o.Verbs) > 0 && c.Dataset == o.Dataset && c.Rows == o.Rows && c.When == o.When && c.From == o.From && c.Until == o.Until && c.Ceiling == o.Ceiling && c.StepUp == o.StepUp && c.SecondPerson == o.SecondPerson &&
 		slices.Equal(c.Purposes, o.Purposes) && slices.Equal(c.Fields, o.Fields)
 }
 
@@ -267,6 +271,9 @@ func (c Change) String() string {
 	}
 	if c.StepUp.MaxAge > 0 {
 		fmt.Fprintf(&b, " of the last %d minutes", int(c.StepUp.MaxAge.Minutes()))
+	}
+	if c.SecondPerson {
+		b.WriteString(": with a second person who approves each request")
 	}
 	return b.String()
 }

@@ -24,6 +24,7 @@ type narrowed struct {
 	untold    bool     // and the agreement does not grant it
 	rules     []string // that matched
 	stepUp    annona.Demand
+	second    bool   // each request waits for a second person
 	effect    uint64 // hash of all that is left
 	terms     *Terms // the agreement as far as it is left
 }
@@ -125,6 +126,7 @@ func (p *Roles) cut(t *Terms, in *role, held []int) *narrowed {
 		n.rules = append(n.rules, in.rules[i].Name)
 		n.ceiling = tighter(n.ceiling, in.rules[i].RowCeiling)
 		n.stepUp = n.stepUp.And(in.rules[i].demand)
+		n.second = n.second || in.rules[i].SecondPerson
 	}
 	for dataset := range t.fields {
 		of := in.join(dataset, held)
@@ -172,7 +174,8 @@ func (p *Roles) narrowFor(n *narrowed, r *Request) (*narrowed, error) {
 		for _, rule := range left.rules {
 			both.rules = append(both.rules, name+"/"+rule)
 		}
-		both.ceiling, both.stepUp, both.effect = tighter(n.ceiling, left.ceiling), n.stepUp.And(left.stepUp), n.effect*31+left.effect
+		both.ceiling, both.stepUp, both.second = tighter(n.ceiling, left.ceiling), n.stepUp.And(left.stepUp), n.second || left.second
+		both.effect = n.effect*31 + left.effect
 		return &both, nil
 	}
 	return nil, errPerson
@@ -209,6 +212,9 @@ func (n *narrowed) hash() uint64 {
 		fmt.Fprintf(h, "%s where %s\n", dataset, filter.Format(n.rows[dataset]))
 	}
 	fmt.Fprintf(h, "%d", n.ceiling)
+	if n.second {
+		fmt.Fprint(h, " with a second person") // what runs without one ends
+	}
 	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 

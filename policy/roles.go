@@ -155,6 +155,10 @@ var verbs = []annona.Verb{
 	annona.VerbDecideEligibility, annona.VerbReportEnrollments, annona.VerbCheckEnrolled, annona.VerbUpdate, annona.VerbReportLifeEvent, annona.VerbReadUpdates, annona.VerbReview, annona.VerbReadCases, annona.VerbWriteCases, annona.VerbTransferCases,
 }
 
+// waiting are the verbs whose requests can wait for a second person: they say beforehand all that leaves, and name
+// nobody.
+var waiting = []annona.Verb{annona.VerbExport, annona.VerbFollow}
+
 func (r *role) compile(from *annona.RoleRule, d, about *annona.Dictionary) (err error) {
 	c := rule{RoleRule: from}
 	switch {
@@ -166,6 +170,9 @@ func (r *role) compile(from *annona.RoleRule, d, about *annona.Dictionary) (err 
 		return malformed(r.Name, "the rule %s names something that is no purpose", c.Name)
 	case c.RowCeiling < 0 || c.Deny && c.RowCeiling != 0:
 		return malformed(r.Name, "the row ceiling of the rule %s is not negative, and only a rule that allows has one", c.Name)
+	}
+	if c.SecondPerson && (c.Deny || len(c.Verbs) == 0 || slices.ContainsFunc(c.Verbs, func(v annona.Verb) bool { return !slices.Contains(waiting, v) })) {
+		return malformed(r.Name, "the rule %s asks for a second person: it allows, and names its verbs, of export and follow; with no other verb can anybody wait, bound those by step_up and row_ceiling in rules of their own, or deny them", c.Name)
 	}
 	if err := checkDays(c.ValidFrom, c.ValidUntil); err != nil {
 		return malformed(r.Name, "the days of the rule %s are written 2006-01-02, the first one first", c.Name)

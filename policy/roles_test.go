@@ -277,18 +277,24 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		code   string
 		policy annona.Policy
 	}{
-		"no role for partners":                {"policy_malformed", annona.Policy{}},
-		"two of one name":                     {"policy_malformed", annona.Policy{Roles: []annona.Role{{Name: "partner"}, {Name: "partner"}}}},
-		"a role in capitals":                  {"policy_malformed", annona.Policy{Roles: []annona.Role{{Name: "Partner"}}}},
-		"two rules of one name":               {"policy_malformed", office(annona.RoleRule{Name: "a"}, annona.RoleRule{Name: "a"})},
-		"an unknown verb":                     {"policy_malformed", office(annona.RoleRule{Name: "a", Verbs: []annona.Verb{"erase"}})},
-		"a purpose":                           {"policy_malformed", office(annona.RoleRule{Name: "a", Purposes: []string{"*"}})},
-		"days":                                {"policy_malformed", office(annona.RoleRule{Name: "a", ValidFrom: "2026-02-02", ValidUntil: "2026-02-01"})},
-		"a ceiling that denies":               {"policy_malformed", office(annona.RoleRule{Name: "a", Deny: true, RowCeiling: 1})},
-		"a network":                           {"policy_malformed", annona.Policy{Networks: map[string][]netip.Prefix{"x": nil}, Roles: policy.Shipped().Roles}},
-		"exceptions from nothing":             {"policy_malformed", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {Except: []string{"sex"}}}})},
-		"treatments of nothing":               {"policy_malformed", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {Treatments: map[string]annona.Treatment{"date_of_birth": annona.TreatYear}}}})},
-		"bands of nothing":                    {"policy_malformed", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {Bands: map[string]int64{"age": 5}}}})},
+		"no role for partners":    {"policy_malformed", annona.Policy{}},
+		"two of one name":         {"policy_malformed", annona.Policy{Roles: []annona.Role{{Name: "partner"}, {Name: "partner"}}}},
+		"a role in capitals":      {"policy_malformed", annona.Policy{Roles: []annona.Role{{Name: "Partner"}}}},
+		"two rules of one name":   {"policy_malformed", office(annona.RoleRule{Name: "a"}, annona.RoleRule{Name: "a"})},
+		"an unknown verb":         {"policy_malformed", office(annona.RoleRule{Name: "a", Verbs: []annona.Verb{"erase"}})},
+		"a purpose":               {"policy_malformed", office(annona.RoleRule{Name: "a", Purposes: []string{"*"}})},
+		"days":                    {"policy_malformed", office(annona.RoleRule{Name: "a", ValidFrom: "2026-02-02", ValidUntil: "2026-02-01"})},
+		"a ceiling that denies":   {"policy_malformed", office(annona.RoleRule{Name: "a", Deny: true, RowCeiling: 1})},
+		"a network":               {"policy_malformed", annona.Policy{Networks: map[string][]netip.Prefix{"x": nil}, Roles: policy.Shipped().Roles}},
+		"exceptions from nothing": {"policy_malformed", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {Except: []string{"sex"}}}})},
+		"treatments of nothing":   {"policy_malformed", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {Treatments: map[string]annona.Treatment{"date_of_birth": annona.TreatYear}}}})},
+		"bands of nothing":        {"policy_malformed", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"individuals": {Bands: map[string]int64{"age": 5}}}})},
+		"a pseudonym of a day": {"treatment_misplaced", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{
+			"individuals": {Fields: []string{"date_of_birth"}, Treatments: map[string]annona.Treatment{"date_of_birth": annona.TreatPseudonym}}}})},
+		"a pseudonym of many values": {"treatment_misplaced", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{
+			"individuals": {Fields: []string{"phone_numbers"}, Treatments: map[string]annona.Treatment{"phone_numbers": annona.TreatPseudonym}}}})},
+		"a pseudonym and the value": {"role_contradicts", office(annona.RoleRule{Name: "a", Datasets: terms("full_name")}, annona.RoleRule{Name: "b", Datasets: map[string]annona.DatasetTerms{
+			"individuals": {Fields: []string{"full_name"}, Treatments: map[string]annona.Treatment{"full_name": annona.TreatPseudonym}}}})},
 		"an unknown dataset":                  {"unknown_dataset", office(annona.RoleRule{Name: "a", Datasets: map[string]annona.DatasetTerms{"animals": {}}})},
 		"an unknown field":                    {"unknown_field", office(annona.RoleRule{Name: "a", Datasets: terms("wealth")})},
 		"an unknown fact":                     {"unknown_field", office(annona.RoleRule{Name: "a", When: "request.mood == 1"})},
@@ -434,7 +440,7 @@ func TestAPersonNarrowsToo(t *testing.T) {
 // A limit that is gone or looser widens too.
 func TestLimitsThatAreGone(t *testing.T) {
 	limited := func(ceiling int64, acr string, age int) *policy.Roles {
-		return roles(t, office(annona.RoleRule{Name: "a"}, annona.RoleRule{Name: "b", Verbs: []annona.Verb{annona.VerbExport}, RowCeiling: ceiling, StepUp: &annona.StepUp{ACR: acr, MaxAge: age}}))
+		return roles(t, office(annona.RoleRule{Name: "a"}, annona.RoleRule{Name: "b", Verbs: []annona.Verb{annona.VerbExport}, RowCeiling: ceiling, StepUp: &annona.StepUp{ACR: acr, MaxAge: age}, SecondPerson: true}))
 	}
 	before := limited(100, "mfa", 15)
 	for name, c := range map[string]struct {
@@ -443,7 +449,9 @@ func TestLimitsThatAreGone(t *testing.T) {
 	}{
 		"the same": {limited(100, "mfa", 15), ""}, "fewer rows": {limited(10, "mfa", 15), ""}, "stronger and fresher": {limited(100, "phr", 1), ""},
 		"no such rule": {roles(t, office(annona.RoleRule{Name: "a"})), "office is no more limited where it may export all that its agreement grants, for every purpose: to at most 100 rows of one answer: by a sign-in (mfa) of the last 15 minutes"},
-		"more rows":    {limited(101, "mfa", 15), "limited"}, "older": {limited(100, "mfa", 16), "limited"}, "however old": {limited(100, "mfa", 0), "limited"}, "weaker": {limited(100, "outside", 15), "limited"},
+		"nobody else looks": {roles(t, office(annona.RoleRule{Name: "a"}, annona.RoleRule{Name: "b", Verbs: []annona.Verb{annona.VerbExport}, RowCeiling: 100, StepUp: &annona.StepUp{ACR: "mfa", MaxAge: 15}})),
+			"office is no more limited where it may export all that its agreement grants, for every purpose: to at most 100 rows of one answer: by a sign-in (mfa) of the last 15 minutes: with a second person who approves each request"},
+		"more rows": {limited(101, "mfa", 15), "limited"}, "older": {limited(100, "mfa", 16), "limited"}, "however old": {limited(100, "mfa", 0), "limited"}, "weaker": {limited(100, "outside", 15), "limited"},
 	} {
 		got := ""
 		for _, change := range policy.Widened(before, c.after) {
@@ -451,6 +459,41 @@ func TestLimitsThatAreGone(t *testing.T) {
 		}
 		if (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// A second person is asked for where one rule that holds asks, of the client or of the person for whom it acts. With
+// other verbs nobody can wait, and a rule that says so is refused.
+func TestASecondPersonIsAskedForByOneRule(t *testing.T) {
+	waits := annona.RoleRule{Name: "b", Verbs: []annona.Verb{annona.VerbExport}, SecondPerson: true}
+	request := inOffice()
+	for verb, want := range map[annona.Verb]bool{annona.VerbExport: true, annona.VerbFollow: false, annona.VerbGet: false} {
+		request.Verb = verb
+		if g, err := decideIn(t, request, annona.RoleRule{Name: "a"}, waits); err != nil || g.SecondPerson != want {
+			t.Errorf("%s: %t, %v", verb, g.SecondPerson, err)
+		}
+	}
+	request.Verb, request.Person = annona.VerbExport, []string{"theirs"}
+	p := office(annona.RoleRule{Name: "a"})
+	p.Roles = append(p.Roles, annona.Role{Name: "theirs", Rules: []annona.RoleRule{waits}})
+	a := agreement()
+	under, err := policy.Compile(&a, annona.Standard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := policy.Decide(under, roles(t, p), request)
+	if err != nil || !g.SecondPerson || !slices.Contains(g.Obligations(nil), "second_person=needed") {
+		t.Errorf("of a person: %+v, %v", g, err)
+	}
+	for name, rule := range map[string]annona.RoleRule{
+		"of every verb": {Name: "a", SecondPerson: true}, "of what names somebody": {Name: "a", Verbs: []annona.Verb{annona.VerbExport, annona.VerbLookup}, SecondPerson: true},
+		"of a search": {Name: "a", Verbs: []annona.Verb{annona.VerbSearch}, SecondPerson: true}, "of a load": {Name: "a", Verbs: []annona.Verb{annona.VerbImport}, SecondPerson: true},
+		"of what is denied": {Name: "a", Deny: true, Verbs: []annona.Verb{annona.VerbExport}, SecondPerson: true},
+	} {
+		p := office(rule)
+		if _, err := policy.CompilePolicy(&p, annona.Standard()); annona.CodeOf(err) != "policy_malformed" || !strings.Contains(err.Error(), "second person") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -27,6 +27,7 @@ func TestNarrowestNeverWidens(t *testing.T) {
 	detailed := annona.Role{Name: "detailed", Rules: []annona.RoleRule{
 		{Name: "reads", Verbs: []annona.Verb{annona.VerbGet, annona.VerbSearch}, Purposes: []string{"care", "check"}, Datasets: map[string]annona.DatasetTerms{"individuals": {Fields: []string{"sex", "date_of_birth"}, Treatments: map[string]annona.Treatment{"date_of_birth": annona.TreatYear}, Condition: rows}}, RowCeiling: 5, When: "request.hour > 6"},
 		{Name: "exports", Verbs: []annona.Verb{annona.VerbExport}, Datasets: map[string]annona.DatasetTerms{"individuals": {Fields: []string{"sex", "marital_status"}, Condition: rows}, "households": {}}},
+		{Name: "waits", Verbs: []annona.Verb{annona.VerbExport, annona.VerbFollow}, SecondPerson: true, Datasets: map[string]annona.DatasetTerms{"households": {}}},
 		{Name: "no-nights", Deny: true, When: "request.hour > 22"},
 		{Name: "no-names", Deny: true, Datasets: map[string]annona.DatasetTerms{"individuals": {Fields: []string{"full_name"}}}},
 	}}
@@ -116,7 +117,7 @@ func mayNotWiden(t *rapid.T, terms *Terms, before, after *Roles, r Request) {
 			}
 		}
 	}
-	if more.RowCeiling != less.RowCeiling || more.StepUp != less.StepUp || len(more.Conditions) != len(less.Conditions) {
+	if more.RowCeiling != less.RowCeiling || more.StepUp != less.StepUp || more.SecondPerson != less.SecondPerson || len(more.Conditions) != len(less.Conditions) {
 		t.Fatalf("%s for %s is no more limited: %d rows, were %d", r.Verb, r.Purpose, more.RowCeiling, less.RowCeiling)
 	}
 }

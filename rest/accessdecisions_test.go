@@ -158,6 +158,80 @@ func TestAPseudonymOfARoleLeavesOnEveryDoor(t *testing.T) {
 	}
 }
 
+// Who needs a second person is told which request waits for one. What waits tells nothing to anybody else, and once it is
+// approved the same is answered.
+func TestAnExportWaitsForASecondPerson(t *testing.T) {
+	s := newSwaps(t)
+	p := policy.Shipped()
+	p.Roles = append(p.Roles, annona.Role{Name: "careful", Rules: []annona.RoleRule{{Name: "waits", Verbs: []annona.Verb{annona.VerbExport}, SecondPerson: true}, {Name: "reads", Verbs: []annona.Verb{annona.VerbGet}}}})
+	_, err := s.gate.ApplyPolicy(t.Context(), operator, p)
+	s.check(err)
+	s.check(s.gate.SetRole(t.Context(), operator, s.fullClient, "careful"))
+	ama := annona.User{ID: annona.NewUID(), Name: "ama", Roles: []string{"approver"}, Status: annona.UserActive, Version: 1, CreatedAt: time.Now().AddDate(0, 0, -2)}
+	s.check(s.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutUser(t.Context(), ama) }))
+	s.gate.Users, s.gate.Approvals = s.store, s.store
+	s.server.Session = func(r *http.Request) (in annona.SignedIn, err error) {
+		if r.Header.Get("Cookie") == "session=ama" {
+			in = annona.SignedIn{Person: ama.ID, Assurance: annona.AssuranceTwoFactors, At: time.Now()}
+		}
+		return in, nil
+	}
+
+	file := wholeFile + "&format=csv&fields=individual_id,full_name"
+	refused := s.get(file, s.full).problem(t)
+	if refused.Status != http.StatusForbidden || refused.Code != "second_person_needed" {
+		t.Fatalf("%+v", refused)
+	}
+	listed := s.ask(http.MethodGet, approvalsPath+"?state=waiting", "", "", "Cookie", "session=ama")
+	var waiting struct{ Approvals []ApprovalBody }
+	s.check(json.Unmarshal([]byte(listed.body), &waiting))
+	if len(waiting.Approvals) != 1 || waiting.Approvals[0].Kind != "request" || !strings.Contains(refused.Detail, waiting.Approvals[0].ID) {
+		t.Fatalf("%s, for %+v", listed.body, refused)
+	}
+	at := approvalsPath + "/" + waiting.Approvals[0].ID
+	if a := s.get(at, s.full); a.status != http.StatusUnauthorized {
+		t.Errorf("a key looks at it: %d", a.status)
+	}
+	if a := s.ask(http.MethodPost, at+"/approve", "", `{"hash":"`+waiting.Approvals[0].Hash+`"}`, "Cookie", "session=ama"); a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if a := s.get(file, s.full); a.status != http.StatusOK || !strings.Contains(a.body, "Moraa") {
+		t.Errorf("approved: %d %s", a.status, a.body)
+	}
+	for name, path := range map[string]string{"another form": wholeFile + "&format=csv&fields=individual_id", "all of it": wholeFile + "&format=csv"} {
+		s.refuses(t, name, scenario{path: path, status: 403, code: "second_person_needed"}, s.full)
+	}
+	s.keepsToItself(planted)
+}
+
+// A file that was made before the role asked for a second person is not handed out before one has looked.
+func TestAFileWaitsForASecondPerson(t *testing.T) {
+	r, w := exporting(t)
+	job := r.status(r.ask(http.MethodPost, exportsPath, r.full, `{"specification":"monthly"}`))
+	_, err := w.Next(t.Context())
+	r.check(err)
+	parts, err := r.gate.ExportJobs.ExportParts(t.Context(), r.jobID(job.ID))
+	r.check(err)
+	file := exportsPath + "/" + job.ID + "/files/" + parts[0].Name
+	if a := r.get(file, r.full); a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	r.gate.Approvals = r.store
+	p := policy.Shipped()
+	p.Roles = append(p.Roles, annona.Role{Name: "careful", Rules: []annona.RoleRule{{Name: "waits", Verbs: []annona.Verb{annona.VerbExport}, SecondPerson: true}}})
+	_, err = r.gate.ApplyPolicy(t.Context(), operator, p)
+	r.check(err)
+	r.check(r.gate.SetRole(t.Context(), operator, r.fullClient, "careful"))
+	r.refuses(t, "the file", scenario{path: file, status: 403, code: "second_person_needed"}, r.full)
+}
+
+func (r *registry) jobID(id string) annona.UID {
+	r.Helper()
+	uid, err := annona.ParseUID(id)
+	r.check(err)
+	return uid
+}
+
 // namesOf returns the names on a page of individuals, by their ids.
 func namesOf(t *testing.T, body string) map[string]string {
 	t.Helper()

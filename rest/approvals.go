@@ -115,7 +115,7 @@ func (s *Server) personOf(r *http.Request) (annona.Caller, error) {
 // ApprovalBody is something that waits for a second person, or did.
 type ApprovalBody struct {
 	ID               string    `json:"id"`
-	Kind             string    `json:"kind" doc:"policy, agreement, export_spec, client, role, user, identity_provider or erasure."`
+	Kind             string    `json:"kind" doc:"policy, agreement, export_spec, client, role, user, identity_provider, erasure or request."`
 	Object           string    `json:"object" doc:"Name of what changes."`
 	State            string    `json:"state" enum:"waiting,approved,rejected,void"`
 	Note             string    `json:"note,omitempty" doc:"Code: why it is void."`
@@ -126,7 +126,7 @@ type ApprovalBody struct {
 	PolicyVersion    int       `json:"policy_version"`
 	Agreement        string    `json:"agreement,omitempty"`
 	AgreementVersion int       `json:"agreement_version,omitempty"`
-	AskedBy          string    `json:"asked_by" doc:"operator:account, or person:id."`
+	AskedBy          string    `json:"asked_by" doc:"operator:account, person:id or client:id."`
 	AskedAt          time.Time `json:"asked_at"`
 	Until            time.Time `json:"until"`
 	DecidedBy        string    `json:"decided_by,omitempty"`
