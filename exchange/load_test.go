@@ -226,3 +226,30 @@ func TestALoadSaysThatItRunsWithItsBatches(t *testing.T) {
 		}
 	}
 }
+
+// A full load deletes nobody in the name of a client that was revoked after its last row.
+func TestADeletionAsksAgain(t *testing.T) {
+	r := newRegistry(t, 1)
+	all := annona.Percent(100)
+	r.partner(t, func(a *annona.Agreement) {
+		a.Imports = &annona.ImportTerms{Sources: []string{"survey"}, Modes: []string{exchange.ModeUpsert, exchange.ModeFull}, DeleteGuard: &all}
+	})
+	ama, esi := person(t, "ama", "Ama", "farmer"), person(t, "esi", "Esi", "teacher")
+	first, err := r.BeginLoad(t.Context(), r.caller, exchange.LoadOrder{Source: "survey"})
+	check(t, err)
+	_, err = first.Put(t.Context(), []annona.Record{ama, esi})
+	check(t, err)
+	_, err = first.Finish(t.Context())
+	check(t, err)
+
+	full, err := r.BeginLoad(t.Context(), r.caller, exchange.LoadOrder{Source: "survey", Mode: exchange.ModeFull, Guard: 100})
+	check(t, err)
+	check(t, full.Name(t.Context(), []annona.Record{ama}))
+	check(t, full.Decide(t.Context()))
+	_, err = full.Put(t.Context(), []annona.Record{ama})
+	check(t, err)
+	check(t, r.RevokeClient(t.Context(), operator, r.caller.Client))
+	if done, err := full.Finish(t.Context()); annona.CodeOf(err) != "key_invalid" || done.Deleted != 0 {
+		t.Errorf("%d deleted, %v", done.Deleted, err)
+	}
+}

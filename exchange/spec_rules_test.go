@@ -259,6 +259,35 @@ func TestRulesThatAreRefused(t *testing.T) {
 	}
 }
 
+// A rule goes from a record to another one only where the agreement shows which one that is, or grants that for derived
+// columns.
+func TestWhereARuleReaches(t *testing.T) {
+	r := newRegistry(t, 10)
+	for name, c := range map[string]struct{ dataset, rule, of, needs string }{
+		"members":             {"households", `members.exists(m, m.sex == "female")`, "households", "members"},
+		"how many there are":  {"households", "members.count(m, true)", "households", "members"},
+		"the head, of whom":   {"households", `head.sex == "female"`, "households", "members"},
+		"the head, who it is": {"households", `head.sex == "female"`, "individuals", "role"},
+		"the household":       {"individuals", "household.poverty_score < 10", "individuals", "household_id"},
+	} {
+		for _, granted := range []bool{true, false} {
+			fields := map[string][]string{
+				"households": {"household_id", "poverty_score", "members"}, "individuals": {"individual_id", "sex", "role", "household_id"},
+			}
+			if !granted {
+				fields[c.of] = slices.DeleteFunc(fields[c.of], func(f string) bool { return f == c.needs })
+			}
+			r.partner(t, func(a *annona.Agreement) {
+				a.Datasets = map[string]annona.DatasetTerms{"households": {Fields: fields["households"]}, "individuals": {Fields: fields["individuals"]}}
+			})
+			_, err := r.CheckExportSpec(t.Context(), operator, complete(annona.ExportSpec{Dataset: c.dataset, Derived: []annona.SpecRule{{As: "x", Rule: c.rule}}}))
+			if granted && err != nil || !granted && annona.CodeOf(err) != "rule_not_granted" {
+				t.Errorf("%s, granted %t: %v", name, granted, err)
+			}
+		}
+	}
+}
+
 // A person's own derived columns: the age class in place of the date of birth.
 func TestDerivedColumnsOfIndividuals(t *testing.T) {
 	r := newRegistry(t, 500)

@@ -136,6 +136,24 @@ func TestAReviewerSeesAllOfAChange(t *testing.T) {
 	}
 }
 
+// The days of birth and death are held against each other: who approves one of them sees both.
+func TestAReviewerOfADaySeesBoth(t *testing.T) {
+	w := newWorkbench(t, func(a *annona.Agreement) {
+		individuals, seen := a.Updates["individuals"], a.Datasets["individuals"]
+		individuals.Review = a.Name == "full"
+		a.Updates["individuals"], a.Reviews = individuals, a.Name == "other"
+		if a.Name == "other" {
+			seen.Except = append(seen.Except, "date_of_death")
+			a.Datasets["individuals"] = seen
+		}
+	})
+	id := w.queue("full", `{"date_of_birth":"1985-04-13"}`)
+	if c := w.show("other", changeRequestsPath, id); c.After["date_of_birth"] != "1985-04-13" {
+		t.Fatalf("as the reviewer sees it: %+v", c)
+	}
+	w.wants("approved", w.decide("other", changeRequestsPath, id, "decision", "approve"), http.StatusForbidden, "review_not_granted")
+}
+
 // What another source decides waits for that source: its load confirms it. Nobody else approves it.
 func TestAChangeRequestWaitsForItsSource(t *testing.T) {
 	w := newWorkbench(t, func(a *annona.Agreement) { a.Reviews = a.Name == "other" })

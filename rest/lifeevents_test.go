@@ -347,6 +347,49 @@ func TestALifeEventIsReviewed(t *testing.T) {
 	}
 }
 
+// Who approves a life event sees all of which it speaks unaltered, and the days against which it is held; who reports one
+// sees what it is about.
+func TestWhoSeesLessDecidesNoLifeEvent(t *testing.T) {
+	w := newWorkbench(t, reports("contact_or_address", "member_leaves"))
+	home, second := w.home("full"), w.person("full", bornSecond)
+	queue := func(body string) string {
+		t.Helper()
+		w.keys++
+		a := w.tell("full", body, fmt.Sprint("waits-", w.keys))
+		w.wants(body, a, http.StatusAccepted, "queued")
+		var l lived
+		w.check(json.Unmarshal([]byte(a.body), &l))
+		return l.ChangeRequest
+	}
+	mail := event("contact_or_address", "individual_id", second, "values", map[string]any{"emails": []string{"esi@example.org"}})
+	contact, leaves := queue(mail), queue(event("member_leaves", "individual_id", second, "household_id", home))
+	before := w.everything()
+	sees := func(change func(*annona.DatasetTerms)) {
+		w.letUpdate(reports("contact_or_address", "member_leaves"), func(a *annona.Agreement) {
+			terms := a.Datasets["individuals"]
+			terms.Except, terms.Treatments = nil, nil
+			change(&terms)
+			a.Datasets["individuals"] = terms
+		})
+	}
+	sees(func(terms *annona.DatasetTerms) { terms.Except = []string{"emails"} })
+	w.wants("approved by who does not see it", w.decide("other", changeRequestsPath, contact, "decision", "approve"), http.StatusForbidden, "review_not_granted")
+	w.wants("reported by who does not see it", w.tell("full", mail, "unseen"), http.StatusForbidden, "update_not_granted")
+	sees(func(terms *annona.DatasetTerms) {
+		terms.Treatments = map[string]annona.Treatment{"date_of_birth": annona.TreatYear}
+	})
+	w.wants("approved by who sees no days of birth", w.decide("other", changeRequestsPath, leaves, "decision", "approve"), http.StatusForbidden, "review_not_granted")
+	sees(func(*annona.DatasetTerms) {})
+	if w.everything() != before {
+		t.Error("something was written")
+	}
+	for _, id := range []string{contact, leaves} {
+		if a := w.decide("other", changeRequestsPath, id, "decision", "approve"); a.status != http.StatusOK {
+			t.Errorf("by who sees it all: %d %s", a.status, a.body)
+		}
+	}
+}
+
 // What has changed until it is approved is seen then.
 func TestALifeEventIsCheckedAgain(t *testing.T) {
 	w := newWorkbench(t, reports("member_leaves", "death"))

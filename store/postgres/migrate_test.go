@@ -98,6 +98,7 @@ func TestMigrateFromThePreviousSchema(t *testing.T) {
 // TestMigrateAsAnOrdinaryOwner needs no superuser.
 func TestMigrateAsAnOrdinaryOwner(t *testing.T) {
 	c := testCluster(t)
+	c.newRegistry(t) // makes the role app: an ordinary owner may not
 	admin := c.session(t, "postgres", "postgres")
 	mustExec(t, admin, "CREATE ROLE ordinary LOGIN")
 	mustExec(t, admin, "ALTER ROLE ordinary SET log_error_verbosity = 'terse'")

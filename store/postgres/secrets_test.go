@@ -21,6 +21,7 @@ func TestKeys(t *testing.T) {
 
 func TestADatabaseWithoutKeys(t *testing.T) {
 	c := testCluster(t)
+	c.newRegistry(t) // makes the role
 	if _, err := OpenSecrets(t.Context(), c.URL("app", "postgres")); annona.CodeOf(err) != "store_missing" {
 		t.Fatalf("a database without keys: %v", err)
 	}
