@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -31,7 +32,7 @@ func mask(dst, cell []byte) []byte {
 // pseudonym shows a name that stands for a value: what the realm makes of its hash. The key of the realm keeps
 // others from trying values; the field is hashed too, so that two fields with one value do not look alike.
 func pseudonym(f *annona.Field, realm annona.Realm) transform {
-	about := annona.AppendItem(annona.AppendItem(nil, annona.Image(f.Dataset)), annona.Image(f.Code))
+	about := slices.Clip(annona.AppendItem(annona.AppendItem(nil, annona.Image(f.Dataset)), annona.Image(f.Code))) // several rows may be hashed at once
 	return func(dst, cell []byte) []byte {
 		if len(cell) == 0 {
 			return dst
