@@ -179,7 +179,7 @@ func (l *Loading) writeAlone(ctx context.Context, b *Batch, before *turn) (outco
 		if err := before.await(ctx, 0); err != nil {
 			return outcome{}, err
 		}
-		s = &share{load: l, batch: b, before: before}
+		s = &share{load: l, batch: b}
 		err = group{s}.commit(ctx)
 	}
 	return s.outcome, err
@@ -266,9 +266,12 @@ type outcome struct {
 	tally   Tally
 	named   map[string][]annona.Number // of a full load: the records that were met, by dataset
 	sighted []sighted                  // records that were met for the first time
-	repeats []Repeat
-	settled map[string][]annona.Number // records that were found unchanged, by dataset; of an undo, that were changed back
-	told    bool                       // the registry, that the load runs
+	// doubtful: a record is on file as it is reported, though an earlier row has said something else of it. Perhaps
+	// it was found before that row was written.
+	doubtful bool
+	repeats  []Repeat
+	settled  map[string][]annona.Number // records that were found unchanged, by dataset; of an undo, that were changed back
+	told     bool                       // the registry, that the load runs
 
 	learned  []annona.KnownRow // what became of rows
 	met      []int64           // blocks of rows that are as they were, one for each row

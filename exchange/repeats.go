@@ -101,6 +101,7 @@ func (l *Loading) repeats(r *prepared, k *annona.Known, o *outcome) bool {
 		return false
 	}
 	if k.Same || earlier.said == now.said {
+		o.doubtful = o.doubtful || earlier.said != now.said
 		o.Unchanged++
 		return true
 	}

@@ -67,6 +67,9 @@ func (s *share) takeTurn(ctx context.Context) error {
 	if err := s.before.await(ctx, longestHeld); err != nil {
 		return err
 	}
+	if s.doubtful {
+		return errTooEarly
+	}
 	for _, m := range s.sighted {
 		if earlier := s.load.earlier(m.dataset, m.number); earlier.line != 0 && earlier.key == m.row.key {
 			return errTooEarly

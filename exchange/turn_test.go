@@ -107,6 +107,62 @@ func TestAWriteBesideTheOneBefore(t *testing.T) {
 	}
 }
 
+// lateVault calls between before the keys of a second transaction are read: when it has found its records.
+type lateVault struct {
+	exchange.Vault
+	asked   atomic.Int64
+	between func()
+}
+
+func (v *lateVault) Holding(ctx context.Context, pages []*annona.Page, do func(annona.Cells) error) error {
+	if v.asked.Add(1) == 2 {
+		v.between()
+	}
+	return v.Vault.Holding(ctx, pages, do)
+}
+
+// TestAWriteFoundBeforeTheOneBefore lets a write find its records before the one before it is committed, and go on
+// behind that: where a record was as its row says, and a row of the one before has said something else, it is found again.
+func TestAWriteFoundBeforeTheOneBefore(t *testing.T) {
+	for _, g := range grounds(t) {
+		if g.name != "postgres" { // the other store has one transaction at a time
+			continue
+		}
+		p, err := g.open(t.Context())
+		check(t, err)
+		defer func() { check(t, p.store.Close()) }()
+		order := exchange.LoadOrder{Source: "survey"}
+		former, err := p.BeginLoad(t.Context(), operator, order)
+		check(t, err)
+		_, err = former.Put(t.Context(), []annona.Record{before(t)})
+		check(t, err)
+		_, err = former.Finish(t.Context())
+		check(t, err)
+		load, err := p.BeginLoad(t.Context(), operator, order)
+		check(t, err)
+		w := &slowWriter{Writer: p.Writer, goesOn: make(chan error)}
+		p.Writer = w
+		var waits [2]func() error
+		p.Vault = &lateVault{Vault: p.Vault, between: func() {
+			w.goesOn <- nil
+			check(t, waits[0]())
+		}}
+		both := files(t)
+		for i, records := range both {
+			b, err := load.MakeReady(records)
+			check(t, err)
+			waits[i] = load.WriteBehind(t.Context(), b)
+			for w.began.Load() <= int64(i) {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		check(t, waits[1]())
+		if count, places := load.Repeats(); count != 1 || places[0].Line != 41 {
+			t.Errorf("%d repeats, %+v", count, places)
+		}
+	}
+}
+
 // waiting counts relationships whose other end is not on file.
 func (p *place) waiting(t *testing.T) (n int) {
 	t.Helper()
