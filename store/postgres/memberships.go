@@ -143,13 +143,19 @@ func readMemberships(c *conn, individuals []int64) (map[annona.Number][]membersh
 	return had, c.askAll(membershipsInto(had, individuals))
 }
 
+// selectMemberships finds memberships person by person, and what belongs to each: a server without statistics of the
+// table believes that it is worth to read all of it.
+const selectMemberships = `SELECT m.individual, m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
+	m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source), m.decided
+	FROM unnest($1::bigint[]) p (number)
+	CROSS JOIN LATERAL (SELECT * FROM memberships WHERE individual = p.number ORDER BY number) m
+	CROSS JOIN LATERAL (SELECT uid, f_area_code FROM households WHERE number = m.household OFFSET 0) h
+	CROSS JOIN LATERAL (SELECT source FROM individuals WHERE number = p.number OFFSET 0) i
+	ORDER BY m.individual, m.number`
+
 // membershipsInto asks for them, to be put into had.
 func membershipsInto(had map[annona.Number][]membership, individuals []int64) question {
-	const sql = `SELECT m.individual, m.number, m.uid, m.household, h.uid, h.f_area_code, m.role, m.role_source_code, m.relationship_to_head,
-		m.recipient_type, m.is_primary, m.start_date, m.end_date, i.source, coalesce(m.source, i.source), m.decided
-		FROM memberships m JOIN households h ON h.number = m.household JOIN individuals i ON i.number = m.individual
-		WHERE m.individual = ANY ($1) ORDER BY m.individual, m.number`
-	return question{sql, []any{individuals}, func(r row) error {
+	return question{selectMemberships, []any{individuals}, func(r row) error {
 		m := membership{
 			individual: r.number(0), number: r.integer(1), uid: r.uid(2), household: household{r.number(3), r.uid(4), r.text(5)}, first: r.text(13),
 			Membership: annona.Membership{

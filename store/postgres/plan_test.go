@@ -50,6 +50,20 @@ func TestPagesAreReadAlongTheirNumbers(t *testing.T) {
 	}
 }
 
+// TestMembershipsAreFoundPersonByPerson looks at the plan of the memberships of people who change, as behind a first
+// load: it must read neither all memberships nor all households.
+func TestMembershipsAreFoundPersonByPerson(t *testing.T) {
+	s := imported(t)
+	people := make([]int64, 100)
+	for i := range people {
+		people[i] = int64(i) + 1
+	}
+	plan := explain(t, s.writers, selectMemberships, people)
+	if strings.Contains(plan, "Seq Scan") || !strings.Contains(plan, "memberships_individual") || !strings.Contains(plan, "households_pkey") {
+		t.Fatal(plan)
+	}
+}
+
 // TestMattersAreFoundByIndexes looks at the plans of what is kept about one person, and under keys of its
 // source. They are the same for everybody, and must not go through the matters of others.
 func TestMattersAreFoundByIndexes(t *testing.T) {
