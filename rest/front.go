@@ -16,7 +16,7 @@ import (
 // ServeHTTP takes one request in: it gets an id, is answered, logged and counted.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{id: annona.NewUID(), began: time.Now(), method: methodLabel(r.Method), base: s.baseOf(r)}
-	out := &response{ResponseWriter: w, visit: v}
+	out := &response{ResponseWriter: w, visit: v, leftover: s.WriteTimeout / 2}
 	r = r.WithContext(withVisit(r.Context(), v))
 	defer func() {
 		fault := recover()
@@ -204,9 +204,10 @@ func methodLabel(method string) string {
 // response counts what was sent and completes the headers that depend on the status.
 type response struct {
 	http.ResponseWriter
-	visit  *visit
-	status int // 0: nothing was sent yet
-	bytes  int64
+	visit    *visit
+	leftover time.Duration // for what is left of the body of a request that is refused
+	status   int           // 0: nothing was sent yet
+	bytes    int64
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -217,6 +218,10 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.status = status
+	if status >= http.StatusBadRequest {
+		// net/http reads what is left of the body before it answers: whoever stops sending is answered all the same.
+		http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(w.leftover))
+	}
 	h := w.Header()
 	h.Set("Annona-Request", w.visit.id.String())
 	switch status {

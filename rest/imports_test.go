@@ -514,6 +514,20 @@ func TestImportBroken(t *testing.T) {
 	}
 }
 
+// TestARefusalReachesWhoStopsSending: an upload that is refused at once, and whose sender waits, is told why.
+func TestARefusalReachesWhoStopsSending(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t, func(o *Options) { o.WriteTimeout = time.Second })
+	office, _ := r.registrar()
+	_, err := r.gate.BeginLoad(r.Context(), operator, exchange.LoadOrder{Source: "office"})
+	r.check(err)
+	slow := r.uploading(office, officeRows, "1000")
+	defer slow.Close()
+	if text, err := io.ReadAll(slow); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 409 ") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // TestImportRevoked: who may load no more stops in mid-load, and the report says why.
 func TestImportRevoked(t *testing.T) {
 	t.Parallel()
