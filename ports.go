@@ -173,9 +173,9 @@ type LifeTx interface {
 	// say, also of those that are deleted. A number that nobody has, or whose record was erased,
 	// gives a Known with version 0.
 	Hold(ctx context.Context, dataset *Dataset, numbers []Number) ([]Known, error)
-	// MembersOf returns the individuals who belong to a household on that day or are going to, in order
-	// of number. The household is held.
-	MembersOf(ctx context.Context, household Number, day Date) ([]Number, error)
+	// MembersOf returns the individuals who belong to any of the households on that day or are going to, in
+	// order of number and each once. The households are held.
+	MembersOf(ctx context.Context, day Date, households ...Number) ([]Number, error)
 	// Delete takes a record out of sight. It is no erasure: the record's images and keys stay, in
 	// a place of their own, and Upsert brings it back. Its identifiers are no longer looked up; an
 	// individual's memberships and relationships go (what they were is in d.Before), and others'

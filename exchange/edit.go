@@ -128,34 +128,56 @@ func (e *edit) hold(ctx context.Context, dataset string, numbers ...annona.Numbe
 
 // look holds records that the edit does not change by themselves: those who were merged, too.
 func (e *edit) look(ctx context.Context, dataset string, numbers ...annona.Number) ([]*revision, error) {
+	held, err := e.reach(ctx, dataset, numbers)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*revision, len(numbers))
+	for i, n := range numbers {
+		if all[i] = held[n]; all[i] == nil {
+			return nil, notHere(dataset)
+		}
+	}
+	return all, nil
+}
+
+// present holds those of the records that are on file, in order of number and each once.
+func (e *edit) present(ctx context.Context, dataset string, numbers []annona.Number) (all []*revision, err error) {
+	held, err := e.reach(ctx, dataset, numbers)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range slices.Compact(slices.Sorted(slices.Values(numbers))) {
+		if held[n] != nil {
+			all = append(all, held[n])
+		}
+	}
+	return all, nil
+}
+
+// reach holds those of the records that are on file and not held yet, and returns all that are held.
+func (e *edit) reach(ctx context.Context, dataset string, numbers []annona.Number) (map[annona.Number]*revision, error) {
 	of, held := e.datasetOf(dataset), e.homes
 	if dataset == "individuals" {
 		held = e.people
 	}
 	fresh := slices.DeleteFunc(slices.Clone(numbers), func(n annona.Number) bool { return held[n] != nil })
 	slices.Sort(fresh)
-	fresh = slices.Compact(fresh)
-	known, err := e.tx.Hold(ctx, of, fresh)
+	known, err := e.tx.Hold(ctx, of, slices.Compact(fresh))
 	if err != nil {
 		return nil, err
 	}
-	some := make([]*revision, len(known))
-	for i, k := range known {
+	var some []*revision
+	for _, k := range known {
 		if k.Version == 0 || k.Deleted {
-			return nil, notHere(dataset)
+			continue
 		}
-		some[i] = &revision{known: k}
-		some[i].keys = []annona.RecordKey{k.Key}
-		held[k.Number] = some[i]
+		v := &revision{known: k}
+		v.keys = []annona.RecordKey{k.Key}
+		held[k.Number] = v
+		some = append(some, v)
 	}
-	if err := e.x.recall(ctx, e.x.Vault, some); err != nil {
-		return nil, err
-	}
-	all := make([]*revision, len(numbers))
-	for i, n := range numbers {
-		all[i] = held[n]
-	}
-	return all, nil
+	return held, e.x.recall(ctx, e.x.Vault, some)
 }
 
 // errOfParts says that an edit cannot tell whose word it would change.

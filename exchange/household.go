@@ -105,7 +105,7 @@ func (e *edit) household(ctx context.Context, number annona.Number) (home *revis
 	if err != nil {
 		return nil, nil, err
 	}
-	numbers, err := e.tx.MembersOf(ctx, number, e.why.Day)
+	numbers, err := e.tx.MembersOf(ctx, e.why.Day, number)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -634,54 +634,9 @@ func (e *edit) settleHomes(ctx context.Context, v *revision, had []annona.Member
 			left = append(left, m.Household)
 		}
 	}
-	return e.settleHeads(ctx, left)
-}
-
-// settleHeads settles who is head of households, by those who live there now.
-func (e *edit) settleHeads(ctx context.Context, homes []annona.Number) error {
-	homes = slices.Sorted(slices.Values(homes))
-	for _, number := range slices.Compact(homes) {
-		held, err := e.hold(ctx, "households", number)
-		if err != nil {
-			return err
-		}
-		numbers, err := e.tx.MembersOf(ctx, number, e.why.Day)
-		if err != nil {
-			return err
-		}
-		members, err := e.look(ctx, "individuals", numbers...)
-		if err != nil {
-			return err
-		}
-		e.settleHead(held[0], members)
+	homes, err := e.present(ctx, "households", left)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// settleHead flags a household of whose members nobody is the head, and takes the registry's own flag away
-// when somebody is.
-func (e *edit) settleHead(home *revision, members []*revision) {
-	number, day := home.known.Number, e.why.Day
-	lives := func(v *revision) bool { return v.belongs(number, day) >= 0 }
-	hasHead := slices.ContainsFunc(members, func(v *revision) bool { return v.isHead(number, day) })
-	headless := !hasHead && slices.ContainsFunc(members, lives)
-	if headless {
-		e.done.Headless++
-	}
-	flag := e.x.flag(home.known.Key.Dataset, flagNoHead, "", e.load.AsOf)
-	at := slices.IndexFunc(home.now.words, func(w word) bool { return w.about(&flag) })
-	switch {
-	case headless && at < 0:
-		flag.origins = []origin{{source: annona.OwnSource, asOf: e.load.AsOf, receivedAt: e.load.StartedAt}}
-		home.now.words = append(slices.Clone(home.now.words), flag)
-		home.changed = true
-	case !headless && at >= 0 && home.now.words[at].saidBy(annona.OwnSource):
-		home.now.words = slices.Clone(home.now.words)
-		w := &home.now.words[at]
-		w.origins = slices.DeleteFunc(slices.Clone(w.origins), func(o origin) bool { return o.source == annona.OwnSource })
-		if len(w.origins) == 0 {
-			home.now.words = slices.Delete(home.now.words, at, at+1)
-		}
-		home.changed = true
-	}
+	return e.settleHeads(ctx, homes)
 }

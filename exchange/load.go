@@ -331,9 +331,8 @@ func sum(a, b annona.Loaded) annona.Loaded {
 type settling struct {
 	writes
 	outcome
+	heads
 	revisions []*revision
-	homes     []annona.Number    // of whose head something was said
-	joined    []annona.RecordKey // households of which the same holds, that the batch does not have
 }
 
 // settle decides what becomes of each record of a batch that was found. Of what the source reports as
@@ -372,7 +371,7 @@ func (l *Loading) settle(b *Batch, known []annona.Known, areas *areas) (settling
 				return s, err
 			}
 			s.add(r.StoredRecord, versions{next: r.sealed})
-			s.headedBy(b, &r, known, households)
+			s.broughtBy(b, &r, known, households)
 		default:
 			others = append(others, met{&b.records[i], k})
 		}

@@ -106,7 +106,7 @@ func (l *Loading) revise(ctx context.Context, b *Batch, known []annona.Known, ar
 				s.parts = append(s.parts, partsWrite{next.Dataset, next.Number, next.Version, v.parts})
 			}
 			written = next.RecordKey
-			s.homes = append(s.homes, v.movedHeads(day)...)
+			s.movedBy(v, day)
 		}
 		for _, k := range v.keys {
 			if !v.isFirst(&k) && k.Key != written.Key {

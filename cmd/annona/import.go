@@ -99,6 +99,7 @@ func (i importCommand) readMapping(ctx context.Context, f *folder) (*ingest.Mapp
 // load reads the inputs and writes their batches, one while the next is read.
 func (i importCommand) load(ctx context.Context, c console, f *folder, m *ingest.Mapping) (imported, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(loadGC))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(min(loadMemory, debug.SetMemoryLimit(-1))))
 	giveWay()
 	started := time.Now()
 	report := imported{DryRun: i.DryRun}
@@ -156,6 +157,10 @@ func (i importCommand) memory(ctx context.Context, w *intake.Writing) (ingest.Me
 
 // loadGC has the collector of garbage come seldom: a load leaves much behind and holds little.
 const loadGC = 260
+
+// loadMemory is from where on the collector comes as often as it must: what a load remembers of its rows grows with
+// them, and must not have the garbage beside it grow as well. GOMEMLIMIT may say less. In bytes, of the Go runtime.
+const loadMemory = 256 << 20
 
 // loadNice is the priority of a process that loads, as nice(1) counts: whoever looks people up in a server
 // beside it comes first, and it is not so low that a load would hold the one turn of writing for long.

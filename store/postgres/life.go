@@ -76,20 +76,25 @@ func (t *tx) lockWherever(tb *table, wanted map[annona.Number][]*found) error {
 	return nil
 }
 
-// MembersOf returns who belongs to a household. See annona.LifeTx.
-func (t *tx) MembersOf(ctx context.Context, household annona.Number, day annona.Date) (members []annona.Number, err error) {
+// selectMembers finds who belongs to households, one household after the other: see selectMemberships.
+const selectMembers = `SELECT DISTINCT m.individual FROM unnest($1::bigint[]) h (number)
+	CROSS JOIN LATERAL (SELECT individual FROM memberships WHERE household = h.number AND (end_date IS NULL OR end_date > $2) OFFSET 0) m
+	ORDER BY m.individual`
+
+// MembersOf returns who belongs to households. See annona.LifeTx.
+func (t *tx) MembersOf(ctx context.Context, day annona.Date, households ...annona.Number) (members []annona.Number, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if err := t.sendLater(); err != nil {
-		return nil, t.fault("find the members of a household", err)
+		return nil, t.fault("find the members of households", err)
 	}
-	err = t.conn.each("SELECT DISTINCT individual FROM memberships WHERE household = $1 AND (end_date IS NULL OR end_date > $2) ORDER BY individual", func(r row) error {
+	err = t.conn.each(selectMembers, func(r row) error {
 		members = append(members, r.number(0))
 		return nil
-	}, household, day)
+	}, integers(households), day)
 	if err != nil {
-		return nil, t.fault("find the members of a household", err)
+		return nil, t.fault("find the members of households", err)
 	}
 	return members, nil
 }

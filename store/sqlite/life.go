@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -47,16 +48,22 @@ func (t *tx) holdRecord(tb *table, number annona.Number) (known annona.Known, er
 	return known, err
 }
 
-// MembersOf returns who belongs to a household. See annona.LifeTx.
-func (t *tx) MembersOf(ctx context.Context, household annona.Number, day annona.Date) (members []annona.Number, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+// MembersOf returns who belongs to households. See annona.LifeTx.
+func (t *tx) MembersOf(ctx context.Context, day annona.Date, households ...annona.Number) (members []annona.Number, err error) {
+	for _, household := range households {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		err = t.conn.each("SELECT individual FROM memberships WHERE household = ? AND (end_date IS NULL OR end_date > ?)", func(s *sqlite.Stmt) error {
+			members = append(members, annona.Number(s.ColumnInt64(0)))
+			return nil
+		}, household, day)
+		if err != nil {
+			return nil, fault("find the members of a household", err)
+		}
 	}
-	err = t.conn.each("SELECT DISTINCT individual FROM memberships WHERE household = ? AND (end_date IS NULL OR end_date > ?) ORDER BY individual", func(s *sqlite.Stmt) error {
-		members = append(members, annona.Number(s.ColumnInt64(0)))
-		return nil
-	}, household, day)
-	return members, fault("find the members of a household", err)
+	slices.Sort(members)
+	return slices.Compact(members), nil
 }
 
 // Delete takes a record out of sight. See annona.LifeTx.

@@ -54,7 +54,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	pragma := func(sql string) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
-			c, err := openWriting(path)
+			c, err := openWriting(path, recordsCache)
 			if err == nil {
 				err = errors.Join(c.exec(sql), c.Close())
 			}

@@ -63,7 +63,7 @@ func OpenSecrets(dir string, create bool) (*Secrets, error) {
 		}
 		return nil, err
 	}
-	c, err := openWriting(path)
+	c, err := openWriting(path, keysCache)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -95,7 +96,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Readers <= 0 {
 		o.Readers = runtime.GOMAXPROCS(0) + 1
 	}
-	c, err := openWriting(path)
+	c, err := openWriting(path, recordsCache)
 	if err != nil {
 		return nil, err
 	}
@@ -153,8 +154,15 @@ func prepareFile(path string, create bool) error {
 	return f.Close()
 }
 
-// openWriting opens the connection that writes.
-func openWriting(path string) (*conn, error) {
+// Caches of connections that write, in KiB. Records are changed all over their indexes. Keys come in the order of their
+// numbers, so that the pages that were written last are enough, however many people there are.
+const (
+	recordsCache = 64 << 10
+	keysCache    = 4 << 10
+)
+
+// openWriting opens the connection that writes, with a cache of so many KiB.
+func openWriting(path string, cache int) (*conn, error) {
 	c, err := open(path, sqlite.OpenReadWrite)
 	if err != nil {
 		return nil, err
@@ -165,7 +173,7 @@ func openWriting(path string) (*conn, error) {
 		"synchronous = full", // a commit that returned survives a loss of power
 		"secure_delete = on",
 		"foreign_keys = on",
-		"cache_size = -65536", // KiB
+		fmt.Sprintf("cache_size = -%d", cache),
 		"journal_size_limit = 67108864",
 	} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {

@@ -235,17 +235,19 @@ func testMembersOf(t *testing.T, r *registry) {
 		r.person("came back", nil, in("2020-01-01", "2021-01-01"), in("2024-01-01", "")), r.person("deleted", nil, in("", "")))
 	r.delete(r.individuals, 7)
 	for _, c := range []struct {
-		home annona.Number
-		day  annona.Date
-		want []annona.Number
+		homes []annona.Number
+		day   annona.Date
+		want  []annona.Number
 	}{
-		{1, Today, []annona.Number{1, 3, 5, 6}}, {1, Today.AddDays(1), []annona.Number{1, 3, 6}}, {1, "2020-06-01", []annona.Number{1, 3, 4, 5, 6}},
-		{2, Today, []annona.Number{2}}, {3, Today, nil}, {99, Today, nil},
+		{[]annona.Number{1}, Today, []annona.Number{1, 3, 5, 6}}, {[]annona.Number{1}, Today.AddDays(1), []annona.Number{1, 3, 6}},
+		{[]annona.Number{1}, "2020-06-01", []annona.Number{1, 3, 4, 5, 6}}, {[]annona.Number{2}, Today, []annona.Number{2}},
+		{[]annona.Number{2, 1}, Today, []annona.Number{1, 2, 3, 5, 6}}, {[]annona.Number{1, 1}, Today, []annona.Number{1, 3, 5, 6}},
+		{[]annona.Number{3}, Today, nil}, {[]annona.Number{99, 2}, Today, []annona.Number{2}}, {nil, Today, nil},
 	} {
 		r.update(func(tx annona.Tx) error {
-			got, err := tx.MembersOf(r.ctx, c.home, c.day)
+			got, err := tx.MembersOf(r.ctx, c.day, c.homes...)
 			if err != nil || !slices.Equal(got, c.want) {
-				t.Errorf("household %d on %s: %v, %v, want %v", c.home, c.day, got, err, c.want)
+				t.Errorf("households %d on %s: %v, %v, want %v", c.homes, c.day, got, err, c.want)
 			}
 			return nil
 		})
