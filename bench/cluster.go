@@ -114,7 +114,7 @@ func (c *cluster) start(ctx context.Context) error {
 			return err
 		}
 	}
-	options := fmt.Sprintf("-c listen_addresses=%s -c port=%s -c unix_socket_directories='' -c max_connections=200 -c shared_buffers=%dMB -c max_wal_size=4GB",
+	options := fmt.Sprintf("-c listen_addresses=%s -c port=%s -c unix_socket_directories='' -c max_connections=200 -c shared_buffers=%dMB -c max_wal_size=4GB -c min_wal_size=2GB",
 		c.host, c.port, sharedMiB())
 	return c.control(ctx, "pg_ctl", "-D", c.data(), "-l", filepath.Join(c.home, "log"), "-w", "-o", options, "start")
 }
@@ -194,7 +194,7 @@ func (c *cluster) settle(ctx context.Context, database string) error {
 func (c *cluster) printSettings(ctx context.Context) error {
 	out, err := c.query(ctx, superuser, `SELECT 'PostgreSQL: ' || name || ' = ' || current_setting(name) FROM pg_settings
 		WHERE name IN ('server_version', 'shared_buffers', 'work_mem', 'effective_cache_size', 'jit', 'max_parallel_workers',
-			'max_parallel_workers_per_gather', 'fsync', 'synchronous_commit', 'full_page_writes', 'wal_level', 'max_wal_size',
+			'max_parallel_workers_per_gather', 'fsync', 'synchronous_commit', 'full_page_writes', 'wal_level', 'max_wal_size', 'min_wal_size',
 			'wal_compression', 'data_checksums', 'server_encoding', 'lc_collate', 'max_connections', 'autovacuum') ORDER BY name`)
 	if err != nil {
 		return err
