@@ -3,6 +3,7 @@ package annona
 import (
 	"context"
 	"crypto/x509"
+	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -684,7 +685,7 @@ func (g *Grant) Field(f *Field) (FieldGrant, bool) {
 //	second_person=0123…              which approval a request has that waits for a second person; needed: none
 //	step_up=phr/15m0s                how a person signs in who begins it by hand, and how long ago at most
 //	individuals.date_of_birth=year   how a field is altered before it leaves
-func (g *Grant) Obligations(fields []FieldGrant) (all []string) {
+func (g *Grant) Obligations(fields iter.Seq[FieldGrant]) (all []string) {
 	if g.RowCeiling > 0 {
 		all = append(all, "row_ceiling="+strconv.FormatInt(g.RowCeiling, 10))
 	}
@@ -698,7 +699,7 @@ func (g *Grant) Obligations(fields []FieldGrant) (all []string) {
 	if g.StepUp != (Demand{}) {
 		all = append(all, "step_up="+g.StepUp.Assurance.String()+"/"+g.StepUp.MaxAge.String())
 	}
-	for _, f := range fields {
+	for f := range fields {
 		if f.Treatment != TreatPass {
 			all = append(all, f.Field.Dataset+"."+f.Field.Code+"="+string(f.Treatment))
 		}

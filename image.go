@@ -199,22 +199,19 @@ type groupUnpacker struct {
 // NewUnpacker compiles the unpacking of one part of the image: the clear fields of shape or
 // the sealed ones. Derived columns are left to whoever derives them.
 func NewUnpacker(shape *Shape, sealed bool) *Unpacker {
-	u := &Unpacker{far: map[uint32]int16{}, slots: make([]int16, 1024)}
+	u := &Unpacker{fills: make([]int, 0, len(shape.Columns))}
+	for i, f := range shape.Columns {
+		if !f.Derived && f.IsSealed() == sealed {
+			u.fills = append(u.fills, i)
+			u.last = max(u.last, f.ImageTag())
+		}
+	}
+	u.slots = make([]int16, min(int(u.last)+1, mostSlots))
 	for i := range u.slots {
 		u.slots[i] = -1
 	}
-	for i, f := range shape.Columns {
-		if f.Derived || f.IsSealed() != sealed {
-			continue
-		}
-		u.fills = append(u.fills, i)
-		tag := f.ImageTag()
-		if int(tag) < len(u.slots) {
-			u.slots[tag] = int16(i)
-		} else {
-			u.far[tag] = int16(i)
-		}
-		u.last = max(u.last, tag)
+	for _, i := range u.fills {
+		u.place(shape.Columns[i].ImageTag(), i)
 	}
 	for i, g := range shape.Groups {
 		if g.Field.Derived || g.Field.IsSealed() != sealed {
@@ -226,16 +223,31 @@ func NewUnpacker(shape *Shape, sealed bool) *Unpacker {
 	return u
 }
 
+// mostSlots is up to which tag columns are found without a map.
+const mostSlots = 1024
+
+// place notes which column a tag fills.
+func (u *Unpacker) place(tag uint32, column int) {
+	if int(tag) < len(u.slots) {
+		u.slots[tag] = int16(column)
+		return
+	}
+	if u.far == nil {
+		u.far = map[uint32]int16{}
+	}
+	u.far[tag] = int16(column)
+}
+
 // newItemUnpacker compiles the unpacking of a group's items: all its fields lie where the
 // group lies.
 func newItemUnpacker(shape *Shape) *Unpacker {
-	u := &Unpacker{far: map[uint32]int16{}}
+	u := &Unpacker{}
 	for i, f := range shape.Columns {
 		if f.Derived {
 			continue
 		}
 		u.fills = append(u.fills, i)
-		u.far[f.ImageTag()] = int16(i)
+		u.place(f.ImageTag(), i)
 		u.last = max(u.last, f.ImageTag())
 	}
 	return u

@@ -1,6 +1,9 @@
 package encode
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // flushSize is how much is gathered before it is handed to the writer, in bytes.
 const flushSize = 64 << 10
@@ -12,6 +15,23 @@ const keepSize = 4 * flushSize
 type buffer struct {
 	w io.Writer
 	b []byte
+}
+
+// spare are buffers that nobody uses, with their memory.
+var spare = sync.Pool{New: func() any { return new(buffer) }}
+
+// newBuffer returns a buffer that is given back by free, behind its last flush.
+func newBuffer(w io.Writer) *buffer {
+	b := spare.Get().(*buffer)
+	b.w, b.b = w, b.b[:0]
+	return b
+}
+
+func (b *buffer) free() {
+	b.w = nil
+	if cap(b.b) <= keepSize {
+		spare.Put(b)
+	}
 }
 
 func (b *buffer) flush() error {

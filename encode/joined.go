@@ -57,7 +57,9 @@ func (r *Records) WriteJoined(w io.Writer, noun string, members []Member, o Opti
 }
 
 func (r *Records) join(w io.Writer, members []Member, f Format, first []byte) error {
-	out := buffer{w: w, b: append([]byte{'{'}, first...)}
+	out := newBuffer(w)
+	defer out.free()
+	out.b = append(append(out.b, '{'), first...)
 	between := betweenRows(f)
 	for n, m := range members {
 		if n > 0 || len(first) > 0 {
@@ -70,7 +72,7 @@ func (r *Records) join(w io.Writer, members []Member, f Format, first []byte) er
 		case m.One && m.Page.Count() != 1:
 			return misuse("a record by itself is a page of one row")
 		default:
-			if err := r.appendRows(&out, m, f); err != nil {
+			if err := r.appendRows(out, m, f); err != nil {
 				return err
 			}
 		}

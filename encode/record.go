@@ -73,7 +73,9 @@ func (r *Records) writeAlone(w io.Writer, d *privacy.Disclosed, part Part, forma
 	}
 	defer forms.Put(f)
 	f.start(d.Page())
-	out := buffer{w: w, b: f.row([]byte(prologue), 0)}
+	out := newBuffer(w)
+	defer out.free()
+	out.b = f.row(append(out.b, prologue...), 0)
 	out.b = append(out.b, '\n')
 	return out.flush()
 }

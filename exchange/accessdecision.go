@@ -69,19 +69,23 @@ func (x *Exchange) Decision(ctx context.Context, caller annona.Caller, id annona
 const detailObligations = "obligations"
 
 // obligations are those of the grant that are about what an inquiry shows.
-func (i *inquiry) obligations() []string { return i.grant.Obligations(grantsOf(i.grant, i.shape)) }
+func (i *inquiry) obligations() []string {
+	return i.grant.Obligations(func(yield func(annona.FieldGrant) bool) { eachGrant(i.grant, i.shape, yield) })
+}
 
-// grantsOf is what a grant says of the fields of a shape.
-func grantsOf(grant *annona.Grant, shape *annona.Shape) (all []annona.FieldGrant) {
+// eachGrant yields what a grant says of the fields of a shape, until yield has enough.
+func eachGrant(grant *annona.Grant, shape *annona.Shape, yield func(annona.FieldGrant) bool) bool {
 	for _, f := range shape.Columns {
-		if g, granted := grant.Field(f); granted {
-			all = append(all, g)
+		if g, granted := grant.Field(f); granted && !yield(g) {
+			return false
 		}
 	}
 	for _, group := range shape.Groups {
-		all = append(all, grantsOf(grant, group.Shape)...)
+		if !eachGrant(grant, group.Shape, yield) {
+			return false
+		}
 	}
-	return all
+	return true
 }
 
 // Explanation is a decision that says how it came about.

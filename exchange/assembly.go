@@ -43,8 +43,7 @@ func (g *assembly) assemble(ctx context.Context, records *annona.Page) ([]assemb
 func (g *assembly) readUnder(ctx context.Context, from annona.Standings, records *annona.Page) ([]assembled, []*partReading, error) {
 	all, whom := make([]assembled, records.Count), make([]annona.SubjectRef, records.Count)
 	for row := range all {
-		all[row].record = annona.NewPage(records.Shape)
-		all[row].record.AppendRow(records, row)
+		all[row].record = oneRow(records, row)
 		whom[row] = annona.SubjectRef{Dataset: g.of.question.Dataset, Number: records.Numbers[row]}
 	}
 	if err := g.decided(ctx, from, all, whom, records); err != nil {
@@ -66,6 +65,16 @@ func (g *assembly) readUnder(ctx context.Context, from annona.Standings, records
 	}
 	addTo(all, parts)
 	return all, parts, nil
+}
+
+// oneRow is a row of a page by itself: the page, when it has no other.
+func oneRow(p *annona.Page, row int) *annona.Page {
+	if p.Count == 1 {
+		return p
+	}
+	one := annona.NewPage(p.Shape)
+	one.AppendRow(p, row)
+	return one
 }
 
 // may decides about a part; nil: it is not granted.
@@ -183,6 +192,10 @@ func (g *assembly) read(ctx context.Context, parts []*partReading) error {
 func (p *partReading) take() {
 	some := p.next.Page
 	cutShared(some)
+	if p.page.Count == 0 && !p.next.More && some.Count <= p.most { // all of everybody came at once
+		p.page, p.next.Page, p.next.Choice.Subjects = some, p.page, nil
+		return
+	}
 	p.page.Epoch = some.Epoch
 	for row, about := range some.Subjects {
 		p.next.After = some.Numbers[row]
@@ -218,12 +231,30 @@ func (p *partReading) add(all []assembled, part shownPart) {
 		rows[about] = append(rows[about], row)
 	}
 	for n, of := range part.whom {
-		one := partOfOne{name: part.name, i: p.inquiry, page: annona.NewPage(p.page.Shape), more: p.more[of]}
-		for _, row := range rows[of] {
-			one.page.AppendRow(p.page, row)
+		one := partOfOne{name: part.name, i: p.inquiry, more: p.more[of]}
+		if len(rows[of]) == p.page.Count && p.isOnce(of) {
+			one.page = p.page
+		} else {
+			one.page = annona.NewPage(p.page.Shape)
+			for _, row := range rows[of] {
+				one.page.AppendRow(p.page, row)
+			}
 		}
 		all[n].parts = append(all[n].parts, one)
 	}
+}
+
+// isOnce reports whether somebody stands in one place only, so that what was read about them is shown once.
+func (p *partReading) isOnce(about annona.SubjectRef) bool {
+	times := 0
+	for _, part := range p.shown {
+		for _, of := range part.whom {
+			if of == about {
+				times++
+			}
+		}
+	}
+	return times == 1
 }
 
 // homes are the households in which the caller sees individuals, in the order of the page: the zero SubjectRef
@@ -329,6 +360,7 @@ func (g *assembly) release(ctx context.Context, all []assembled) (shown []Benefi
 			b.Parts = append(b.Parts, part)
 			facts.Rows += int64(part.Page.Count())
 			subjects = append(subjects, subjectsOf(part.Page)...)
+			view = slices.Grow(view, sizeOfView(part.Page.Page()))
 			view = appendView(appendTexts(view, p.name, strconv.Itoa(part.Page.Count())), part.Page.Page())
 			if p.more {
 				b.More = append(b.More, p.name)
@@ -342,9 +374,7 @@ func (g *assembly) release(ctx context.Context, all []assembled) (shown []Benefi
 	facts.Page, facts.Fields = 1, slices.Clone(i.names(shown[0].Page.Shape()))
 	for _, p := range all[0].parts {
 		named = append(named, p.name)
-		for _, field := range p.i.names(p.page.Shape) {
-			facts.Fields = append(facts.Fields, p.name+"."+field)
-		}
+		facts.Fields = append(facts.Fields, p.i.namesIn(p.name, p.page.Shape)...)
 	}
 	if g.told {
 		named = append(named, partDecisions)

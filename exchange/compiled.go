@@ -15,6 +15,7 @@ type compiled struct {
 	shape  *annona.Shape
 	fields []string  // names of the shape's columns
 	plans  sync.Pool // of *privacy.Plan for the shape: each is used by one request at a time
+	parts  sync.Map  // of the names of the columns behind that of a part, by that name
 }
 
 // columnsKey is all that the columns of a question depend on.

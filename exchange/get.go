@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"encoding/base64"
+	"sync"
 
 	"github.com/annona-exchange/annona"
 	"github.com/annona-exchange/annona/privacy"
@@ -42,19 +43,23 @@ func (x *Exchange) answerOne(ctx context.Context, i *inquiry, page *annona.Page)
 	return &Answer{ending: i.ending(x), Page: disclosed, Request: i.request, Schema: i.schema}, nil
 }
 
+// views is memory in which what a caller sees is gathered, for a hash over it.
+var views = sync.Pool{New: func() any { return new([]byte) }}
+
 // etag is two keyed hashes over what this caller sees, and over how it was asked for: the first one of
 // what lies with the record itself, by which the version is found again that somebody has read, the other
 // one of what comes from elsewhere.
 func (x *Exchange) etag(i *inquiry, d *privacy.Disclosed) string {
-	page := d.Page()
-	view := append([]byte(i.caller.Agreement), 0)
+	page, paper := d.Page(), views.Get().(*[]byte)
+	view := append(append((*paper)[:0], i.caller.Agreement...), 0)
 	for c, f := range page.Shape.Columns {
 		if !liesWith(f) {
 			view = annona.AppendItem(append(view, f.Code...), annona.Image(page.Cell(c, 0)))
 		}
 	}
-	view = appendGroups(view, page)
-	around := x.Vault.Tag(view)
+	*paper = appendGroups(view, page)
+	around := x.Vault.Tag(*paper)
+	views.Put(paper)
 	return `"` + x.ownTag(i, page) + base64.RawURLEncoding.EncodeToString(around[:tagBytes]) + `"`
 }
 
@@ -66,18 +71,33 @@ const (
 
 // ownTag is a keyed hash over what a page of one record shows that lies with the record itself.
 func (x *Exchange) ownTag(i *inquiry, page *annona.Page) string {
-	view := append([]byte("own\x00"+i.caller.Agreement), 0)
+	paper := views.Get().(*[]byte)
+	view := append(append(append((*paper)[:0], "own\x00"...), i.caller.Agreement...), 0)
 	for c, f := range page.Shape.Columns {
 		if liesWith(f) {
 			view = annona.AppendItem(append(view, f.Code...), annona.Image(page.Cell(c, 0)))
 		}
 	}
 	tag := x.Vault.Tag(view)
+	*paper = view
+	views.Put(paper)
 	return base64.RawURLEncoding.EncodeToString(tag[:tagBytes])
 }
 
 // liesWith reports whether a column shows what lies in the image of its record.
 func liesWith(f *annona.Field) bool { return !f.Derived }
+
+// sizeOfView is about how many bytes a view of a page takes.
+func sizeOfView(p *annona.Page) int {
+	size := 64
+	for i, f := range p.Shape.Columns {
+		size += len(p.Columns[i].Data) + p.Count*(len(f.Code)+4)
+	}
+	for i, g := range p.Shape.Groups {
+		size += len(g.Field.Code) + 2*p.Count + sizeOfView(p.Groups[i].Page)
+	}
+	return size
+}
 
 func appendView(view []byte, p *annona.Page) []byte {
 	for i, f := range p.Shape.Columns {

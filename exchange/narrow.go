@@ -156,6 +156,26 @@ func (i *inquiry) names(shape *annona.Shape) []string {
 	return fieldNames(shape)
 }
 
+// namesIn lists the columns of a shape that are shown as a part, as part.column.
+func (i *inquiry) namesIn(part string, shape *annona.Shape) []string {
+	if shape != i.shape {
+		return namesBehind(part, i.names(shape))
+	}
+	kept, ok := i.compiled.parts.Load(part)
+	if !ok {
+		kept, _ = i.compiled.parts.LoadOrStore(part, namesBehind(part, i.fields))
+	}
+	return kept.([]string)
+}
+
+func namesBehind(part string, names []string) []string {
+	all := make([]string, len(names))
+	for n, name := range names {
+		all[n] = part + "." + name
+	}
+	return all
+}
+
 // fieldNames lists the columns of a shape, those of groups as group.column.
 func fieldNames(shape *annona.Shape) []string {
 	var names []string

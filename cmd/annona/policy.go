@@ -220,7 +220,7 @@ func printExplanation(c console, e *exchange.Explanation) error {
 	for _, dataset := range slices.Sorted(maps.Keys(e.Granted.Fields)) {
 		granted = append(granted, e.Granted.Fields[dataset]...)
 	}
-	for _, obligation := range e.Granted.Obligations(granted) {
+	for _, obligation := range e.Granted.Obligations(slices.Values(granted)) {
 		fmt.Fprintln(c.out, "obligation:", obligation)
 	}
 	_, err := fmt.Fprintf(c.out, "granted: %d columns, at most %d rows of one answer (0: no ceiling)\n", len(granted), e.Granted.RowCeiling)

@@ -89,7 +89,7 @@ func (r *fewReading) ask(limit int) error {
 	if l.err != nil {
 		return l.err
 	}
-	return r.conn.each(l.sql.String(), r.read, l.args...)
+	return r.conn.each(l.text(), r.read, l.args...)
 }
 
 // selectMembers selects the members of a household as an array.

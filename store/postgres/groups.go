@@ -115,7 +115,7 @@ var errOrder = errors.New("rows came out of order")
 // its own is read for one number after the other.
 func (r *pageReading) inOrder(l *lowering, take func(values row, position int) error) error {
 	last := 0
-	return r.conn.each(l.sql.String(), func(values row) error {
+	return r.conn.each(l.text(), func(values row) error {
 		position := int(values.integer(0)) - 1
 		if position < last {
 			return annona.Internal("read a group of a page", errOrder)

@@ -59,7 +59,7 @@ func (l *lowering) holders(c *conn, rows annona.Condition, in annona.Participati
 	if l.err != nil {
 		return nil, l.err
 	}
-	err = c.each(l.sql.String(), func(r row) error {
+	err = c.each(l.text(), func(r row) error {
 		found = append(found, annona.Holder{At: int(r.integer(0)), Number: r.number(1), Takes: r.truth(2)})
 		return nil
 	}, l.args...)

@@ -1,10 +1,6 @@
 package postgres
 
-import (
-	"strings"
-
-	"github.com/annona-exchange/annona"
-)
+import "github.com/annona-exchange/annona"
 
 // lowering writes one query. Conditions become SQL with parameters only, in the order in which
 // they are written.
@@ -13,7 +9,7 @@ import (
 // no And, Or or WHERE takes for true; the only place where NULL and false differ is a
 // negation, and that is written IS NOT TRUE.
 type lowering struct {
-	sql   strings.Builder
+	sql   []byte
 	args  []any
 	terms annona.ScopeTerms
 	past  *past // nil: of now
@@ -39,9 +35,19 @@ type view struct {
 }
 
 func (l *lowering) write(parts ...string) {
-	for _, p := range parts {
-		l.sql.WriteString(p)
+	if l.sql == nil {
+		l.sql = texts.blank()
 	}
+	for _, p := range parts {
+		l.sql = append(l.sql, p...)
+	}
+}
+
+// text ends the query and returns what was written.
+func (l *lowering) text() string {
+	written := l.sql
+	l.sql = nil
+	return texts.of(written)
 }
 
 // bind writes a parameter.
@@ -131,12 +137,11 @@ func (l *lowering) rule(rule *annona.Derivation, v view) {
 
 // aside returns what part writes, and takes it out of the query again.
 func (l *lowering) aside(part func()) string {
-	begun := l.sql.Len()
+	begun := len(l.sql)
 	part()
-	all := l.sql.String()
-	l.sql.Reset()
-	l.sql.WriteString(all[:begun])
-	return all[begun:]
+	all := string(l.sql[begun:])
+	l.sql = l.sql[:begun]
+	return all
 }
 
 // join writes conditions in halves, so that a thousand of them stay shallow: the engine

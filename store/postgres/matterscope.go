@@ -58,7 +58,7 @@ func (r *matterReading) question() question {
 	r.write("SELECT e.value, f.* FROM counters e LEFT JOIN LATERAL (")
 	r.query()
 	r.write(") f ON TRUE WHERE e.name = 'policy_epoch'")
-	return question{r.sql.String(), r.args, func(values row) error {
+	return question{r.text(), r.args, func(values row) error {
 		r.Page.Epoch = values.integer(0)
 		if values.absent(1) {
 			return nil

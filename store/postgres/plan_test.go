@@ -90,7 +90,7 @@ func TestMattersAreFoundByIndexes(t *testing.T) {
 	r := newMatterReading(q)
 	r.query()
 	for name, plan := range map[string]string{
-		"matters_subject": explain(t, s.lookups, r.sql.String(), r.args...),
+		"matters_subject": explain(t, s.lookups, r.text(), r.args...),
 		"matters_source":  explain(t, s.lookups, selectMatters+byTheirKeys+" ORDER BY number", "cases", []string{"mis"}, []string{"one"}),
 	} {
 		if !strings.Contains(plan, name) || !strings.Contains(plan, "number = ANY") {

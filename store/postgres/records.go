@@ -178,7 +178,7 @@ func (r *pageReading) fill(plan *rowPlan, limit int, page *annona.Page) error {
 	if l.err != nil {
 		return l.err
 	}
-	return r.conn.each(l.sql.String(), func(values row) error { return plan.read(values, page) }, l.args...)
+	return r.conn.each(l.text(), func(values row) error { return plan.read(values, page) }, l.args...)
 }
 
 // next starts another query of the same scope.

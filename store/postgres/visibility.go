@@ -14,7 +14,7 @@ func newLowering(c *conn, scope annona.Scope) (l *lowering, epoch int64, err err
 	probe.write("SELECT EXISTS (SELECT 1 FROM restrictions r WHERE TRUE")
 	probe.inForce("r")
 	probe.write("), (SELECT value FROM counters WHERE name = 'policy_epoch')")
-	_, err = c.one(probe.sql.String(), func(r row) { l.restricted, epoch = r.truth(0), r.integer(1) }, probe.args...)
+	_, err = c.one(probe.text(), func(r row) { l.restricted, epoch = r.truth(0), r.integer(1) }, probe.args...)
 	return l, epoch, err
 }
 
@@ -191,7 +191,7 @@ func (s *Store) CountLeftOut(ctx context.Context, scope annona.Scope) (map[annon
 			if l.err != nil {
 				return l.err
 			}
-			if count[reason], err = c.integer(l.sql.String(), l.args...); err != nil {
+			if count[reason], err = c.integer(l.text(), l.args...); err != nil {
 				return err
 			}
 		}
