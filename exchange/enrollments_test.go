@@ -313,3 +313,40 @@ func TestAReportAboutWhatIsNotGranted(t *testing.T) {
 		t.Errorf("verdicts %q", got)
 	}
 }
+
+// Rows are picked by what is seen of them: that one is there would tell what its columns do not.
+func TestParticipationIsAskedByWhatIsSeen(t *testing.T) {
+	r := newReporter(t)
+	r.same("the report", r.report(false, enrolled("E-1", r.people[0])), "recorded")
+	r.same("the benefit", r.pay(paid("B-1", "E-1")), "recorded")
+	seen := map[string][]string{
+		"enrollments": {"enrollment_id", "individual_id", "program", "status"}, "benefits": {"benefit_id", "individual_id", "program", "entitlement_status", "payments"},
+	}
+	for dataset, fields := range seen {
+		status := map[string]string{"enrollments": "active", "benefits": "approved"}[dataset]
+		for field, picked := range map[string]exchange.Participation{"program": {Program: "child-grant"}, fields[3]: {Status: status}} {
+			ask := func(granted []string, p exchange.Participation) error {
+				r.partner(t, func(a *annona.Agreement) {
+					r.terms(a)
+					a.Datasets[dataset] = annona.DatasetTerms{Fields: granted}
+				})
+				q := exchange.Question{Dataset: dataset, Purpose: purpose, Fields: fields[:2]}
+				answer, err := r.Participations(t.Context(), r.caller, q, "", p, 10, "")
+				if err == nil && answer.Page.Count() != 1 {
+					t.Errorf("%s by %s: %d rows", dataset, field, answer.Page.Count())
+				}
+				return err
+			}
+			hidden := slices.DeleteFunc(slices.Clone(fields), func(f string) bool { return f == field })
+			refusal(t, dataset+" by "+field+", which is granted", ask(fields, picked), "")
+			refusal(t, dataset+" by "+field+", which is not granted", ask(hidden, picked), "filter_not_granted")
+			refusal(t, dataset+" without "+field, ask(hidden, exchange.Participation{Individual: r.people[0]}), "")
+		}
+	}
+	r.partner(t, func(a *annona.Agreement) {
+		r.terms(a)
+		a.Datasets["benefits"] = annona.DatasetTerms{Fields: []string{"benefit_id", "individual_id", "payments"}}
+	})
+	_, err := r.Payments(t.Context(), r.caller, purpose, nil, exchange.PaymentChoice{Participation: exchange.Participation{Program: "child-grant"}}, 10, "")
+	refusal(t, "payments by program, which is not granted", err, "filter_not_granted")
+}

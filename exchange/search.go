@@ -36,12 +36,21 @@ func (x *Exchange) checkStatus(dataset, status string) error {
 	if status == "" || !known {
 		return nil
 	}
+	f := statusField(of)
+	if f == nil {
+		return nil
+	}
+	if list, _ := d.CodeList(f.CodeList); !list.Has(status) {
+		return annona.Invalid("unknown_code", "the code is not in the list %s", f.CodeList).On("status")
+	}
+	return nil
+}
+
+// statusField is the field that says where a row of a dataset stands; nil: they stand nowhere.
+func statusField(of *annona.Dataset) *annona.Field {
 	for _, name := range []string{"status", "entitlement_status"} {
 		if f, ok := of.Field(name); ok {
-			if list, _ := d.CodeList(f.CodeList); !list.Has(status) {
-				return annona.Invalid("unknown_code", "the code is not in the list %s", f.CodeList).On("status")
-			}
-			return nil
+			return f
 		}
 	}
 	return nil

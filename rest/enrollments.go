@@ -139,7 +139,7 @@ func rowVerdict(line int, v exchange.ReportVerdict) RowVerdict {
 type ParticipationPage struct {
 	Purpose    string   `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
 	Fields     []string `query:"fields" nullable:"false" doc:"The columns you want. Without it: everything that your agreement grants."`
-	Program    string   `query:"program" doc:"Of this program only."`
+	Program    string   `query:"program" doc:"Of this program only. Your agreement must grant the field unaltered."`
 	Individual string   `query:"individual_id" doc:"About this individual only."`
 	Household  string   `query:"household_id" doc:"About this household only."`
 	Since      string   `query:"since" doc:"Changed then or later: an instant. Of payments: those of benefits that have changed." example:"2026-01-31T12:00:00Z"`
@@ -154,7 +154,7 @@ func (in *ParticipationPage) chosen() exchange.Participation {
 
 type participationsInput struct {
 	ParticipationPage
-	Status string `query:"status" doc:"Standing there only: enrollment_status, or entitlement_status of benefits."`
+	Status string `query:"status" doc:"Standing there only: status of enrollments, entitlement_status of benefits. Your agreement must grant the field unaltered."`
 }
 
 // participations answers with a page of enrollments or benefits.
