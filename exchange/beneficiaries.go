@@ -40,6 +40,9 @@ func (x *Exchange) Beneficiaries(ctx context.Context, caller annona.Caller, q Qu
 		if err != nil {
 			return err
 		}
+		if err := taking.checkAsked(Participation{Program: c.Program, Status: c.Status}); err != nil {
+			return err
+		}
 		i.chosen = string(appendTexts(nil, "beneficiaries", c.Program, c.Status))
 		from, err := x.openCursor(i, after)
 		if err != nil {

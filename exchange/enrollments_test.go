@@ -343,6 +343,16 @@ func TestParticipationIsAskedByWhatIsSeen(t *testing.T) {
 			refusal(t, dataset+" without "+field, ask(hidden, exchange.Participation{Individual: r.people[0]}), "")
 		}
 	}
+	for field, choice := range map[string]exchange.BeneficiaryChoice{"program": {Program: "child-grant"}, "status": {Status: "active"}} {
+		for granted, code := range map[string]string{"program status": "", strings.ReplaceAll("program status", field, ""): "filter_not_granted"} {
+			r.partner(t, func(a *annona.Agreement) {
+				r.terms(a)
+				a.Datasets["enrollments"] = annona.DatasetTerms{Fields: append(strings.Fields(granted), "enrollment_id", "individual_id")}
+			})
+			_, err := r.Beneficiaries(t.Context(), r.caller, exchange.Question{Dataset: "individuals", Purpose: purpose}, choice, 10, "", exchange.Form{Format: "json"})
+			refusal(t, "beneficiaries by "+field+", where "+granted+" is granted", err, code)
+		}
+	}
 	r.partner(t, func(a *annona.Agreement) {
 		r.terms(a)
 		a.Datasets["benefits"] = annona.DatasetTerms{Fields: []string{"benefit_id", "individual_id", "payments"}}

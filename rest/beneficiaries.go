@@ -82,8 +82,8 @@ func (s *Server) beneficiary(ctx context.Context, in *beneficiaryInput) (*reply,
 type beneficiariesInput struct {
 	Purpose string `query:"purpose" required:"true" doc:"A purpose of your agreement." example:"eligibility-assessment"`
 	Dataset string `query:"dataset" required:"true" enum:"individuals,households" doc:"Whether individuals or households are listed."`
-	Program string `query:"program" doc:"Those who are enrolled in this program."`
-	Status  string `query:"status" doc:"Those who have an enrollment of this status: a code of enrollment_status." example:"active"`
+	Program string `query:"program" doc:"Those who are enrolled in this program. Your agreement must grant the program of enrollments unaltered."`
+	Status  string `query:"status" doc:"Those who have an enrollment of this status: a code of enrollment_status. Your agreement must grant it unaltered." example:"active"`
 	Chosen
 	Limit int    `query:"limit" default:"20" minimum:"1" maximum:"100" doc:"Beneficiaries on a page."`
 	After string `query:"after" doc:"The cursor of the page before, from its next or its header Annona-Next."`
