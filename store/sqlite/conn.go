@@ -23,6 +23,7 @@ type conn struct {
 }
 
 func open(path string, flags sqlite.OpenFlags) (*conn, error) {
+	prepareMemory()
 	c, err := sqlite.OpenConn(path, flags)
 	if err != nil {
 		return nil, fault("open the registry", err)
