@@ -40,7 +40,7 @@ func (x *Exchange) Beneficiaries(ctx context.Context, caller annona.Caller, q Qu
 		if err != nil {
 			return err
 		}
-		if err := taking.checkAsked(Participation{Program: c.Program, Status: c.Status}); err != nil {
+		if err := taking.checkPicked(Participation{Program: c.Program, Status: c.Status}.asked(taking.shape.Dataset)); err != nil {
 			return err
 		}
 		i.chosen = string(appendTexts(nil, "beneficiaries", c.Program, c.Status))

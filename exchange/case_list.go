@@ -3,7 +3,6 @@ package exchange
 import (
 	"cmp"
 	"context"
-	"slices"
 
 	"github.com/annona-exchange/annona"
 )
@@ -61,10 +60,7 @@ func (c CaseChoice) asked() (fields []string) {
 
 func (d *caseDesk) choice(ctx context.Context, c CaseChoice) (choice annona.MatterChoice, err error) {
 	choice = annona.MatterChoice{DueUntil: c.DueUntil, Worker: d.x.workerOf(d.i.partner(), c.Worker), Concerns: c.Program, Asked: c.asked()}
-	if at := slices.IndexFunc(choice.Asked, func(field string) bool { return !d.passes(field) }); at >= 0 {
-		return choice, annona.Forbidden("filter_not_granted", "you pick cases by a field that the agreement does not grant unaltered").On(choice.Asked[at])
-	}
-	if err := d.x.checkProgramAsked(c.Program); err != nil {
+	if err := cmp.Or(d.i.checkPicked(choice.Asked), d.x.checkProgramAsked(c.Program)); err != nil {
 		return choice, err
 	}
 	if c.Status != "" {

@@ -71,3 +71,15 @@ func filterNotGranted(name string) error {
 	return annona.Forbidden("filter_not_granted",
 		"a filter may name only fields that the agreement grants unaltered, of a household or its head only where the agreement shows which and who that is").On(name)
 }
+
+// checkPicked refuses to pick rows of the inquiry's dataset by what the caller does not see of them: that a row is there
+// would tell it.
+func (i *inquiry) checkPicked(fields []string) error {
+	of := i.shape.Dataset
+	for _, field := range fields {
+		if !i.grant.Passes(of, field) {
+			return annona.Forbidden("filter_not_granted", "you pick %s by a field that the agreement does not grant unaltered", of.Name).On(field)
+		}
+	}
+	return nil
+}

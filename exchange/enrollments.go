@@ -533,24 +533,13 @@ func (p Participation) asked(of *annona.Dataset) (fields []string) {
 	return fields // since when a row is what it is, whoever asks again and again sees by themselves
 }
 
-// checkAsked refuses to pick rows by what the caller does not see of them: that a row is there would tell it.
-func (i *inquiry) checkAsked(p Participation) error {
-	of := i.shape.Dataset
-	for _, field := range p.asked(of) {
-		if !i.grant.Passes(of, field) {
-			return annona.Forbidden("filter_not_granted", "you pick %s by a field that the agreement does not grant unaltered", of.Name).On(field)
-		}
-	}
-	return nil
-}
-
 // choiceOf reads what the caller picks. An id of nobody picks nothing, by the same query.
 func (x *Exchange) choiceOf(ctx context.Context, i *inquiry, id string, p Participation) (c annona.MatterChoice, err error) {
 	if id != "" {
 		uid, _ := i.realm.ParseID(id)
 		c.UIDs = []annona.UID{uid}
 	}
-	if err := cmp.Or(i.checkAsked(p), x.checkProgramAsked(p.Program)); err != nil {
+	if err := cmp.Or(i.checkPicked(p.asked(i.shape.Dataset)), x.checkProgramAsked(p.Program)); err != nil {
 		return c, err
 	}
 	if p.Program != "" {

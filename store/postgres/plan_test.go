@@ -64,6 +64,19 @@ func TestMembershipsAreFoundPersonByPerson(t *testing.T) {
 	}
 }
 
+// TestMembersAreFoundHouseholdByHousehold looks at the plan of those who live in households, likewise.
+func TestMembersAreFoundHouseholdByHousehold(t *testing.T) {
+	s := imported(t)
+	homes := make([]int64, 100)
+	for i := range homes {
+		homes[i] = int64(i) + 1
+	}
+	plan := explain(t, s.writers, selectMembers, homes, annona.Date("2026-01-01"))
+	if !strings.Contains(plan, "Index Cond: (household = h.number)") {
+		t.Fatal(plan)
+	}
+}
+
 // TestMattersAreFoundByIndexes looks at the plans of what is kept about one person, and under keys of its
 // source. They are the same for everybody, and must not go through the matters of others.
 func TestMattersAreFoundByIndexes(t *testing.T) {

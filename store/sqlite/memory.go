@@ -10,7 +10,7 @@ import (
 
 // The engine asks for 13 to 50 KiB of memory each time that it balances pages of a tree, and gives them back at once. The
 // allocator below it gets every piece of more than 16 KiB from the system, which clears it and takes it away again: a
-// twelfth of the time of a load. So a few pieces of that size are kept here.
+// sixth of the time in which a million people are loaded. So a few pieces of that size are kept here.
 
 // Pieces of more than scratchFrom bytes, and at most scratchSize, are as large as scratchSize.
 const (
