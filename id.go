@@ -16,10 +16,11 @@ type Number int64
 // enciphered under its realm (see Realm).
 type UID [16]byte
 
-// NewRecordUID returns a fresh UID for something that is made at that time: the milliseconds since
+// NewUIDAt returns a fresh UID for something that is made at that time: the milliseconds since
 // 1970 in 48 bits, then 80 random ones. What is made together lies together in an index, so that a
-// load writes its end and not all of it. No wire shows the time: realms encipher the whole.
-func NewRecordUID(at time.Time) UID {
+// load writes its end and not all of it. No wire shows the time of a record: realms encipher the whole.
+// The id of a request tells when it was made, to those who made it and to those who read the ledger.
+func NewUIDAt(at time.Time) UID {
 	u := NewUID()
 	ms := uint64(at.UnixMilli())
 	binary.BigEndian.PutUint16(u[:], uint16(ms>>32))

@@ -2,6 +2,8 @@ package annona
 
 import (
 	"context"
+	"encoding/binary"
+	"math/bits"
 	"time"
 )
 
@@ -47,6 +49,64 @@ type LedgerPart struct {
 	Min, Max Number
 }
 
+// AppendParts appends sealed parts to dst in one piece, as they lie in a store: for each its name, noun, reach, least and
+// greatest number and the sealed bytes. Lengths and numbers are uvarints; what has no noun has zeros.
+func AppendParts(dst []byte, parts []LedgerPart) []byte {
+	for i := range parts {
+		p := &parts[i]
+		dst = appendPiece(dst, p.Name)
+		dst = appendPiece(dst, p.Noun)
+		for _, n := range [...]uint64{uint64(p.Reach), uint64(p.Min), uint64(p.Max)} {
+			dst = binary.AppendUvarint(dst, n)
+		}
+		dst = appendPiece(dst, p.Sealed)
+	}
+	return dst
+}
+
+func appendPiece[T string | []byte](dst []byte, piece T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(piece))), piece...)
+}
+
+// ParseParts reads what AppendParts has written; sealed bytes are those of packed. What cannot be read, because somebody
+// has changed it, comes as one part without a name: no vault opens it, so that it is found where parts are verified.
+func ParseParts(packed []byte) (parts []LedgerPart) {
+	for rest := packed; len(rest) > 0; {
+		var p LedgerPart
+		var name, noun []byte
+		var numbers [3]uint64
+		ok := cutPiece(&rest, &name) && cutPiece(&rest, &noun)
+		for i := range numbers {
+			ok = ok && cutNumber(&rest, &numbers[i])
+		}
+		if !ok || !cutPiece(&rest, &p.Sealed) || len(name) == 0 {
+			return append(parts, LedgerPart{Sealed: packed})
+		}
+		p.Name, p.Noun = string(name), string(noun)
+		p.Reach, p.Min, p.Max = int(numbers[0]), Number(numbers[1]), Number(numbers[2])
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+func cutPiece(rest, piece *[]byte) bool {
+	var length uint64
+	if !cutNumber(rest, &length) || length > uint64(len(*rest)) {
+		return false
+	}
+	*piece, *rest = (*rest)[:length:length], (*rest)[length:]
+	return true
+}
+
+func cutNumber(rest *[]byte, n *uint64) bool {
+	value, length := binary.Uvarint(*rest)
+	if length <= 0 {
+		return false
+	}
+	*n, *rest = value, (*rest)[length:]
+	return true
+}
+
 // FieldList is the names of fields that people in an entry share. It says nothing of anybody,
 // so that it lies in clear, once, under its hash, and is never deleted.
 type FieldList struct {
@@ -57,6 +117,26 @@ type FieldList struct {
 // TreeNode is a node of the ledger's tree all of whose leaves are there: the Index-th of its
 // level, both from 0; level 0 holds the leaf hashes.
 type TreeNode struct{ Level, Index int64 }
+
+// Place returns the place of the node among all that there ever are, from 0, in the order in which they come to be: each
+// one right behind its last leaf and what lies between. So a tree grows at its end alone.
+func (n TreeNode) Place() int64 {
+	last := (n.Index+1)<<n.Level - 1 // of its leaves
+	return nodesOf(last) + n.Level
+}
+
+// TreeSize returns how many leaves a tree of so many nodes has. Where some of its last are missing, it is the size that
+// the tree had with them.
+func TreeSize(nodes int64) int64 {
+	size := nodes / 2
+	for nodesOf(size) < nodes {
+		size++
+	}
+	return size
+}
+
+// nodesOf returns how many nodes a tree of so many leaves has: two for each leaf but one for each tree of full size in it.
+func nodesOf(leaves int64) int64 { return 2*leaves - int64(bits.OnesCount64(uint64(leaves))) }
 
 // Checkpoint is a signed statement of the tree at one size. Its note says the same, signed, in
 // the form of docs/spec/ledger.md.

@@ -174,7 +174,7 @@ func (b *decisions) read(ctx context.Context, row *EligibilityDecision) (d decid
 		return d, annona.Internal("write an eligibility decision", err)
 	}
 	d.EligibilityDecision = annona.EligibilityDecision{
-		ID: annona.NewRecordUID(b.x.Clock()), Agreement: b.caller.Agreement, Client: b.caller.Client, Reference: b.reference(row.Key),
+		ID: annona.NewUIDAt(b.x.Clock()), Agreement: b.caller.Agreement, Client: b.caller.Client, Reference: b.reference(row.Key),
 		Dataset: dataset, Subject: page.Numbers[0], At: b.x.Clock().UTC(), Digest: b.x.Vault.Digest(append(page.UIDs[0][:], said...)),
 	}
 	return d, nil

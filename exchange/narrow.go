@@ -67,7 +67,7 @@ func (x *Exchange) decideAndNarrow(ctx context.Context, from annona.Standings, c
 // narrow takes the second step under a grant.
 func (x *Exchange) narrow(grant *annona.Grant, caller annona.Caller, verb annona.Verb, q Question) (i *inquiry, err error) {
 	d := x.CurrentDictionary()
-	i = &inquiry{caller: caller, verb: verb, question: q, request: annona.NewUID(), grant: grant, schema: d.Version}
+	i = &inquiry{caller: caller, verb: verb, question: q, request: annona.NewUIDAt(x.Clock()), grant: grant, schema: d.Version}
 	if i.compiled, err = x.questions.compile(d, grant, caller, q); err != nil {
 		return nil, err
 	}

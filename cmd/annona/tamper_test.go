@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,44 +138,62 @@ var attackCases = []struct {
 		"UPDATE ledger SET (leaf, hash, id, at, request) = (SELECT leaf, hash, id, at, request FROM ledger WHERE entry = 6) WHERE entry = 5"},
 	{"an entry is moved in time", "time_changed", "UPDATE ledger SET at = at + 1000000 WHERE idx = 4", "UPDATE ledger SET at = at + 1000000 WHERE entry = 5"},
 	{"sealed content is edited", "part_unopened",
-		"UPDATE ledger_parts SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || X'00' || X'00' AS BLOB) WHERE idx = 4 AND name = 'caller'",
-		"UPDATE ledger_parts SET sealed = set_byte(sealed, 40, (get_byte(sealed, 40) + 1) % 256) WHERE entry = 5 AND name = 'caller'"},
+		"UPDATE ledger_content SET parts = CAST(substr(parts, 1, length(parts) - 2) || X'0000' AS BLOB) WHERE idx = 4",
+		"UPDATE ledger_content SET parts = set_byte(parts, length(parts) - 1, (get_byte(parts, length(parts) - 1) + 1) % 256) WHERE entry = 5"},
+	{"sealed content is no content anymore", "part_unopened",
+		"UPDATE ledger_content SET parts = CAST(substr(parts, 1, length(parts) - 1) AS BLOB) WHERE idx = 4",
+		"UPDATE ledger_content SET parts = substr(parts, 1, length(parts) - 1) WHERE entry = 5"},
 	{"sealed content comes from another entry", "part_unopened",
-		"UPDATE ledger_parts SET sealed = (SELECT sealed FROM ledger_parts WHERE idx = 5 AND name = 'facts') WHERE idx = 4 AND name = 'facts'",
-		"UPDATE ledger_parts SET sealed = (SELECT sealed FROM ledger_parts WHERE entry = 6 AND name = 'facts') WHERE entry = 5 AND name = 'facts'"},
+		"UPDATE ledger_content SET parts = (SELECT parts FROM ledger_content WHERE idx = 5) WHERE idx = 4",
+		"UPDATE ledger_content SET parts = (SELECT parts FROM ledger_content WHERE entry = 6) WHERE entry = 5"},
 	{"sealed content comes from another part", "part_unopened",
-		"UPDATE ledger_parts SET sealed = (SELECT sealed FROM ledger_parts WHERE idx = 4 AND name = 'caller') WHERE idx = 4 AND name = 'facts'",
-		"UPDATE ledger_parts SET sealed = (SELECT sealed FROM ledger_parts WHERE entry = 5 AND name = 'caller') WHERE entry = 5 AND name = 'facts'"},
-	{"a set is filed under another least number", "subjects_misfiled", "UPDATE ledger_parts SET min = min + 1 WHERE idx = 4 AND noun = 'individual'",
-		"UPDATE ledger_parts SET min = min + 1 WHERE entry = 5 AND noun = 'individual'"},
-	{"a set is filed under another reach", "subjects_misfiled", "UPDATE ledger_parts SET reach = 0 WHERE idx = 4 AND noun = 'individual'",
-		"UPDATE ledger_parts SET reach = 0 WHERE entry = 5 AND noun = 'individual'"},
-	{"a set is filed under nobody", "subjects_misfiled", "UPDATE ledger_parts SET noun = NULL WHERE idx = 4 AND noun = 'individual'",
-		"UPDATE ledger_parts SET noun = NULL WHERE entry = 5 AND noun = 'individual'"},
-	{"a set is deleted", "content_missing", "DELETE FROM ledger_parts WHERE idx = 4 AND noun = 'individual'", "DELETE FROM ledger_parts WHERE entry = 5 AND noun = 'individual'"},
-	{"all content of an entry is deleted", "content_missing", "DELETE FROM ledger_parts WHERE idx = 4", "DELETE FROM ledger_parts WHERE entry = 5"},
+		"UPDATE ledger_content SET parts = unhex(" + swapped("hex(parts)", strings.ToUpper) + ") WHERE idx = 4",
+		"UPDATE ledger_content SET parts = decode(" + swapped("encode(parts, 'hex')", strings.ToLower) + ", 'hex') WHERE entry = 5"},
+	{"a set is filed under another least number", "subjects_misfiled", "UPDATE ledger_subjects SET min = min + 1 WHERE idx = 4 AND noun = 'individual'",
+		"UPDATE ledger_subjects SET min = min + 1 WHERE entry = 5 AND noun = 'individual'"},
+	{"a set is filed under another reach", "subjects_misfiled", "UPDATE ledger_subjects SET reach = reach + 1 WHERE idx = 4 AND noun = 'individual'",
+		"UPDATE ledger_subjects SET reach = reach + 1 WHERE entry = 5 AND noun = 'individual'"},
+	{"a set is filed under nobody", "subjects_misfiled", "DELETE FROM ledger_subjects WHERE idx = 4 AND noun = 'individual'",
+		"DELETE FROM ledger_subjects WHERE entry = 5 AND noun = 'individual'"},
+	{"a set is deleted", "content_missing", "UPDATE ledger_content SET parts = CAST(substr(parts, 1, instr(parts, X'0A7375626A656374732E30') - 1) AS BLOB) WHERE idx = 4",
+		`UPDATE ledger_content SET parts = substr(parts, 1, position('\x0a'::bytea || 'subjects.0'::bytea IN parts) - 1) WHERE entry = 5`},
+	{"all content of an entry is deleted", "content_missing", "DELETE FROM ledger_content WHERE idx = 4", "DELETE FROM ledger_content WHERE entry = 5"},
 	{"the lists of fields are deleted", "fields_missing", "DELETE FROM ledger_fields", ""},
 	{"a list of fields is edited", "fields_missing", "UPDATE ledger_fields SET content = X'00000000'", `UPDATE ledger_fields SET content = '\x00000000'`},
-	{"an entry is deleted", "position_wrong", "DELETE FROM ledger WHERE idx = 4; DELETE FROM ledger_parts WHERE idx = 4",
-		"DELETE FROM ledger WHERE entry = 5; DELETE FROM ledger_parts WHERE entry = 5; DELETE FROM ledger_leaves WHERE entry = 5"},
-	{"an entry is inserted", "entries_added", "INSERT INTO ledger SELECT 10, id, at, kind, leaf, hash, request FROM ledger WHERE idx = 9; INSERT INTO ledger_parts SELECT 10, position, name, sealed, noun, reach, min, max FROM ledger_parts WHERE idx = 9",
+	{"an entry is deleted", "position_wrong", "DELETE FROM ledger WHERE idx = 4; DELETE FROM ledger_content WHERE idx = 4",
+		"DELETE FROM ledger WHERE entry = 5; DELETE FROM ledger_content WHERE entry = 5; DELETE FROM ledger_leaves WHERE entry = 5"},
+	{"an entry is inserted", "entries_added", "INSERT INTO ledger SELECT 10, id, at, kind, leaf, hash, request FROM ledger WHERE idx = 9; INSERT INTO ledger_content SELECT 10, parts FROM ledger_content WHERE idx = 9; INSERT INTO ledger_subjects SELECT noun, reach, min, max, 10 FROM ledger_subjects WHERE idx = 9",
 		"INSERT INTO ledger_leaves SELECT 10, entry FROM ledger_leaves WHERE idx = 4 ON CONFLICT DO NOTHING; DROP INDEX ledger_leaves_entry; INSERT INTO ledger_leaves VALUES (10, 10)"},
 	{"two entries change places", "root_changed",
-		"UPDATE ledger SET idx = idx + 100 WHERE idx IN (4, 5); UPDATE ledger_parts SET idx = idx + 100 WHERE idx IN (4, 5); UPDATE ledger SET idx = 109 - idx WHERE idx > 100; UPDATE ledger_parts SET idx = 109 - idx WHERE idx > 100",
+		changePlaces("ledger") + changePlaces("ledger_content") + changePlaces("ledger_subjects"),
 		"UPDATE ledger_leaves SET entry = entry + 100 WHERE entry IN (5, 6); UPDATE ledger_leaves SET entry = 111 - entry WHERE entry > 100"},
-	{"the end is cut off", "entries_missing", "DELETE FROM ledger WHERE idx > 6; DELETE FROM ledger_parts WHERE idx > 6",
-		"DELETE FROM ledger WHERE entry > 7; DELETE FROM ledger_parts WHERE entry > 7; DELETE FROM ledger_leaves WHERE idx > 6"},
+	{"the end is cut off", "entries_missing", "DELETE FROM ledger WHERE idx > 6; DELETE FROM ledger_content WHERE idx > 6",
+		"DELETE FROM ledger WHERE entry > 7; DELETE FROM ledger_content WHERE entry > 7; DELETE FROM ledger_leaves WHERE idx > 6"},
 	{"the end and its tree are cut off", "entries_missing", cutEntries + cutTree, cutRows + cutTree},
 	{"a checkpoint is edited", "checkpoint_unsigned", "UPDATE ledger_checkpoints SET size = 5 WHERE size = 4", ""},
 	{"a checkpoint is forged", "checkpoint_unsigned", "UPDATE ledger_checkpoints SET note = replace(note, 'annona.ledger.v1/', 'annona.ledger.v1/0') WHERE size = 4", ""},
 	{"everything behind a checkpoint is cut off", "", cutEntries + cutTree + cutCheckpoints, cutRows + cutTree + cutCheckpoints},
 }
 
+// swapped is SQL that has the facts and the caller change their names in the parts of an entry, written in hexadecimal.
+func swapped(parts string, digits func(string) string) string {
+	name := func(s string) string {
+		return "'" + digits(hex.EncodeToString(append([]byte{byte(len(s))}, s...))) + "'"
+	}
+	facts, caller, neither := name("facts"), name("caller"), name("neither of them")
+	return "replace(replace(replace(" + parts + ", " + facts + ", " + neither + "), " + caller + ", " + facts + "), " + neither + ", " + caller + ")"
+}
+
+// changePlaces is SQL that has two entries of a table change places.
+func changePlaces(table string) string {
+	return "UPDATE " + table + " SET idx = idx + 100 WHERE idx IN (4, 5); UPDATE " + table + " SET idx = 109 - idx WHERE idx > 100; "
+}
+
 // The end of a ledger behind its fourth entry, part by part.
 const (
-	cutEntries     = "DELETE FROM ledger WHERE idx > 3; DELETE FROM ledger_parts WHERE idx > 3;"
-	cutRows        = "DELETE FROM ledger WHERE entry > 4; DELETE FROM ledger_parts WHERE entry > 4; DELETE FROM ledger_leaves WHERE idx > 3;"
-	cutTree        = "DELETE FROM ledger_nodes WHERE level = 0 AND idx > 3 OR level = 1 AND idx > 1 OR level = 2 AND idx > 0 OR level > 2;"
+	cutEntries     = "DELETE FROM ledger WHERE idx > 3; DELETE FROM ledger_content WHERE idx > 3; DELETE FROM ledger_subjects WHERE idx > 3;"
+	cutRows        = "DELETE FROM ledger WHERE entry > 4; DELETE FROM ledger_content WHERE entry > 4; DELETE FROM ledger_subjects WHERE entry > 4; DELETE FROM ledger_leaves WHERE idx > 3;"
+	cutTree        = "DELETE FROM ledger_nodes WHERE place > 6;"
 	cutCheckpoints = "DELETE FROM ledger_checkpoints WHERE size > 4;"
 )
 

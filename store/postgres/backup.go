@@ -118,7 +118,7 @@ func (c *dumper) state() (annona.StoreState, error) {
 	if state.Epoch, err = c.text("SELECT encode(uuid_send(epoch), 'hex') FROM log_epoch"); err != nil {
 		return state, err
 	}
-	if state.LedgerSize, err = c.integer(ledgerSize); err != nil {
+	if state.LedgerSize, err = treeSize(c.conn); err != nil {
 		return state, err
 	}
 	edge, err := readEdge(c.conn, state.LedgerSize)

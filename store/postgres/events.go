@@ -21,7 +21,7 @@ const manyEvents = 2000
 
 // event appends an event. It gets its place in the log from the sequencer, after the commit.
 func (t *tx) event(e annona.Event) error {
-	e.ID = annona.NewRecordUID(t.now)
+	e.ID = annona.NewUIDAt(t.now)
 	t.events = append(t.events, e)
 	t.evented[subject{e.Dataset, e.Record}] = true
 	if len(t.events) < manyEvents {

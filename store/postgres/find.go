@@ -386,7 +386,7 @@ func (t *tx) giveNumbers(tb *table, differing []*found) error {
 	}
 	numbers, err := t.next(sequences[tb.dataset], len(fresh))
 	for i, n := range numbers {
-		fresh[i].number, fresh[i].uid = annona.Number(n), annona.NewRecordUID(t.now)
+		fresh[i].number, fresh[i].uid = annona.Number(n), annona.NewUIDAt(t.now)
 	}
 	return err
 }

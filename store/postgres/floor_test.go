@@ -40,7 +40,7 @@ func lead(t testing.TB, c *cluster, database string) *leader {
 func (l *leader) step(t testing.TB) (moved int) {
 	t.Helper()
 	l.looked = time.Time{}
-	moved, err := l.batch(batchTime, false)
+	moved, err := l.batch(batchTime, lookAtAll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestBatchesBesideASnapshot(t *testing.T) {
 	l.events = floor{table: held.table}
 	mustExec(t, write, queueEvents, 1, 1)
 	began = time.Now()
-	if moved, err := l.batch(batchTime, false); moved != 1 || err != nil {
+	if moved, err := l.batch(batchTime, lookAtAll); moved != 1 || err != nil {
 		t.Fatal(moved, err)
 	}
 	slow := time.Since(began)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +58,6 @@ type appender struct {
 	mu     sync.Mutex
 	queue  []*appending
 	closed bool
-	lists  knownLists
 }
 
 // appending is one call of Append that waits for its commit.
@@ -174,7 +174,7 @@ func (a *appender) flush() {
 func (a *appender) commit(ctx context.Context, rows []annona.LedgerRow) error {
 	var failed error
 	begin := func(p *pgxpool.Conn) error {
-		err := (&conn{ctx: ctx, db: p}).insertEntries(rows, a.lists.has, a.store.node.number)
+		err := (&conn{ctx: ctx, db: p}).insertEntries(rows, a.store.lists.has, a.store.node.number)
 		if err == nil || pgconn.SafeToRetry(err) { // nothing was sent
 			return err
 		}
@@ -183,8 +183,7 @@ func (a *appender) commit(ctx context.Context, rows []annona.LedgerRow) error {
 	}
 	err := a.store.writers.lend(ctx, begin, func(*pgxpool.Conn) error { return failed })
 	if err == nil {
-		a.lists.committed(rows)
-		a.store.sequencer.poke()
+		a.store.lists.committed(rows)
 	}
 	return err
 }
@@ -199,77 +198,102 @@ func (a *appender) close() {
 	<-a.baton
 }
 
-const insertEntries = `WITH added AS (
+const (
+	// insertEntries writes entries with what they say, and queues them for the sequencer. What most batches do not have is
+	// left out of the statement, because also an insert of nothing takes the server its time.
+	insertEntries = `WITH added AS (
 	INSERT INTO ledger (id, at, kind, leaf, hash, request, node)
-	SELECT e.id, e.at, e.kind, e.leaf, e.hash, e.request, nullif($17::bigint, 0)
+	SELECT e.id, e.at, e.kind, e.leaf, e.hash, e.request, nullif($8::bigint, 0)
 	FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::uuid[]) WITH ORDINALITY e (id, at, kind, leaf, hash, request, position)
 	ORDER BY e.position RETURNING entry, id),
-	queued AS (INSERT INTO ledger_queue (entry) SELECT entry FROM added),
-	listed AS (INSERT INTO ledger_fields (hash, content) SELECT * FROM unnest($15::bytea[], $16::bytea[]) ON CONFLICT DO NOTHING)
-	INSERT INTO ledger_parts (entry, position, name, sealed, noun, reach, min, max)
-	SELECT a.entry, p.position, p.name, p.sealed, nullif(p.noun, ''), CASE WHEN p.noun <> '' THEN p.reach END,
-		CASE WHEN p.noun <> '' THEN p.min END, CASE WHEN p.noun <> '' THEN p.max END
-	FROM unnest($7::uuid[], $8::bigint[], $9::text[], $10::bytea[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[])
-		p (id, position, name, sealed, noun, reach, min, max) JOIN added a USING (id)`
+	queued AS (INSERT INTO ledger_queue (entry) SELECT entry FROM added)`
+	insertSets = `,
+	filed AS (INSERT INTO ledger_subjects (noun, reach, min, max, entry) SELECT s.noun, s.reach, s.min, s.max, a.entry
+		FROM unnest($9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[]) s (noun, reach, min, max, id) JOIN added a USING (id))`
+	insertLists = `,
+	listed AS (INSERT INTO ledger_fields (hash, content) SELECT * FROM unnest($14::bytea[], $15::bytea[]) ON CONFLICT DO NOTHING)`
+	insertContent = `
+	INSERT INTO ledger_content (entry, parts) SELECT a.entry, p.parts FROM unnest($1::uuid[], $7::bytea[]) p (id, parts) JOIN added a USING (id) WHERE p.parts <> ''`
 
-// entryBatch is entries with their parts and lists, column by column.
+	insertWithSets  = insertEntries + insertSets + insertContent
+	insertWithLists = insertEntries + insertSets + insertLists + insertContent
+	insertAlone     = insertEntries + insertContent
+)
+
+// entryBatch is entries with what they say, column by column.
 type entryBatch struct {
-	ids, requests       [][16]byte
-	ats                 []*int64
-	kinds               []string
-	leaves, hashes      [][]byte
-	owners              [][16]byte // of parts: ids of their entries
-	positions           []int64
-	names, nouns        []string
-	sealed              [][]byte
-	reaches, mins, maxs []int64
-	listHashes, lists   [][]byte
-	named               map[[32]byte]bool // lists of this batch
+	ids, requests     [][16]byte
+	ats               []*int64
+	kinds             []string
+	leaves, hashes    [][]byte
+	parts             [][]byte
+	sets              setBatch[[16]byte]
+	listHashes, lists [][]byte
 }
 
 func (b *entryBatch) add(r *annona.LedgerRow) {
 	b.ids, b.requests, b.kinds = append(b.ids, r.ID), append(b.requests, r.Request), append(b.kinds, string(r.Kind))
 	b.ats, b.leaves, b.hashes = append(b.ats, instant(r.At)), append(b.leaves, r.Leaf), append(b.hashes, r.Hash[:])
-	for at := range r.Parts {
-		p := &r.Parts[at]
-		b.owners, b.positions = append(b.owners, r.ID), append(b.positions, int64(at))
-		b.names, b.nouns, b.sealed = append(b.names, p.Name), append(b.nouns, p.Noun), append(b.sealed, p.Sealed)
-		b.reaches, b.mins, b.maxs = append(b.reaches, int64(p.Reach)), append(b.mins, int64(p.Min)), append(b.maxs, int64(p.Max))
-	}
+	b.parts = append(b.parts, annona.AppendParts([]byte{}, r.Parts))
+	b.sets.add(r.Parts, r.ID)
 }
 
 // addLists adds the lists of fields that nobody is known to have written yet.
 func (b *entryBatch) addLists(r *annona.LedgerRow, known func([32]byte) bool) {
 	for i := range r.Lists {
-		if l := &r.Lists[i]; !b.named[l.Hash] && !known(l.Hash) {
-			b.named[l.Hash] = true
+		l := &r.Lists[i]
+		named := func(hash []byte) bool { return bytes.Equal(hash, l.Hash[:]) }
+		if !known(l.Hash) && !slices.ContainsFunc(b.listHashes, named) {
 			b.listHashes, b.lists = append(b.listHashes, l.Hash[:]), append(b.lists, l.Content)
 		}
 	}
 }
 
-// insertEntries writes entries with their parts and queues them for the sequencer, by one
-// statement. known says which lists of fields were committed before; node is the one whose requests
-// the entries belong to, 0 for those that belong to none.
-func (c *conn) insertEntries(rows []annona.LedgerRow, known func([32]byte) bool, node int64) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	_, err := c.db.Exec(c.ctx, insertEntries, entryColumns(rows, known, node)...)
-	return err
+// setBatch is sets of subjects, column by column, each with what tells its entry from others.
+type setBatch[E any] struct {
+	parts               []*annona.LedgerPart
+	nouns               []string
+	reaches, mins, maxs []int64
+	entries             []E
 }
 
-// entryColumns are the parameters of insertEntries.
-func entryColumns(rows []annona.LedgerRow, known func([32]byte) bool, node int64) []any {
-	b := &entryBatch{named: map[[32]byte]bool{}}
+func (b *setBatch[E]) add(parts []annona.LedgerPart, entry E) {
+	for i := range parts {
+		if p := &parts[i]; p.Noun != "" {
+			b.parts, b.nouns, b.entries = append(b.parts, p), append(b.nouns, p.Noun), append(b.entries, entry)
+			b.reaches, b.mins, b.maxs = append(b.reaches, int64(p.Reach)), append(b.mins, int64(p.Min)), append(b.maxs, int64(p.Max))
+		}
+	}
+}
+
+func (b *setBatch[E]) columns() []any { return []any{b.nouns, b.reaches, b.mins, b.maxs, b.entries} }
+
+// inserting returns the statement that writes entries with all they have, as insertEntries says. known says which lists of
+// fields were committed before; node is the one whose requests the entries belong to, 0 for those that belong to none.
+func inserting(rows []annona.LedgerRow, known func([32]byte) bool, node int64) (sql string, args []any) {
+	var b entryBatch
 	for i := range rows {
 		b.add(&rows[i])
 		b.addLists(&rows[i], known)
 	}
-	return []any{
-		b.ids, b.ats, b.kinds, b.leaves, b.hashes, b.requests,
-		b.owners, b.positions, b.names, b.sealed, b.nouns, b.reaches, b.mins, b.maxs, b.listHashes, b.lists, node,
+	args = []any{b.ids, b.ats, b.kinds, b.leaves, b.hashes, b.requests, b.parts, node}
+	switch {
+	case len(b.lists) > 0:
+		return insertWithLists, append(append(args, b.sets.columns()...), b.listHashes, b.lists)
+	case len(b.sets.parts) > 0:
+		return insertWithSets, append(args, b.sets.columns()...)
 	}
+	return insertAlone, args
+}
+
+// insertEntries writes entries by one statement.
+func (c *conn) insertEntries(rows []annona.LedgerRow, known func([32]byte) bool, node int64) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	sql, args := inserting(rows, known, node)
+	_, err := c.db.Exec(c.ctx, sql, args...)
+	return err
 }
 
 // knownLists remembers lists of fields that were committed, so that most entries bring none.

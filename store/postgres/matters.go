@@ -147,7 +147,7 @@ func (t *tx) NewMatters(ctx context.Context, dataset *annona.Dataset, count int)
 	}
 	fresh := make([]annona.Matter, count)
 	for i, n := range numbers {
-		fresh[i] = annona.Matter{Dataset: dataset, Number: annona.Number(n), UID: annona.NewRecordUID(t.now), RegisteredAt: t.now}
+		fresh[i] = annona.Matter{Dataset: dataset, Number: annona.Number(n), UID: annona.NewUIDAt(t.now), RegisteredAt: t.now}
 	}
 	return fresh, nil
 }

@@ -221,7 +221,7 @@ func (t *tx) writeDifference(d *difference) error {
 		return err
 	}
 	for i, n := range numbers {
-		fresh[i].number, fresh[i].uid = n, annona.NewRecordUID(t.now)
+		fresh[i].number, fresh[i].uid = n, annona.NewUIDAt(t.now)
 	}
 	rows, today := rowsFor("memberships", membershipColumns), annona.DateOf(t.now)
 	for _, m := range d.added {

@@ -242,7 +242,7 @@ var grants = []struct{ rights, tables string }{
 	{"INSERT, UPDATE", "export_jobs"},
 	{"INSERT, UPDATE, DELETE", "export_parts"},
 	{"UPDATE (before)", "events"}, // emptied when a record is erased
-	{"INSERT", "agreements, policies, programs, crosswalks, mappings, export_specs, events, log, ledger, ledger_parts, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
+	{"INSERT", "agreements, policies, programs, crosswalks, mappings, export_specs, events, log, ledger, ledger_content, ledger_subjects, ledger_fields, ledger_leaves, ledger_nodes, ledger_checkpoints"},
 	{"UPDATE", "counters"},
 	{"SELECT, INSERT, UPDATE, DELETE", "annona_keys.secrets, annona_keys.subject_keys"},
 	{"UPDATE", "log_epoch"},

@@ -59,7 +59,7 @@ func (t *tx) identify(all []reported) error {
 	}
 	numbers, err := t.next("relationships_number", len(fresh))
 	for i, n := range numbers {
-		fresh[i].number, fresh[i].uid = n, annona.NewRecordUID(t.now)
+		fresh[i].number, fresh[i].uid = n, annona.NewUIDAt(t.now)
 	}
 	return err
 }

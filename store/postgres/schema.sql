@@ -837,20 +837,22 @@ CREATE TABLE ledger (
 CREATE INDEX ledger_releases ON ledger (request) WHERE kind = 'release';
 CREATE INDEX ledger_outcomes ON ledger (request) WHERE kind = 'outcome';
 
--- noun to max are those of a set of subjects; reach is the least k with max - min < 2^k.
-CREATE TABLE ledger_parts (
-	entry    bigint NOT NULL,
-	position bigint NOT NULL,
-	name     text COLLATE "C" NOT NULL,
-	sealed   bytea NOT NULL,
-	noun     text COLLATE "C",
-	reach    bigint,
-	min      bigint,
-	max      bigint,
-	PRIMARY KEY (entry, position)
+-- All parts of an entry in one piece, sealed.
+CREATE TABLE ledger_content (
+	entry bigint PRIMARY KEY,
+	parts bytea NOT NULL
 );
-ALTER TABLE ledger_parts ALTER COLUMN sealed SET STORAGE EXTERNAL; -- sealed bytes do not shrink
-CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, reach, min, max) WHERE noun IS NOT NULL;
+ALTER TABLE ledger_content ALTER COLUMN parts SET STORAGE EXTERNAL; -- sealed bytes do not shrink
+
+-- Where sets of subjects are found: reach is the least k with max - min < 2^k.
+CREATE TABLE ledger_subjects (
+	noun  text COLLATE "C" NOT NULL,
+	reach bigint NOT NULL,
+	min   bigint NOT NULL,
+	max   bigint NOT NULL,
+	entry bigint NOT NULL
+);
+CREATE INDEX ledger_subjects_numbers ON ledger_subjects (noun, reach, min, max, entry);
 
 CREATE TABLE ledger_fields (
 	hash    bytea PRIMARY KEY,
@@ -863,11 +865,10 @@ CREATE TABLE ledger_leaves (
 	entry bigint NOT NULL
 );
 CREATE UNIQUE INDEX ledger_leaves_entry ON ledger_leaves (entry);
+-- The nodes of the tree in the order in which they come to be (annona.TreeNode.Place).
 CREATE TABLE ledger_nodes (
-	level bigint NOT NULL,
-	idx   bigint NOT NULL,
-	hash  bytea NOT NULL,
-	PRIMARY KEY (level, idx)
+	place bigint PRIMARY KEY,
+	hash  bytea NOT NULL
 );
 
 CREATE TABLE ledger_checkpoints (

@@ -24,6 +24,7 @@ const (
 const (
 	shortWait   = 12 * time.Millisecond  // between batches, unless somebody waits for one: what is committed meanwhile shares the next
 	longWait    = 20 * time.Millisecond  // of one who has none
+	leafWait    = 100 * time.Millisecond // for leaves of entries that come alone, unless somebody waits: nobody follows the ledger
 	leadWait    = 250 * time.Millisecond // between attempts to become the leader
 	batchTime   = 60 * time.Second       // for one batch; then the connection counts as dead
 	drainTime   = 2 * time.Second        // for a batch of what is left when the store is closed
@@ -40,8 +41,8 @@ const Channel = "annona_log"
 // and readers see only what is numbered. Nobody waits for anybody.
 type sequencer struct {
 	config *pgxpool.Config
-	wake   chan struct{} // something was committed here
-	hurry  chan struct{} // somebody waits for its place
+	wake   chan struct{} // a change was committed here
+	hurry  chan struct{} // somebody waits for the place of a change or an entry
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -109,45 +110,58 @@ func (q *sequencer) live(ctx context.Context) error {
 
 // lead moves what is queued until the connection dies or the store is closed.
 func (q *sequencer) lead(ctx context.Context, l *leader) error {
-	wait, known := shortWait, false
+	wait, next := shortWait, look
 	for ctx.Err() == nil {
-		moved, err := l.batch(batchTime, known)
+		moved, err := l.batch(batchTime, next)
 		if err != nil {
 			return err
 		}
 		if moved >= manyQueued {
 			continue
 		}
-		if moved > 0 {
-			wait = shortWait
-			q.rest(ctx)
-		} else {
+		if next = look; moved == 0 {
 			wait = min(2*wait, longWait)
+		} else if wait = shortWait; q.rest(ctx) {
+			next = lookAtAll
 		}
-		known = q.await(ctx, wait)
+		if next == look {
+			next = q.await(ctx, wait)
+		}
 	}
 	return l.drain()
 }
 
-// rest lets work gather behind a batch, until somebody waits.
-func (q *sequencer) rest(ctx context.Context) {
+// calling is why a leader begins a batch.
+type calling int
+
+const (
+	look      calling = iota // there may be changes, and entries that have waited long enough
+	lookAtAll                // somebody waits for a change or an entry
+	changed                  // there are changes
+)
+
+// rest lets work gather behind a batch, until somebody waits, which it reports.
+func (q *sequencer) rest(ctx context.Context) (pressed bool) {
 	select {
 	case <-q.hurry:
+		return true
 	case <-time.After(shortWait):
 	case <-ctx.Done():
 	}
+	return false
 }
 
-// await waits for work of this process, or until it is time to look for that of others. known: there is some.
-func (q *sequencer) await(ctx context.Context, wait time.Duration) (known bool) {
+// await waits for work of this process, or until it is time to look for that of others.
+func (q *sequencer) await(ctx context.Context, wait time.Duration) calling {
 	select {
 	case <-q.wake:
-		return true
+		return changed
 	case <-q.hurry:
+		return lookAtAll
 	case <-time.After(wait):
 	case <-ctx.Done():
 	}
-	return false
+	return look
 }
 
 // sleep reports whether it slept to the end.
@@ -167,6 +181,7 @@ type leader struct {
 	events  floor
 	entries floor
 	looked  time.Time // at the floors
+	leaves  time.Time // when entries last got theirs
 }
 
 func newLeader(session *pgx.Conn) *leader {
@@ -193,29 +208,30 @@ func (l *leader) elect(ctx context.Context) (leads bool, err error) {
 // drain moves what is left when the store is closed.
 func (l *leader) drain() error {
 	for {
-		if moved, err := l.batch(drainTime, false); err != nil || moved < manyQueued {
+		if moved, err := l.batch(drainTime, lookAtAll); err != nil || moved < manyQueued {
 			return err
 		}
 	}
 }
 
-// batch moves what is committed out of the queues, in one transaction, and returns how much. known: there is something.
-func (l *leader) batch(limit time.Duration, known bool) (count int, err error) {
+// batch moves what is committed out of the queues, in one transaction, and returns how much.
+func (l *leader) batch(limit time.Duration, why calling) (count int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit) // a batch is finished also when the store is being closed
 	defer cancel()
 	c := &conn{ctx: ctx, db: l.session}
 	if err := l.lookAtFloors(c); err != nil {
 		return 0, err
 	}
-	if !known {
-		if known, err = l.isWaiting(c); err != nil {
+	if why != changed {
+		entriesToo := why == lookAtAll || time.Since(l.leaves) >= leafWait
+		waiting, err := l.isWaiting(c, entriesToo)
+		if err != nil {
 			return 0, err
 		}
-	}
-	if !known {
-		l.events.took(0, 0)
-		l.entries.took(0, 0)
-		return 0, nil
+		if !waiting {
+			l.tookNone(entriesToo)
+			return 0, nil
+		}
 	}
 	kept := false
 	defer func() {
@@ -238,16 +254,24 @@ func (l *leader) batch(limit time.Duration, known bool) (count int, err error) {
 	if err := commitBehind(ctx, l.session, last); err != nil {
 		return 0, err
 	}
-	kept = true
+	kept, l.leaves = true, time.Now()
 	l.events.took(events.count, events.last)
 	l.entries.took(entries.count, entries.last)
 	return max(events.count, entries.count), nil
 }
 
-// isWaiting reports whether something is queued.
-func (l *leader) isWaiting(c *conn) (waiting bool, err error) {
-	_, err = c.one("SELECT EXISTS (SELECT FROM event_queue WHERE event > $1) OR EXISTS (SELECT FROM ledger_queue WHERE entry > $2)",
-		func(r row) { waiting = r.truth(0) }, l.events.at, l.entries.at)
+// tookNone notes that no change is queued, nor an entry where those were looked for.
+func (l *leader) tookNone(entriesToo bool) {
+	l.events.took(0, 0)
+	if entriesToo {
+		l.entries.took(0, 0)
+	}
+}
+
+// isWaiting reports whether a change is queued, or an entry where those count.
+func (l *leader) isWaiting(c *conn, entries bool) (waiting bool, err error) {
+	_, err = c.one("SELECT EXISTS (SELECT FROM event_queue WHERE event > $1) OR $3 AND EXISTS (SELECT FROM ledger_queue WHERE entry > $2)",
+		func(r row) { waiting = r.truth(0) }, l.events.at, l.entries.at, entries)
 	return waiting, err
 }
 
@@ -296,10 +320,10 @@ func (l *leader) grow(c *conn, entries *moved) (*pgx.Batch, error) {
 		return nil, err
 	}
 	first := int64(l.edge.End())
-	var levels, indexes []int64
+	var places []int64
 	var kept [][]byte
 	keep := func(id compact.NodeID, hash []byte) {
-		levels, indexes, kept = append(levels, int64(id.Level)), append(indexes, int64(id.Index)), append(kept, hash)
+		places, kept = append(places, treeNode(id).Place()), append(kept, hash)
 	}
 	for _, hash := range entries.hashes {
 		if err := l.edge.Append(hash, keep); err != nil {
@@ -307,7 +331,7 @@ func (l *leader) grow(c *conn, entries *moved) (*pgx.Batch, error) {
 		}
 	}
 	last.Queue(`WITH leaves AS (INSERT INTO ledger_leaves (idx, entry) SELECT $1 + position - 1, entry FROM unnest($2::bigint[]) WITH ORDINALITY e (entry, position))
-		INSERT INTO ledger_nodes (level, idx, hash) SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bytea[])`, first, entries.numbers, levels, indexes, kept)
+		INSERT INTO ledger_nodes (place, hash) SELECT * FROM unnest($3::bigint[], $4::bytea[])`, first, entries.numbers, places, kept)
 	return last, nil
 }
 
@@ -317,7 +341,7 @@ func (l *leader) readEdge(c *conn) error {
 	if l.edge != nil {
 		return nil
 	}
-	size, err := c.integer(ledgerSize)
+	size, err := treeSize(c)
 	if err == nil {
 		l.edge, err = readEdge(c, size)
 	}

@@ -60,6 +60,7 @@ type Store struct {
 	url       string
 	clock     annona.Clock
 	prepared  preparedTables
+	lists     knownLists
 	linesDay  atomic.Int64 // the day up to which all household lines are right, as far as known
 
 	agreements sync.Map                      // name → *annona.Agreement, as last decoded: a version never changes

@@ -15,13 +15,21 @@ func ranges() *compact.RangeFactory {
 	return &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
 }
 
-const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger_nodes WHERE level = 0"
+// treeSize returns how many leaves the tree has.
+func treeSize(c *conn) (int64, error) {
+	nodes, err := c.integer("SELECT coalesce(max(place) + 1, 0) FROM ledger_nodes")
+	return annona.TreeSize(nodes), err
+}
+
+func treeNode(id compact.NodeID) annona.TreeNode {
+	return annona.TreeNode{Level: int64(id.Level), Index: int64(id.Index)}
+}
 
 // readEdge reads the right edge of a tree of that size.
 func readEdge(c *conn, size int64) (*compact.Range, error) {
 	var nodes []annona.TreeNode
 	for _, id := range compact.RangeNodes(0, uint64(size), nil) {
-		nodes = append(nodes, annona.TreeNode{Level: int64(id.Level), Index: int64(id.Index)})
+		nodes = append(nodes, treeNode(id))
 	}
 	hashes, err := readNodes(c, nodes)
 	if err != nil {
@@ -31,16 +39,15 @@ func readEdge(c *conn, size int64) (*compact.Range, error) {
 }
 
 func readNodes(c *conn, nodes []annona.TreeNode) ([][]byte, error) {
-	levels, indexes := make([]int64, len(nodes)), make([]int64, len(nodes))
+	places := make([]int64, len(nodes))
 	for i, n := range nodes {
-		levels[i], indexes[i] = n.Level, n.Index
+		places[i] = n.Place()
 	}
 	hashes := make([][]byte, 0, len(nodes))
-	err := c.each(`SELECT n.hash FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS want (level, idx, position)
-		JOIN ledger_nodes n USING (level, idx) ORDER BY want.position`, func(r row) error {
+	err := c.each("SELECT n.hash FROM unnest($1::bigint[]) WITH ORDINALITY AS want (place, position) JOIN ledger_nodes n USING (place) ORDER BY want.position", func(r row) error {
 		hashes = append(hashes, r.bytes(0))
 		return nil
-	}, levels, indexes)
+	}, places)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +73,7 @@ func (s *Store) LedgerTree(ctx context.Context) (size int64, root [32]byte, err 
 		return 0, root, err
 	}
 	err = s.readers.read(ctx, "read the ledger's tree", func(c *conn) error {
-		if size, err = c.integer(ledgerSize); err != nil {
+		if size, err = treeSize(c); err != nil {
 			return err
 		}
 		if size == 0 {
@@ -155,13 +162,37 @@ func (c *conn) entries(sql string, args ...any) (rows []annona.LedgerRow, err er
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	err = c.each(`SELECT entry, name, sealed, noun, reach, min, max FROM ledger_parts WHERE entry = ANY ($1) ORDER BY entry, position`, func(r row) error {
-		p := annona.LedgerPart{Name: r.text(1), Sealed: r.bytes(2), Noun: r.text(3), Reach: int(r.integer(4)), Min: r.number(5), Max: r.number(6)}
-		owner := &rows[at[r.integer(0)]]
-		owner.Parts = append(owner.Parts, p)
+	err = c.each("SELECT entry, parts FROM ledger_content WHERE entry = ANY ($1)", func(r row) error {
+		rows[at[r.integer(0)]].Parts = annona.ParseParts(r.bytes(1))
 		return nil
 	}, entries)
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	return rows, c.dropUnfiled(rows, entries)
+}
+
+// dropUnfiled takes their subjects from sets that are not found under them.
+func (c *conn) dropUnfiled(rows []annona.LedgerRow, entries []int64) error {
+	var sets setBatch[int64]
+	for i := range rows {
+		sets.add(rows[i].Parts, entries[i])
+	}
+	if len(sets.parts) == 0 {
+		return nil
+	}
+	filed := make([]bool, len(sets.parts))
+	err := c.each(`SELECT w.position FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY w (noun, reach, min, max, entry, position)
+		WHERE EXISTS (SELECT FROM ledger_subjects s WHERE s.noun = w.noun AND s.reach = w.reach AND s.min = w.min AND s.max = w.max AND s.entry = w.entry)`, func(r row) error {
+		filed[r.integer(0)-1] = true
+		return nil
+	}, sets.columns()...)
+	for i, p := range sets.parts {
+		if !filed[i] {
+			p.Noun, p.Reach, p.Min, p.Max = "", 0, 0, 0
+		}
+	}
+	return err
 }
 
 // OpenRequests returns requests that have releases and no outcome.
@@ -205,7 +236,7 @@ func (s *Store) EntriesAbout(ctx context.Context, noun string, number annona.Num
 	err := s.readers.ask(ctx, "find entries about somebody", func(c *conn) error {
 		entries = nil
 		return c.each(`SELECT DISTINCT p.entry FROM generate_series(0, 63) k CROSS JOIN LATERAL
-			(SELECT q.entry FROM ledger_parts q WHERE q.noun = $1 AND q.reach = k AND q.max >= $2
+			(SELECT q.entry FROM ledger_subjects q WHERE q.noun = $1 AND q.reach = k AND q.max >= $2
 				AND q.min > CASE WHEN k < 62 THEN $2 - (1::bigint << k) ELSE -1 END AND q.min <= $2) p ORDER BY p.entry`, func(r row) error {
 			entries = append(entries, r.integer(0))
 			return nil
@@ -270,7 +301,7 @@ func (s *Store) FirstEntryAt(ctx context.Context, at time.Time) (index int64, er
 		found, err := c.one("SELECT l.idx FROM ledger_leaves l JOIN ledger e ON e.entry = l.entry WHERE e.at >= $1 ORDER BY l.idx LIMIT 1",
 			func(r row) { index = r.integer(0) }, at)
 		if err == nil && !found {
-			index, err = c.integer(ledgerSize)
+			index, err = treeSize(c)
 		}
 		return err
 	})
@@ -278,15 +309,15 @@ func (s *Store) FirstEntryAt(ctx context.Context, at time.Time) (index int64, er
 }
 
 // pruneStep is how many entries lose their content in one transaction.
-const pruneStep = 5000
+const pruneStep = 2000
 
 // PruneLedger deletes all parts of entries below that index. The role that serves has no right
 // to it: it runs as the owner of the registry.
 func (s *Store) PruneLedger(ctx context.Context, below int64) (entries int64, err error) {
 	for from := int64(0); from < below; from += pruneStep {
 		err := s.update(ctx, "prune the ledger", func(t *tx) error {
-			_, err := t.conn.one(`WITH gone AS (DELETE FROM ledger_parts WHERE entry IN (SELECT entry FROM ledger_leaves WHERE idx >= $1 AND idx < $2) RETURNING entry)
-				SELECT count(DISTINCT entry) FROM gone`, func(r row) { entries += r.integer(0) }, from, min(from+pruneStep, below))
+			gone, err := t.conn.pruneSome(from, min(from+pruneStep, below))
+			entries += gone
 			return err
 		})
 		if err != nil {
@@ -294,6 +325,21 @@ func (s *Store) PruneLedger(ctx context.Context, below int64) (entries int64, er
 		}
 	}
 	return entries, nil
+}
+
+// pruneSome deletes what the entries of some leaves say, and returns how many said something.
+func (c *conn) pruneSome(from, below int64) (entries int64, err error) {
+	var sets setBatch[int64]
+	err = c.each(`DELETE FROM ledger_content WHERE entry IN (SELECT entry FROM ledger_leaves WHERE idx >= $1 AND idx < $2) RETURNING entry, parts`, func(r row) error {
+		entries++
+		sets.add(annona.ParseParts(r.bytes(1)), r.integer(0))
+		return nil
+	}, from, below)
+	if err != nil || len(sets.parts) == 0 {
+		return entries, err
+	}
+	return entries, c.exec(`DELETE FROM ledger_subjects s USING unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) w (noun, reach, min, max, entry)
+		WHERE s.noun = w.noun AND s.reach = w.reach AND s.min = w.min AND s.max = w.max AND s.entry = w.entry`, sets.columns()...)
 }
 
 // LatestCheckpoint returns the checkpoint of the greatest size; nil when there is none.

@@ -23,6 +23,7 @@ type tx struct {
 	evented  map[subject]bool // records that have an event of this transaction
 	tables   map[string]*table
 	prepared *preparedTables                        // of the store
+	lists    *knownLists                            // of the store
 	early    bool                                   // a table is as an earlier transaction has found it
 	known    map[householdKey]household             // households locked by this transaction
 	homes    map[annona.Number]household            // the same, by number
@@ -49,7 +50,7 @@ type subject struct {
 
 func (s *Store) newTx(ctx context.Context, db database) *tx {
 	return &tx{
-		conn: &conn{ctx: ctx, db: db}, now: s.clock(), prepared: &s.prepared,
+		conn: &conn{ctx: ctx, db: db}, now: s.clock(), prepared: &s.prepared, lists: &s.lists,
 		evented: map[subject]bool{}, tables: map[string]*table{}, known: map[householdKey]household{}, homes: map[annona.Number]household{}, found: map[subject]*found{},
 		about: map[annona.MatterRef]annona.SubjectRef{},
 	}
@@ -75,9 +76,10 @@ func (t *tx) commit() error {
 	if err := t.writeEvents(); err != nil {
 		return err
 	}
-	if len(t.entries) > 0 {
-		t.later.Queue(insertEntries, entryColumns(t.entries, noneKnown, 0)...)
-		t.entries = nil
+	entries := t.entries
+	if t.entries = nil; len(entries) > 0 {
+		sql, args := inserting(entries, t.lists.has, 0)
+		t.later.Queue(sql, args...)
 	}
 	t.queueExpectation()
 	t.queueIndexes()
@@ -86,7 +88,11 @@ func (t *tx) commit() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.conn.ctx), commitTimeout)
 	defer cancel()
-	return commitBehind(ctx, t.conn.db, &t.later)
+	if err := commitBehind(ctx, t.conn.db, &t.later); err != nil {
+		return err
+	}
+	t.lists.committed(entries)
+	return nil
 }
 
 // sendLater sends the statements that wait.

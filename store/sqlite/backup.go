@@ -107,7 +107,7 @@ func (c *conn) state() (annona.StoreState, error) {
 	if state.Epoch, err = c.text("SELECT lower(hex(epoch)) FROM log_epoch"); err != nil {
 		return state, err
 	}
-	if state.LedgerSize, err = c.integer(ledgerSize); err != nil {
+	if state.LedgerSize, err = treeSize(c); err != nil {
 		return state, err
 	}
 	edge, err := readEdge(c, state.LedgerSize)

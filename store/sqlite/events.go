@@ -17,7 +17,7 @@ func (t *tx) event(e annona.Event) error {
 	}
 	err := t.conn.exec(`INSERT INTO events (seq, id, at, actor, client, dataset, record, version, kind, reason, load, before)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.nextSeq, annona.NewRecordUID(t.now), t.now, e.Actor, orNull(e.Client), e.Dataset, e.Record, e.Version, string(e.Kind), e.Reason, load, e.Before)
+		t.nextSeq, annona.NewUIDAt(t.now), t.now, e.Actor, orNull(e.Client), e.Dataset, e.Record, e.Version, string(e.Kind), e.Reason, load, e.Before)
 	if err != nil {
 		return err
 	}

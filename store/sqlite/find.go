@@ -195,7 +195,7 @@ func (t *tx) match(tb *table, k *annona.RecordKey, known *annona.Known) error {
 func (t *tx) setAside(tb *table, k *annona.RecordKey, known *annona.Known) error {
 	number, err := t.next(tb.dataset)
 	known.Number = annona.Number(number)
-	t.found[subject{tb.dataset, known.Number}] = &found{number: known.Number, uid: annona.NewRecordUID(t.now), key: *k}
+	t.found[subject{tb.dataset, known.Number}] = &found{number: known.Number, uid: annona.NewUIDAt(t.now), key: *k}
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/transparency-dev/merkle/compact"
@@ -17,8 +16,9 @@ import (
 // tree remembers the right edge of the ledger's tree between transactions, and lists of fields. Other processes
 // append too, so its size is compared with the file each time.
 type tree struct {
-	edge  *compact.Range
-	lists map[[32]byte]bool // lists of fields that the file is known to have
+	edge   *compact.Range
+	lists  map[[32]byte]bool // lists of fields that the file is known to have
+	packed []byte            // parts of an entry, used again
 }
 
 func (t *tree) forget() { t.edge, t.lists = nil, nil }
@@ -48,7 +48,7 @@ func checkEntries(rows []annona.LedgerRow) error {
 
 // appendEntries appends rows with their parts and grows the tree.
 func (t *tx) appendEntries(rows []annona.LedgerRow) error {
-	size, err := t.conn.integer(ledgerSize)
+	size, err := treeSize(t.conn)
 	if err != nil {
 		return err
 	}
@@ -71,16 +71,8 @@ func (t *tx) appendEntry(index int64, r *annona.LedgerRow) error {
 	if err != nil {
 		return err
 	}
-	for i, p := range r.Parts {
-		var reach, least, greatest any
-		if p.Noun != "" {
-			reach, least, greatest = p.Reach, p.Min, p.Max
-		}
-		err := t.conn.exec("INSERT INTO ledger_parts (idx, position, name, sealed, noun, reach, min, max) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			index, i, p.Name, p.Sealed, p.Noun, reach, least, greatest)
-		if err != nil {
-			return err
-		}
+	if err := t.appendParts(index, r.Parts); err != nil {
+		return err
 	}
 	if err := t.appendLists(r.Lists); err != nil {
 		return err
@@ -88,13 +80,35 @@ func (t *tx) appendEntry(index int64, r *annona.LedgerRow) error {
 	var failed error
 	keep := func(id compact.NodeID, hash []byte) {
 		if failed == nil {
-			failed = t.conn.exec("INSERT INTO ledger_nodes (level, idx, hash) VALUES (?, ?, ?)", int64(id.Level), int64(id.Index), hash)
+			failed = t.conn.exec("INSERT INTO ledger_nodes (place, hash) VALUES (?, ?)", treeNode(id).Place(), hash)
 		}
 	}
 	if err := t.tree.edge.Append(r.Hash[:], keep); err != nil {
 		return err
 	}
 	return failed
+}
+
+// appendParts writes what an entry says, and under whom it is found.
+func (t *tx) appendParts(index int64, parts []annona.LedgerPart) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	t.tree.packed = annona.AppendParts(t.tree.packed[:0], parts)
+	if err := t.conn.exec("INSERT INTO ledger_content (idx, parts) VALUES (?, ?)", index, t.tree.packed); err != nil {
+		return err
+	}
+	for i := range parts {
+		p := &parts[i]
+		if p.Noun == "" {
+			continue
+		}
+		err := t.conn.exec("INSERT OR IGNORE INTO ledger_subjects (noun, reach, min, max, idx) VALUES (?, ?, ?, ?, ?)", p.Noun, p.Reach, p.Min, p.Max, index)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // appendLists writes the lists of fields that are not known to be there.
@@ -114,13 +128,21 @@ func (t *tx) appendLists(lists []annona.FieldList) error {
 	return nil
 }
 
-const ledgerSize = "SELECT coalesce(max(idx) + 1, 0) FROM ledger_nodes WHERE level = 0"
+// treeSize returns how many leaves the tree has.
+func treeSize(c *conn) (int64, error) {
+	nodes, err := c.integer("SELECT coalesce(max(place) + 1, 0) FROM ledger_nodes")
+	return annona.TreeSize(nodes), err
+}
+
+func treeNode(id compact.NodeID) annona.TreeNode {
+	return annona.TreeNode{Level: int64(id.Level), Index: int64(id.Index)}
+}
 
 // readEdge reads the right edge of a tree of that size from the file.
 func readEdge(c *conn, size int64) (*compact.Range, error) {
 	var nodes []annona.TreeNode
 	for _, id := range compact.RangeNodes(0, uint64(size), nil) {
-		nodes = append(nodes, annona.TreeNode{Level: int64(id.Level), Index: int64(id.Index)})
+		nodes = append(nodes, treeNode(id))
 	}
 	hashes, err := readNodes(c, nodes)
 	if err != nil {
@@ -132,9 +154,9 @@ func readEdge(c *conn, size int64) (*compact.Range, error) {
 func readNodes(c *conn, nodes []annona.TreeNode) ([][]byte, error) {
 	hashes := make([][]byte, 0, len(nodes))
 	for _, n := range nodes {
-		found, err := c.one("SELECT hash FROM ledger_nodes WHERE level = ? AND idx = ?", func(s *sqlite.Stmt) {
+		found, err := c.one("SELECT hash FROM ledger_nodes WHERE place = ?", func(s *sqlite.Stmt) {
 			hashes = append(hashes, columnBytes(s, 0))
-		}, n.Level, n.Index)
+		}, n.Place())
 		if err != nil {
 			return nil, err
 		}
@@ -157,7 +179,7 @@ func (s *Store) TreeNodes(ctx context.Context, nodes []annona.TreeNode) (hashes 
 // LedgerTree returns the size and root of the tree as the store keeps it.
 func (s *Store) LedgerTree(ctx context.Context) (size int64, root [32]byte, err error) {
 	err = s.readers.read(ctx, "read the ledger's tree", func(c *conn) error {
-		if size, err = c.integer(ledgerSize); err != nil {
+		if size, err = treeSize(c); err != nil {
 			return err
 		}
 		if size == 0 {
@@ -212,15 +234,22 @@ func ledgerRow(s *sqlite.Stmt) annona.LedgerRow {
 	return row
 }
 
+// ledgerParts returns the parts of an entry. A set that is not found under its subjects has none.
 func ledgerParts(c *conn, index int64) (parts []annona.LedgerPart, err error) {
-	err = c.each("SELECT name, sealed, noun, reach, min, max FROM ledger_parts WHERE idx = ? ORDER BY position", func(s *sqlite.Stmt) error {
-		parts = append(parts, annona.LedgerPart{
-			Name: s.ColumnText(0), Sealed: columnBytes(s, 1), Noun: s.ColumnText(2), Reach: int(s.ColumnInt64(3)),
-			Min: annona.Number(s.ColumnInt64(4)), Max: annona.Number(s.ColumnInt64(5)),
-		})
-		return nil
-	}, index)
-	return slices.Clip(parts), err
+	_, err = c.one("SELECT parts FROM ledger_content WHERE idx = ?", func(s *sqlite.Stmt) { parts = annona.ParseParts(columnBytes(s, 0)) }, index)
+	for i := 0; i < len(parts) && err == nil; i++ {
+		p := &parts[i]
+		if p.Noun == "" {
+			continue
+		}
+		var filed bool
+		filed, err = c.one("SELECT 1 FROM ledger_subjects WHERE noun = ? AND reach = ? AND min = ? AND max = ? AND idx = ?",
+			func(*sqlite.Stmt) {}, p.Noun, p.Reach, p.Min, p.Max, index)
+		if !filed {
+			p.Noun, p.Reach, p.Min, p.Max = "", 0, 0, 0
+		}
+	}
+	return parts, err
 }
 
 // FieldList returns the content that was appended under that hash; nil when there is none.
@@ -255,7 +284,7 @@ func (s *Store) AbandonedRequests(ctx context.Context) ([]annona.UID, error) {
 // before the number: whatever lies elsewhere is never looked at.
 func (s *Store) EntriesAbout(ctx context.Context, noun string, number annona.Number, fn func(annona.LedgerRow) error) error {
 	return s.entries(ctx, "find entries about somebody", `WITH RECURSIVE reaches (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM reaches WHERE k < 63)
-		SELECT `+entryColumns+` FROM ledger WHERE kind = 'release' AND idx IN (SELECT p.idx FROM reaches CROSS JOIN ledger_parts p
+		SELECT `+entryColumns+` FROM ledger WHERE kind = 'release' AND idx IN (SELECT p.idx FROM reaches CROSS JOIN ledger_subjects p
 			WHERE p.noun = ?1 AND p.reach = k AND p.min > CASE WHEN k < 62 THEN ?2 - (1 << k) ELSE -1 END AND p.min <= ?2 AND p.max >= ?2)`,
 		fn, noun, number)
 }
@@ -286,7 +315,7 @@ func (s *Store) FirstEntryAt(ctx context.Context, at time.Time) (index int64, er
 	err = s.readers.read(ctx, "find an entry by its time", func(c *conn) error {
 		found, err := c.one("SELECT idx FROM ledger WHERE at >= ? ORDER BY idx LIMIT 1", func(s *sqlite.Stmt) { index = s.ColumnInt64(0) }, at)
 		if err == nil && !found {
-			index, err = c.integer(ledgerSize)
+			index, err = treeSize(c)
 		}
 		return err
 	})
@@ -299,28 +328,48 @@ const pruneStep = 2000
 // PruneLedger deletes all parts of entries below that index. What was deleted is overwritten:
 // the file is opened with secure_delete.
 func (s *Store) PruneLedger(ctx context.Context, below int64) (entries int64, err error) {
-	for from := int64(-1); ; {
-		last := below
-		err := s.writer.update(ctx, "prune the ledger", func(t *tx) error {
-			var found int64
-			err := t.conn.each("SELECT DISTINCT idx FROM ledger_parts WHERE idx > ? AND idx < ? ORDER BY idx LIMIT ?", func(s *sqlite.Stmt) error {
-				last, found = s.ColumnInt64(0), found+1
-				return nil
-			}, from, below, pruneStep)
-			if err != nil {
-				return err
-			}
-			if found < pruneStep {
-				last = below - 1
-			}
-			entries += found
-			return t.conn.exec("DELETE FROM ledger_parts WHERE idx > ? AND idx <= ?", from, last)
+	for {
+		found := 0
+		err := s.writer.update(ctx, "prune the ledger", func(t *tx) (err error) {
+			found, err = t.pruneSome(below)
+			return err
 		})
-		if err != nil || last >= below-1 {
+		if err != nil {
 			return entries, err
 		}
-		from = last
+		entries += int64(found)
+		if found < pruneStep {
+			return entries, nil
+		}
 	}
+}
+
+// pruneSome deletes the content of the first entries that have some.
+func (t *tx) pruneSome(below int64) (entries int, err error) {
+	var indexes []int64
+	var said [][]byte
+	err = t.conn.each("SELECT idx, parts FROM ledger_content WHERE idx < ? ORDER BY idx LIMIT ?", func(s *sqlite.Stmt) error {
+		indexes, said = append(indexes, s.ColumnInt64(0)), append(said, columnBytes(s, 1))
+		return nil
+	}, below, pruneStep)
+	for i := 0; i < len(indexes) && err == nil; i++ {
+		err = t.pruneEntry(indexes[i], annona.ParseParts(said[i]))
+	}
+	return len(indexes), err
+}
+
+func (t *tx) pruneEntry(index int64, parts []annona.LedgerPart) error {
+	for i := range parts {
+		p := &parts[i]
+		if p.Noun == "" {
+			continue
+		}
+		err := t.conn.exec("DELETE FROM ledger_subjects WHERE noun = ? AND reach = ? AND min = ? AND max = ? AND idx = ?", p.Noun, p.Reach, p.Min, p.Max, index)
+		if err != nil {
+			return err
+		}
+	}
+	return t.conn.exec("DELETE FROM ledger_content WHERE idx = ?", index)
 }
 
 // LatestCheckpoint returns the checkpoint of the greatest size; nil when there is none.

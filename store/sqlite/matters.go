@@ -138,7 +138,7 @@ func (t *tx) NewMatters(ctx context.Context, dataset *annona.Dataset, count int)
 
 func (t *tx) newMatter(dataset *annona.Dataset) (annona.Matter, error) {
 	n, err := t.next(dataset.Name)
-	return annona.Matter{Dataset: dataset, Number: annona.Number(n), UID: annona.NewRecordUID(t.now), RegisteredAt: t.now}, err
+	return annona.Matter{Dataset: dataset, Number: annona.Number(n), UID: annona.NewUIDAt(t.now), RegisteredAt: t.now}, err
 }
 
 const (

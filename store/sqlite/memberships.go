@@ -134,7 +134,7 @@ func (t *tx) continueMembership(m *membership, had []membership, kept []bool) (s
 
 func (t *tx) insertMembership(m *membership) (err error) {
 	if m.number == 0 {
-		m.uid = annona.NewRecordUID(t.now)
+		m.uid = annona.NewUIDAt(t.now)
 		if m.number, err = t.next("memberships"); err != nil {
 			return err
 		}

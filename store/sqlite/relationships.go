@@ -57,7 +57,7 @@ func (t *tx) identify(r *annona.Relationship, had []relationship) (int64, annona
 		}
 	}
 	number, err := t.next("relationships")
-	return number, annona.NewRecordUID(t.now), err
+	return number, annona.NewUIDAt(t.now), err
 }
 
 func (t *tx) insertRelationship(w written, r *annona.Relationship, loaded *annona.Loaded) error {

@@ -760,31 +760,32 @@ CREATE TABLE ledger (
 CREATE INDEX ledger_releases ON ledger (request) WHERE kind = 'release';
 CREATE INDEX ledger_outcomes ON ledger (request) WHERE kind = 'outcome';
 
--- noun to max are those of a set of subjects; reach is the least k with max - min < 2^k.
-CREATE TABLE ledger_parts (
-	idx      INTEGER NOT NULL,
-	position INTEGER NOT NULL,
-	name     TEXT NOT NULL,
-	sealed   BLOB NOT NULL,
-	noun     TEXT,
-	reach    INTEGER,
-	min      INTEGER,
-	max      INTEGER,
-	PRIMARY KEY (idx, position)
+-- All parts of an entry in one piece, sealed.
+CREATE TABLE ledger_content (
+	idx   INTEGER PRIMARY KEY,
+	parts BLOB NOT NULL
+) STRICT;
+
+-- Where sets of subjects are found: reach is the least k with max - min < 2^k.
+CREATE TABLE ledger_subjects (
+	noun  TEXT NOT NULL,
+	reach INTEGER NOT NULL,
+	min   INTEGER NOT NULL,
+	max   INTEGER NOT NULL,
+	idx   INTEGER NOT NULL,
+	PRIMARY KEY (noun, reach, min, max, idx)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX ledger_parts_subjects ON ledger_parts (noun, reach, min, max) WHERE noun IS NOT NULL;
 
 CREATE TABLE ledger_fields (
 	hash    BLOB PRIMARY KEY,
 	content BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The nodes of the tree in the order in which they come to be (annona.TreeNode.Place).
 CREATE TABLE ledger_nodes (
-	level INTEGER NOT NULL,
-	idx   INTEGER NOT NULL,
-	hash  BLOB NOT NULL,
-	PRIMARY KEY (level, idx)
-) STRICT, WITHOUT ROWID;
+	place INTEGER PRIMARY KEY,
+	hash  BLOB NOT NULL
+) STRICT;
 
 CREATE TABLE ledger_checkpoints (
 	size INTEGER PRIMARY KEY,
