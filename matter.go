@@ -70,6 +70,7 @@ type Share struct {
 	Partner string
 	By      UID      // of the transition that gives it; one may end while another goes on
 	Until   Date     // the last day; empty: open
+	Consent string   // the purpose of a consent without which it ends: one of whom the matter is about, to the partner; empty: it needs none
 	Fields  []string // what of it may be seen; none: what the partner's own agreement shows
 	Edit    bool     // it may be changed as well
 }

@@ -171,6 +171,9 @@ func (d *caseDesk) settleReferral(ctx context.Context, tx annona.Tx, t, of *matt
 		return tx.EndShare(ctx, share)
 	}
 	share.Until, share.Edit = annona.Date(said["expires_on"]), said["edit"] == "true"
+	if said["basis"] == basisConsent {
+		share.Consent = d.i.grant.Purpose.Code // that of the consent which was looked up
+	}
 	if list := said["fields_shared"]; list != "" {
 		share.Fields = strings.Split(list, string(rune(annona.ListSeparator)))
 	}

@@ -18,6 +18,9 @@ const (
 	kindTransfer = "transfer"
 	kindRequest  = "transfer_request"
 
+	basisConsent  = "consent"
+	basisOverride = "override"
+
 	transitionPending   = "pending"
 	transitionAccepted  = "accepted"
 	transitionDeclined  = "declined"
@@ -127,7 +130,7 @@ func (d *caseDesk) checkOffer(ctx context.Context, of *matterEdit, o Offer) erro
 		return annona.Conflict("case_provisional", "say first whom the case is about: somebody who is not on file is seen by the case's owner only")
 	case of.was.values["phase"] == phaseClosed:
 		return annona.Conflict("case_phase", "the case is closed; reopen it first")
-	case o.Basis == "override" && strings.TrimSpace(o.OverrideReason) == "":
+	case o.Basis == basisOverride && strings.TrimSpace(o.OverrideReason) == "":
 		return annona.Invalid("field_required", "to go without consent needs a reason, in words").On("override_reason")
 	case o.Kind != kindRequest && of.Confidentiality == confidentialityNamed && o.ToWorker == "":
 		return annona.Invalid("field_required", "a case of named persons goes to a named worker").On("to_worker")
@@ -166,7 +169,7 @@ func (d *caseDesk) receives(ctx context.Context, partner string, of *matterEdit)
 
 // consented refuses a transition on the basis of a consent that nobody has given.
 func (d *caseDesk) consented(ctx context.Context, of *matterEdit, o Offer) error {
-	if o.Basis != "consent" {
+	if o.Basis != basisConsent {
 		return nil
 	}
 	missing := annona.Conflict("consent_missing", "no consent on file lets this partner receive the case for this purpose; record one, or name another basis").On("basis")

@@ -157,11 +157,58 @@ func TestAConsentIsLookedUpAgainWhenATransitionIsAccepted(t *testing.T) {
 			consent.WithdrawnAt = time.Now()
 			check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutConsent(t.Context(), consent) }))
 			refusal(t, kind, o.reply(t, o.clinic, id, "accept"), "consent_missing")
-			if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"); kind == "transfer" && len(got) != 1 || kind == "referral" && len(got) != 0 {
+			if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"); len(got) > 0 {
 				t.Errorf("%s: the clinic sees %q", kind, got)
 			}
 			check(t, o.reply(t, o.clinic, id, "decline"))
 		}
+	}
+}
+
+// What was referred by consent is seen and changed as long as that consent holds, and not an instant longer: neither the
+// case nor what belongs to it. A consent for something else, or one of somebody else, does not stand in for it.
+func TestAReferralByConsentEndsWithTheConsent(t *testing.T) {
+	o := newOffices(t)
+	v := o.open(t, said{"individual_id": o.people[0], "case_type": "social_support", "team": "a"})
+	put := func(c annona.Consent) {
+		t.Helper()
+		check(t, o.store.Update(t.Context(), func(tx annona.Tx) error { return tx.PutConsent(t.Context(), c) }))
+	}
+	consent := annona.Consent{ID: annona.NewUID(), Subject: o.subjectOf(t, 1), Purposes: []string{purpose}, Recipients: []string{"clinic"}, Status: "given", EffectiveDate: in(0), RecordedAt: time.Now()}
+	other, others := consent, consent
+	other.ID, other.Purposes = annona.NewUID(), []string{"monitoring"}
+	others.ID, others.Recipients = annona.NewUID(), []string{"school"}
+	put(other)
+	put(others)
+	put(consent)
+	id, err := o.begin(t, o.town, v, func(x *exchange.Offer) { x.Basis, x.Edit = "consent", true })
+	check(t, err)
+	check(t, o.reply(t, o.clinic, id, "accept"))
+	theirs := v
+	theirs.ETag = o.tagOf(t, o.clinic, v)
+	theirs, err = o.edit(t, o.clinic, theirs, "", said{"team": "b"})
+	check(t, err)
+	for what, end := range map[string]func(*annona.Consent){
+		"withdrawn": func(c *annona.Consent) { c.Status, c.WithdrawnAt = "withdrawn", time.Now() },
+		"ended":     func(c *annona.Consent) { c.EffectiveDate, c.ExpiryDate = in(-9), in(-1) },
+		"narrowed":  func(c *annona.Consent) { c.Recipients = []string{"school"} },
+	} {
+		gone := consent
+		end(&gone)
+		put(gone)
+		if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "case_id"); len(got) > 0 {
+			t.Errorf("%s: the clinic sees %q", what, got)
+		}
+		if _, err := o.edit(t, o.clinic, theirs, "", said{"team": "c"}); annona.CodeOf(err) != "not_found" {
+			t.Errorf("%s: the clinic changes the case: %v", what, err)
+		}
+		put(consent)
+		if got := o.cases(t, o.clinic, exchange.CaseChoice{}, "team"); len(got) != 1 || got[0] != "b" {
+			t.Errorf("%s, and given again: the clinic sees %q", what, got)
+		}
+	}
+	if got := o.cases(t, o.town, exchange.CaseChoice{}, "team"); len(got) != 1 {
+		t.Errorf("its owner sees %q", got)
 	}
 }
 

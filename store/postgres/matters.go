@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/annona-exchange/annona"
@@ -268,9 +269,9 @@ func numberOrNull(n annona.Number) any {
 
 // PutShare writes what a partner is let see. See annona.ShareTx.
 func (t *tx) PutShare(ctx context.Context, s annona.Share) error {
-	return t.share(ctx, `INSERT INTO matter_shares (dataset, number, partner, transition, until, fields, edit) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (dataset, number, partner, transition) DO UPDATE SET until = excluded.until, fields = excluded.fields, edit = excluded.edit`,
-		s.Dataset, s.Number, s.Partner, s.By, s.Until, joinList(s.Fields), s.Edit)
+	return t.share(ctx, `INSERT INTO matter_shares (dataset, number, partner, transition, until, consent, fields, edit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (dataset, number, partner, transition) DO UPDATE SET until = excluded.until, consent = excluded.consent, fields = excluded.fields, edit = excluded.edit`,
+		s.Dataset, s.Number, s.Partner, s.By, s.Until, purposeList(s.Consent), joinList(s.Fields), s.Edit)
 }
 
 // EndShare takes it back. See annona.ShareTx.
@@ -281,6 +282,17 @@ func (t *tx) EndShare(ctx context.Context, s annona.Share) error {
 // EndShares takes back all that is shared of a matter. See annona.ShareTx.
 func (t *tx) EndShares(ctx context.Context, matter annona.MatterRef) error {
 	return t.share(ctx, "DELETE FROM matter_shares WHERE dataset = $1 AND number = $2", matter.Dataset, matter.Number)
+}
+
+// purposeOf returns the purpose of a list of one.
+func purposeOf(list string) string { return strings.Trim(list, listSeparator) }
+
+// purposeList is a purpose as lists of purposes have it; nothing where there is none.
+func purposeList(purpose string) string {
+	if purpose == "" {
+		return ""
+	}
+	return joinList([]string{purpose})
 }
 
 func (t *tx) share(ctx context.Context, sql string, args ...any) error {

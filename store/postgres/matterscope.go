@@ -107,10 +107,10 @@ func (r *matterReading) shares() {
 		r.write(", NULL")
 		return
 	}
-	r.write(", ARRAY (SELECT ROW (s.transition, s.until, s.fields, s.edit) FROM matter_shares s WHERE s.dataset = ")
+	r.write(", ARRAY (SELECT ROW (s.transition, s.until, s.consent, s.fields, s.edit) FROM matter_shares s WHERE s.dataset = ")
 	r.bind(r.Scope.Shape().Dataset.Name)
 	r.write(" AND s.number = m.number")
-	r.sharedToday("s")
+	r.sharedToday("m")
 	r.write(" ORDER BY s.transition)")
 }
 
@@ -137,7 +137,7 @@ func (r *matterReading) read(values row) error {
 	return eachRecord(values[at+2], func(s row) error {
 		page.Shares = append(page.Shares, annona.Share{
 			Dataset: page.Shape.Dataset.Name, Number: page.Numbers[page.Count-1], Partner: r.Scope.Terms().Owner,
-			By: s.uid(0), Until: s.date(1), Fields: splitList(s.text(2)), Edit: s.truth(3),
+			By: s.uid(0), Until: s.date(1), Consent: purposeOf(s.text(2)), Fields: splitList(s.text(3)), Edit: s.truth(4),
 		})
 		return nil
 	})
@@ -305,17 +305,30 @@ func (r *matterReading) ownedBy(alias string) {
 func (r *matterReading) held(alias, dataset string) {
 	r.ownedBy(alias)
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number")
-	r.sharedToday("s")
+	r.sharedToday(alias)
 	r.write(")")
 }
 
-// sharedToday writes that a share is the partner's and has not ended.
-func (r *matterReading) sharedToday(share string) {
-	r.write(" AND ", share, ".partner = ")
+// sharedToday writes that a share s of a matter is the partner's and has not ended: its day has not passed, and the
+// consent that it needs holds.
+func (r *matterReading) sharedToday(matter string) {
+	r.write(" AND s.partner = ")
 	r.bind(r.Scope.Terms().Owner)
-	r.write(" AND (", share, ".until IS NULL OR ", share, ".until >= ")
+	r.write(" AND (s.until IS NULL OR s.until >= ")
 	r.bind(r.terms.Today)
-	r.write(")")
+	c := r.alias("c")
+	r.write(") AND (s.consent IS NULL OR EXISTS (SELECT 1 FROM consents ", c, " WHERE ", c, ".subject = ", subjectOf(matter))
+	r.givenFor(c, func() { r.write("s.consent") }, r.Scope.Terms().Owner)
+	r.write("))")
+}
+
+// subjectOf is the individual whom a matter is about, or into whom that one was merged; null: it is about nobody or a household.
+func subjectOf(matter string) string {
+	if matter == "m" {
+		return "i.number"
+	}
+	return "CASE WHEN " + matter + ".subject_dataset = 'individuals' THEN coalesce((SELECT p.record FROM parts p WHERE p.number = " + matter +
+		".subject AND p.dataset = 'individuals'), " + matter + ".subject) END"
 }
 
 // shows writes that the partner has the matter, or that a field of it is shared with it today.
@@ -323,7 +336,7 @@ func (r *matterReading) shows(field string) {
 	r.write(" AND (")
 	r.ownedBy("m")
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", r.Scope.Shape().Dataset.Name, "' AND s.number = m.number")
-	r.sharedToday("s")
+	r.sharedToday("m")
 	r.write(" AND (s.fields IS NULL OR strpos(s.fields, ")
 	r.bind(joinList([]string{field}))
 	r.write(") > 0)))")
@@ -371,13 +384,20 @@ func (s *Store) MatterEvents(ctx context.Context, dataset *annona.Dataset, numbe
 func (s *Store) MatterShares(ctx context.Context, dataset *annona.Dataset, numbers []annona.Number, partner string, day annona.Date) (shares []annona.Share, err error) {
 	err = s.readers.ask(ctx, "read what is shared of matters", func(c *conn) error {
 		shares = nil
-		return c.each(`SELECT number, transition, until, fields, edit FROM matter_shares
-			WHERE dataset = $1 AND number = ANY ($2) AND partner = $3 AND (until IS NULL OR until >= $4) ORDER BY number, transition`, func(r row) error {
+		return c.each(`SELECT number, transition, until, consent, fields, edit FROM matter_shares s
+			WHERE dataset = $1 AND number = ANY ($2) AND partner = $3 AND (until IS NULL OR until >= $4)
+			AND (consent IS NULL OR EXISTS (SELECT FROM consents c WHERE c.subject = (
+					SELECT coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
+					FROM matters m WHERE m.dataset = s.dataset AND m.number = s.number AND m.subject_dataset = 'individuals')
+				AND c.status = 'given' AND c.withdrawn_at IS NULL AND strpos(c.purposes, s.consent) > 0 AND strpos(c.recipients, $5) > 0
+				AND c.effective_date <= $4 AND (c.expiry_date IS NULL OR c.expiry_date >= $4)))
+			ORDER BY number, transition`, func(r row) error {
 			shares = append(shares, annona.Share{
-				Dataset: dataset.Name, Number: r.number(0), Partner: partner, By: r.uid(1), Until: r.date(2), Fields: splitList(r.text(3)), Edit: r.truth(4),
+				Dataset: dataset.Name, Number: r.number(0), Partner: partner, By: r.uid(1), Until: r.date(2), Consent: purposeOf(r.text(3)),
+				Fields: splitList(r.text(4)), Edit: r.truth(5),
 			})
 			return nil
-		}, dataset.Name, integers(numbers), partner, day)
+		}, dataset.Name, integers(numbers), partner, day, joinList([]string{partner}))
 	})
 	return shares, err
 }

@@ -416,13 +416,15 @@ CREATE INDEX matters_parent ON matters (parent, parent_dataset, dataset) WHERE p
 CREATE INDEX matters_owner ON matters (owner, dataset, number) WHERE owner IS NOT NULL;
 CREATE INDEX matters_program ON matters (program, dataset, number) WHERE program IS NOT NULL;
 
--- What a transition lets a partner see of a matter that another one owns; until is the last day.
+-- What a transition lets a partner see of a matter that another one owns; until is the last day, consent the purpose of a
+-- consent of whom the matter is about, without which it ends.
 CREATE TABLE matter_shares (
 	dataset    text COLLATE "C" NOT NULL,
 	number     bigint NOT NULL,
 	partner    text COLLATE "C" NOT NULL,
 	transition uuid NOT NULL,
 	until      text COLLATE "C",
+	consent    text COLLATE "C",
 	fields     text COLLATE "C",
 	edit       boolean NOT NULL,
 	PRIMARY KEY (dataset, number, partner, transition)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -230,8 +231,8 @@ func numberOrNull(n annona.Number) any {
 
 // PutShare writes what a partner is let see. See annona.ShareTx.
 func (t *tx) PutShare(ctx context.Context, s annona.Share) error {
-	return t.share(ctx, `INSERT OR REPLACE INTO matter_shares (dataset, number, partner, transition, until, fields, edit) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		s.Dataset, s.Number, s.Partner, s.By, s.Until, joinList(s.Fields), s.Edit)
+	return t.share(ctx, `INSERT OR REPLACE INTO matter_shares (dataset, number, partner, transition, until, consent, fields, edit) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.Dataset, s.Number, s.Partner, s.By, s.Until, purposeList(s.Consent), joinList(s.Fields), s.Edit)
 }
 
 // EndShare takes it back. See annona.ShareTx.
@@ -242,6 +243,17 @@ func (t *tx) EndShare(ctx context.Context, s annona.Share) error {
 // EndShares takes back all that is shared of a matter. See annona.ShareTx.
 func (t *tx) EndShares(ctx context.Context, matter annona.MatterRef) error {
 	return t.share(ctx, "DELETE FROM matter_shares WHERE dataset = ? AND number = ?", matter.Dataset, matter.Number)
+}
+
+// purposeOf returns the purpose of a list of one.
+func purposeOf(list string) string { return strings.Trim(list, listSeparator) }
+
+// purposeList is a purpose as lists of purposes have it; nothing where there is none.
+func purposeList(purpose string) string {
+	if purpose == "" {
+		return ""
+	}
+	return joinList([]string{purpose})
 }
 
 func (t *tx) share(ctx context.Context, sql string, args ...any) error {
@@ -355,14 +367,19 @@ func (s *Store) MatterShares(ctx context.Context, dataset *annona.Dataset, numbe
 }
 
 func (c *conn) matterShares(dataset *annona.Dataset, numbers []annona.Number, partner string, day annona.Date) (shares []annona.Share, err error) {
-	err = c.each(`SELECT number, transition, until, fields, edit FROM matter_shares WHERE dataset = ?1 AND number IN (SELECT value FROM json_each(?2))
-		AND partner = ?3 AND (until IS NULL OR until >= ?4) ORDER BY number, transition`, func(r *sqlite.Stmt) error {
+	err = c.each(`SELECT number, transition, until, consent, fields, edit FROM matter_shares s WHERE dataset = ?1 AND number IN (SELECT value FROM json_each(?2))
+		AND partner = ?3 AND (until IS NULL OR until >= ?4)
+		AND (consent IS NULL OR EXISTS (SELECT 1 FROM consents c WHERE c.subject = (SELECT coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
+			FROM matters m WHERE m.dataset = s.dataset AND m.number = s.number AND m.subject_dataset = 'individuals')
+			AND c.status = 'given' AND c.withdrawn_at IS NULL AND instr(c.purposes, s.consent) > 0 AND instr(c.recipients, ?5) > 0
+			AND c.effective_date <= ?4 AND (c.expiry_date IS NULL OR c.expiry_date >= ?4)))
+		ORDER BY number, transition`, func(r *sqlite.Stmt) error {
 		shares = append(shares, annona.Share{
 			Dataset: dataset.Name, Number: annona.Number(r.ColumnInt64(0)), Partner: partner, By: columnUID(r, 1), Until: annona.Date(r.ColumnText(2)),
-			Fields: splitList(r.ColumnText(3)), Edit: r.ColumnInt(4) != 0,
+			Consent: purposeOf(r.ColumnText(3)), Fields: splitList(r.ColumnText(4)), Edit: r.ColumnInt(5) != 0,
 		})
 		return nil
-	}, dataset.Name, numberList(numbers), partner, day)
+	}, dataset.Name, numberList(numbers), partner, day, joinList([]string{partner}))
 	return shares, err
 }
 

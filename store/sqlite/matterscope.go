@@ -285,17 +285,30 @@ func (r *matterReading) ownedBy(alias string) {
 func (r *matterReading) held(alias, dataset string) {
 	r.ownedBy(alias)
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number")
-	r.sharedToday("s")
+	r.sharedToday(alias)
 	r.write(")")
 }
 
-// sharedToday writes that a share is the partner's and has not ended.
-func (r *matterReading) sharedToday(share string) {
-	r.write(" AND ", share, ".partner = ")
+// sharedToday writes that a share s of a matter is the partner's and has not ended: its day has not passed, and the
+// consent that it needs holds.
+func (r *matterReading) sharedToday(matter string) {
+	r.write(" AND s.partner = ")
 	r.bind(r.Scope.Terms().Owner)
-	r.write(" AND (", share, ".until IS NULL OR ", share, ".until >= ")
+	r.write(" AND (s.until IS NULL OR s.until >= ")
 	r.bind(r.terms.Today)
-	r.write(")")
+	c := r.alias("c")
+	r.write(") AND (s.consent IS NULL OR EXISTS (SELECT 1 FROM consents ", c, " WHERE ", c, ".subject = ", subjectOf(matter))
+	r.givenFor(c, func() { r.write("s.consent") }, r.Scope.Terms().Owner)
+	r.write("))")
+}
+
+// subjectOf is the individual whom a matter is about, or into whom that one was merged; null: it is about nobody or a household.
+func subjectOf(matter string) string {
+	if matter == "m" {
+		return "i.number"
+	}
+	return "CASE WHEN " + matter + ".subject_dataset = 'individuals' THEN coalesce((SELECT p.record FROM parts p WHERE p.number = " + matter +
+		".subject AND p.dataset = 'individuals'), " + matter + ".subject) END"
 }
 
 // shows writes that the partner has the matter, or that a field of it is shared with it today.
@@ -303,7 +316,7 @@ func (r *matterReading) shows(field string) {
 	r.write(" AND (")
 	r.ownedBy("m")
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", r.Scope.Shape().Dataset.Name, "' AND s.number = m.number")
-	r.sharedToday("s")
+	r.sharedToday("m")
 	r.write(" AND (s.fields IS NULL OR instr(s.fields, ")
 	r.bind(joinList([]string{field}))
 	r.write(") > 0)))")

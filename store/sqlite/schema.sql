@@ -377,13 +377,15 @@ CREATE INDEX matters_parent ON matters (parent, parent_dataset, dataset) WHERE p
 CREATE INDEX matters_owner ON matters (owner, dataset, number) WHERE owner IS NOT NULL;
 CREATE INDEX matters_program ON matters (program, dataset, number) WHERE program IS NOT NULL;
 
--- What a transition lets a partner see of a matter that another one owns; until is the last day.
+-- What a transition lets a partner see of a matter that another one owns; until is the last day, consent the purpose of a
+-- consent of whom the matter is about, without which it ends.
 CREATE TABLE matter_shares (
 	dataset    TEXT NOT NULL,
 	number     INTEGER NOT NULL,
 	partner    TEXT NOT NULL,
 	transition BLOB NOT NULL,
 	until      TEXT,
+	consent    TEXT,
 	fields     TEXT,
 	edit       INTEGER NOT NULL,
 	PRIMARY KEY (dataset, number, partner, transition)

@@ -136,10 +136,15 @@ func (l *lowering) inForce(r string) {
 // given writes that a consent covers this purpose and recipient today. What a consent does
 // not list it does not allow.
 func (l *lowering) given(c string) {
+	l.givenFor(c, func() { l.bind(joinList([]string{l.terms.Purpose})) }, l.terms.Recipient)
+}
+
+// givenFor writes that a consent covers a purpose, which is written as an item of a list, and a recipient today.
+func (l *lowering) givenFor(c string, purpose func(), recipient string) {
 	l.write(" AND ", c, ".status = 'given' AND ", c, ".withdrawn_at IS NULL AND instr(", c, ".purposes, ")
-	l.bind(joinList([]string{l.terms.Purpose}))
+	purpose()
 	l.write(") > 0 AND instr(", c, ".recipients, ")
-	l.bind(joinList([]string{l.terms.Recipient}))
+	l.bind(joinList([]string{recipient}))
 	l.write(") > 0 AND ", c, ".effective_date <= ")
 	l.bind(l.terms.Today)
 	l.write(" AND (", c, ".expiry_date IS NULL OR ", c, ".expiry_date >= ")

@@ -49,9 +49,29 @@ func (w *matterWorld) people() {
 		w.person("c", values{"nationality": "a"}, member("k", "head")), w.person("d", values{"nationality": "d"}, member("j", "head")),
 		w.person("e", values{"nationality": "a"}, member("j", "child")))
 	w.consent("d", "given")
+	w.agree("d", "counselling", "us", Today.AddDays(-1), Today)
+	w.agree("d", "counselling", "them", Today.AddDays(-2), Today.AddDays(-1)) // has ended
+	w.agree("a", "schooling", "us", Today, "")
+	withdrawn := w.agree("a", "schooling", "them", Today, "")
+	withdrawn.Status, withdrawn.WithdrawnAt = "withdrawn", Clock()
+	w.update(func(tx annona.Tx) error { return tx.PutConsent(w.ctx, withdrawn) })
 	w.update(func(tx annona.Tx) error {
 		return tx.PutRestriction(w.ctx, annona.Restriction{ID: annona.NewUID(), Subject: w.number("c"), Kind: annona.KindRestriction, RecordedAt: Clock()})
 	})
+}
+
+// agree records that somebody agrees to what a partner is let see for a purpose.
+func (w *matterWorld) agree(key, purpose, partner string, from, until annona.Date) annona.Consent {
+	c := annona.Consent{ID: annona.NewUID(), Subject: w.number(key), Purposes: []string{"other", purpose}, Recipients: []string{partner, "another"},
+		Status: "given", EffectiveDate: from, ExpiryDate: until, RecordedAt: Clock()}
+	w.update(func(tx annona.Tx) error { return tx.PutConsent(w.ctx, c) })
+	return c
+}
+
+// agrees reports whether those whom a matter is about have agreed to that today; a household cannot.
+func (w *matterWorld) agrees(m *annona.Matter, purpose, partner string) bool {
+	who, name := w.about(m)
+	return who.Dataset == "individuals" && partner == "us" && (name == "d" && purpose == "counselling" || name == "a" && purpose == "schooling")
 }
 
 // list stands between the programs of a case.
@@ -87,8 +107,8 @@ func (w *matterWorld) write(dice *rand.Rand) {
 			return tx.PutMatters(w.ctx, tester, fresh)
 		})
 	}
-	for range 160 {
-		s := annona.Share{Dataset: one(dice, "cases", "case_notes"), Number: annona.Number(1 + dice.IntN(160)), Partner: one(dice, "us", "them"), By: annona.NewUID(),
+	for range 240 {
+		s := annona.Share{Consent: one(dice, "", "", "counselling", "schooling", "school"), Dataset: one(dice, "cases", "case_notes"), Number: annona.Number(1 + dice.IntN(160)), Partner: one(dice, "us", "them"), By: annona.NewUID(),
 			Until: one(dice, "", Today.AddDays(-1), Today, Today.AddDays(1)), Fields: one(dice, nil, []string{"programs"}, []string{"status"}, []string{"team", "due_date", "status"}, []string{"programs_of_others"})}
 		w.shares = append(w.shares, s)
 	}
@@ -183,7 +203,7 @@ func (w *matterWorld) checkShares(page *annona.Page, g glance) {
 		got = append(got, fmt.Sprint(s.Number, s.By, s.Until))
 	}
 	for _, s := range w.shares {
-		if g.terms.Owner != "" && holds(s, page.Shape.Dataset, g) && slices.Contains(page.Numbers, s.Number) {
+		if g.terms.Owner != "" && w.holds(s, page.Shape.Dataset, g) && slices.Contains(page.Numbers, s.Number) {
 			want = append(want, fmt.Sprint(s.Number, s.By, s.Until))
 		}
 	}
@@ -289,13 +309,14 @@ func (w *matterWorld) byOwner(m *annona.Matter, g glance) bool {
 
 func (w *matterWorld) held(m *annona.Matter, g glance) bool {
 	return m.Owner == g.terms.Owner || slices.ContainsFunc(w.shares, func(s annona.Share) bool {
-		return s.Number == m.Number && holds(s, m.Dataset, g)
+		return s.Number == m.Number && w.holds(s, m.Dataset, g)
 	})
 }
 
 // holds reports whether something of a dataset is shared with the partner today.
-func holds(s annona.Share, of *annona.Dataset, g glance) bool {
-	return s.Dataset == of.Name && s.Partner == g.terms.Owner && (s.Until == "" || s.Until >= g.terms.Said.Today)
+func (w *matterWorld) holds(s annona.Share, of *annona.Dataset, g glance) bool {
+	return s.Dataset == of.Name && s.Partner == g.terms.Owner && (s.Until == "" || s.Until >= g.terms.Said.Today) &&
+		(s.Consent == "" || w.agrees(&w.on[of.Name][s.Number-1], s.Consent, s.Partner))
 }
 
 func cleared(m *annona.Matter, g glance) bool {
@@ -328,7 +349,7 @@ func (w *matterWorld) shows(m *annona.Matter, g glance) bool {
 	owns := g.terms.Owner != "" && m.Owner == g.terms.Owner
 	return owns || !slices.ContainsFunc(g.choice.Asked, func(field string) bool {
 		return !slices.ContainsFunc(w.shares, func(s annona.Share) bool {
-			return s.Number == m.Number && holds(s, m.Dataset, g) && (len(s.Fields) == 0 || slices.Contains(s.Fields, field))
+			return s.Number == m.Number && w.holds(s, m.Dataset, g) && (len(s.Fields) == 0 || slices.Contains(s.Fields, field))
 		})
 	})
 }
