@@ -1,10 +1,12 @@
 package annona
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"math/bits"
 	"time"
+	"unicode/utf8"
 )
 
 // EntryKind is the kind of a ledger entry.
@@ -75,7 +77,7 @@ func ParseParts(packed []byte) (parts []LedgerPart) {
 		var p LedgerPart
 		var name, noun []byte
 		var numbers [3]uint64
-		ok := cutPiece(&rest, &name) && cutPiece(&rest, &noun)
+		ok := cutPiece(&rest, &name) && cutPiece(&rest, &noun) && isWord(noun)
 		for i := range numbers {
 			ok = ok && cutNumber(&rest, &numbers[i])
 		}
@@ -88,6 +90,9 @@ func ParseParts(packed []byte) (parts []LedgerPart) {
 	}
 	return parts
 }
+
+// isWord reports whether a text can be asked for in a store: whatever cannot was put there by somebody, and is to reach no query.
+func isWord(text []byte) bool { return utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 }
 
 func cutPiece(rest, piece *[]byte) bool {
 	var length uint64

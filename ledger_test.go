@@ -41,6 +41,16 @@ func TestPartsLieInOnePiece(t *testing.T) {
 	})
 }
 
+// A noun that is no text was put there by somebody.
+func TestPartsOfANounThatIsNoText(t *testing.T) {
+	for _, noun := range []string{"\xff", "individual\x00"} {
+		packed := annona.AppendParts(nil, []annona.LedgerPart{{Name: "facts", Sealed: []byte{1}}, {Name: "subjects.0", Noun: noun, Sealed: []byte{2}}})
+		if got := annona.ParseParts(packed); len(got) != 2 || got[1].Name != "" || got[1].Noun != "" || !bytes.Equal(got[1].Sealed, packed) {
+			t.Errorf("%q is read as %+v", noun, got)
+		}
+	}
+}
+
 func equalParts(a, b annona.LedgerPart) bool {
 	return a.Name == b.Name && bytes.Equal(a.Sealed, b.Sealed) && a.Noun == b.Noun && a.Reach == b.Reach && a.Min == b.Min && a.Max == b.Max
 }
