@@ -56,7 +56,7 @@ func (s *Server) newUpload(r *http.Request, w http.ResponseWriter) (*upload, err
 const zstdMemory = 32 << 20
 
 func uploadTooLarge(most int64) error {
-	return refused(http.StatusRequestEntityTooLarge, annona.TooLarge("body_too_large", "the rows, unpacked, are at most %d bytes; load them in several parts", most))
+	return refused(http.StatusRequestEntityTooLarge, annona.TooLarge("body_too_large", "the body, unpacked, has at most %d bytes; send less at once, rows in several parts", most))
 }
 
 // Read reads the unpacked body.
