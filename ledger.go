@@ -56,60 +56,50 @@ type LedgerPart struct {
 func AppendParts(dst []byte, parts []LedgerPart) []byte {
 	for i := range parts {
 		p := &parts[i]
-		dst = appendPiece(dst, p.Name)
-		dst = appendPiece(dst, p.Noun)
+		dst = AppendItem(dst, Image(p.Name))
+		dst = AppendItem(dst, Image(p.Noun))
 		for _, n := range [...]uint64{uint64(p.Reach), uint64(p.Min), uint64(p.Max)} {
 			dst = binary.AppendUvarint(dst, n)
 		}
-		dst = appendPiece(dst, p.Sealed)
+		dst = AppendItem(dst, p.Sealed)
 	}
 	return dst
-}
-
-func appendPiece[T string | []byte](dst []byte, piece T) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(piece))), piece...)
 }
 
 // ParseParts reads what AppendParts has written; sealed bytes are those of packed. What cannot be read, because somebody
 // has changed it, comes as one part without a name: no vault opens it, so that it is found where parts are verified.
 func ParseParts(packed []byte) (parts []LedgerPart) {
 	for rest := packed; len(rest) > 0; {
-		var p LedgerPart
-		var name, noun []byte
-		var numbers [3]uint64
-		ok := cutPiece(&rest, &name) && cutPiece(&rest, &noun) && isWord(noun)
-		for i := range numbers {
-			ok = ok && cutNumber(&rest, &numbers[i])
-		}
-		if !ok || !cutPiece(&rest, &p.Sealed) || len(name) == 0 {
+		p, behind, ok := parsePart(rest)
+		if !ok {
 			return append(parts, LedgerPart{Sealed: packed})
 		}
-		p.Name, p.Noun = string(name), string(noun)
-		p.Reach, p.Min, p.Max = int(numbers[0]), Number(numbers[1]), Number(numbers[2])
-		parts = append(parts, p)
+		parts, rest = append(parts, p), behind
 	}
 	return parts
 }
 
-// isWord reports whether a text can be asked for in a store: whatever cannot was put there by somebody, and is to reach no query.
-func isWord(text []byte) bool { return utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 }
-
-func cutPiece(rest, piece *[]byte) bool {
-	var length uint64
-	if !cutNumber(rest, &length) || length > uint64(len(*rest)) {
-		return false
+// parsePart reads one part. A noun that no store can be asked for was put there by somebody: it is to reach no query.
+func parsePart(b []byte) (p LedgerPart, rest []byte, ok bool) {
+	name, rest, err := cut(b)
+	if err != nil || len(name) == 0 {
+		return p, nil, false
 	}
-	*piece, *rest = (*rest)[:length:length], (*rest)[length:]
-	return true
-}
-
-func cutNumber(rest *[]byte, n *uint64) bool {
-	value, length := binary.Uvarint(*rest)
-	if length <= 0 {
-		return false
+	noun, rest, err := cut(rest)
+	if err != nil || !utf8.Valid(noun) || bytes.IndexByte(noun, 0) >= 0 {
+		return p, nil, false
 	}
-	*n, *rest = value, (*rest)[length:]
-	return true
+	var numbers [3]uint64
+	for i := range numbers {
+		n, length := binary.Uvarint(rest)
+		if length <= 0 {
+			return p, nil, false
+		}
+		numbers[i], rest = n, rest[length:]
+	}
+	sealed, rest, err := cut(rest)
+	p = LedgerPart{Name: string(name), Noun: string(noun), Reach: int(numbers[0]), Min: Number(numbers[1]), Max: Number(numbers[2]), Sealed: sealed}
+	return p, rest, err == nil
 }
 
 // FieldList is the names of fields that people in an entry share. It says nothing of anybody,

@@ -110,7 +110,7 @@ func (r *matterReading) shares() {
 	r.write(", ARRAY (SELECT ROW (s.transition, s.until, s.consent, s.fields, s.edit) FROM matter_shares s WHERE s.dataset = ")
 	r.bind(r.Scope.Shape().Dataset.Name)
 	r.write(" AND s.number = m.number")
-	r.sharedToday("m")
+	r.sharedToday("m", r.Scope.Terms().Owner)
 	r.write(" ORDER BY s.transition)")
 }
 
@@ -305,21 +305,21 @@ func (r *matterReading) ownedBy(alias string) {
 func (r *matterReading) held(alias, dataset string) {
 	r.ownedBy(alias)
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number")
-	r.sharedToday(alias)
+	r.sharedToday(alias, r.Scope.Terms().Owner)
 	r.write(")")
 }
 
-// sharedToday writes that a share s of a matter is the partner's and has not ended: its day has not passed, and the
+// sharedToday writes that a share s of a matter is a partner's and has not ended: its day has not passed, and the
 // consent that it needs holds.
-func (r *matterReading) sharedToday(matter string) {
-	r.write(" AND s.partner = ")
-	r.bind(r.Scope.Terms().Owner)
-	r.write(" AND (s.until IS NULL OR s.until >= ")
-	r.bind(r.terms.Today)
-	c := r.alias("c")
-	r.write(") AND (s.consent IS NULL OR EXISTS (SELECT 1 FROM consents ", c, " WHERE ", c, ".subject = ", subjectOf(matter))
-	r.givenFor(c, func() { r.write("s.consent") }, r.Scope.Terms().Owner)
-	r.write("))")
+func (l *lowering) sharedToday(matter, partner string) {
+	l.write(" AND s.partner = ")
+	l.bind(partner)
+	l.write(" AND (s.until IS NULL OR s.until >= ")
+	l.bind(l.terms.Today)
+	c := l.alias("c")
+	l.write(") AND (s.consent IS NULL OR EXISTS (SELECT 1 FROM consents ", c, " WHERE ", c, ".subject = ", subjectOf(matter))
+	l.givenFor(c, func() { l.write("s.consent") }, partner)
+	l.write("))")
 }
 
 // subjectOf is the individual whom a matter is about, or into whom that one was merged; null: it is about nobody or a household.
@@ -336,7 +336,7 @@ func (r *matterReading) shows(field string) {
 	r.write(" AND (")
 	r.ownedBy("m")
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", r.Scope.Shape().Dataset.Name, "' AND s.number = m.number")
-	r.sharedToday("m")
+	r.sharedToday("m", r.Scope.Terms().Owner)
 	r.write(" AND (s.fields IS NULL OR strpos(s.fields, ")
 	r.bind(joinList([]string{field}))
 	r.write(") > 0)))")
@@ -382,22 +382,24 @@ func (s *Store) MatterEvents(ctx context.Context, dataset *annona.Dataset, numbe
 
 // MatterShares returns what a partner is let see. See annona.Matters.
 func (s *Store) MatterShares(ctx context.Context, dataset *annona.Dataset, numbers []annona.Number, partner string, day annona.Date) (shares []annona.Share, err error) {
+	l := &lowering{terms: annona.ScopeTerms{Today: day}}
+	l.write("SELECT s.number, s.transition, s.until, s.consent, s.fields, s.edit FROM matter_shares s JOIN matters o ON o.dataset = s.dataset AND o.number = s.number WHERE s.dataset = ")
+	l.bind(dataset.Name)
+	l.write(" AND s.number = ANY (")
+	l.bind(integers(numbers))
+	l.write(")")
+	l.sharedToday("o", partner)
+	l.write(" ORDER BY s.number, s.transition")
+	sql := l.text()
 	err = s.readers.ask(ctx, "read what is shared of matters", func(c *conn) error {
 		shares = nil
-		return c.each(`SELECT number, transition, until, consent, fields, edit FROM matter_shares s
-			WHERE dataset = $1 AND number = ANY ($2) AND partner = $3 AND (until IS NULL OR until >= $4)
-			AND (consent IS NULL OR EXISTS (SELECT FROM consents c WHERE c.subject = (
-					SELECT coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
-					FROM matters m WHERE m.dataset = s.dataset AND m.number = s.number AND m.subject_dataset = 'individuals')
-				AND c.status = 'given' AND c.withdrawn_at IS NULL AND strpos(c.purposes, s.consent) > 0 AND strpos(c.recipients, $5) > 0
-				AND c.effective_date <= $4 AND (c.expiry_date IS NULL OR c.expiry_date >= $4)))
-			ORDER BY number, transition`, func(r row) error {
+		return c.each(sql, func(r row) error {
 			shares = append(shares, annona.Share{
 				Dataset: dataset.Name, Number: r.number(0), Partner: partner, By: r.uid(1), Until: r.date(2), Consent: purposeOf(r.text(3)),
 				Fields: splitList(r.text(4)), Edit: r.truth(5),
 			})
 			return nil
-		}, dataset.Name, integers(numbers), partner, day, joinList([]string{partner}))
+		}, l.args...)
 	})
 	return shares, err
 }

@@ -117,16 +117,16 @@ func (q *sequencer) lead(ctx context.Context, l *leader) error {
 			return err
 		}
 		if moved >= manyQueued {
+			next = changed // the queue has more
 			continue
 		}
-		if next = look; moved == 0 {
+		if moved == 0 {
 			wait = min(2*wait, longWait)
 		} else if wait = shortWait; q.rest(ctx) {
 			next = lookAtAll
+			continue
 		}
-		if next == look {
-			next = q.await(ctx, wait)
-		}
+		next = q.await(ctx, wait)
 	}
 	return l.drain()
 }
@@ -137,7 +137,7 @@ type calling int
 const (
 	look      calling = iota // there may be changes, and entries that have waited long enough
 	lookAtAll                // somebody waits for a change or an entry
-	changed                  // there are changes
+	changed                  // there is something: it need not be looked for
 )
 
 // rest lets work gather behind a batch, until somebody waits, which it reports.

@@ -367,19 +367,21 @@ func (s *Store) MatterShares(ctx context.Context, dataset *annona.Dataset, numbe
 }
 
 func (c *conn) matterShares(dataset *annona.Dataset, numbers []annona.Number, partner string, day annona.Date) (shares []annona.Share, err error) {
-	err = c.each(`SELECT number, transition, until, consent, fields, edit FROM matter_shares s WHERE dataset = ?1 AND number IN (SELECT value FROM json_each(?2))
-		AND partner = ?3 AND (until IS NULL OR until >= ?4)
-		AND (consent IS NULL OR EXISTS (SELECT 1 FROM consents c WHERE c.subject = (SELECT coalesce((SELECT p.record FROM parts p WHERE p.number = m.subject AND p.dataset = 'individuals'), m.subject)
-			FROM matters m WHERE m.dataset = s.dataset AND m.number = s.number AND m.subject_dataset = 'individuals')
-			AND c.status = 'given' AND c.withdrawn_at IS NULL AND instr(c.purposes, s.consent) > 0 AND instr(c.recipients, ?5) > 0
-			AND c.effective_date <= ?4 AND (c.expiry_date IS NULL OR c.expiry_date >= ?4)))
-		ORDER BY number, transition`, func(r *sqlite.Stmt) error {
+	l := &lowering{conn: c, terms: annona.ScopeTerms{Today: day}}
+	l.write("SELECT s.number, s.transition, s.until, s.consent, s.fields, s.edit FROM matter_shares s JOIN matters o ON o.dataset = s.dataset AND o.number = s.number WHERE s.dataset = ")
+	l.bind(dataset.Name)
+	l.write(" AND s.number IN (SELECT value FROM json_each(")
+	l.bind(numberList(numbers))
+	l.write("))")
+	l.sharedToday("o", partner)
+	l.write(" ORDER BY s.number, s.transition")
+	err = c.each(l.sql.String(), func(r *sqlite.Stmt) error {
 		shares = append(shares, annona.Share{
 			Dataset: dataset.Name, Number: annona.Number(r.ColumnInt64(0)), Partner: partner, By: columnUID(r, 1), Until: annona.Date(r.ColumnText(2)),
 			Consent: purposeOf(r.ColumnText(3)), Fields: splitList(r.ColumnText(4)), Edit: r.ColumnInt(5) != 0,
 		})
 		return nil
-	}, dataset.Name, numberList(numbers), partner, day, joinList([]string{partner}))
+	}, l.args...)
 	return shares, err
 }
 

@@ -285,21 +285,21 @@ func (r *matterReading) ownedBy(alias string) {
 func (r *matterReading) held(alias, dataset string) {
 	r.ownedBy(alias)
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", dataset, "' AND s.number = ", alias, ".number")
-	r.sharedToday(alias)
+	r.sharedToday(alias, r.Scope.Terms().Owner)
 	r.write(")")
 }
 
-// sharedToday writes that a share s of a matter is the partner's and has not ended: its day has not passed, and the
+// sharedToday writes that a share s of a matter is a partner's and has not ended: its day has not passed, and the
 // consent that it needs holds.
-func (r *matterReading) sharedToday(matter string) {
-	r.write(" AND s.partner = ")
-	r.bind(r.Scope.Terms().Owner)
-	r.write(" AND (s.until IS NULL OR s.until >= ")
-	r.bind(r.terms.Today)
-	c := r.alias("c")
-	r.write(") AND (s.consent IS NULL OR EXISTS (SELECT 1 FROM consents ", c, " WHERE ", c, ".subject = ", subjectOf(matter))
-	r.givenFor(c, func() { r.write("s.consent") }, r.Scope.Terms().Owner)
-	r.write("))")
+func (l *lowering) sharedToday(matter, partner string) {
+	l.write(" AND s.partner = ")
+	l.bind(partner)
+	l.write(" AND (s.until IS NULL OR s.until >= ")
+	l.bind(l.terms.Today)
+	c := l.alias("c")
+	l.write(") AND (s.consent IS NULL OR EXISTS (SELECT 1 FROM consents ", c, " WHERE ", c, ".subject = ", subjectOf(matter))
+	l.givenFor(c, func() { l.write("s.consent") }, partner)
+	l.write("))")
 }
 
 // subjectOf is the individual whom a matter is about, or into whom that one was merged; null: it is about nobody or a household.
@@ -316,7 +316,7 @@ func (r *matterReading) shows(field string) {
 	r.write(" AND (")
 	r.ownedBy("m")
 	r.write(" OR EXISTS (SELECT 1 FROM matter_shares s WHERE s.dataset = '", r.Scope.Shape().Dataset.Name, "' AND s.number = m.number")
-	r.sharedToday("m")
+	r.sharedToday("m", r.Scope.Terms().Owner)
 	r.write(" AND (s.fields IS NULL OR instr(s.fields, ")
 	r.bind(joinList([]string{field}))
 	r.write(") > 0)))")

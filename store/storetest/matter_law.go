@@ -200,11 +200,18 @@ func (w *matterWorld) checkShares(page *annona.Page, g glance) {
 	w.t.Helper()
 	var got, want []string
 	for _, s := range page.Shares {
-		got = append(got, fmt.Sprint(s.Number, s.By, s.Until))
+		got = append(got, fmt.Sprint(s.Number, s.By, s.Until, s.Consent))
+	}
+	asked, err := w.MatterShares(w.ctx, page.Shape.Dataset, page.Numbers, g.terms.Owner, g.terms.Said.Today)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !slices.EqualFunc(asked, page.Shares, func(a, b annona.Share) bool { return a.By == b.By && a.Number == b.Number }) {
+		w.t.Fatalf("of %s, %d are shared when the page is read, and %d when they are asked for", page.Shape.Dataset.Name, len(page.Shares), len(asked))
 	}
 	for _, s := range w.shares {
 		if g.terms.Owner != "" && w.holds(s, page.Shape.Dataset, g) && slices.Contains(page.Numbers, s.Number) {
-			want = append(want, fmt.Sprint(s.Number, s.By, s.Until))
+			want = append(want, fmt.Sprint(s.Number, s.By, s.Until, s.Consent))
 		}
 	}
 	slices.Sort(got)
